@@ -1,0 +1,88 @@
+# Every target prepares what it needs: no virtual environment has to be active, and none is.
+# PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." goes to the program behind a target.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+
+# A developer's shell must not decide what is imported or where packages go.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format ci bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## Run everything on this machine: no account, no key, no server needed
+	@$(BIN)/python -m demo $(ARGS)
+
+test: $(READY) ## Run the tests (ARGS="tests/batching -k late")
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, types, layers, scripts and prose
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m yamllint --strict .
+	$(BIN)/python -m codespell_lib
+	$(call if-installed,luacheck,lua-check,luacheck --quiet batching/lua bench)
+	$(call if-installed,shellcheck,shellcheck,shellcheck .ci/run)
+
+format: $(READY) ## Rewrite the code in the house style
+	$(BIN)/python -m ruff check --fix-only .
+	$(BIN)/python -m ruff format .
+
+ci: lint test ## What must pass before a change is merged
+
+bench: $(READY) ## Measure speed and size, print the figures (ARGS=--quick: in a minute)
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade for the newest)
+	$(call compile,requirements.txt)
+	$(call compile,requirements-dev.txt,--group dev --constraint requirements.txt)
+
+clean: ## Remove all that these targets made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call if-installed,COMMAND,DEBIAN PACKAGE,LINE): without it a developer goes on, CI does not.
+define if-installed
+@if command -v $(1) >/dev/null; then echo '$(3)'; $(3); \
+elif [ "$${CI:-}" = true ]; then echo '$(1) is missing: apt install $(2)' >&2; exit 1; \
+else echo '$(1) is missing, its check is skipped: apt install $(2), brew install $(1)'; fi
+endef
+
+# $(call compile,OUTPUT,OPTIONS): one lock for every Python and platform we run on.
+define compile
+$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --custom-compile-command 'make lock' $(ARGS) $(2) pyproject.toml -o $(1)
+endef
+
+# The environment follows the lock: a changed requirements-dev.txt brings it up to date.
+$(READY): requirements-dev.txt
+	@set -eu; \
+	python=; \
+	for candidate in $(PYTHONS); do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer is needed; found none as: $(PYTHONS)." >&2; \
+	  echo "Install it (Debian 12+, Ubuntu 24.04+: apt install python3 python3-venv;" \
+	    "macOS: brew install python) or name it: make PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	  package=$$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  echo "$$python cannot make a virtual environment: apt install $$package" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Preparing $(VENV) with $$($$python --version), once; this downloads about 80 MB ..."; \
+	if ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then $$python -m venv --clear $(VENV); fi; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements-dev.txt; \
+	touch $@
