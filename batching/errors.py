@@ -1,0 +1,55 @@
+"""What can go wrong, told by what the caller should do about it.
+
+    AdminError
+    ├── TransientError            may pass: back off and try again
+    │   ├── LedgerUnavailableError    Redis did not take the command
+    │   └── ChannelStoppedError       the whole account cannot send: park, tell a person
+    ├── PermanentError            will not pass: the batch becomes a dead letter
+    ├── AmbiguousError            the provider may or may not have it: never repeat blindly
+    ├── MalformedError            what came in does not have the documented form
+    └── ConfigurationError        this process must not start like this
+
+Only adapters know status codes; everybody else knows these classes.
+``code`` is short, constant and free of customers' data, e.g. ``model_429`` or ``cloud_131047``.
+"""
+
+
+class AdminError(Exception):
+    """A failure with a ``code`` that may be logged, counted and shown to the operator."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class TransientError(AdminError):
+    """May pass. ``retry_after_ms`` is the least wait the other side asked for, if it did."""
+
+    def __init__(self, code: str, detail: str = "", *, retry_after_ms: int | None = None) -> None:
+        super().__init__(code, detail)
+        self.retry_after_ms = retry_after_ms
+
+
+class LedgerUnavailableError(TransientError):
+    """Redis is away, read-only, full or too slow; nothing may be acknowledged."""
+
+
+class ChannelStoppedError(TransientError):
+    """The account as a whole cannot send (key revoked, number locked); no attempt is spent."""
+
+
+class PermanentError(AdminError):
+    """Will not pass, however often it is tried."""
+
+
+class AmbiguousError(AdminError):
+    """The request may have been carried out, and its answer is lost."""
+
+
+class MalformedError(AdminError):
+    """Input without the documented form; ``detail`` names the thing, the value and the limit."""
+
+
+class ConfigurationError(AdminError):
+    """Settings, accounts or a ledger that this process must not run with."""

@@ -1,0 +1,119 @@
+"""Every key of the ledger is made here, one function per key.
+
+A shard is one hash tag ``{aa<generation>.<shard>}``, so that all keys of a conversation live in
+one slot of a cluster. Key names hold digests only, never a phone number.
+"""
+
+import hashlib
+import hmac
+import zlib
+from dataclasses import dataclass
+
+#: Hash: shards, schema, identity, created_ms. Written once, checked by every process at start.
+META = "aa:meta"
+#: Hash: one field per live process.
+FLEET = "aa:fleet"
+#: String: there while a flush has been rung for and has not begun.
+FLUSH_GATE = "aa:flush"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The keys of one shard."""
+
+    prefix: str
+
+    @property
+    def due(self) -> str:
+        """Sorted set: conversation → flush time, ms."""
+        return f"{self.prefix}due"
+
+    @property
+    def lease(self) -> str:
+        """Sorted set: conversation → deadline of its batch in flight, ms."""
+        return f"{self.prefix}lease"
+
+    @property
+    def dead(self) -> str:
+        """Sorted set: batch → time of its death, ms."""
+        return f"{self.prefix}dead"
+
+    @property
+    def alerts(self) -> str:
+        """Stream: one entry for each thing a person must be told."""
+        return f"{self.prefix}alerts"
+
+    @property
+    def stats(self) -> str:
+        """Hash: the counters of the books, and ``seq`` for batch ids and tokens."""
+        return f"{self.prefix}stats"
+
+    @property
+    def heartbeat(self) -> str:
+        """Return the string with the time when a flusher last collected, ms."""
+        return f"{self.prefix}heartbeat"
+
+    def batches(self, conversation_id: str) -> str:
+        """Hash: the open batch and the batch in flight."""
+        return f"{self.prefix}c:{conversation_id}"
+
+    def open(self, conversation_id: str) -> str:
+        """List: open messages, oldest first."""
+        return f"{self.prefix}o:{conversation_id}"
+
+    def flight(self, conversation_id: str) -> str:
+        """List: messages in flight, oldest first."""
+        return f"{self.prefix}f:{conversation_id}"
+
+    def seen(self, conversation_id: str) -> str:
+        """Sorted set: message digest → time of acceptance, ms."""
+        return f"{self.prefix}seen:{conversation_id}"
+
+    def history(self, conversation_id: str) -> str:
+        """List: past exchanges, oldest first."""
+        return f"{self.prefix}history:{conversation_id}"
+
+    def takeover(self, conversation_id: str) -> str:
+        """Return the string that is there while a person answers this customer."""
+        return f"{self.prefix}takeover:{conversation_id}"
+
+    def dead_letter(self, batch_id: str) -> str:
+        """List: why, as JSON, then the messages of a dead batch."""
+        return f"{self.prefix}d:{batch_id}"
+
+    def sent(self, provider_digest: str) -> str:
+        """Return the string with the batch and part of a message that we sent."""
+        return f"{self.prefix}sent:{provider_digest}"
+
+    def stopped(self, account_id: str) -> str:
+        """Return the string that is there while the account cannot send."""
+        return f"{self.prefix}stopped:{account_id}"
+
+    def told(self, account_id: str, kind: str) -> str:
+        """Return the string that is there for an hour after an alert of a kind that repeats."""
+        return f"{self.prefix}told:{account_id}:{kind}"
+
+    def alias(self, account_id: str, digest: str) -> str:
+        """Return the string with the conversation that a second id belongs to."""
+        return f"{self.prefix}alias:{account_id}:{digest}"
+
+
+class Keyring:
+    """Turns ids into digests and finds the shard of each."""
+
+    def __init__(self, privacy_key: str, *, shards: int, generation: int) -> None:
+        self._privacy_key = privacy_key.encode()
+        self.shards = tuple(Shard(f"{{aa{generation}.{n}}}:") for n in range(shards))
+
+    def digest(self, *names: str) -> str:
+        """Return 24 hex digits that only a holder of the privacy key can compute."""
+        text = "\0".join(names).encode("utf-8", "surrogatepass")
+        return hmac.new(self._privacy_key, text, hashlib.sha256).hexdigest()[:24]
+
+    def conversation_id(self, account_id: str, customer: str) -> str:
+        """Return the conversation of an account with a customer."""
+        return f"c_{self.digest(account_id, customer)}"
+
+    def shard_of(self, name: str) -> Shard:
+        """Return the shard that holds a conversation (or an alias digest)."""
+        return self.shards[zlib.crc32(name.encode()) % len(self.shards)]

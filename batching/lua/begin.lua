@@ -1,0 +1,37 @@
+-- begin: take one attempt of a batch under a fencing token, with all that it needs.
+-- KEYS[1]  hash    c:<conversation>
+-- KEYS[2]  list    f:<conversation>, oldest first
+-- KEYS[3]  zset    lease
+-- KEYS[4]  hash    stats
+-- KEYS[5]  string  takeover:<conversation>
+-- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- ARGV[2]  conversation id
+-- ARGV[3]  batch id
+-- ARGV[4]  stage: generate or send
+-- ARGV[5]  attempt
+-- Returns     {1, now ms, token, account, first ms, limits stamp, count, reply JSON or "", part,
+--             1 if a person has taken over, message JSON ...}; {0} stale; {-1} busy.
+-- Complexity  O(log N + M), N = leases, M = messages of the batch.
+local time = redis.call("TIME")
+local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
+local conversation, batch, stage, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local flight = redis.call("HMGET", KEYS[1], "id", "stage", "attempt", "state",
+  "account", "first", "limits", "count", "reply", "part")
+if flight[1] ~= batch or flight[2] ~= stage or flight[3] ~= attempt then
+  return {0}
+end
+if flight[4] ~= "claimed" then
+  return {(flight[4] == "running" or flight[4] == "sending") and -1 or 0}
+end
+local token = redis.call("HINCRBY", KEYS[4], "seq", 1)
+local lease_ms = string.match(flight[7], "^%d+ %d+ %d+ %d+ %d+ (%d+)")
+redis.call("HSET", KEYS[1], "state", "running", "token", token)
+redis.call("ZADD", KEYS[3], now_ms + lease_ms, conversation)
+local run = {1, now_ms, tostring(token), flight[5], tonumber(flight[6]), flight[7],
+  tonumber(flight[8]), flight[9] or "", tonumber(flight[10] or 0),
+  redis.call("EXISTS", KEYS[5])}
+for _, message in ipairs(redis.call("LRANGE", KEYS[2], 0, -1)) do
+  run[#run + 1] = message
+end
+return run

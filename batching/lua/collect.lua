@@ -1,0 +1,47 @@
+-- collect: put the due batches of a shard in flight, and beat the heart of this ledger.
+-- KEYS[1]  zset    due
+-- KEYS[2]  zset    lease
+-- KEYS[3]  hash    stats
+-- KEYS[4]  string  heartbeat
+-- KEYS[5]  stream  alerts
+-- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- ARGV[2]  key prefix of the shard; c:, o: and f:<conversation> are made from it
+-- ARGV[3]  most batches to take
+-- ARGV[4]  how long a doorbell may stay unanswered, ms
+-- Returns     {now ms, {conversation, account, batch, count, waited ms, why} ...};
+--             why: size, age or idle.
+-- Complexity  O(k log N), k = batches taken, N = due conversations; content moves by RENAME.
+local time = redis.call("TIME")
+local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
+local prefix, ring_ms = ARGV[2], ARGV[4]
+
+redis.call("SET", KEYS[4], now_ms)
+local taken = {now_ms}
+local due = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now_ms, "LIMIT", 0, ARGV[3])
+for _, conversation in ipairs(due) do
+  local c = prefix .. "c:" .. conversation
+  local account, batch, count, first_ms, stamp, flying = unpack(redis.call("HMGET", c,
+    "account", "open_id", "open_count", "open_first", "open_limits", "id"))
+  if not batch then
+    redis.call("XADD", KEYS[5], "*", "kind", "vanished", "detail", "batch_missing",
+      "conversation", conversation, "at_ms", now_ms)
+  elseif not flying then
+    local _, messages_max, wait_max_ms = string.match(stamp, "^(%d+) (%d+) (%d+)")
+    local why = "idle"
+    if now_ms >= first_ms + wait_max_ms then why = "age" end
+    if tonumber(count) >= tonumber(messages_max) then why = "size" end
+    if redis.call("EXISTS", prefix .. "o:" .. conversation) == 1 then
+      redis.call("RENAME", prefix .. "o:" .. conversation, prefix .. "f:" .. conversation)
+    end
+    redis.call("HDEL", c, "open_id", "open_count", "open_first", "open_last", "open_limits")
+    redis.call("HSET", c, "id", batch, "count", count, "first", first_ms, "limits", stamp,
+      "state", "claimed", "stage", "generate", "attempt", 1, "rings", 0)
+    redis.call("ZADD", KEYS[2], now_ms + ring_ms, conversation)
+    redis.call("HINCRBY", KEYS[3], "open", -count)
+    redis.call("HINCRBY", KEYS[3], "flight", count)
+    redis.call("HINCRBY", KEYS[3], "flush:" .. why, 1)
+    taken[#taken + 1] = {conversation, account, batch, tonumber(count), now_ms - first_ms, why}
+  end
+  redis.call("ZREM", KEYS[1], conversation)
+end
+return taken

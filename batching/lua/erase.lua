@@ -1,0 +1,25 @@
+-- erase: forget all that is kept of a conversation but its dead letters (see discard).
+-- KEYS[1]  hash    c:<conversation>
+-- KEYS[2]  list    o:<conversation>
+-- KEYS[3]  list    f:<conversation>
+-- KEYS[4]  zset    seen:<conversation>
+-- KEYS[5]  list    history:<conversation>
+-- KEYS[6]  string  takeover:<conversation>
+-- KEYS[7]  zset    due
+-- KEYS[8]  zset    lease
+-- KEYS[9]  hash    stats
+-- ARGV[1]  conversation id
+-- Returns     {open messages, messages in flight, exchanges} forgotten.
+-- Complexity  O(log N + M), N = conversations due or leased, M = messages.
+local conversation = ARGV[1]
+local open, flight = unpack(redis.call("HMGET", KEYS[1], "open_count", "count"))
+open, flight = tonumber(open or 0), tonumber(flight or 0)
+local exchanges = redis.call("LLEN", KEYS[5])
+redis.call("DEL", KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+redis.call("ZREM", KEYS[7], conversation)
+redis.call("ZREM", KEYS[8], conversation)
+redis.call("HINCRBY", KEYS[9], "open", -open)
+redis.call("HINCRBY", KEYS[9], "flight", -flight)
+redis.call("HINCRBY", KEYS[9], "suppressed", open + flight)
+redis.call("HINCRBY", KEYS[9], "suppressed:erased", open + flight)
+return {open, flight, exchanges}

@@ -1,0 +1,40 @@
+-- fail: end a run without success: wait and try again, or give the batch to a person.
+-- KEYS[1]  hash    c:<conversation>
+-- KEYS[2]  zset    lease
+-- KEYS[3]  hash    stats
+-- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- ARGV[2]  conversation id
+-- ARGV[3]  token
+-- ARGV[4]  verdict: retry (spends an attempt), park (spends none), ambiguous (the part that was
+--          about to leave may be out; if none was, or a status told that it left, as retry)
+-- ARGV[5]  wait, ms: until the next try, or for the provider's status
+-- Returns     1 done; 2 retry refused, the attempts are spent: bury it; 0 stale.
+-- Complexity  O(log N), N = leases.
+local time = redis.call("TIME")
+local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
+local conversation, token, verdict, wait_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local holder, state, attempt, stamp, part, parts = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "attempt", "limits", "part", "parts"))
+if holder ~= token or (state ~= "running" and state ~= "sending" and state ~= "ambiguous") then
+  return 0
+end
+if verdict == "ambiguous" and state == "sending" then
+  redis.call("HSET", KEYS[1], "state", "ambiguous")
+  redis.call("HINCRBY", KEYS[3], "ambiguous", 1)
+else
+  if verdict ~= "park" then
+    local attempts_max = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
+    -- With all parts out only the end of the batch is to be recorded: never too late for that.
+    if tonumber(attempt) >= tonumber(attempts_max) and not (parts and part == parts) then
+      return 2
+    end
+    redis.call("HINCRBY", KEYS[1], "attempt", 1)
+  end
+  -- A part in doubt is sent again once at most: depart reads this mark.
+  if state == "ambiguous" then redis.call("HSET", KEYS[1], "resent", 1) end
+  redis.call("HDEL", KEYS[1], "token")
+  redis.call("HSET", KEYS[1], "state", "waiting")
+end
+redis.call("ZADD", KEYS[2], now_ms + wait_ms, conversation)
+return 1

@@ -1,0 +1,74 @@
+"""What the flow needs of the outside: four small ports, and the account that holds two of them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from batching.limits import Limits
+from batching.model import Exchange, Outbound, Ring
+
+
+class Model(Protocol):
+    """Answers a customer."""
+
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+        """Return the answer to ``turn``, the batch's texts joined by newlines; never empty.
+
+        ``history``: earlier exchanges, oldest first. ``now_ms``: the server's clock, for the
+        model to know the day. Raise TransientError or PermanentError. Safe to run twice.
+        """
+        ...
+
+
+class Channel(Protocol):
+    """Carries text to a customer."""
+
+    def split(self, text: str) -> list[str]:
+        """Return ``text`` in parts the provider takes; joined they say all of it. At least one."""
+        ...
+
+    def send(self, outbound: Outbound) -> str:
+        """Hand one part over and return the provider's id for it, "" if it gives none.
+
+        Not safe to run twice. Raise TransientError or PermanentError only where the provider
+        certainly did not take it, ChannelStoppedError where the account as a whole cannot send,
+        AmbiguousError where nobody knows.
+        """
+        ...
+
+
+class Doorbell(Protocol):
+    """Wakes a worker."""
+
+    def ring(self, ring: Ring) -> None:
+        """Ask somebody to look at the batch. May be lost, repeated, late. Raise TransientError."""
+        ...
+
+
+#: Keeps a lease while a slow call runs: calls the given function now and then until the context
+#: ends. The function returns False when the run is no longer the holder's.
+Keeper = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One business number: how it is answered, and by what limits.
+
+    ``ambiguous``: what to do with a part whose outcome the provider never told: "alert" does not
+    send again and tells a person, "resend" sends once more.
+    """
+
+    account_id: str
+    limits: Limits
+    channel: Channel
+    model: Model
+    ambiguous: Literal["alert", "resend"] = "alert"
+
+
+class Accounts(Protocol):
+    """Finds accounts."""
+
+    def get(self, account_id: str) -> Account | None:
+        """Return the account, None if it is not configured."""
+        ...

@@ -1,0 +1,252 @@
+"""The ledger once more, in plain Python, as naive as can be: what the scripts must agree with."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from batching.limits import Limits, Pace
+from batching.model import Ring, Stage
+from batching.records import Status, Verdict
+
+
+@dataclass
+class Open:
+    """Messages that still collect."""
+
+    batch_id: str
+    first_ms: int
+    limits: Limits
+    last_ms: int = 0
+    ids: list[str] = field(default_factory=list)
+    replayed_ms: int | None = None
+
+    @property
+    def due_ms(self) -> int:
+        """When the batch is to be flushed: at once if a person replayed it."""
+        if self.replayed_ms is not None:
+            return self.replayed_ms
+        if len(self.ids) >= self.limits.messages_max:
+            return self.last_ms
+        return min(self.last_ms + self.limits.idle_ms, self.first_ms + self.limits.wait_max_ms)
+
+
+@dataclass
+class Flight:
+    """A batch that somebody is to answer."""
+
+    batch_id: str
+    first_ms: int
+    limits: Limits
+    ids: list[str]
+    lease_ms: int
+    state: str = "claimed"
+    stage: Stage = Stage.GENERATE
+    attempt: int = 1
+    rings: int = 0
+    token: str = ""
+    parts: int = 0
+    part: int = 0
+    policy: str = ""
+    resent: bool = False
+
+    @property
+    def all_left(self) -> bool:
+        """Whether nothing of the reply is still to be sent."""
+        return self.stage is Stage.SEND and self.part == self.parts
+
+
+@dataclass
+class Plain:
+    """One shard. Every method mirrors a script and returns what the store's method tells."""
+
+    pace: Pace
+    now_ms: int
+    seq: int = 0
+    opened: dict[str, Open] = field(default_factory=dict)
+    flying: dict[str, Flight] = field(default_factory=dict)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    dead: dict[str, tuple[str, str, list[str], Flight]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    alerts: int = 0
+
+    def append(self, c: str, message_id: str, limits: Limits) -> Status:
+        if (c, message_id) in self.seen:
+            return Status.DUPLICATE
+        held = len(self.opened[c].ids) if c in self.opened else 0
+        held += len(self.flying[c].ids) if c in self.flying else 0
+        if held >= self.pace.waiting_max:
+            return Status.FULL
+        self.seen.add((c, message_id))
+        self.counts["accepted"] += 1
+        if c not in self.opened:
+            self.seq += 1
+            self.opened[c] = Open(f"b{self.seq}", self.now_ms, limits)
+        batch = self.opened[c]
+        batch.ids.append(message_id)
+        batch.replayed_ms = None
+        batch.last_ms = self.now_ms
+        return Status.ACCEPTED
+
+    def due(self) -> dict[str, int]:
+        return {c: batch.due_ms for c, batch in self.opened.items() if c not in self.flying}
+
+    def collect(self, limit: int) -> set[tuple[str, str, int]]:
+        ready = sorted((at, c) for c, at in self.due().items() if at <= self.now_ms)[:limit]
+        taken = set()
+        for _, c in ready:
+            batch = self.opened.pop(c)
+            lease_ms = self.now_ms + self.pace.ring_ms
+            self.flying[c] = Flight(
+                batch.batch_id, batch.first_ms, batch.limits, batch.ids, lease_ms
+            )
+            taken.add((c, batch.batch_id, len(batch.ids)))
+        return taken
+
+    def reap(self, limit: int) -> set[tuple[Ring, Verdict, str]]:
+        expired = sorted(
+            (f.lease_ms, c) for c, f in self.flying.items() if f.lease_ms <= self.now_ms
+        )
+        found = set()
+        for _, c in expired[:limit]:
+            flight = self.flying[c]
+            verdict, wait_ms, rings = Verdict.RING, self.pace.ring_ms, 0
+            if flight.state == "claimed":
+                rings = flight.rings + 1
+                wait_ms = min(self.pace.ring_ms * 2**rings, self.pace.ring_max_ms)
+            elif flight.state == "running":
+                if flight.attempt >= flight.limits.attempts_max and not flight.all_left:
+                    verdict = Verdict.SPENT
+                    self.seq += 1
+                    flight.token = str(self.seq)
+                else:
+                    flight.attempt += 1
+            elif flight.state == "sending":
+                flight.state, verdict, wait_ms = (
+                    "ambiguous",
+                    Verdict.AMBIGUOUS,
+                    self.pace.ambiguous_ms,
+                )
+            elif flight.state == "ambiguous":
+                verdict = Verdict.UNRESOLVED
+            if verdict is Verdict.RING:
+                flight.state, flight.rings, flight.token = "claimed", rings, ""
+            flight.lease_ms = self.now_ms + wait_ms
+            ring = Ring(c, flight.batch_id, flight.attempt, flight.stage)
+            found.add((ring, verdict, flight.token))
+        return found
+
+    def begin(self, ring: Ring) -> Flight | None:
+        flight = self.flying.get(ring.conversation_id)
+        if flight is None or flight.state != "claimed":
+            return None
+        if (flight.batch_id, flight.attempt, flight.stage) != (
+            ring.batch_id,
+            ring.attempt,
+            ring.stage,
+        ):
+            return None
+        self.seq += 1
+        flight.token, flight.state = str(self.seq), "running"
+        flight.lease_ms = self.now_ms + flight.limits.lease_ms
+        return replace(flight, ids=list(flight.ids))
+
+    def _held(self, c: str, token: str, *states: str) -> Flight | None:
+        flight = self.flying.get(c)
+        good = flight is not None and flight.token == token and flight.state in states
+        return flight if good else None
+
+    def extend(self, c: str, token: str) -> bool:
+        flight = self._held(c, token, "running", "sending")
+        if flight:
+            flight.lease_ms = self.now_ms + flight.limits.lease_ms
+        return flight is not None
+
+    def checkpoint(self, c: str, token: str, parts: int) -> bool:
+        flight = self._held(c, token, "running")
+        if flight is None or flight.stage is not Stage.GENERATE:
+            return False
+        flight.state, flight.stage, flight.attempt, flight.rings = "claimed", Stage.SEND, 1, 0
+        flight.token, flight.parts, flight.part = "", parts, 0
+        flight.lease_ms = self.now_ms + self.pace.ring_ms
+        return True
+
+    def depart(self, c: str, token: str, part: int, policy: str) -> int:
+        flight = self._held(c, token, "running", "sending")
+        if flight is None or flight.stage is not Stage.SEND:
+            return 0
+        if flight.part != part or part >= flight.parts:
+            return 0
+        flight.state, flight.policy = "sending", "alert" if flight.resent else policy
+        flight.lease_ms = self.now_ms + flight.limits.lease_ms
+        return 1
+
+    def left(self, c: str, batch_id: str, part: int) -> bool:
+        flight = self.flying.get(c)
+        if flight and (flight.batch_id, flight.stage, flight.part) == (batch_id, Stage.SEND, part):
+            flight.part, flight.resent = part + 1, False
+            if flight.state == "sending":
+                flight.state = "running"
+            elif flight.state == "ambiguous":
+                flight.state, flight.lease_ms, flight.token = "waiting", self.now_ms, ""
+            return True
+        if batch_id in self.dead:
+            _, _, ids, then = self.dead[batch_id]
+            if then.stage is Stage.SEND and then.part == part == then.parts - 1:
+                del self.dead[batch_id]
+                self.counts["answered"] += len(ids)
+                return True
+        return False
+
+    def finish(self, c: str, token: str, suppressed: str) -> bool:
+        flight = self._held(c, token, "running")
+        if flight is None:
+            return False
+        if not suppressed and (flight.stage is not Stage.SEND or flight.part < flight.parts):
+            return False
+        self.counts["suppressed" if suppressed else "answered"] += len(flight.ids)
+        del self.flying[c]
+        return True
+
+    def fail(self, c: str, token: str, verdict: str, wait_ms: int) -> int:
+        flight = self._held(c, token, "running", "sending", "ambiguous")
+        if flight is None:
+            return 0
+        if verdict == "ambiguous" and flight.state == "sending":
+            flight.state = "ambiguous"
+        else:
+            if verdict != "park":
+                if flight.attempt >= flight.limits.attempts_max and not flight.all_left:
+                    return 2
+                flight.attempt += 1
+            flight.resent = flight.resent or flight.state == "ambiguous"
+            flight.state, flight.token = "waiting", ""
+        flight.lease_ms = self.now_ms + wait_ms
+        return 1
+
+    def bury(self, c: str, batch_id: str, token: str, reason: str) -> bool:
+        flight = self.flying.get(c)
+        if flight is None or (flight.batch_id, flight.token) != (batch_id, token):
+            return False
+        self.dead[batch_id] = (c, reason, flight.ids, flight)
+        self.alerts += 1
+        del self.flying[c]
+        return True
+
+    def replay(self, batch_id: str, limits: Limits) -> None:
+        c, _, ids, _ = self.dead.pop(batch_id)
+        if c not in self.opened:
+            self.seq += 1
+            self.opened[c] = Open(f"b{self.seq}", self.now_ms, limits, last_ms=self.now_ms)
+        batch = self.opened[c]
+        batch.ids[:0] = ids
+        batch.first_ms = self.now_ms
+        batch.replayed_ms = None if c in self.flying else self.now_ms
+
+    def discard(self, batch_id: str) -> None:
+        self.counts["suppressed"] += len(self.dead.pop(batch_id)[2])
+
+    def erase(self, c: str) -> None:
+        for batch_id in [b for b, letter in self.dead.items() if letter[0] == c]:
+            self.discard(batch_id)
+        for part in (self.opened.pop(c, None), self.flying.pop(c, None)):
+            self.counts["suppressed"] += len(part.ids) if part else 0
+        self.seen = {pair for pair in self.seen if pair[0] != c}

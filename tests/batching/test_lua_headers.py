@@ -1,0 +1,74 @@
+"""Each script's header is its contract: what it is given, what it gives back, what it costs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "batching" / "lua").glob("*.lua"))
+each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+TYPES = ("hash", "list", "set", "stream", "string", "zset")
+
+
+def header_and_body(path: Path) -> tuple[list[str], str]:
+    lines = path.read_text().splitlines()
+    end = next(n for n, line in enumerate(lines) if not line.startswith("--"))
+    return lines[:end], "\n".join(lines[end:])
+
+
+def documented(header: list[str], table: str) -> list[int]:
+    numbers = (re.match(rf"-- {table}\[(\d+)\]  \S", line) for line in header)
+    return [int(number.group(1)) for number in numbers if number]
+
+
+def used(body: str, table: str) -> set[int]:
+    code = re.sub(r"--.*", "", body)
+    return {int(number) for number in re.findall(rf"{table}\[(\d+)\]", code)}
+
+
+@each_script
+def test_first_line_names_the_file_and_its_duty(script: Path) -> None:
+    header, _ = header_and_body(script)
+
+    assert re.fullmatch(rf"-- {script.stem}: [a-z].{{15,}}", header[0])
+
+
+@each_script
+@pytest.mark.parametrize("table", ["KEYS", "ARGV"])
+def test_header_documents_what_the_script_uses(script: Path, table: str) -> None:
+    header, body = header_and_body(script)
+
+    assert set(documented(header, table)) == used(body, table)
+
+
+@each_script
+@pytest.mark.parametrize("table", ["KEYS", "ARGV"])
+def test_header_counts_without_gaps(script: Path, table: str) -> None:
+    numbers = documented(header_and_body(script)[0], table)
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@each_script
+def test_header_gives_each_key_its_type(script: Path) -> None:
+    header, _ = header_and_body(script)
+
+    keys = [line.split()[2] for line in header if line.startswith("-- KEYS[")]
+
+    assert [kind for kind in keys if kind not in TYPES] == []
+
+
+@each_script
+@pytest.mark.parametrize("part", ["-- Returns     ", "-- Complexity  O("])
+def test_header_tells_result_and_cost(script: Path, part: str) -> None:
+    header, _ = header_and_body(script)
+
+    assert len([line for line in header if line.startswith(part)]) == 1
+
+
+@each_script
+def test_script_asks_only_the_server_for_the_time(script: Path) -> None:
+    """One clock decides when a batch is due: a client's may be wrong, and two differ."""
+    _, body = header_and_body(script)
+
+    assert ("now_ms" in body) <= ('redis.call("TIME")' in body)

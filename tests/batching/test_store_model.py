@@ -1,0 +1,359 @@
+"""The store against a plain Python model, on a real server, its invariants after every step."""
+
+import json
+from collections import Counter
+from typing import Any, ClassVar, cast, get_args
+
+import redis
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from batching.door import Door, receipt
+from batching.limits import Limits, Pace
+from batching.model import Exchange, InboundMessage, Kind, Ring, Stage, Tag
+from batching.operations import Operations
+from batching.records import Run, Status, Verdict
+from batching.store import Setback, Store
+from tests.batching.plain import Plain
+from tests.fakes import FakeClock
+
+CUSTOMERS = ("79990000001", "79990000002")
+LIMITS = (
+    Limits(messages_max=3, attempts_max=2),
+    Limits(idle_ms=1_000, wait_max_ms=3_000, messages_max=4, attempts_max=3, lease_ms=10_000),
+)
+PACE = Pace(waiting_max=6)
+#: What the examples must have met together.
+EXPECTED = {
+    *(f"reap {verdict}" for verdict in Verdict),
+    *(f"fail {outcome}" for outcome in (0, 1, 2)),
+    *(f"{step} {done}" for step in ("bury", "left", "finish") for done in (True, False)),
+    *(f"depart {leave}" for leave in (0, 1)),
+}
+UNTIL = ("running", "claimed", "sending", "ambiguous", "end")
+STEPS = ("extend", "checkpoint", "depart", "left", "finish", "suppress", "bury", *get_args(Setback))
+TIMES = st.sampled_from([1, 1_000, 8_999, 9_000, 10_000, 30_000, 60_000])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Steps in any order, by anybody: fresh and stale doorbells, live workers and zombies."""
+
+    client: Any
+    #: What occurred in all examples: a machine that never gets there proves nothing.
+    occurred: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.clock = FakeClock()
+        self.store = Store(self.client, privacy_key="k", pace=PACE, clock=self.clock)
+        self.door = Door(self.store)
+        self.shard = self.store.keyring.shards[0]
+        self.plain = Plain(PACE, self.clock())
+        self.written = 0
+        self.rings: list[Ring] = []
+        self.runs: list[Run] = []
+
+    def _append(self, customer: str, message_id: str, limits: Limits) -> None:
+        c = self.store.conversation_id("salon", customer)
+        message = InboundMessage("salon", customer, message_id, Kind.TEXT, f"text {message_id}")
+        call = self.door.append(c, message, limits)
+        got = receipt(c, call, self.door.post([call])[0])
+        assert got.status == self.plain.append(c, message_id, limits)
+        if got.status is Status.ACCEPTED:
+            assert got.batch_id == self.plain.opened[c].batch_id
+            assert got.count == len(self.plain.opened[c].ids)
+            assert got.due_ms == self.plain.opened[c].due_ms or self._just_full(c)
+
+    def _just_full(self, c: str) -> bool:
+        return len(self.plain.opened[c].ids) >= self.plain.opened[c].limits.messages_max
+
+    @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
+    def write(self, customer: str, limits: Limits) -> None:
+        """Accept a new message."""
+        self.written += 1
+        self._append(customer, f"m{self.written}", limits)
+
+    @precondition(lambda self: self.written)
+    @rule(customer=st.sampled_from(CUSTOMERS), data=st.data())
+    def deliver_again(self, customer: str, data: st.DataObject) -> None:
+        """Deliver a message that was written before, perhaps accepted, perhaps refused."""
+        number = data.draw(st.integers(1, self.written))
+        self._append(customer, f"m{number}", LIMITS[0])
+
+    @rule(ms=TIMES)
+    def wait(self, ms: int) -> None:
+        """Let time pass."""
+        self.plain.now_ms = self.clock.advance_ms(ms)
+
+    @rule(limit=st.integers(1, 3))
+    def collect(self, limit: int) -> None:
+        """Collect what is due."""
+        taken = self.store.collect(self.shard, limit=limit)
+        found = {(batch.conversation_id, batch.batch_id, batch.count) for batch in taken}
+        assert found == self.plain.collect(limit)
+        self.rings += [batch.ring for batch in taken]
+
+    @rule(limit=st.integers(1, 3))
+    def reap(self, limit: int) -> None:
+        """See to expired leases, and do what the flow would do about them."""
+        reaped = self.store.reap(self.shard, limit=limit)
+        found = {(item.ring, item.verdict, item.token) for item in reaped}
+        assert found == self.plain.reap(limit)
+        for item in reaped:
+            self.occurred[f"reap {item.verdict}"] += 1
+            if item.verdict is Verdict.RING:
+                self.rings.append(item.ring)
+            elif item.verdict is Verdict.SPENT:
+                self._bury(item.ring, item.token, "poison")
+            elif item.verdict is Verdict.UNRESOLVED and item.policy == "resend":
+                self._fail(item.ring, item.token, "retry", 0)
+            elif item.verdict is Verdict.UNRESOLVED:
+                self._bury(item.ring, item.token, "ambiguous")
+
+    def _bury(self, ring: Ring, token: str, reason: str) -> None:
+        got = self.store.bury(ring, token, reason, "test")
+        expected = self.plain.bury(ring.conversation_id, ring.batch_id, token, reason)
+        assert (got is not None) == expected
+        self.occurred[f"bury {expected}"] += 1
+
+    def _fail(self, ring: Ring, token: str, verdict: str, wait_ms: int) -> None:
+        got = self.store.fail(ring, token, cast("Setback", verdict), wait_ms)
+        assert got == self.plain.fail(ring.conversation_id, token, verdict, wait_ms)
+        self.occurred[f"fail {got}"] += 1
+
+    @precondition(lambda self: self.rings)
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        """Answer any doorbell ever rung, the newest rather."""
+        newest_first = self.rings[::-1]
+        self._begin(data.draw(st.sampled_from(newest_first)))
+
+    def _begin(self, ring: Ring) -> Run | None:
+        run, flight = self.store.begin(ring), self.plain.begin(ring)
+        assert (run is None) == (flight is None)
+        if run is not None and flight is not None:
+            assert [message.message_id for message in run.messages] == flight.ids
+            assert (run.token, run.part, len(run.parts)) == (
+                flight.token,
+                flight.part,
+                flight.parts,
+            )
+            assert (run.limits, run.count) == (flight.limits, len(flight.ids))
+            self.runs.append(run)
+        return run
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        data=st.data(),
+        step=st.sampled_from(STEPS),
+        policy=st.sampled_from(["alert", "resend"]),
+    )
+    def act(self, data: st.DataObject, step: str, policy: str) -> None:
+        """Take any step of any run, alive or long replaced."""
+        run = data.draw(st.sampled_from(self.runs[::-1]))
+        self._act(run, step, policy)
+
+    def _act(self, run: Run, step: str, policy: str = "alert") -> None:  # noqa: C901
+        c, token, plain = run.ring.conversation_id, run.token, self.plain
+        match step:
+            case "extend":
+                assert self.store.extend(run) == plain.extend(c, token)
+            case "checkpoint":
+                kept = self.store.checkpoint(run, ["a", "b"], Exchange(run.turn, "ab"))
+                assert kept == plain.checkpoint(c, token, 2)
+                if kept:
+                    self.rings.append(Ring(c, run.ring.batch_id, 1, Stage.SEND))
+            case "depart":
+                for part in (0, 1):
+                    got = self.store.depart(run, part, policy)
+                    assert got == plain.depart(c, token, part, policy)
+                    self.occurred[f"depart {got}"] += 1
+            case "left":
+                for part in (0, 1):
+                    got = self.store.left(Tag(c, run.ring.batch_id, part), f"{run.ring}{part}")
+                    assert got == plain.left(c, run.ring.batch_id, part)
+                    self.occurred[f"left {got}"] += 1
+            case "finish":
+                ended = self.store.finish(run)
+                assert ended == plain.finish(c, token, "")
+                self.occurred[f"finish {ended}"] += 1
+            case "suppress":
+                assert self.store.finish(run, suppressed="takeover") == plain.finish(c, token, "t")
+            case "bury":
+                self._bury(run.ring, token, "fatal_model")
+            case _:
+                self._fail(run.ring, token, step, 5_000)
+
+    @precondition(lambda self: self.plain.flying)
+    @rule(data=st.data(), until=st.sampled_from(UNTIL))
+    def drive(self, data: st.DataObject, until: str) -> None:
+        """Jump to a deep state: random steps seldom get there by themselves."""
+        c = data.draw(st.sampled_from(sorted(self.plain.flying)))
+        flight = self.plain.flying[c]
+        run = self._begin(Ring(c, flight.batch_id, flight.attempt, flight.stage))
+        if run is None or until == "running":
+            return
+        if run.ring.stage is Stage.GENERATE:
+            self._act(run, "checkpoint")
+            if until == "claimed":
+                return
+            run = self._begin(self.rings[-1])
+            assert run
+        self._act(run, "depart")
+        if until == "ambiguous":
+            self._act(run, "ambiguous")
+        if until == "end":
+            for step in ("left", "depart", "left", "finish"):
+                self._act(run, step)
+
+    def _start(self, customer: str, limits: Limits) -> Ring | None:
+        """Bring a new batch of the customer in flight; None if another is."""
+        c = self.store.conversation_id("salon", customer)
+        if c in self.plain.flying:
+            return None
+        self.write(customer, limits)
+        self.wait(60_000)
+        self.collect(3)
+        return self._ring(c)
+
+    def _ring(self, c: str) -> Ring | None:
+        """Return the doorbell that the batch in flight waits for, None where there is none."""
+        flight = self.plain.flying.get(c)
+        if flight is None:
+            return None
+        return Ring(c, flight.batch_id, flight.attempt, flight.stage)
+
+    @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
+    def kill_every_worker(self, customer: str, limits: Limits) -> None:
+        """Begin and die until the attempts are spent."""
+        ring = self._start(customer, limits)
+        for _ in range(limits.attempts_max):
+            if ring is not None:
+                self._begin(ring)
+                self.wait(30_000)
+                self.reap(3)
+                ring = self._ring(ring.conversation_id)
+
+    @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
+    def fail_every_attempt(self, customer: str, limits: Limits) -> None:
+        """Set the batch back until the attempts are spent, then bury it as the flow would."""
+        ring = self._start(customer, limits)
+        for _ in range(limits.attempts_max):
+            run = self._begin(ring) if ring else None
+            if run is not None:
+                self._act(run, "retry")
+                self._act(run, "bury")
+                self.wait(10_000)
+                self.reap(3)
+                ring = self._ring(run.ring.conversation_id)
+
+    @rule(
+        customer=st.sampled_from(CUSTOMERS),
+        policy=st.sampled_from(["alert", "resend"]),
+        told=st.sampled_from(["never", "in time", "late"]),
+    )
+    def die_while_sending(self, customer: str, policy: str, told: str) -> None:
+        """Leave a part in doubt; its status comes before the doubt is given up, after, or never."""
+        ring = self._start(customer, LIMITS[0])
+        run = self._begin(ring) if ring else None
+        if run is None:
+            return
+        self._act(run, "checkpoint")
+        sending = self._begin(self.rings[-1])
+        assert sending
+        self._act(sending, "depart", policy)
+        for pause_ms, moment in ((30_000, "in time"), (60_000, "late"), (60_000, "")):
+            self.wait(pause_ms)
+            self.reap(3)
+            if told == moment:
+                self._act(sending, "left")
+
+    @rule(customer=st.sampled_from(CUSTOMERS))
+    def answer(self, customer: str) -> None:
+        """Go the whole way without a fault."""
+        ring = self._start(customer, LIMITS[0])
+        run = self._begin(ring) if ring else None
+        if run is None:
+            return
+        self._act(run, "checkpoint")
+        sending = self._begin(self.rings[-1])
+        assert sending
+        for step in ("depart", "left", "depart", "left", "finish"):
+            self._act(sending, step)
+
+    @precondition(lambda self: self.plain.dead)
+    @rule(data=st.data(), verb=st.sampled_from(["replay", "discard"]))
+    def decide(self, data: st.DataObject, verb: str) -> None:
+        """Let a person replay or discard a dead letter."""
+        batch_id = data.draw(st.sampled_from(sorted(self.plain.dead)))
+        operations = Operations(self.store)
+        letter = operations.dead_letter(batch_id, self.shard)
+        assert letter
+        if verb == "replay":
+            operations.replay(letter, LIMITS[0])
+            self.plain.replay(batch_id, LIMITS[0])
+        else:
+            operations.discard(letter)
+            self.plain.discard(batch_id)
+
+    @rule(customer=st.sampled_from(CUSTOMERS))
+    def erase(self, customer: str) -> None:
+        """Forget a customer, whatever is under way."""
+        c = self.store.conversation_id("salon", customer)
+        Operations(self.store).erase(c)
+        self.plain.erase(c)
+
+    @invariant()
+    def content_is_the_models(self) -> None:
+        """Every message is where the model has it, in order, and nowhere else."""
+        for c in (self.store.conversation_id("salon", customer) for customer in CUSTOMERS):
+            opened, flight = self.plain.opened.get(c), self.plain.flying.get(c)
+            assert self._ids(self.shard.open(c)) == (opened.ids if opened else [])
+            assert self._ids(self.shard.flight(c)) == (flight.ids if flight else [])
+            state, attempt = self.client.hmget(self.shard.batches(c), "state", "attempt")
+            assert state == (flight.state.encode() if flight else None)
+            assert attempt == (str(flight.attempt).encode() if flight else None)
+        letters = Operations(self.store).dead_letters()
+        found = {letter.batch_id: [m.message_id for m in letter.messages] for letter in letters}
+        assert found == {batch_id: ids for batch_id, (_, _, ids, _) in self.plain.dead.items()}
+
+    def _ids(self, key: str) -> list[str]:
+        return [json.loads(raw)["id"] for raw in self.client.lrange(key, 0, -1)]
+
+    @invariant()
+    def a_conversation_is_in_exactly_one_index(self) -> None:
+        """What has messages is due or leased, with the model's times; the books balance."""
+        due = dict(self.client.zrange(self.shard.due, 0, -1, withscores=True))
+        lease = dict(self.client.zrange(self.shard.lease, 0, -1, withscores=True))
+        assert {c.decode(): int(at) for c, at in due.items()} == self.plain.due()
+        flying = {c: flight.lease_ms for c, flight in self.plain.flying.items()}
+        assert {c.decode(): int(at) for c, at in lease.items()} == flying
+        (book,) = Operations(self.store).balance()
+        assert book.holds
+        assert book.lost == 0
+        counts = self.plain.counts
+        assert (book.accepted, book.answered, book.suppressed) == (
+            counts["accepted"],
+            counts["answered"],
+            counts["suppressed"],
+        )
+        assert self.client.xlen(self.shard.alerts) == self.plain.alerts
+        assert Operations(self.store).audit() == []
+
+    @invariant()
+    def content_never_expires(self) -> None:
+        """No key that holds a message has an expiry."""
+        for kind in ("c:", "o:", "f:", "d:"):
+            for key in self.client.keys(f"{self.shard.prefix}{kind}*"):
+                assert self.client.ttl(key) == -1
+
+
+def test_store_agrees_with_a_plain_model_whatever_the_order_of_steps(client: redis.Redis) -> None:
+    LedgerMachine.client = client
+    case = LedgerMachine.TestCase
+    case.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+    case().runTest()
+
+    assert LedgerMachine.occurred.keys() >= EXPECTED

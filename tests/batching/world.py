@@ -1,0 +1,132 @@
+"""A small world around a real ledger: one account, fakes for the ports, time that is moved."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from batching import flow
+from batching.limits import Limits
+from batching.model import Event, InboundMessage, Kind, Ring, Stage
+from batching.operations import Operations
+from batching.ports import Account
+from batching.records import Receipt
+from batching.store import Store
+from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeDoorbell, FakeKeeper, FakeModel
+
+ANNA = "79990000001"
+BORIS = "79990000002"
+LIMITS = Limits()
+
+
+@dataclass
+class World:
+    """What a test of the flow needs, and short words for its steps."""
+
+    store: Store
+    clock: FakeClock
+    model: FakeModel = field(default_factory=FakeModel)
+    channel: FakeChannel = field(default_factory=FakeChannel)
+    doorbell: FakeDoorbell = field(default_factory=FakeDoorbell)
+    keeper: FakeKeeper = field(default_factory=FakeKeeper)
+    limits: Limits = LIMITS
+    ambiguous: str = "alert"
+    written: int = 0
+
+    @property
+    def accounts(self) -> FakeAccounts:
+        """The salon, and its sister with the same model and channel."""
+        return FakeAccounts.of(*(
+            Account(name, self.limits, self.channel, self.model, self.ambiguous)  # type: ignore[arg-type]
+            for name in ("salon", "sister")
+        ))  # fmt: skip
+
+    def message(
+        self,
+        text: str = "hello",
+        *,
+        customer: str = ANNA,
+        account: str = "salon",
+        message_id: str = "",
+        kind: Kind = Kind.TEXT,
+    ) -> InboundMessage:
+        """Return a new message; ids count up unless one is given."""
+        self.written += 1
+        return InboundMessage(account, customer, message_id or f"id-{self.written}", kind, text)
+
+    def receive(self, *events: Event) -> list[Receipt]:
+        """Take events in as the web does."""
+        return flow.receive(self.store, events, lambda _: self.limits)
+
+    def write(self, *texts: str, customer: str = ANNA, account: str = "salon") -> list[Receipt]:
+        """Receive texts one by one."""
+        return [
+            self.receive(self.message(text, customer=customer, account=account))[0]
+            for text in texts
+        ]
+
+    def wait(self, ms: int) -> None:
+        """Let time pass."""
+        self.clock.advance_ms(ms)
+
+    def flush(self) -> list[Ring]:
+        """Flush and return the doorbells that it rang."""
+        flow.flush(self.store, self.doorbell)
+        return self.doorbell.take()
+
+    def generate(self, ring: Ring) -> list[Ring]:
+        """Run the generate actor and return the doorbells that it rang."""
+        flow.generate(self.store, self.accounts, self.doorbell, ring, keep=self.keeper)
+        return self.doorbell.take()
+
+    def send(self, ring: Ring) -> None:
+        """Run the send actor."""
+        flow.send(self.store, self.accounts, ring, keep=self.keeper)
+
+    def answer(self, rings: list[Ring]) -> None:
+        """Do what the doorbells ask for until they are silent."""
+        while rings:
+            ring = rings.pop(0)
+            if ring.stage is Stage.GENERATE:
+                rings += self.generate(ring)
+            else:
+                self.send(ring)
+
+    def settle(self, ms: int = 9_000) -> None:
+        """Let time pass, flush, and answer what is due."""
+        self.wait(ms)
+        self.answer(self.flush())
+
+    def to_sending(self, *texts: str) -> Ring:
+        """Bring a batch of these texts to the point where it is to be sent."""
+        self.write(*(texts or ("hello",)))
+        self.wait(9_000)
+        (generate,) = self.flush()
+        (send,) = self.generate(generate)
+        return send
+
+    def books(self) -> dict[str, int]:
+        """Return the counts of the ledger that are not zero."""
+        names = ("accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
+        totals = {
+            name: sum(getattr(book, name) for book in Operations(self.store).balance())
+            for name in names
+        }
+        return {name: total for name, total in totals.items() if total}
+
+    def alerts(self) -> list[tuple[str, str]]:
+        """Return kind and detail of every alert, in order."""
+        client: Any = self.store.client
+        shards = self.store.keyring.shards
+        entries = [entry for shard in shards for _, entry in client.xrange(shard.alerts)]
+        return [(entry[b"kind"].decode(), entry[b"detail"].decode()) for entry in entries]
+
+    def check(self) -> None:
+        """Assert what must hold after every step: the books, the indexes, no expiry of content."""
+        operations = Operations(self.store)
+        assert all(book.holds for book in operations.balance()), operations.balance()
+        assert operations.audit() == []
+        client: Any = self.store.client
+        for shard in self.store.keyring.shards:
+            for kind in ("c:", "o:", "f:", "d:"):
+                for key in client.keys(f"{shard.prefix}{kind}*"):
+                    assert client.ttl(key) == -1, key
+            assert client.zcard(shard.dead) == len(client.keys(f"{shard.prefix}d:*"))

