@@ -1,0 +1,34 @@
+"""The operator's command line: ``python manage.py VERB``. Each verb is a module of its own."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from batching.errors import AdminError, LedgerUnavailableError
+from runtime.commands import VERBS
+from runtime.commands.verb import EXIT_ACT, Request
+from runtime.settings import process_environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0 well, 1 a person must act, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="manage.py", description="Look after AI Admin.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for verb in VERBS:
+        command = verbs.add_parser(verb.name, help=verb.summary, description=verb.summary)
+        command.add_argument("--json", action="store_true", help="print JSON for a program")
+        command.set_defaults(run=verb.run)
+    given = parser.parse_args(arguments)
+    try:
+        status: int = given.run(Request(given, process_environment()))
+    except LedgerUnavailableError as error:
+        print(f"REDIS_URL: does not answer ({error.detail})", file=sys.stderr)
+        return EXIT_ACT
+    except AdminError as error:
+        print(error.detail or error.code, file=sys.stderr)
+        return EXIT_ACT
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

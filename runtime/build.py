@@ -1,0 +1,126 @@
+"""The composition root: everything a process needs, built once and passed down."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import redis
+
+from batching.errors import AdminError, LedgerUnavailableError
+from batching.ledger import reached
+from batching.scripts import digests
+from batching.store import Store
+from runtime import durability, observability
+from runtime.account_file import load_accounts
+from runtime.account_resolve import Surroundings
+from runtime.accounts import AccountBook, AccountConfig
+from runtime.adapters import Adapters
+from runtime.clients import Role, ledger_client
+from runtime.fleet import Fleet
+from runtime.settings import Settings, load_settings, process_environment
+
+#: How long a starting process waits for its Redis. Shorter than gunicorn's patience with a worker.
+LEDGER_WAIT_S = 10.0
+_LEDGER_LOOK_S = 0.5
+#: gunicorn gives up on a worker that ends so; with any other status it starts the next at once.
+EXIT_CANNOT_START = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What one process runs with. ``ledger_id``: the identity of the ledger it found."""
+
+    role: Role
+    settings: Settings
+    accounts: AccountBook
+    store: Store
+    fleet: Fleet
+    fingerprint: str
+    ledger_id: str
+
+
+def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
+    """Return the runtime of a process of ``role``; ``environ`` is that of the process by default.
+
+    Raise ConfigurationError with all mistakes, or LedgerUnavailableError if Redis stays away.
+    The fleet is not started: a process does that when it is ready to work.
+    """
+    environ = process_environment() if environ is None else environ
+    settings = load_settings(environ)
+    configs = accounts_of(settings, environ)
+    observability.configure(settings, role)
+    client = ledger_client(settings, role)
+    store = store_of(settings, client)
+    ledger_id = _open(store)
+    adapters = Adapters(client, store.conversation_id)
+    accounts = AccountBook(configs, limits=settings.limits(), build=adapters.account)
+    fingerprint = settings.fingerprint_with(accounts.agreement())
+    fleet = Fleet(
+        client,
+        role=role,
+        release=settings.release,
+        fingerprint=fingerprint,
+        scripts=_digest(digests()),
+    )
+    with reached():
+        place = durability.identity(client)
+    observability.log_start(
+        settings,
+        fingerprint=fingerprint,
+        ledger={"ledger_id": ledger_id, "redis_run_id": place.run_id, "redis_db": place.db},
+    )
+    return Runtime(role, settings, accounts, store, fleet, fingerprint, ledger_id)
+
+
+def build_or_exit(role: Role) -> Runtime:
+    """Return the runtime, or end this process with its mistakes on stderr, one a line."""
+    try:
+        return build(role)
+    except AdminError as error:
+        exit_with(error)
+
+
+def exit_with(error: AdminError) -> NoReturn:
+    """End this process, saying why on stderr in plain lines."""
+    print(error.detail or error.code, file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+    raise SystemExit(EXIT_CANNOT_START)
+
+
+def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[AccountConfig, ...]:
+    """Return the accounts of the file that the settings name. Raise ConfigurationError."""
+    around = Surroundings(environ, settings.limits(), production=settings.is_production)
+    return load_accounts(settings.accounts_file, around)
+
+
+def store_of(settings: Settings, client: redis.Redis) -> Store:
+    """Return the ledger of an installation in the Redis of ``client``. Connects nowhere."""
+    return Store(
+        client,
+        privacy_key=settings.privacy_key,
+        shards=settings.batch_shards,
+        pace=settings.pace(),
+    )
+
+
+def _open(store: Store) -> str:
+    """Return the ledger's identity, waiting a while for a Redis that is just starting.
+
+    A process that could not look at its ledger must not serve: it might have another form.
+    """
+    deadline = time.monotonic() + LEDGER_WAIT_S
+    while True:
+        try:
+            return store.open()
+        except LedgerUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LEDGER_LOOK_S)
+
+
+def _digest(versions: Mapping[str, str]) -> str:
+    text = json.dumps(versions, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

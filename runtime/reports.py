@@ -1,0 +1,114 @@
+"""Reports to Sentry: that something needs a person, never what a person wrote.
+
+Sentry's own defaults send arguments, local variables, bodies and messages; each is turned off
+here, and what is left passes through the same net as the log.
+"""
+
+from typing import Any, cast
+
+import sentry_sdk
+from sentry_sdk.integrations import Integration
+from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
+from sentry_sdk.transport import Transport
+from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
+
+from batching.errors import AdminError
+from runtime.privacy import clean, fields_of
+from runtime.settings import Settings
+
+FLUSH_S = 5
+_BREADCRUMBS_MAX = 20
+_CHAIN_MAX = 20
+_DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "x_signature"]
+#: Parts of an event that hold what our code or a library put there.
+_FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
+
+
+def start_reporting(
+    settings: Settings, role: str, *, transport: type[Transport] | None = None
+) -> None:
+    """Report errors of this process to SENTRY_DSN; do nothing if that is not set.
+
+    Call after the process forked, before its broker is built. ``transport`` is for tests.
+    """
+    if not settings.sentry_dsn:
+        return
+    sentry_sdk.init(
+        dsn=settings.sentry_dsn,
+        environment=settings.environment,
+        release=settings.release,
+        include_local_variables=False,
+        max_request_body_size="never",
+        max_breadcrumbs=_BREADCRUMBS_MAX,
+        event_scrubber=EventScrubber(
+            denylist=DEFAULT_DENYLIST + _DENIED, pii_denylist=DEFAULT_PII_DENYLIST, recursive=True
+        ),
+        # Those found by themselves record Redis commands, addresses and prompts.
+        auto_enabling_integrations=False,
+        integrations=_integrations(role),
+        before_send=scrub,
+        before_breadcrumb=_scrub_breadcrumb,
+        transport=transport,
+    )
+    sentry_sdk.set_tag("role", role)
+    # It quotes the arguments of the message that failed; the door has reported that by itself.
+    ignore_logger("dramatiq.worker.WorkerThread")
+
+
+def flush() -> None:
+    """Send what is still waiting, for FLUSH_S seconds at most; a forked worker never gets to."""
+    sentry_sdk.flush(timeout=FLUSH_S)
+
+
+def scrub(event: Event, hint: Hint) -> Event:
+    """Return ``event`` without values of people: no request, user or words of an exception."""
+    loose = cast("dict[str, Any]", event)
+    for name in ("request", "user"):
+        loose.pop(name, None)
+    record = hint.get("log_record")
+    if record is not None:
+        # Sentry has turned an object among the fields into its own words; the record has not.
+        loose["extra"] = fields_of(record)
+        loose["logentry"] = {"message": str(record.msg)}
+    for part in _FREE_PARTS:
+        if part in loose:
+            loose[part] = clean(loose[part], part)
+    codes = _codes(hint.get("exc_info"))
+    for error in loose.get("exception", {}).get("values", []):
+        # Words of an exception may quote a customer; ours has a code that never does.
+        error["value"] = codes.get(error.get("type"), "")
+    return event
+
+
+def _codes(exc_info: Any) -> dict[str | None, str]:  # noqa: ANN401 - as Sentry hands it over
+    """Return the codes of our own errors in a chain, by the name of their class."""
+    codes: dict[str | None, str] = {}
+    error = exc_info[1] if exc_info else None
+    while error is not None and len(codes) < _CHAIN_MAX:
+        if isinstance(error, AdminError):
+            codes[type(error).__name__] = error.code
+        error = error.__cause__ or error.__context__
+    return codes
+
+
+def _scrub_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb:
+    if record := hint.get("log_record"):
+        crumb["message"] = str(record.msg)
+    for part in ("message", "data"):
+        if part in crumb:
+            crumb[part] = clean(crumb[part], part)
+    return crumb
+
+
+def _integrations(role: str) -> list[Integration]:
+    """Return those of the framework that the role runs; imported here, for only it has them."""
+    if role == "web":
+        from sentry_sdk.integrations.falcon import FalconIntegration  # noqa: PLC0415
+
+        return [FalconIntegration()]
+    if role == "worker":
+        from sentry_sdk.integrations.dramatiq import DramatiqIntegration  # noqa: PLC0415
+
+        return [DramatiqIntegration()]
+    return []

@@ -1,0 +1,157 @@
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from batching.errors import ConfigurationError, LedgerUnavailableError
+from batching.model import Outbound
+from batching.store import Store
+from channels.simulator import Simulator
+from channels.venom import VenomGateway
+from channels.whatsapp_cloud import WhatsAppCloud
+from llm.anthropic import Anthropic
+from llm.openai_compatible import OpenAICompatible
+from llm.scripted import Scripted
+from runtime import build as building
+from runtime.build import EXIT_CANNOT_START, build, exit_with
+from runtime.settings import load_settings
+from tests.runtime.conftest import SECRETS
+from tests.valkey_server import ValkeyServer
+
+
+@pytest.fixture
+def environ(valkey: ValkeyServer, client: redis.Redis, accounts_file: Path) -> dict[str, str]:
+    client.flushall()
+    return SECRETS | {
+        "REDIS_URL": valkey.url(0),
+        "BROKER_URL": valkey.url(1),
+        "ACCOUNTS_FILE": str(accounts_file),
+        "RELEASE": "r1",
+    }
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """Put the root logger back as it was: building sets up the process's own."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def test_building_twice_gives_processes_that_agree(environ: dict[str, str]) -> None:
+    web, worker = build("web", environ), build("worker", environ)
+    web.fleet.beat()
+    worker.fleet.beat()
+
+    assert web.ledger_id == worker.ledger_id
+    assert web.fingerprint == worker.fingerprint
+    members = web.fleet.members()
+    assert [member.role for member in members] == ["web", "worker"]
+    assert web.fleet.drift(members) == []
+
+
+@pytest.mark.parametrize("change", [{"BATCH_IDLE_MS": "8000"}, {"SALON_TOKEN": "another"}])
+def test_process_with_other_settings_is_seen(
+    environ: dict[str, str], change: dict[str, str]
+) -> None:
+    """Origin fault 13: processes with different settings, and nobody can tell."""
+    fresh, stale = build("web", environ | change), build("worker", environ)
+    fresh.fleet.beat()
+    stale.fleet.beat()
+
+    (problem,) = fresh.fleet.drift(fresh.fleet.members())
+
+    assert fresh.fingerprint in problem
+    assert stale.fingerprint in problem
+
+
+def test_process_with_another_privacy_key_does_not_start(environ: dict[str, str]) -> None:
+    """It would take every customer of this ledger for a stranger."""
+    build("worker", environ)
+
+    with pytest.raises(ConfigurationError, match="privacy_key"):
+        build("web", environ | {"PRIVACY_KEY": "another"})
+
+
+def test_every_account_gets_its_channel_and_its_model(environ: dict[str, str]) -> None:
+    accounts = build("worker", environ).accounts
+
+    built = [accounts.get(config.account_id) for config in accounts]
+
+    assert [type(account.channel) for account in built if account] == [
+        WhatsAppCloud,
+        VenomGateway,
+        Simulator,
+    ]
+    assert [type(account.model) for account in built if account] == [
+        OpenAICompatible,
+        Anthropic,
+        Scripted,
+    ]
+    assert [account.ambiguous for account in built if account] == ["alert", "resend", "alert"]
+    assert [account.limits.idle_ms for account in built if account] == [4_000, 9_000, 9_000]
+
+
+def test_simulator_keeps_what_it_is_sent_in_the_ledgers_redis(
+    environ: dict[str, str], client: redis.Redis
+) -> None:
+    runtime = build("worker", environ)
+    account = runtime.accounts.get("salon-3")
+    assert account is not None
+
+    account.channel.send(Outbound("79990000001", "Hello", "tag"))
+
+    conversation_id = runtime.store.conversation_id("salon-3", "79990000001")
+    assert client.exists(f"aa:simulator:{conversation_id}") == 1
+
+
+def test_start_is_logged_with_what_tells_two_processes_apart(
+    environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime = build("web", environ)
+
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (line["event"], line["role"], line["release"]) == ("process.started", "web", "r1")
+    assert line["fingerprint"] == runtime.fingerprint
+    assert line["ledger_id"] == runtime.ledger_id
+    assert len(line["redis_run_id"]) == 40
+    assert (line["redis_db"], line["limits"]["idle_ms"]) == (0, 9_000)
+
+
+def test_nothing_of_the_environment_is_shown_by_repr(environ: dict[str, str]) -> None:
+    runtime = build("web", environ | {"PRIVACY_KEY": "value-of-privacy-key"})
+
+    assert "value-of" not in repr(runtime)
+
+
+def test_ledger_of_another_form_refuses_the_process(
+    environ: dict[str, str], client: redis.Redis
+) -> None:
+    Store(client, privacy_key=load_settings(environ).privacy_key, shards=4).open()
+
+    with pytest.raises(ConfigurationError, match="made with shards=4"):
+        build("web", environ)
+
+
+def test_process_without_its_ledger_does_not_start(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot know the ledger's form, and must not write into it before it does."""
+    monkeypatch.setattr(building, "LEDGER_WAIT_S", 0)
+
+    with pytest.raises(LedgerUnavailableError):
+        build("web", environ | {"REDIS_URL": "redis://127.0.0.1:1/0"})
+
+
+def test_mistakes_end_the_process_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        exit_with(ConfigurationError("settings", "A=1: must be 2\nB=2: must be 3"))
+
+    assert caught.value.code == EXIT_CANNOT_START
+    assert capsys.readouterr().err == "A=1: must be 2\nB=2: must be 3\n"

@@ -1,0 +1,92 @@
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from runtime.clients import (
+    PATIENCE,
+    WEB_ANSWER_S_MAX,
+    Patience,
+    Role,
+    http_client,
+    ledger_client,
+    redis_client,
+)
+from runtime.settings import load_settings
+
+
+@pytest.fixture
+def mute() -> Iterator[socket.socket]:
+    """A server that takes connections and never says a word, as a stopped Redis does."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(0)
+        yield server
+
+
+def url_of(server: socket.socket) -> str:
+    return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+def connection_of(client: redis.Redis) -> Any:
+    """Return a connection as the client makes them, not connected."""
+    return client.connection_pool.make_connection()
+
+
+@pytest.mark.parametrize(("role", "patience"), PATIENCE.items())
+def test_client_waits_exactly_as_long_as_its_role_allows(role: Role, patience: Patience) -> None:
+    client = redis_client("redis://127.0.0.1:6379/3", role)
+    pool: Any = client.connection_pool
+    connection = connection_of(client)
+
+    assert (pool.timeout, pool.max_connections) == (patience.free_s, patience.connections)
+    assert connection.socket_connect_timeout == patience.connect_s
+    assert connection.socket_timeout == patience.answer_s
+    assert connection.retry.get_retries() == patience.repeats
+    assert connection.client_name == f"ai-admin-{role}"
+    assert (connection.db, connection.protocol) == (3, 2)
+
+
+def test_webhook_without_redis_is_answered_in_time() -> None:
+    """A late answer is never asked for again, so the three waits are all there is."""
+    connection = connection_of(redis_client("redis://127.0.0.1/0", "web"))
+
+    assert PATIENCE["web"].without_redis_s <= WEB_ANSWER_S_MAX
+    assert connection.retry._supported_errors == (RedisConnectionError,)
+    assert not issubclass(redis.TimeoutError, RedisConnectionError)
+
+
+def test_refused_connection_is_an_error() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = redis_client(url_of(unused), "web")
+
+        with pytest.raises(RedisConnectionError):
+            client.ping()
+
+
+def test_black_hole_is_tried_once(mute: socket.socket) -> None:
+    with pytest.raises(redis.TimeoutError):
+        redis_client(url_of(mute), "web").ping()
+
+    mute.accept()[0].close()
+    with pytest.raises(BlockingIOError):
+        mute.accept()
+
+
+def test_address_cannot_change_the_limits() -> None:
+    settings = load_settings({"REDIS_URL": "rediss://127.0.0.1/0?ssl_cert_reqs=none"})
+
+    connection = connection_of(ledger_client(settings, "web"))
+
+    assert connection.socket_timeout == PATIENCE["web"].answer_s
+
+
+def test_http_client_follows_no_redirect_and_has_limits() -> None:
+    with http_client() as http:
+        assert http.follow_redirects is False
+        assert None not in http.timeout.as_dict().values()

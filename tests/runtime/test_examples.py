@@ -1,0 +1,72 @@
+"""The examples and the table of settings say what the code does."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batching.limits import Limits
+from runtime.account_config import known_names
+from runtime.account_file import load_accounts
+from runtime.account_resolve import Surroundings
+from runtime.bounds import Whole
+from runtime.settings import Settings, load_settings, process_environment, setting_names
+
+ROOT = Path(__file__).parent.parent.parent
+NUMBERS = [
+    (name, field.default, whole)
+    for name, field in Settings.model_fields.items()
+    for whole in field.metadata
+    if isinstance(whole, Whole)
+]
+
+
+def defaults_in_the_example() -> Iterator[tuple[str, str]]:
+    """Yield the settings of .env.example, before the secrets of accounts begin."""
+    text = (ROOT / ".env.example").read_text().split("# -- Secrets")[0]
+    yield from re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE)
+
+
+def test_example_environment_shows_every_setting_with_its_default() -> None:
+    shown = dict(defaults_in_the_example())
+
+    assert sorted(shown) == sorted(setting_names())
+    assert load_settings(shown) == load_settings({})
+
+
+def test_example_environment_changes_nothing_as_it_is(tmp_path: Path) -> None:
+    copy = tmp_path / ".env"
+    copy.write_text((ROOT / ".env.example").read_text())
+
+    assert process_environment(copy) == process_environment(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("name", "default", "whole"), NUMBERS)
+def test_table_of_settings_has_the_default_and_the_bounds(
+    name: str, default: int, whole: Whole
+) -> None:
+    table = (ROOT / "docs" / "operations.md").read_text()
+
+    row = re.search(rf"^\| `{name.upper()}` \| (\d+) \| (\d+\.\.\d+)", table, re.MULTILINE)
+
+    assert row is not None
+    assert row.groups() == (str(default), str(whole))
+
+
+def test_example_accounts_are_valid_and_show_every_key() -> None:
+    path = ROOT / "accounts.example.toml"
+    text = path.read_text()
+    named = dict.fromkeys(re.findall(r'_env = "(\w+)"', text), "value")
+
+    configs = load_accounts(path, Surroundings(named, Limits(), production=False))
+
+    assert {config.channel for config in configs} == {"whatsapp_cloud", "venom", "simulator"}
+    assert {config.entry.model.provider for config in configs} == {
+        "openai_compatible",
+        "anthropic",
+        "scripted",
+    }
+    assert [name for name in known_names() if not re.search(rf"\b{name}\b", text)] == []
+    environment = (ROOT / ".env.example").read_text()
+    assert [name for name in named if f"#{name}=" not in environment] == []

@@ -1,0 +1,277 @@
+"""The operator's command line, run as the operator runs it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from batching.keys import FLEET, META
+from batching.store import Store
+from tests.processes import Guard
+from tests.valkey_server import ValkeyServer
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 60
+STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+ACCOUNTS = """
+[[account]]
+id = "salon-1"
+channel = "venom"
+api_url = "http://127.0.0.1:9/"
+token_env = "GATEWAY_TOKEN"
+webhook_secret_env = "GATEWAY_SECRET"
+language = "en"
+timezone = "UTC"
+prompt_file = "prompt.md"
+[account.model]
+provider = "scripted"
+"""
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environ(valkey: ValkeyServer, client: redis.Redis, tmp_path: Path) -> dict[str, str]:
+    client.flushall()
+    (tmp_path / "accounts.toml").write_text(ACCOUNTS)
+    (tmp_path / "prompt.md").write_text("A haircut: 35 euro.\n")
+    return {
+        "PATH": "/usr/bin:/bin",
+        "REDIS_URL": valkey.url(0),
+        "BROKER_URL": valkey.url(1),
+        "ACCOUNTS_FILE": "accounts.toml",
+        "GATEWAY_TOKEN": "value-of-gateway-token",
+        "GATEWAY_SECRET": "value-of-gateway-secret",
+    }
+
+
+@pytest.fixture
+def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(valkey_binary, guard, append_only=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def manage(environ: dict[str, str], tmp_path: Path) -> Manage:
+    """Run manage.py in the installation's directory, with changes to its environment."""
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            cwd=tmp_path,
+            env=environ | changes,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+    return found
+
+
+def test_check_of_a_good_installation_is_ready_to_start(manage: Manage) -> None:
+    done = manage("check")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("ok      settings: are valid, fingerprint ")
+    assert lines[1] == (
+        "ok      account salon-1: answers by scripted on venom, prompt of 20 characters"
+    )
+    assert "ok      BROKER_URL: is another database than REDIS_URL" in lines
+    assert lines[-1] == "Ready to start."
+
+
+def test_check_makes_no_ledger(manage: Manage, client: redis.Redis) -> None:
+    """One made by a check would hold its number of shards against the first real start."""
+    done = manage("check", "--json")
+
+    assert {"level": "ok", "about": "ledger", "says": "is new: the first process will make it",
+            "advice": ""} in findings(done)  # fmt: skip
+    assert client.exists(META) == 0
+
+
+def test_check_tells_all_mistakes_of_settings_and_accounts(manage: Manage) -> None:
+    done = manage("check", BATCH_LEASE_MS="500", BATCH_IDEL_MS="1", GATEWAY_TOKEN="")
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "MISTAKE settings: BATCH_IDEL_MS: is not a setting; did you mean BATCH_IDLE_MS?",
+        "MISTAKE settings: BATCH_LEASE_MS=500: must be 10000..600000",
+        (
+            "MISTAKE accounts: accounts.toml: account salon-1: token_env=GATEWAY_TOKEN: "
+            "this environment variable is not set"
+        ),
+        "Mistakes: 3. Nothing will start like this.",
+    ]
+
+
+def test_check_finds_two_databases_that_are_one(manage: Manage, valkey: ValkeyServer) -> None:
+    done = manage("check", "--json", BROKER_URL=f"unix://{valkey.socket}")
+
+    assert done.returncode == 1
+    mistakes = [found for found in findings(done) if found["level"] == "mistake"]
+    assert [(found["about"], found["says"]) for found in mistakes] == [
+        ("BROKER_URL", "is the same database as REDIS_URL")
+    ]
+
+
+def test_check_finds_a_ledger_of_another_form(manage: Manage, client: redis.Redis) -> None:
+    Store(client, privacy_key="k", shards=2).open()
+
+    done = manage("check", "--json")
+
+    assert done.returncode == 1
+    (mistake,) = [found for found in findings(done) if found["level"] == "mistake"]
+    assert mistake["says"] == "shards=1: this ledger was made with shards=2"
+    assert "BATCH_SHARDS" in mistake["advice"]
+
+
+def test_check_of_an_absent_redis_says_what_to_do(manage: Manage) -> None:
+    done = manage("check", REDIS_URL="redis://:a-password@127.0.0.1:1/0")
+
+    assert done.returncode == 1
+    assert "MISTAKE REDIS_URL: does not answer (ConnectionError)" in done.stdout
+    assert "start the server, or correct the address" in done.stdout
+    assert "a-password" not in done.stdout
+
+
+def test_check_of_an_absent_rabbitmq_says_what_to_do(manage: Manage) -> None:
+    done = manage("check", BROKER_URL="amqp://user:a-password@127.0.0.1:1/")
+
+    assert done.returncode == 1
+    assert "MISTAKE BROKER_URL: nobody listens at 127.0.0.1:1" in done.stdout
+    assert "a-password" not in done.stdout
+
+
+def test_check_in_production_demands_a_server_that_keeps(
+    manage: Manage, durable: ValkeyServer
+) -> None:
+    production = {
+        "ENVIRONMENT": "production",
+        "PRIVACY_KEY": STRONG,
+        "CONSOLE_TOKEN": STRONGER,
+    }
+    forgetful = manage("check", **production)
+    kept = manage("check", **production, REDIS_URL=durable.url(0), BROKER_URL=durable.url(1))
+
+    assert forgetful.returncode == 1
+    assert "MISTAKE REDIS_URL: appendonly=no: must be yes" in forgetful.stdout
+    assert kept.returncode == 0
+    assert "warning SENTRY_DSN: is not set" in kept.stdout
+    assert "ok      REDIS_URL: appendonly is yes" in kept.stdout
+
+
+def test_check_reads_the_env_file_under_the_environment(manage: Manage, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("BATCH_IDLE_MS=50\nBATCH_RING_MS=1\nCOLOUR=red\n")
+
+    done = manage("check", BATCH_RING_MS="10000")
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0] == (
+        "MISTAKE settings: BATCH_IDLE_MS=50: must be 100..600000"
+    )
+    assert "BATCH_RING_MS" not in done.stdout
+
+
+def test_balance_of_a_new_ledger_holds(manage: Manage) -> None:
+    done = manage("balance")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == (
+        "The books hold: every accepted message is accounted for."
+    )
+
+
+@pytest.mark.parametrize(
+    ("stats", "words"),
+    [
+        ({"accepted": 3, "answered": 2}, "The books do not hold in shard 0"),
+        ({"accepted": 2, "lost": 2}, "Lost: 2."),
+    ],
+)
+def test_balance_that_does_not_hold_fails(
+    manage: Manage, store: Store, stats: dict[Any, Any], words: str
+) -> None:
+    store.client.hset(store.keyring.shards[0].stats, mapping=stats)
+
+    done = manage("balance")
+    told = json.loads(manage("balance", "--json").stdout)
+
+    assert done.returncode == 1
+    assert words in done.stdout
+    assert told["shards"][0]["accepted"] == stats["accepted"]
+    assert told["holds"] is (stats.get("lost", 0) > 0)
+
+
+def test_fleet_without_processes_names_the_missing_roles(manage: Manage) -> None:
+    done = manage("fleet")
+
+    assert done.returncode == 1
+    assert [line.split(" is ")[0] for line in done.stdout.splitlines()] == [
+        "no web",
+        "no worker",
+        "no scheduler",
+    ]
+
+
+def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> None:
+    told: Any = client.time()
+    for role in ("web", "worker", "scheduler"):
+        member = {
+            "role": role,
+            "host": "host-1",
+            "pid": 7,
+            "release": "r1",
+            "fingerprint": "f1",
+            "scripts": "s1",
+            "started_ms": 1,
+            "heartbeat_ms": told[0] * 1000,
+        }
+        client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))
+
+    done = manage("fleet")
+    members = json.loads(manage("fleet", "--json").stdout)["members"]
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "scheduler:host-1:7  release r1  settings f1  alive",
+        "web:host-1:7  release r1  settings f1  alive",
+        "worker:host-1:7  release r1  settings f1  alive",
+        "3 processes agree.",
+    ]
+    assert [member["role"] for member in members] == ["scheduler", "web", "worker"]
+
+
+@pytest.mark.parametrize("verb", ["balance", "fleet"])
+def test_verb_without_redis_fails_in_plain_words(manage: Manage, verb: str) -> None:
+    done = manage(verb, REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "REDIS_URL: does not answer (ConnectionError)\n"
+
+
+@pytest.mark.parametrize("verb", ["balance", "fleet"])
+def test_verb_with_mistaken_settings_names_them(manage: Manage, verb: str) -> None:
+    done = manage(verb, BATCH_SHARDS="0")
+
+    assert (done.returncode, done.stderr) == (1, "BATCH_SHARDS=0: must be 1..1024\n")
+
+
+def test_unknown_verb_is_wrong_usage(manage: Manage) -> None:
+    assert manage("frobnicate").returncode == 2
