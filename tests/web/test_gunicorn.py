@@ -1,0 +1,129 @@
+"""What only the real server shows: chunks, limits, logs, the end."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+
+from batching.keys import FLEET
+from tests.e2e.waiting import eventually
+from tests.processes import Guard
+from tests.valkey_server import ValkeyServer
+from tests.web.conftest import environ_of, write_accounts
+from tests.web.requests import CLOUD, JSON, body, change, counts, signature, text_message
+from tests.web.server import ROOT, WebServer
+from web.body import BODY_BYTES_MAX
+
+#: As gunicorn.conf.py says.
+WORKERS = 2
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(
+    valkey: ValkeyServer, guard: Guard, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WebServer]:
+    directory = tmp_path_factory.mktemp("web")
+    running = WebServer(environ_of(valkey, write_accounts(directory)), directory, guard)
+    running.start()
+    yield running
+    running.process.kill()
+
+
+@pytest.fixture(autouse=True)
+def _empty(client: redis.Redis) -> None:
+    """Every test begins with an empty ledger."""
+
+
+def post(server: WebServer, raw: bytes, *, chunked: bool = False) -> httpx2.Response:
+    content = iter([raw[:1000], raw[1000:]]) if chunked else raw
+    headers = JSON | {"X-Hub-Signature-256": signature(raw)}
+    return httpx2.post(server.url + CLOUD, content=content, headers=headers, timeout=20)
+
+
+def padded(length: int) -> bytes:
+    raw = json.dumps(body(change(text_message()))).encode()
+    return raw + b" " * (length - len(raw))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_largest_body_is_taken_however_it_is_sent(server: WebServer, *, chunked: bool) -> None:
+    result = post(server, padded(BODY_BYTES_MAX), chunked=chunked)
+
+    assert (result.status_code, result.json()) == (200, counts(accepted=1))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_client_is_told_that_its_body_is_too_large(server: WebServer, *, chunked: bool) -> None:
+    result = post(server, padded(BODY_BYTES_MAX + 1), chunked=chunked)
+
+    assert result.status_code == 413
+    assert result.json()["error"]["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\n{}\r\n", b"1\r\n{}\r\n", b"-1\r\n{}\r\n"])
+def test_broken_chunks_are_the_clients_fault(server: WebServer, chunk: bytes) -> None:
+    head = f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+    answer = server.talk(head + chunk + b"0\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Traceback" not in answer
+
+
+@pytest.mark.parametrize("length", [b"many", b"-1", b"1, 2", b"9" * 40])
+def test_length_that_is_no_length_is_the_clients_fault(server: WebServer, length: bytes) -> None:
+    head = f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\n".encode()
+
+    answer = server.talk(head + b"Content-Length: " + length + b"\r\n\r\n{}")
+
+    assert answer.split(b" ")[1] in {b"400", b"413"}
+    assert b"Traceback" not in answer
+
+
+def test_unknown_method_is_refused(server: WebServer) -> None:
+    answer = server.talk(f"BREW {CLOUD} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 405 "))
+
+
+def test_logs_are_json_without_query_strings(server: WebServer) -> None:
+    """The query string of a challenge carries the verify token."""
+    httpx2.get(server.url + CLOUD, params={"hub.verify_token": "guessed-token"}, timeout=20)
+    httpx2.get(server.url + "/nowhere?token=guessed-token", timeout=20)
+
+    lines = server.process.log().splitlines()
+
+    assert lines
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    assert "guessed-token" not in server.process.log()
+
+
+def test_server_ends_cleanly_and_leaves_the_fleet(
+    valkey: ValkeyServer, guard: Guard, tmp_path: Path
+) -> None:
+    # A database without the other server of these tests.
+    environ = environ_of(valkey, write_accounts(tmp_path)) | {"REDIS_URL": valkey.url(2)}
+    server = WebServer(environ, tmp_path, guard)
+    server.start()
+    with httpx2.Client(base_url=server.url) as browser, valkey.client(2) as ledger:
+        # An idle connection that is kept open must not hold up the end.
+        browser.get("/livez")
+        eventually(lambda: ledger.hlen(FLEET) == WORKERS, what="all workers announced")
+
+        code = server.process.terminate()
+
+        left = ledger.hlen(FLEET)
+    assert (code, left) == (0, 0)
+
+
+def test_configuration_imports_nothing_of_the_application() -> None:
+    """What the master imports is handed on to every worker that it ever starts."""
+    lines = (ROOT / "gunicorn.conf.py").read_text().splitlines()
+
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    assert [line for line in imports if not line.startswith("from gunicorn.")] == []

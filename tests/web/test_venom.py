@@ -1,0 +1,80 @@
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+
+from tests.web.requests import JSON, VENOM, VENOM_SECRET, Caller, code, counts
+
+SECRET = VENOM_SECRET["X-Webhook-Secret"]
+MESSAGE = {
+    "event": "onmessage",
+    "session": "default",
+    "id": "false_79990000001@c.us_3EB0A1B2C3D4",
+    "from": "79990000001@c.us",
+    "body": "Hi",
+    "type": "chat",
+    "t": 1768478400,
+    "fromMe": False,
+    "isGroupMsg": False,
+}
+RAW = json.dumps(MESSAGE).encode()
+
+
+def signed(raw: bytes, *, at_ms: int, path: str = VENOM) -> dict[str, str]:
+    text = f"POST:{path}:{at_ms}:".encode() + raw
+    mark = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
+    return {"X-Timestamp": str(at_ms), "X-Signature": mark}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.mark.parametrize("header", [VENOM_SECRET, {"Authorization": f"Bearer {SECRET}"}])
+def test_gateway_that_knows_the_secret_is_heard(caller: Caller, header: dict[str, str]) -> None:
+    result = caller.raw(VENOM, RAW, header)
+
+    assert (result.status_code, result.json) == (200, counts(accepted=1))
+
+
+def test_gateway_that_signs_is_heard(caller: Caller) -> None:
+    assert caller.raw(VENOM, RAW, signed(RAW, at_ms=now_ms())).json == counts(accepted=1)
+
+
+@pytest.mark.parametrize("age_ms", [-400_000, 400_000])
+def test_old_signature_is_refused(caller: Caller, age_ms: int) -> None:
+    """A signature that somebody recorded must not be worth anything tomorrow."""
+    result = caller.raw(VENOM, RAW, signed(RAW, at_ms=now_ms() - age_ms))
+
+    assert code(result) == (401, "secret")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"X-Webhook-Secret": ""},
+        {"X-Webhook-Secret": "guess"},
+        {"X-Webhook-Secret": "ключ".encode().decode("latin-1")},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Basic {SECRET}"},
+        {"X-Timestamp": "soon", "X-Signature": "0" * 64},
+        {"X-Timestamp": "9" * 400, "X-Signature": "0" * 64},
+        signed(RAW, at_ms=1_768_478_400_000, path="/webhooks/venom/other"),
+    ],
+)
+def test_stranger_is_refused(caller: Caller, header: dict[str, str]) -> None:
+    assert code(caller.raw(VENOM, RAW, header)) == (401, "secret")
+
+
+@pytest.mark.parametrize("account", ["nobody", "salon", "demo", "%00", "a%2Fb"])
+def test_account_that_is_no_venom_account_is_not_found(caller: Caller, account: str) -> None:
+    result = caller.raw(f"/webhooks/venom/{account}", RAW, VENOM_SECRET)
+
+    assert code(result)[0] == 404
+
+
+def test_body_of_no_known_form_is_malformed(caller: Caller) -> None:
+    assert caller.raw(VENOM, b"[]", VENOM_SECRET | JSON).status_code == 400

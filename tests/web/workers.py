@@ -1,0 +1,25 @@
+"""The workers' part, done by the test itself, step by step."""
+
+from batching import flow
+from runtime.build import Runtime
+from tests.fakes import FakeDoorbell, FakeKeeper
+
+
+class Workers:
+    """Does what flusher and workers do when the test says so."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._bell = FakeDoorbell()
+
+    def flush(self) -> None:
+        """Put what is due in flight."""
+        flow.flush(self._runtime.store, self._bell)
+
+    def answer(self) -> None:
+        """Generate and send for all that is in flight."""
+        store, accounts, keep = self._runtime.store, self._runtime.accounts, FakeKeeper()
+        for ring in self._bell.take():
+            flow.generate(store, accounts, self._bell, ring, keep=keep)
+        for ring in self._bell.take():
+            flow.send(store, accounts, ring, keep=keep)

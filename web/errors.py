@@ -1,0 +1,90 @@
+"""What a client is told when a request is refused: one JSON form, never a stack trace.
+
+    {"error": {"code": "body_too_large", "message": "body: over 3145728 bytes"}}
+
+``code`` is constant; ``message`` names the thing, the value and the limit, and never repeats
+what a customer wrote.
+"""
+
+import json
+import logging
+import traceback
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import falcon
+
+from batching.errors import LedgerUnavailableError, MalformedError
+
+log = logging.getLogger(__name__)
+
+#: How long a provider is asked to wait before it delivers again, in seconds: HTTP's unit.
+RETRY_AFTER_S = 5
+
+#: MalformedError codes that speak of size, not of form.
+SIZE_CODES = frozenset({"too_many_items"})
+
+
+class RefusalError(falcon.HTTPError):
+    """Ends the request with ``status`` and the error body. ``reason``: the constant code."""
+
+    def __init__(
+        self, status: HTTPStatus, reason: str, message: str, *, retry_after_s: int | None = None
+    ) -> None:
+        headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        super().__init__(int(status), description=message, headers=headers)
+        self.reason = reason
+
+
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
+    """Make every refusal and failure of ``app`` leave in the one JSON form."""
+    app.set_error_serializer(_serialize)
+    app.add_error_handler(LedgerUnavailableError, _ledger_unavailable)
+    app.add_error_handler(MalformedError, _malformed)
+    app.add_error_handler(Exception, _unexpected)
+
+
+def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    phrase = HTTPStatus(error.status_code).phrase
+    reason = getattr(error, "reason", phrase.lower().replace(" ", "_"))
+    message = error.description or f"{req.method} {req.path}: {phrase.lower()}"
+    resp.content_type = falcon.MEDIA_JSON
+    resp.text = json.dumps({"error": {"code": reason, "message": message}})
+
+
+def _ledger_unavailable(
+    _req: falcon.Request, _resp: falcon.Response, error: LedgerUnavailableError, _params: object
+) -> NoReturn:
+    log.error("webhook.unavailable", extra={"code": error.code})
+    raise RefusalError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "ledger_unavailable",
+        f"ledger: cannot be written now, nothing was accepted; try again in {RETRY_AFTER_S} s",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def _malformed(
+    _req: falcon.Request, _resp: falcon.Response, error: MalformedError, _params: object
+) -> NoReturn:
+    too_large = error.code in SIZE_CODES
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST
+    raise RefusalError(status, error.code, error.detail or error.code)
+
+
+def _unexpected(
+    req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, Any]
+) -> NoReturn:
+    # The exception's own message may quote what a customer wrote: its class and place do not.
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    log.error(
+        "request.failed",
+        extra={
+            "error": type(error).__qualname__,
+            "place": f"{frame.filename}:{frame.lineno}",
+            "route": req.uri_template or "",
+        },
+    )
+    raise RefusalError(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "request: failed inside, it is logged"
+    )

@@ -1,0 +1,12 @@
+"""What gunicorn runs: ``gunicorn wsgi:application``. The one module that builds when imported."""
+
+import atexit
+
+from runtime.build import build_or_exit
+from web import create_app
+
+_runtime = build_or_exit("web")
+_runtime.fleet.start()
+atexit.register(_runtime.fleet.stop)
+
+application = create_app(_runtime)
