@@ -1,0 +1,1 @@
+"""APScheduler: looks at the ledger many times a second and rings where something is due."""

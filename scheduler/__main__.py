@@ -1,0 +1,41 @@
+"""The scheduler process: ``python -m scheduler``. Any number of them may run."""
+
+import signal
+
+from actors.broker import build_broker
+from actors.doorbell import BrokerDoorbell
+from runtime import observability
+from runtime.build import build_or_exit
+from scheduler.tick import Tick
+from scheduler.timer import Timer
+from scheduler.watchdog import Watchdog
+
+#: HUP too: settings are read once, so a process is replaced, never told to read them again.
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+#: How long no tick may end before the process gives itself up, ms.
+HUNG_MS = 10_000
+
+
+def main() -> None:
+    """Tick until told to stop. Exits with a line for each mistake in the settings."""
+    # Before any thread exists: threads inherit the mask, so that only sigwait gets the signals.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    runtime = build_or_exit("scheduler")
+    broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-scheduler")
+    doorbell = BrokerDoorbell(broker, runtime.store.client)
+    watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
+    timer.every(runtime.settings.flush_tick_ms, Tick(runtime.store, doorbell, watchdog.alive))
+
+    runtime.fleet.start()
+    watchdog.start()
+    timer.start()
+    signal.sigwait(STOP_SIGNALS)
+    timer.stop()
+    watchdog.stop()
+    runtime.fleet.stop()
+    broker.close()
+    observability.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""One look at the ledger: whether there is anything for a flush to do."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from batching.errors import TransientError
+from batching.records import Watch
+
+log = logging.getLogger(__name__)
+
+#: How old the last flush may be before one is rung for although nothing is due, ms: readiness and
+#: webhooks tell by it that somebody flushes this very Redis.
+HEARTBEAT_MS = 5_000
+
+
+class Ledger(Protocol):
+    """What a tick reads."""
+
+    def watch(self) -> Watch:
+        """Return the earliest due time and lease end. Raise LedgerUnavailableError."""
+        ...
+
+
+class FlushBell(Protocol):
+    """What a tick rings."""
+
+    def ring_flush(self) -> bool:
+        """Ask for a flush, unless one was asked for and has not begun. Raise TransientError."""
+        ...
+
+
+class Tick:
+    """Rings for a flush when there is a reason; ``alive`` is told of every tick that ended.
+
+    A ledger or broker that is away is told once, when it goes and when it is back: the tick goes
+    on, and so does the process. Any other failure does not count as life.
+    """
+
+    def __init__(self, ledger: Ledger, doorbell: FlushBell, alive: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._doorbell = doorbell
+        self._alive = alive
+        self._trouble = ""
+
+    def __call__(self) -> None:
+        """Look once. Never raises."""
+        try:
+            if asks_for_flush(self._ledger.watch()):
+                self._doorbell.ring_flush()
+        except TransientError as error:
+            self._tell(error.code, logging.WARNING)
+        except Exception as error:  # noqa: BLE001 - the door of this process: it reports
+            self._tell(type(error).__name__, logging.ERROR)
+            return
+        else:
+            self._tell("", logging.INFO)
+        self._alive()
+
+    def _tell(self, trouble: str, level: int) -> None:
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            log.log(
+                level, "flush.hindered", extra={"code": trouble}, exc_info=level >= logging.ERROR
+            )
+        else:
+            log.log(level, "flush.resumed")
+
+
+def asks_for_flush(watch: Watch) -> bool:
+    """Return whether a batch is due, a lease ran out, or nobody flushed for a while."""
+    reasons = (
+        watch.due_ms,
+        watch.lease_ms,
+        (watch.heartbeat_ms or 0) + HEARTBEAT_MS,
+    )
+    return any(at_ms is not None and at_ms <= watch.now_ms for at_ms in reasons)

@@ -1,0 +1,79 @@
+"""A broker on the tests' server, workers that are always stopped, and a way to wait for a fact."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import dramatiq
+import pytest
+import redis
+from dramatiq import Worker
+
+from actors.broker import DoorbellBroker, build_broker
+from tests.valkey_server import ValkeyServer
+
+#: How long a fact may take to come true on a busy machine.
+DEADLINE_S = 10.0
+
+Brokers = Callable[[], DoorbellBroker]
+Workers = Callable[..., Worker]
+
+
+def wait_until(fact: Callable[[], object]) -> None:
+    """Return when ``fact`` is true; fail if it does not become so."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not fact():
+        assert time.monotonic() < deadline, f"never came true: {fact}"
+        time.sleep(0.005)
+
+
+def declare(
+    broker: dramatiq.Broker, name: str, action: Callable[..., None]
+) -> dramatiq.Actor[..., None]:
+    """Return an actor on the queue of its name."""
+    return dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
+
+
+@pytest.fixture
+def brokers(valkey: ValkeyServer, client: redis.Redis) -> Iterator[Brokers]:
+    """Return a maker of brokers, each as another process would have it; ``client`` empties all."""
+    assert client.dbsize() == 0
+    made: list[DoorbellBroker] = []
+
+    def make() -> DoorbellBroker:
+        broker = build_broker(valkey.url(1), client_name="test")
+        assert isinstance(broker, DoorbellBroker)
+        made.append(broker)
+        return broker
+
+    yield make
+    for broker in made:
+        broker.client.close()
+
+
+@pytest.fixture
+def broker(brokers: Brokers) -> DoorbellBroker:
+    return brokers()
+
+
+@pytest.fixture
+def queues(valkey: ValkeyServer, broker: DoorbellBroker) -> Iterator[redis.Redis]:
+    """Return a client of the database of ``broker``."""
+    assert broker.get_declared_queues() == set()
+    with valkey.client(1) as connection:
+        yield connection
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    """Return a starter of workers, each as ``dramatiq actors:main`` would run it."""
+    running: list[Worker] = []
+
+    def start(broker: dramatiq.Broker, *, threads: int = 8) -> Worker:
+        worker = Worker(broker, worker_threads=threads)
+        worker.start()
+        running.append(worker)
+        return worker
+
+    yield start
+    for worker in running:
+        worker.stop(timeout=5_000)

@@ -1,0 +1,101 @@
+"""The doors: each walks into the flow, and no failure of it reaches the broker."""
+
+import logging
+
+import dramatiq
+import pytest
+import redis
+from dramatiq.brokers.stub import StubBroker
+
+from actors.doorbell import BrokerDoorbell
+from actors.doors import Doors, declare
+from batching import flow
+from batching.errors import LedgerUnavailableError
+from batching.keys import FLUSH_GATE
+from batching.limits import Limits
+from batching.model import InboundMessage, Kind
+from batching.ports import Account
+from batching.store import Store
+from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
+
+LIMITS = Limits(idle_ms=1_000)
+HELLO = InboundMessage("salon", "79990000001", "m1", Kind.TEXT, "Hello")
+
+
+@pytest.fixture
+def channel() -> FakeChannel:
+    return FakeChannel()
+
+
+@pytest.fixture
+def accounts(channel: FakeChannel) -> FakeAccounts:
+    return FakeAccounts.of(Account("salon", LIMITS, channel, FakeModel()))
+
+
+@pytest.fixture
+def stub() -> StubBroker:
+    return StubBroker(middleware=[])
+
+
+@pytest.fixture
+def doors(store: Store, accounts: FakeAccounts, stub: StubBroker) -> Doors:
+    doors = Doors(store, accounts, BrokerDoorbell(stub, store.client))
+    declare(stub, doors)
+    return doors
+
+
+def answer_door(broker: StubBroker, queue: str) -> None:
+    """Do what a worker does with the next doorbell of a queue."""
+    message = dramatiq.Message.decode(broker.queues[queue].get_nowait())
+    broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
+
+
+def test_doorbells_lead_from_due_message_to_sent_answer(
+    doors: Doors, store: Store, stub: StubBroker, clock: FakeClock, channel: FakeChannel
+):
+    flow.receive(store, [HELLO], lambda _: LIMITS)
+    clock.advance_ms(LIMITS.idle_ms)
+
+    doors.flush()
+    answer_door(stub, "generate")
+    answer_door(stub, "send")
+
+    assert [sent.answers for sent in channel.sent] == [("m1",)]
+
+
+def test_flush_opens_the_gate_before_it_looks(doors: Doors, client: redis.Redis):
+    client.set(FLUSH_GATE, 1)
+
+    doors.flush()
+
+    assert client.exists(FLUSH_GATE) == 0
+
+
+class Failing:
+    """Stands for anything that the flow asks and that fails."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    def __getattr__(self, name: str) -> object:
+        raise self._failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "event", "level"),
+    [
+        (LedgerUnavailableError("ledger_away"), "doorbell.unanswered", logging.WARNING),
+        (KeyError("boom"), "doorbell.failed", logging.ERROR),
+    ],
+)
+@pytest.mark.parametrize("door", ["flush", "generate", "send"])
+def test_failure_is_reported_and_ends_at_the_door(
+    stub: StubBroker, client: redis.Redis, caplog, failure, event, level, door
+):
+    store = Failing(failure)
+    doors = Doors(store, FakeAccounts(), BrokerDoorbell(stub, client))  # type: ignore[arg-type]
+    args = () if door == "flush" else ("c_0123456789abcdef01234567", "b7", 1)
+
+    getattr(doors, door)(*args)
+
+    assert [(record.message, record.levelno) for record in caplog.records] == [(event, level)]

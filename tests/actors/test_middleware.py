@@ -1,0 +1,185 @@
+"""The corrections of Dramatiq, with its real worker on a real server."""
+
+import threading
+
+import pytest
+import redis
+
+from actors.broker import DoorbellBroker
+from actors.middleware import POLL_MS, AtStop, shares
+from tests.actors.conftest import DEADLINE_S, Brokers, Workers, declare, wait_until
+
+
+def block(release: threading.Event) -> None:
+    release.wait(DEADLINE_S * 3)
+
+
+def dead_letters(queues: redis.Redis, queue: str) -> int:
+    return queues.hlen(f"dramatiq:{queue}.XQ.msgs")
+
+
+def test_doorbell_whose_processing_raised_is_dead_lettered(
+    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+):
+    """Dramatiq without its Retries acknowledges a failure as if it were a success."""
+
+    def explode() -> None:
+        raise ValueError("boom")
+
+    actor = declare(broker, "generate", explode)
+    workers(broker)
+
+    actor.send()
+
+    wait_until(lambda: queues.hlen("dramatiq:generate.msgs") == 0)
+    assert dead_letters(queues, "generate") == 1
+
+
+def test_doorbell_with_foreign_arguments_is_dead_lettered(
+    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+):
+    """Another release may ring with arguments that this one does not take."""
+    actor = declare(broker, "send", lambda _batch_id: None)
+    workers(broker)
+
+    broker.enqueue(actor.message_with_options(args=("b1", "more")))
+
+    wait_until(lambda: queues.hlen("dramatiq:send.msgs") == 0)
+    assert dead_letters(queues, "send") == 1
+
+
+def test_answered_doorbell_leaves_nothing_behind(
+    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+):
+    answered = threading.Event()
+    actor = declare(broker, "flush", answered.set)
+    workers(broker)
+
+    actor.send()
+
+    assert answered.wait(DEADLINE_S)
+    wait_until(lambda: queues.keys("dramatiq:*flush*") == [])
+
+
+def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers, workers: Workers):
+    """A worker that stops has one slow job; a doorbell waits behind it, another comes in."""
+    release, begun = threading.Event(), threading.Event()
+    sent, flushed = threading.Event(), threading.Event()
+    draining, other = brokers(), brokers()
+
+    def generate() -> None:
+        begun.set()
+        block(release)
+
+    for broker in (draining, other):
+        declare(broker, "generate", generate)
+        declare(broker, "send", sent.set)
+        declare(broker, "flush", flushed.set)
+    worker = workers(draining, threads=1)
+    draining.get_actor("generate").send()
+    assert begun.wait(DEADLINE_S)
+    draining.get_actor("send").send()
+    wait_until(lambda: draining.client.llen("dramatiq:send") == 0)
+
+    stopping = threading.Thread(target=worker.stop, daemon=True)
+    stopping.start()
+    try:
+        wait_until(lambda: draining.client.llen("dramatiq:send") == 1)
+        draining.get_actor("flush").send()
+        workers(other, threads=3)
+        taken_over = sent.wait(DEADLINE_S), flushed.wait(DEADLINE_S)
+    finally:
+        release.set()
+        stopping.join()
+
+    assert taken_over == (True, True)
+
+
+def test_slow_generations_leave_threads_for_flush_and_send(
+    broker: DoorbellBroker, workers: Workers
+):
+    release = threading.Event()
+    flushed, sent = threading.Event(), threading.Event()
+    generate = declare(broker, "generate", lambda: block(release))
+    flush = declare(broker, "flush", flushed.set)
+    send = declare(broker, "send", sent.set)
+    workers(broker, threads=8)
+
+    for _ in range(20):
+        generate.send()
+    wait_until(lambda: broker.client.llen("dramatiq:generate") < 20)
+    flush.send()
+    send.send()
+    moved = flushed.wait(DEADLINE_S), sent.wait(DEADLINE_S)
+    release.set()
+
+    assert moved == (True, True)
+
+
+def test_worker_fetches_no_more_than_its_threads_can_begin(
+    broker: DoorbellBroker, workers: Workers
+):
+    release, begun = threading.Event(), threading.Semaphore(0)
+
+    def generate() -> None:
+        begun.release()
+        block(release)
+
+    actor = declare(broker, "generate", generate)
+    for _ in range(10):
+        actor.send()
+
+    workers(broker, threads=4)
+    for _ in range(4):
+        assert begun.acquire(timeout=DEADLINE_S)
+    waiting = broker.client.llen("dramatiq:generate")
+    release.set()
+
+    assert waiting == 6
+
+
+@pytest.mark.parametrize(
+    ("threads", "queues", "expected"),
+    [
+        (8, {"flush", "generate", "send"}, {"flush": 1, "generate": 5, "send": 2}),
+        (16, {"flush", "generate", "send"}, {"flush": 2, "generate": 10, "send": 4}),
+        (9, {"flush", "generate", "send"}, {"flush": 1, "generate": 6, "send": 2}),
+        (1, {"flush", "generate", "send"}, {"flush": 1, "generate": 1, "send": 1}),
+        (32, {"generate"}, {"generate": 32}),
+        (3, {"flush", "send"}, {"flush": 1, "send": 2}),
+    ],
+)
+def test_threads_are_shared_by_weight(threads, queues, expected):
+    assert shares(threads, queues) == expected
+
+
+def test_idle_consumers_look_every_few_milliseconds(broker: DoorbellBroker, workers: Workers):
+    declare(broker, "flush", lambda: None)
+
+    worker = workers(broker)
+
+    assert {name: c.worker_timeout for name, c in worker.consumers.items()} == {"flush": POLL_MS}
+
+
+def test_no_consumer_waits_for_delayed_doorbells(broker: DoorbellBroker, workers: Workers):
+    for name in ("flush", "generate", "send"):
+        declare(broker, name, lambda: None)
+
+    worker = workers(broker)
+
+    assert set(worker.consumers) == {"flush", "generate", "send"}
+
+
+def test_every_call_at_stop_is_made_though_one_fails(broker: DoorbellBroker, workers: Workers):
+    calls: list[str] = []
+
+    def fail() -> None:
+        calls.append("first")
+        raise OSError("away")
+
+    broker.add_middleware(AtStop((fail, lambda: calls.append("second"))))
+    declare(broker, "flush", lambda: None)
+
+    workers(broker).stop()
+
+    assert calls == ["first", "second"]

@@ -1,0 +1,94 @@
+"""The same doorbells through a real RabbitMQ."""
+
+import threading
+from collections.abc import Iterator
+
+import dramatiq
+import pytest
+import redis
+
+from actors.broker import build_broker
+from actors.doorbell import BrokerDoorbell
+from batching.errors import TransientError
+from batching.model import Ring, Stage
+from tests.actors.conftest import DEADLINE_S, Workers, declare, wait_until
+from tests.actors.rabbitmq_server import BINARY, RabbitServer
+from tests.processes import Guard
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not BINARY.exists(), reason="RabbitMQ is not installed"),
+]
+
+RING = Ring("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
+
+
+@pytest.fixture(scope="module")
+def rabbit(guard: Guard) -> Iterator[RabbitServer]:
+    server = RabbitServer(guard)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def rabbit_broker(rabbit: RabbitServer) -> Iterator[dramatiq.Broker]:
+    broker = build_broker(rabbit.url, client_name="test")
+    yield broker
+    broker.close()
+
+
+def counts(broker: dramatiq.Broker) -> tuple[int, int, int]:
+    """Return how many doorbells wait, are delayed, are dead."""
+    found: tuple[int, int, int] = broker.get_queue_message_counts("generate")  # type: ignore[attr-defined]
+    return found
+
+
+def test_doorbell_is_answered(
+    rabbit_broker: dramatiq.Broker, client: redis.Redis, workers: Workers
+):
+    answered: list[object] = []
+    rung = threading.Event()
+
+    def generate(*args: object) -> None:
+        answered.append(args)
+        rung.set()
+
+    declare(rabbit_broker, "generate", generate)
+    workers(rabbit_broker)
+
+    BrokerDoorbell(rabbit_broker, client).ring(RING)
+
+    assert rung.wait(DEADLINE_S)
+    assert answered == [("c_0123456789abcdef01234567", "b7", 2)]
+
+
+def test_doorbell_whose_processing_raised_is_dead_lettered_by_rabbitmq(
+    rabbit_broker: dramatiq.Broker, workers: Workers
+):
+    def explode() -> None:
+        raise ValueError("boom")
+
+    actor = declare(rabbit_broker, "generate", explode)
+    workers(rabbit_broker)
+    before = counts(rabbit_broker)
+
+    actor.send()
+
+    wait_until(lambda: counts(rabbit_broker) == (0, 0, before[2] + 1))
+
+
+def test_rabbitmq_that_stopped_is_a_passing_failure(guard: Guard, client: redis.Redis):
+    server = RabbitServer(guard)
+    server.start()
+    broker = build_broker(server.url, client_name="test")
+    doorbell = BrokerDoorbell(broker, client)
+    doorbell.ring(RING)
+
+    server.stop()
+
+    with pytest.raises(TransientError, match="broker_away"):
+        doorbell.ring(RING)
+    broker.close()

@@ -1,0 +1,105 @@
+"""``python -m scheduler`` as a process."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.actors.conftest import wait_until
+from tests.processes import Guard, OwnedProcess
+from tests.valkey_server import ValkeyServer, free_port
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+Schedulers = Callable[..., OwnedProcess]
+
+
+@pytest.fixture
+def schedulers(
+    valkey: ValkeyServer, client: redis.Redis, guard: Guard, tmp_path: Path
+) -> Iterator[Schedulers]:
+    """Return a starter of schedulers on the tests' server, which is empty."""
+    assert client.dbsize() == 0
+    environ = {
+        "PATH": os.environ["PATH"],
+        "REDIS_URL": valkey.url(0),
+        "BROKER_URL": valkey.url(1),
+        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
+        "ENVIRONMENT": "test",
+    }
+    started: list[OwnedProcess] = []
+
+    def start(**settings: str) -> OwnedProcess:
+        process = OwnedProcess(
+            [sys.executable, "-m", "scheduler"],
+            log_path=tmp_path / f"log{len(started)}",
+            guard=guard,
+            environ=environ | settings,
+            cwd=ROOT,
+        )
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def queues(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    """Return a client of the broker's database."""
+    with valkey.client(1) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_scheduler_rings_and_leaves_quietly(
+    schedulers: Schedulers, queues: redis.Redis, number: signal.Signals
+):
+    scheduler = schedulers()
+    wait_until(lambda: queues.llen("dramatiq:flush") == 1)
+
+    scheduler.signal(number)
+    wait_until(lambda: not scheduler.running)
+
+    assert scheduler.terminate() == 0
+    assert "Traceback" not in scheduler.log()
+
+
+def test_two_schedulers_have_one_flush_outstanding(
+    schedulers: Schedulers, client: redis.Redis, queues: redis.Redis
+):
+    first, second = schedulers(), schedulers()
+    wait_until(lambda: client.hlen("aa:fleet") == 2)
+    wait_until(lambda: queues.llen("dramatiq:flush") == 1)
+
+    codes = [first.terminate(), second.terminate()]
+
+    assert codes == [0, 0]
+    assert queues.llen("dramatiq:flush") == 1
+
+
+def test_mistaken_settings_are_told_without_a_traceback(schedulers: Schedulers):
+    scheduler = schedulers(FLUSH_TICK_MS="soon", BATCH_LEASE_MS="500")
+    wait_until(lambda: not scheduler.running)
+
+    assert scheduler.terminate() != 0
+    assert sorted(scheduler.log().splitlines()) == [
+        "BATCH_LEASE_MS=500: must be 10000..600000",
+        "FLUSH_TICK_MS=soon: must be 10..5000",
+    ]
+
+
+def test_scheduler_outlives_a_broker_that_is_away(schedulers: Schedulers):
+    scheduler = schedulers(BROKER_URL=f"redis://127.0.0.1:{free_port()}/1")
+    wait_until(lambda: "flush.hindered" in scheduler.log())
+
+    assert scheduler.running
+    assert scheduler.log().count("flush.hindered") == 1

@@ -1,0 +1,180 @@
+"""When a flush is rung for, and what an outage looks like in the log."""
+
+import logging
+
+import pytest
+import redis
+from dramatiq.brokers.stub import StubBroker
+
+from actors.doorbell import BrokerDoorbell
+from batching import flow
+from batching.errors import LedgerUnavailableError, TransientError
+from batching.limits import Limits
+from batching.model import InboundMessage, Kind
+from batching.records import Watch
+from batching.store import Store
+from scheduler.tick import HEARTBEAT_MS, Tick, asks_for_flush
+from tests.fakes import FakeClock, FakeDoorbell
+
+NOW_MS = 1_700_000_000_000
+LIMITS = Limits(idle_ms=1_000)
+HELLO = InboundMessage("salon", "79990000001", "m1", Kind.TEXT, "Hello")
+
+
+class Bell:
+    """Counts the flushes rung for; raises ``failure`` instead where there is one."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self.failure: Exception | None = None
+
+    def ring_flush(self) -> bool:
+        if self.failure is not None:
+            raise self.failure
+        self.rings += 1
+        return True
+
+
+class Life:
+    """Counts the ticks that ended."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def __call__(self) -> None:
+        self.ticks += 1
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+@pytest.fixture
+def tick(store: Store, bell: Bell, life: Life) -> Tick:
+    """Return a tick over a ledger that was flushed just now."""
+    flow.flush(store, FakeDoorbell())
+    return Tick(store, bell, life)
+
+
+@pytest.mark.parametrize(
+    ("due_ms", "lease_ms", "heartbeat_ms", "expected"),
+    [
+        (None, None, NOW_MS, False),
+        (NOW_MS + 1, NOW_MS + 1, NOW_MS, False),
+        (NOW_MS, None, NOW_MS, True),
+        (None, NOW_MS, NOW_MS, True),
+        (None, None, NOW_MS - HEARTBEAT_MS + 1, False),
+        (None, None, NOW_MS - HEARTBEAT_MS, True),
+        (None, None, None, True),
+    ],
+)
+def test_flush_has_a_reason(due_ms, lease_ms, heartbeat_ms, expected):
+    watch = Watch(now_ms=NOW_MS, due_ms=due_ms, lease_ms=lease_ms, heartbeat_ms=heartbeat_ms)
+
+    assert asks_for_flush(watch) is expected
+
+
+def test_collecting_conversation_does_not_ring(tick: Tick, bell: Bell, store: Store):
+    flow.receive(store, [HELLO], lambda _: LIMITS)
+
+    tick()
+
+    assert bell.rings == 0
+
+
+def test_due_conversation_rings(tick: Tick, bell: Bell, store: Store, clock: FakeClock):
+    flow.receive(store, [HELLO], lambda _: LIMITS)
+    clock.advance_ms(LIMITS.idle_ms)
+
+    tick()
+
+    assert bell.rings == 1
+
+
+def test_idle_ledger_is_flushed_to_show_life(tick: Tick, bell: Bell, clock: FakeClock):
+    tick()
+    before = bell.rings
+    clock.advance_ms(HEARTBEAT_MS)
+
+    tick()
+
+    assert (before, bell.rings) == (0, 1)
+
+
+def test_schedulers_together_ring_once(client: redis.Redis, store: Store, life: Life):
+    broker = StubBroker(middleware=[])
+    broker.declare_queue("flush")
+    ticks = [Tick(store, BrokerDoorbell(broker, client), life) for _ in range(3)]
+
+    for tick in ticks * 2:
+        tick()
+
+    assert broker.queues["flush"].qsize() == 1
+
+
+class Away:
+    """A ledger that fails with ``failure`` until it is taken away."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self.failure = failure
+
+    def watch(self) -> Watch:
+        if self.failure is not None:
+            raise self.failure
+        return Watch(now_ms=NOW_MS, due_ms=None, lease_ms=None, heartbeat_ms=NOW_MS)
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
+    return [(record.message, record.levelno) for record in caplog.records]
+
+
+def test_outage_is_told_once_and_so_is_its_end(bell: Bell, life: Life, caplog):
+    caplog.set_level(logging.INFO)
+    ledger = Away(LedgerUnavailableError("ledger_away"))
+    tick = Tick(ledger, bell, life)
+
+    for _ in range(20):
+        tick()
+    ledger.failure = None
+    for _ in range(20):
+        tick()
+
+    assert events(caplog) == [("flush.hindered", logging.WARNING), ("flush.resumed", logging.INFO)]
+
+
+def test_outage_counts_as_life(bell: Bell, life: Life):
+    """To restart a scheduler does not bring a ledger back."""
+    tick = Tick(Away(LedgerUnavailableError("ledger_away")), bell, life)
+
+    tick()
+
+    assert life.ticks == 1
+
+
+def test_broker_outage_counts_as_life_and_is_told(
+    tick: Tick, bell: Bell, life: Life, clock, caplog
+):
+    bell.failure = TransientError("broker_away")
+    clock.advance_ms(HEARTBEAT_MS)
+
+    tick()
+
+    assert life.ticks == 1
+    assert events(caplog) == [("flush.hindered", logging.WARNING)]
+
+
+def test_fault_of_ours_is_told_once_and_is_no_life(bell: Bell, life: Life, caplog):
+    """The watchdog ends a process whose every tick fails; a fresh one may do better."""
+    tick = Tick(Away(KeyError("boom")), bell, life)
+
+    for _ in range(20):
+        tick()
+
+    assert events(caplog) == [("flush.hindered", logging.ERROR)]
+    assert life.ticks == 0
