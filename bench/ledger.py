@@ -1,0 +1,107 @@
+"""The ledger alone: what an open conversation weighs, and what a tick costs with nothing due."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import redis
+
+from batching.door import Door
+from batching.limits import Limits
+from batching.model import InboundMessage, Kind
+from batching.scripts import Call
+from batching.store import Store
+from bench.figures import Figure, Scale, percentile
+
+ACCOUNT = "bench"
+#: So far away that nothing becomes due while we measure.
+LIMITS = Limits(idle_ms=3_600_000, wait_max_ms=3_600_000)
+#: Calls in one round trip while filling.
+CHUNK = 1_000
+#: What a customer's message of 300 bytes is made of.
+TEXT = "Can I book for tomorrow at three? ".ljust(300, ".")
+
+
+def weigh(client: redis.Redis, scale: Scale) -> list[Figure]:
+    """Return the bytes that an open conversation of three messages of 300 bytes takes."""
+    client.flushdb()
+    store = Store(client, privacy_key="bench")
+    fill(store, range(-100, 0), messages=3, text=TEXT)
+    before = used_bytes(client)
+    fill(store, range(scale.conversations), messages=3, text=TEXT)
+    each = (used_bytes(client) - before) / scale.conversations
+    return [
+        Figure("open conversation, three 300-byte messages", f"{each:,.0f} B", "at most 2,048 B"),
+        Figure("  the same, messages alone", f"{3 * len(TEXT):,} B"),
+        Figure("  conversations measured", f"{scale.conversations:,}"),
+    ]
+
+
+def tick(client: redis.Redis, scale: Scale) -> list[Figure]:
+    """Return what a scheduler's look and a flusher's collect cost at each number of open ones."""
+    client.flushdb()
+    store = Store(client, privacy_key="bench")
+    looks, collects, filled = [], [], 0
+    for conversations in scale.open_conversations:
+        fill(store, range(filled, conversations), messages=1, text="Hi")
+        filled = conversations
+        looks.append(_tick_figure("look", conversations, store.watch, scale.ticks))
+        collects.append(
+            _tick_figure("collect", conversations, lambda: _collect(store), scale.ticks)
+        )
+    client.flushdb()
+    return looks + collects
+
+
+def fill(store: Store, customers: range, *, messages: int, text: str) -> None:
+    """Open one conversation for each number, through the same script as a webhook."""
+    door = Door(store)
+    chunk: list[Call] = []
+    for call in _appends(store, door, customers, messages, text):
+        chunk.append(call)
+        if len(chunk) == CHUNK:
+            door.post(chunk)
+            chunk.clear()
+    door.post(chunk)
+
+
+def used_bytes(client: redis.Redis) -> int:
+    """Return what the server says it uses for its data."""
+    return int(client.info("memory")["used_memory"])
+
+
+def _appends(
+    store: Store, door: Door, customers: range, messages: int, text: str
+) -> Iterator[Call]:
+    for customer in customers:
+        # As long as the ids of the Cloud API, and no number that anybody has.
+        number = f"7000{customer:08d}"
+        conversation_id = store.conversation_id(ACCOUNT, number)
+        for n in range(messages):
+            message = InboundMessage(
+                account_id=ACCOUNT,
+                customer=number,
+                message_id=f"wamid.bench.{customer}.{n}".ljust(58, "x"),
+                kind=Kind.TEXT,
+                text=text,
+                sent_at_ms=1_700_000_000_000,
+            )
+            yield door.append(conversation_id, message, LIMITS)
+
+
+def _collect(store: Store) -> None:
+    for shard in store.keyring.shards:
+        store.collect(shard, limit=100)
+        store.reap(shard, limit=100)
+
+
+def _tick_figure(what: str, conversations: int, call: Callable[[], object], times: int) -> Figure:
+    # The first tenth is thrown away: connections, caches and the processor wake up.
+    spent_us = [_timed_us(call) for _ in range(times + times // 10)][times // 10 :]
+    value = f"{percentile(spent_us, 50):,.0f} µs"
+    return Figure(f"{what}, {conversations:,} open", value, "the same in each row")
+
+
+def _timed_us(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1e6

@@ -1,0 +1,123 @@
+"""A demo as a process, and what of it is alive."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.processes import Guard, OwnedProcess
+from tests.valkey_server import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+READY = "AI Admin is running."
+CUSTOMER = "79990000001"
+START_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 60.0
+#: Nothing else of the caller's environment may change what the demo does.
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+def wait_until(fact: Callable[[], object], *, deadline_s: float = 20.0) -> None:
+    """Return when ``fact`` is true; fail if it does not become so."""
+    deadline = time.monotonic() + deadline_s
+    while not fact():
+        assert time.monotonic() < deadline, "never came true"
+        time.sleep(0.05)
+
+
+class RunningDemo:
+    """``python -m demo`` on a port and in a directory of its own, answering after 0.7 s."""
+
+    def __init__(self, directory: Path, guard: Guard, *options: str) -> None:
+        self.port = free_port()
+        self.data = directory / "data"
+        self.command = [*self.command_at(self.port), *options]
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        self.environ = inherited | {"BATCH_IDLE_MS": "700"}
+        self._log_path = directory / "log"
+        self._process = OwnedProcess(
+            self.command, log_path=self._log_path, guard=guard, environ=self.environ, cwd=ROOT
+        )
+
+    def command_at(self, port: int) -> list[str]:
+        """Return the command of a demo with this one's data."""
+        return [sys.executable, "-m", "demo", "--port", str(port), "--data", str(self.data)]
+
+    def start(self) -> None:
+        """Start it and return when it says what to open."""
+        self._log_path.unlink(missing_ok=True)
+        self._process.start()
+        wait_until(lambda: READY in self.log() or not self.running, deadline_s=START_DEADLINE_S)
+        assert READY in self.log(), self.log()
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    @property
+    def pid(self) -> int:
+        assert self._process._process is not None
+        return self._process._process.pid
+
+    def log(self) -> str:
+        return self._process.log()
+
+    def end_with(self, number: int) -> int:
+        """Send a signal as a terminal does, to the whole group; wait, return the exit code."""
+        os.killpg(self.pid, number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Return the exit code once it has ended by itself."""
+        wait_until(lambda: not self.running, deadline_s=STOP_DEADLINE_S)
+        return self._process.terminate()
+
+    def run(self, command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a demo that ends by itself."""
+        return subprocess.run(
+            command,
+            env=self.environ | environ,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=STOP_DEADLINE_S,
+            check=False,
+        )
+
+    def write(self, message_id: str, text: str) -> None:
+        """Write as the customer."""
+        message = {"customer": CUSTOMER, "message_id": message_id, "text": text}
+        url = f"http://127.0.0.1:{self.port}/webhooks/simulator/salon"
+        httpx2.post(url, json=message).raise_for_status()
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Return the answers that the page would show, oldest first."""
+        url = f"http://127.0.0.1:{self.port}/simulator/state/salon/{CUSTOMER}"
+        state = httpx2.get(url).raise_for_status().json()
+        return [message for message in state["messages"] if message.get("answers")]
+
+
+def live_processes() -> dict[int, tuple[int, str]]:
+    """Return every process that is no zombie: its id → its parent and command line."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    )
+    rows = (line.split(maxsplit=3) for line in listed.stdout.splitlines())
+    return {int(pid): (int(ppid), args) for pid, ppid, stat, args in rows if stat[0] != "Z"}
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the live descendants of a process with their command lines, parents first."""
+    table = live_processes()
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        children = {child: args for child, (parent, args) in table.items() if parent in parents}
+        found |= children
+        parents = set(children)
+    return found

@@ -1,0 +1,105 @@
+"""The demo as a newcomer meets it: real processes, a real port, Ctrl-C."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.demo.running import RunningDemo, descendants, live_processes, wait_until
+from tests.processes import Guard
+from tests.valkey_server import free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("valkey_binary")]
+
+
+@pytest.fixture
+def demo(tmp_path: Path, guard: Guard) -> Iterator[RunningDemo]:
+    demo = RunningDemo(tmp_path, guard)
+    yield demo
+    if demo.running:
+        demo.end_with(signal.SIGTERM)
+
+
+def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_nothing(demo: RunningDemo):
+    demo.start()
+    started = descendants(demo.pid)
+
+    for number, text in enumerate(["Hi", "can I book", "for tomorrow 15:00?"]):
+        demo.write(f"m{number}", text)
+    wait_until(demo.answers)
+    answered = [answer["answers"] for answer in demo.answers()]
+    code = demo.end_with(signal.SIGINT)
+
+    assert answered == [["m0", "m1", "m2"]]
+    assert code == 0
+    # Valkey, two gunicorns, two dramatiqs, the scheduler at least.
+    assert len(started) >= 6
+    assert started.keys() & live_processes().keys() == set()
+    assert [word for word in ("Traceback", "WARNING", "ERROR") if word in demo.log()] == []
+
+
+def test_conversation_outlives_the_demo(demo: RunningDemo):
+    demo.start()
+    demo.write("m1", "Hi")
+    wait_until(demo.answers)
+    before = demo.answers()
+    demo.end_with(signal.SIGTERM)
+
+    demo.start()
+
+    assert demo.answers() == before
+
+
+def test_ledger_is_stopped_after_all_who_write_to_it(tmp_path: Path, guard: Guard):
+    demo = RunningDemo(tmp_path, guard, "--verbose")
+    demo.start()
+
+    demo.end_with(signal.SIGINT)
+
+    stopping = demo.log().partition("Stopping ...")[2]
+    names = [line.partition("|")[0].strip() for line in stopping.splitlines() if "|" in line]
+    assert list(dict.fromkeys(names)) == ["web", "worker", "valkey"]
+
+
+def test_busy_port_is_one_clear_line(demo: RunningDemo):
+    with socket.create_server(("127.0.0.1", demo.port)):
+        ended = demo.run(demo.command)
+
+    line = (
+        f"Port {demo.port} cannot be used, most likely another program has it. "
+        f"Stop that, or choose another: make demo ARGS='--port {demo.port + 10}'\n"
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
+
+
+def test_mistaken_setting_is_told_and_nothing_is_left(demo: RunningDemo):
+    ended = demo.run(demo.command, BATCH_IDLE_MS="soon")
+
+    assert ended.returncode == 1
+    assert "BATCH_IDLE_MS=soon" in ended.stderr
+    assert [args for _, args in live_processes().values() if str(demo.data) in args] == []
+
+
+def test_process_that_dies_ends_the_demo_with_its_name(demo: RunningDemo):
+    demo.start()
+    started = descendants(demo.pid)
+    web = next(pid for pid, args in started.items() if "gunicorn" in args)
+
+    os.kill(web, signal.SIGKILL)
+    code = demo.ended()
+
+    assert code == 1
+    assert "The web ended with code -9." in demo.log()
+    assert started.keys() & live_processes().keys() == set()
+
+
+def test_second_demo_leaves_the_data_of_the_first_alone(demo: RunningDemo):
+    demo.start()
+
+    ended = demo.run(demo.command_at(free_port()))
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Another demo uses {demo.data}.")

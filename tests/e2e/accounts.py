@@ -1,0 +1,89 @@
+"""The accounts of the end-to-end tests: one for each way in which an account can be set up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+APP_SECRET = "e2e-app-secret-5b1c"
+ACCESS_TOKEN = "e2e-access-token-77d0"
+MODEL_KEY = "e2e-model-key-e94f"
+
+#: What the accounts' secrets are called in the environment.
+SECRETS = {
+    "E2E_APP_SECRET": APP_SECRET,
+    "E2E_ACCESS_TOKEN": ACCESS_TOKEN,
+    "E2E_VERIFY_TOKEN": "e2e-verify-token-0a93",
+    "E2E_MODEL_KEY": MODEL_KEY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessNumber:
+    """One account: its number at Meta, and what it sets differently from the others."""
+
+    account_id: str
+    phone_number_id: str
+    extra: str = ""
+    model: Mapping[str, int] = field(default_factory=dict)
+    batch: Mapping[str, int] = field(default_factory=dict)
+
+
+SALON = BusinessNumber("salon", "100001")
+BARBER = BusinessNumber("barber", "100002")
+#: Waits longer than any test: only a full batch is flushed.
+PATIENT = BusinessNumber(
+    "patient", "100003", batch={"idle_ms": 600_000, "max_wait_ms": 600_000, "overdue_ms": 600_000}
+)
+#: A quiet period that no writing customer leaves, and a maximum wait that they all reach.
+LISTENING = BusinessNumber(
+    "listening", "100004", batch={"idle_ms": 2_500, "max_wait_ms": 3_000, "max_messages": 100}
+)
+#: Waits a second for Graph and for the model, and tries twice.
+HASTY = BusinessNumber(
+    "hasty",
+    "100005",
+    extra="timeout_ms = 1000",
+    model={"timeout_ms": 1_000},
+    batch={"max_attempts": 2},
+)
+#: Sends once more what may or may not have left.
+RESENDING = BusinessNumber("resending", "100006", extra='ambiguous = "resend"\ntimeout_ms = 1000')
+#: Is refused as a whole by one test; no other uses it.
+LOCKED = BusinessNumber("locked", "100007")
+
+ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED)
+
+
+def accounts_toml(*, graph_url: str, model_url: str, prompt_file: str) -> str:
+    """Return the accounts file for all of them, on these servers."""
+    return "\n".join(_entry(number, graph_url, model_url, prompt_file) for number in ALL)
+
+
+def _entry(number: BusinessNumber, graph_url: str, model_url: str, prompt_file: str) -> str:
+    return f"""
+[[account]]
+id = "{number.account_id}"
+channel = "whatsapp_cloud"
+phone_number_id = "{number.phone_number_id}"
+access_token_env = "E2E_ACCESS_TOKEN"
+app_secret_env = "E2E_APP_SECRET"
+verify_token_env = "E2E_VERIFY_TOKEN"
+api_url = "{graph_url}/v24.0"
+language = "en"
+timezone = "Europe/Berlin"
+prompt_file = "{prompt_file}"
+{number.extra}
+
+[account.model]
+provider = "openai_compatible"
+model = "invented"
+base_url = "{model_url}"
+api_key_env = "E2E_MODEL_KEY"
+{_lines(number.model)}
+
+[account.batch]
+{_lines(number.batch)}
+"""
+
+
+def _lines(values: Mapping[str, int]) -> str:
+    return "\n".join(f"{name} = {value}" for name, value in values.items())

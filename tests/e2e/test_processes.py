@@ -1,0 +1,96 @@
+"""Any number of processes may run, and any of them may stop, die or hang."""
+
+from collections.abc import Iterator
+from signal import SIGCONT, SIGSTOP
+
+import pytest
+
+from tests.e2e.behaviours import Hold
+from tests.e2e.fake_openai import completion
+from tests.e2e.harness import USUAL, Stack
+from tests.e2e.waiting import eventually
+from tests.processes import OwnedProcess
+
+pytestmark = pytest.mark.e2e
+
+#: Conversations are spread over several shards, as they are on a cluster.
+ENVIRON = {"BATCH_SHARDS": "4"}
+
+
+@pytest.fixture
+def second_worker(stack: Stack) -> Iterator[OwnedProcess]:
+    worker = stack.process("second worker", "dramatiq", "actors:main", "-p", "1", "-t", "16")
+    yield worker
+    worker.kill()
+
+
+def test_two_schedulers_and_two_workers_answer_everyone_once(
+    stack: Stack, second_worker: OwnedProcess
+) -> None:
+    scheduler = stack.process("second scheduler", "scheduler")
+    scheduler.start()
+    second_worker.start()
+    crowd = [stack.customer() for _ in range(30)]
+
+    for customer in crowd:
+        customer.writes(customer.line("Hi"))
+
+    answers = [customer.wait_for_answers() for customer in crowd]
+    for customer in crowd:
+        stack.books.wait_until_settled(customer)
+    assert answers == [[customer.line("Answer to: Hi")] for customer in crowd]
+    assert [customer.turns for customer in crowd] == [[c.line("Hi")] for c in crowd]
+    assert scheduler.terminate() == 0
+
+
+def test_message_that_came_while_no_scheduler_ran_is_answered(stack: Stack) -> None:
+    anna = stack.customer()
+    stack.processes["scheduler"].kill()
+
+    anna.writes(anna.line("Hi"))
+    stack.processes["scheduler"].start()
+
+    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
+
+
+def test_message_acknowledged_by_a_web_process_that_dies_is_answered(stack: Stack) -> None:
+    anna = stack.customer()
+
+    anna.writes(anna.line("Hi"))
+    stack.processes["web"].kill()
+
+    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
+    stack.processes["web"].start()
+    stack.wait_until_ready()
+
+
+def test_worker_that_wakes_up_after_its_lease_changes_nothing(
+    stack: Stack, second_worker: OwnedProcess
+) -> None:
+    """It slept in the middle of a generation, another is at it now: its own answer is stale."""
+    anna = stack.customer()
+    stale, fresh = Hold(completion("Stale answer")), Hold(completion("Fresh answer"))
+    stack.openai.script(anna.mark, stale, fresh)
+    anna.writes(anna.line("Hi"))
+    anna.wait_for_turns()
+    stack.processes["worker"].signal_group(SIGSTOP)
+    second_worker.start()
+    anna.wait_for_turns(2)
+
+    stale.released.set()
+    stack.processes["worker"].signal_group(SIGCONT)
+    sleeper = stack.openai.requests_of(anna.mark)[0]
+    eventually(lambda: sleeper.done_ns, what="the sleeper to have its answer")
+    stack.books.let_pass(1_000)
+    fresh.released.set()
+
+    assert anna.wait_for_answers() == ["Fresh answer"]
+
+
+def test_every_process_ends_when_it_is_told_to(stack: Stack) -> None:
+    exit_codes = [stack.processes[name].terminate() for name in USUAL]
+    for name in USUAL:
+        stack.processes[name].start()
+    stack.wait_until_ready()
+
+    assert exit_codes == [0, 0, 0]

@@ -1,0 +1,139 @@
+"""What every file of the house is held to, whoever writes it."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = (
+    *("actors", "batching", "bench", "channels", "demo"),
+    *("llm", "runtime", "scheduler", "web", "wire"),
+)
+MODULE_LINES_MAX = 200
+FUNCTION_LINES_MAX = 40
+SCRIPT_LINES_MAX = 60
+SCRIPTS = sorted((ROOT / "batching" / "lua").glob("*.lua"))
+SOURCES = sorted(
+    [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    + [ROOT / "manage.py", ROOT / "wsgi.py"]
+)
+
+#: Imports each module named on stdin in a process of its own, forked after everybody else's
+#: libraries were imported, and prints what the import did beyond defining things, a line each.
+PROBE = """
+import importlib, json, logging, os, signal, sys, threading
+import dramatiq, falcon, httpx2, pydantic_settings, redis, sentry_sdk
+
+DEEDS = {"socket.connect", "socket.bind", "subprocess.Popen", "os.system", "os.fork"}
+
+def watch(event, arguments):
+    writes = event == "open" and isinstance(arguments[1], str) and set("wax+") & set(arguments[1])
+    if event in DEEDS or writes:
+        raise RuntimeError(f"{event} while importing")
+
+def deeds(module):
+    sys.addaudithook(watch)
+    handlers = logging.getLogger().handlers[:]
+    signals = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        importlib.import_module(module)
+    except BaseException as error:
+        yield f"{type(error).__name__}: {error}"
+    if threading.active_count() > 1:
+        yield "a thread runs"
+    if logging.getLogger().handlers != handlers:
+        yield "logging is configured"
+    if [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] != signals:
+        yield "a signal is handled"
+    if dramatiq.broker.global_broker is not None:
+        yield "a broker is set"
+    if sentry_sdk.is_initialized():
+        yield "Sentry is initialised"
+
+sys.dont_write_bytecode = True
+for module in json.load(sys.stdin):
+    if os.fork() == 0:
+        for deed in deeds(module):
+            print(f"{module}: {deed}", flush=True)
+        os._exit(0)
+    if os.wait()[1] != 0:
+        print(f"{module}: died while importing", flush=True)
+"""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def long_functions(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines"
+
+
+def too_long(paths: list[Path], lines_max: int) -> list[str]:
+    lengths = {path: len(path.read_text().splitlines()) for path in paths}
+    return [f"{path.relative_to(ROOT)}: {n}" for path, n in lengths.items() if n > lines_max]
+
+
+def test_importing_a_module_does_nothing() -> None:
+    """Whatever acts at import acts in tests, tools and half-configured processes too.
+
+    The environment is empty and no server runs. ``wsgi`` is the one exception: it is the program.
+    """
+    modules = [module_name(path) for path in SOURCES if path.name != "wsgi.py"]
+
+    probe = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROBE],
+        input=json.dumps(modules),
+        env={"PATH": os.defpath},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+    assert probe.stdout.splitlines() == []
+
+
+def test_every_package_is_held_to_the_rules() -> None:
+    """A package that nobody lists would escape every test of this file."""
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+    assert packages == set(PACKAGES)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
+
+    assert silent == []
+
+
+def test_modules_are_short() -> None:
+    assert too_long(SOURCES, MODULE_LINES_MAX) == []
+
+
+def test_functions_are_short() -> None:
+    assert [line for path in SOURCES for line in long_functions(path)] == []
+
+
+def test_scripts_are_short() -> None:
+    assert too_long(SCRIPTS, SCRIPT_LINES_MAX) == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_has_a_store_method_of_its_name(path: Path) -> None:
+    """One verb each: the file, the method, the event and the test are found by one search."""
+    store = "".join(source.read_text() for source in (ROOT / "batching").glob("*.py"))
+
+    assert f"def {path.stem}(" in store

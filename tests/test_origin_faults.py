@@ -1,0 +1,265 @@
+"""The thirteen faults of the service that this one replaces, each shut out by name.
+
+Then the hazards that other systems of the kind have met.
+"""
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from batching import flow
+from batching.errors import TransientError
+from batching.limits import Limits
+from batching.model import ForeignMessage, Kind
+from batching.records import Status
+from batching.store import Store
+from channels import whatsapp_cloud
+from tests.batching.world import ANNA, World
+from tests.fakes import FakeClock, FakeDoorbell, FakeModel
+
+
+@pytest.fixture
+def world(store: Store, clock: FakeClock) -> World:
+    """Return a world at rest."""
+    return World(store, clock)
+
+
+def test_fault_1_batch_outlives_an_enqueue_that_fails(world: World) -> None:
+    world.doorbell.failures = [TransientError("broker_away")] * 3
+    world.write("Hi")
+    world.settle()
+    world.settle(10_000)
+    world.settle(20_000)
+    world.settle(40_000)
+
+    assert world.channel.texts == ["Answer to: Hi"]
+
+
+def test_fault_2_message_that_lands_between_reading_and_deleting_survives(world: World) -> None:
+    ring = world.to_sending("Hi")
+    world.channel.before = lambda: world.channel.attempts[1:] or world.write("landed in between")
+
+    world.send(ring)
+    world.settle()
+
+    assert world.model.turns == ["Hi", "landed in between"]
+
+
+def test_fault_3_unanswered_batch_does_not_expire(world: World) -> None:
+    """Nobody looks for ten hours; then it is answered."""
+    world.write("Hi")
+    world.check()
+
+    world.settle(36_000_000)
+
+    assert world.channel.texts == ["Answer to: Hi"]
+
+
+def test_fault_4_sixth_rapid_message_is_accepted(world: World) -> None:
+    receipts = world.write(*"abcdefghijklmnopqrst")
+
+    assert {receipt.status for receipt in receipts} == {Status.ACCEPTED}
+
+
+def test_fault_5_error_in_the_worker_is_retried_not_reported_as_success(world: World) -> None:
+    world.model = FakeModel(RuntimeError("bug"), "answer")
+    world.write("Hi")
+    world.settle()
+    assert world.books() == {"accepted": 1, "flight": 1}
+
+    world.settle(60_000)
+
+    assert world.channel.texts == ["answer"]
+
+
+def test_fault_6_one_customer_of_two_businesses_has_two_conversations(world: World) -> None:
+    world.write("to the salon", account="salon")
+    world.write("to its sister", account="sister")
+    world.settle()
+
+    assert sorted(world.model.turns) == ["to its sister", "to the salon"]
+
+
+def test_fault_7_redelivered_message_is_taken_once(world: World) -> None:
+    message = world.message()
+    for _ in range(3):
+        world.receive(message)
+        world.settle()
+
+    assert len(world.channel.sent) == 1
+
+
+def test_fault_8_customer_who_never_pauses_is_answered(world: World) -> None:
+    world.limits = Limits(messages_max=1_000)
+    for _ in range(10):
+        world.write("and")
+        world.settle(5_000)
+
+    assert len(world.channel.sent) == 1
+
+
+def test_fault_9_two_answers_never_grow_in_one_conversation(world: World) -> None:
+    world.write("first")
+    world.wait(9_000)
+    (ring,) = world.flush()
+    world.write("second")
+    world.wait(9_000)
+
+    assert world.flush() == []  # the second waits, whatever is due
+
+    world.answer([ring])
+    world.settle()
+    assert world.model.turns == ["first", "second"]
+
+
+def test_fault_10_strangers_reply_is_reported_and_a_persons_pauses_us(world: World) -> None:
+    world.receive(ForeignMessage("salon", ANNA, "wamid.bot", "unknown"))
+    assert world.alerts() == [("foreign_reply", "unknown")]
+
+    world.receive(ForeignMessage("salon", ANNA, "wamid.person", "person"))
+    world.write("thanks")
+    world.settle()
+    assert world.model.turns == []
+
+
+def test_fault_11_pictures_and_voice_are_told_apart_and_keep_their_captions() -> None:
+    def text_of(kind: str, body: dict[str, str]) -> tuple[str, Any]:
+        message = {"from": ANNA, "id": "m", "timestamp": "1700000000", "type": kind, kind: body}
+        value = {"metadata": {"phone_number_id": "1"}, "messages": [message]}
+        body_ = {"entry": [{"changes": [{"field": "messages", "value": value}]}]}
+        (event,) = whatsapp_cloud.parse(body_, lambda _: "salon").events
+        return event.text, event.media  # type: ignore[union-attr]
+
+    picture, picture_media = text_of("image", {"id": "9", "caption": "like this?"})
+    voice, voice_media = text_of("audio", {"id": "8"})
+
+    assert "like this?" in picture
+    assert picture != voice != ""
+    assert (picture_media.media_id, voice_media.media_id) == ("9", "8")
+
+
+def test_fault_12_no_keyspace_scan_on_the_way_of_a_message(world: World) -> None:
+    client: Any = world.store.client
+    client.config_resetstat()
+    world.write("Hi")
+    world.store.watch()
+    world.settle()
+
+    used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
+    assert world.channel.sent
+    assert used.isdisjoint({"keys", "scan"})
+
+
+def test_fault_12_two_flushers_and_two_workers_send_once(world: World) -> None:
+    for n in range(20):
+        world.write("Hi", customer=f"7999000{n:04}")
+    world.wait(9_000)
+    bells = [FakeDoorbell(), FakeDoorbell()]
+
+    def work(bell: FakeDoorbell) -> None:
+        flow.flush(world.store, bell)
+        for ring in bell.take() * 2:
+            flow.generate(world.store, world.accounts, bell, ring, keep=world.keeper)
+        for ring in bell.take() * 2:
+            flow.send(world.store, world.accounts, ring, keep=world.keeper)
+
+    threads = [threading.Thread(target=work, args=[bell]) for bell in bells]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(world.channel.attempts) == 20
+    assert world.books() == {"accepted": 20, "answered": 20}
+
+
+def test_fault_13_process_in_a_redis_that_nobody_flushes_can_tell(
+    world: World, valkey: Any
+) -> None:
+    world.flush()
+    elsewhere = World(Store(valkey.client(db=5), privacy_key="k", clock=world.clock), world.clock)
+
+    (here,), (there,) = world.write("Hi"), elsewhere.write("Hi")
+
+    assert here.flusher_lag_ms == 0
+    assert there.flusher_lag_ms == -1
+
+
+def test_fault_13_process_on_other_settings_is_counted_and_harmless(world: World) -> None:
+    world.write("Hi")
+    stale = replace(world, limits=Limits(idle_ms=120_000))
+    (receipt,) = stale.receive(replace(world.message("more"), message_id="other"))
+
+    assert receipt.due_ms == world.clock() + 9_000
+    counted: Any = world.store.client.hget(world.store.keyring.shards[0].stats, "limits_mismatch")
+    assert int(counted) == 1
+
+
+def test_message_between_the_last_read_and_the_end_of_the_batch_is_not_stranded(
+    world: World,
+) -> None:
+    ring = world.to_sending("Hi")
+    run = world.store.begin(ring)
+    assert run
+    world.write("late")
+    assert world.store.depart(run, 0, "alert") == 1
+    world.store.client.hset(
+        world.store.shard_of(ring.conversation_id).batches(ring.conversation_id),
+        mapping={"state": "running", "part": 1},
+    )
+    assert world.store.finish(run)
+
+    world.settle()
+
+    assert world.model.turns == ["Hi", "late"]
+
+
+def test_equal_texts_in_one_burst_are_both_kept(world: World) -> None:
+    world.write("ok", "ok")
+    world.settle()
+
+    assert world.model.turns == ["ok\nok"]
+
+
+def test_equal_and_reordered_timestamps_do_not_disturb_the_order_of_arrival(world: World) -> None:
+    for text, at_ms in (("one", 5_000), ("two", 5_000), ("three", 1_000)):
+        world.receive(replace(world.message(text), sent_at_ms=at_ms))
+    world.settle()
+
+    assert world.model.turns == ["one\ntwo\nthree"]
+
+
+def test_new_message_does_not_spend_the_running_batchs_retries(world: World) -> None:
+    world.limits = Limits(attempts_max=3)
+    world.model = FakeModel(TransientError("model_500"), TransientError("model_500"))
+    world.write("first")
+    world.settle()
+    for _ in range(5):
+        world.write("more")
+    world.settle(2_000)
+    world.settle(6_000)
+
+    assert world.model.turns[:3] == ["first"] * 3
+    assert world.alerts() == []
+
+
+def test_takeover_is_not_rearmed_by_the_customers_own_messages(world: World) -> None:
+    world.receive(ForeignMessage("salon", ANNA, "p1", "person"))
+    conversation = world.store.conversation_id("salon", ANNA)
+    key = world.store.shard_of(conversation).takeover(conversation)
+    client: Any = world.store.client
+    client.pexpire(key, 50_000)
+
+    world.write("still there?")
+    world.settle()
+
+    assert client.pttl(key) <= 50_000
+
+
+def test_reaction_opens_no_batch(world: World) -> None:
+    world.receive(world.message("", kind=Kind.REACTION))
+
+    assert world.flush() == []
+    assert world.store.watch().due_ms is None
