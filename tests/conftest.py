@@ -68,8 +68,8 @@ def valkey(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
 @pytest.fixture
 def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
     """Return a client of database 0 of an empty server."""
+    valkey.empty()
     with valkey.client() as connection:
-        connection.flushall()
         yield connection
 
 

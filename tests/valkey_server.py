@@ -92,6 +92,11 @@ class ValkeyServer:
         """Undo ``pause``."""
         self._process.signal(signal.SIGCONT)
 
+    def empty(self) -> None:
+        """Forget everything: what a test finds must not depend on those that ran before it."""
+        with self.client() as client:
+            client.flushall()
+
     def log(self) -> str:
         """Return what the process wrote."""
         return self._process.log()

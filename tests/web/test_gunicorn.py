@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 def server(
     valkey: ValkeyServer, guard: Guard, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WebServer]:
+    valkey.empty()  # a ledger that another module made, with another privacy key, is refused
     directory = tmp_path_factory.mktemp("web")
     running = WebServer(environ_of(valkey, write_accounts(directory)), directory, guard)
     running.start()

@@ -51,6 +51,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(valkey: ValkeyServer, guard: Guard, directory: Path) -> Iterator[WebServer]:
+    valkey.empty()  # a ledger that another module made, with another privacy key, is refused
     environ = environ_of(valkey, write_accounts(directory)) | {"BATCH_MAX_MESSAGES": "3"}
     running = WebServer(environ, directory, guard)
     running.start()
