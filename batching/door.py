@@ -27,7 +27,7 @@ class Door:
     def append(self, conversation_id: str, message: InboundMessage, limits: Limits) -> Call:
         """Return the call that accepts a message; ``receipt`` reads its answer."""
         s, c, pace = self._store.shard_of(conversation_id), conversation_id, self._store.pace
-        names = (s.batches(c), s.open(c), s.seen(c), s.due, s.stats, s.heartbeat)
+        names = (s.batches(c), s.open(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue)
         what = (self._digest(message), encode(message), limits.stamp())
         caps = (pace.waiting_max, pace.seen_ms, pace.seen_max)
         return self._store.timed("append", names, (c, message.account_id, *what, *caps))

@@ -63,6 +63,9 @@ def _flush_shard(store: Store, shard: Shard, rings: list[Ring], *, limit: int) -
         rings.append(batch.ring)
     for reaped in store.reap(shard, limit=limit):
         rings += _rings_for(store, reaped)
+    for late in store.overdue(shard, limit=limit):
+        told = {"account": late.account_id, "conversation": late.conversation_id}
+        log.error("batch.overdue", extra=told | {"batch": late.batch_id})
 
 
 def generate(
@@ -132,13 +135,11 @@ def _cleared(store: Store, accounts: Accounts, run: Run) -> Account | None:
     elif run.age_ms > run.limits.reply_deadline_ms:
         bury(store, run.ring, run.token, run.account_id, Reason.DEADLINE, "reply_deadline")
     else:
-        if run.age_ms > run.limits.overdue_ms:
-            log.error("batch.overdue", extra=about(run) | {"waited_ms": run.age_ms})
         account = accounts.get(run.account_id)
         if account:
             return account
         log.error("account.unknown", extra=about(run))
-        store.fail(run.ring, run.token, "park", store.pace.park_ms)
+        store.fail(run.ring, run.token, "park", store.pace.park_ms, "account_unknown")
     return None
 
 

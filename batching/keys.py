@@ -34,6 +34,11 @@ class Shard:
         return f"{self.prefix}lease"
 
     @property
+    def overdue(self) -> str:
+        """Sorted set: conversation:batch → when a person is told that it waits, ms."""
+        return f"{self.prefix}overdue"
+
+    @property
     def dead(self) -> str:
         """Sorted set: batch → time of its death, ms."""
         return f"{self.prefix}dead"
@@ -72,6 +77,10 @@ class Shard:
     def history(self, conversation_id: str) -> str:
         """List: past exchanges, oldest first."""
         return f"{self.prefix}history:{conversation_id}"
+
+    def trail(self, conversation_id: str) -> str:
+        """List: the steps of its batches in flight, oldest first: "<ms> <verb> <batch> ..."."""
+        return f"{self.prefix}trail:{conversation_id}"
 
     def takeover(self, conversation_id: str) -> str:
         """Return the string that is there while a person answers this customer."""

@@ -128,7 +128,9 @@ class Operations:
         """Put a dead letter back to be answered; return its messages, -1 if it is gone."""
         s, c = self._store.shard_of(letter.conversation_id), letter.conversation_id
         dead_letter = s.dead_letter(letter.batch_id)
-        names = (s.batches(c), s.open(c), s.due, s.stats, s.dead, dead_letter)
+        names = (
+            s.batches(c), s.open(c), s.due, s.stats, s.dead, dead_letter, s.overdue, s.trail(c),
+        )  # fmt: skip
         args = (c, letter.batch_id, letter.account_id, limits.stamp())
         return int(run(self._store.client, self._store.timed("replay", names, args)))
 
@@ -143,7 +145,7 @@ class Operations:
         s, c = self._store.shard_of(conversation_id), conversation_id
         names = (
             s.batches(c), s.open(c), s.flight(c), s.seen(c), s.history(c), s.takeover(c),
-            s.due, s.lease, s.stats,
+            s.due, s.lease, s.stats, s.overdue, s.trail(c),
         )  # fmt: skip
         opened, flying, _ = run(self._store.client, Call("erase", names, (c,)))
         dead = [letter for letter in self.dead_letters() if letter.conversation_id == c]

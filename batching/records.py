@@ -54,6 +54,15 @@ class Collected:
         return Ring(self.conversation_id, self.batch_id, 1, Stage.GENERATE)
 
 
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A batch of which a person was just told that it waits too long."""
+
+    conversation_id: str
+    batch_id: str
+    account_id: str
+
+
 class Verdict(StrEnum):
     """What is to be done about a batch whose lease ran out."""
 

@@ -51,7 +51,7 @@ def _set_back(
     store: Store, run: Run, verdict: Setback, wait_ms: int, fatal: Reason, code: str
 ) -> None:
     """Let the batch wait for its next attempt; bury it where there is none left."""
-    outcome = store.fail(run.ring, run.token, verdict, wait_ms)
+    outcome = store.fail(run.ring, run.token, verdict, wait_ms, code)
     if outcome == SPENT:
         bury(store, run.ring, run.token, run.account_id, fatal, code)
     elif outcome == DONE:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from batching.keys import Shard
 from batching.ledger import Arg, Ledger
 from batching.model import Exchange, Ring, Stage, Tag
-from batching.records import Collected, Reaped, Run, Verdict, decode_run
+from batching.records import Collected, Overdue, Reaped, Run, Verdict, decode_run
 from batching.scripts import Call, run
 
 #: How depart answers: go; the account is stopped; the part is not this run's to send.
@@ -53,12 +53,18 @@ class Store(Ledger):
             )
         ]
 
+    def overdue(self, shard: Shard, *, limit: int) -> list[Overdue]:
+        """Tell a person of up to ``limit`` batches that waited too long, and return them."""
+        keys = (shard.overdue, shard.stats, shard.alerts)
+        late = self._run("overdue", keys, shard.prefix, limit)
+        return [Overdue(c.decode(), batch.decode(), account.decode()) for c, batch, account in late]
+
     # One run of a batch.
 
     def begin(self, ring: Ring) -> Run | None:
         """Take the attempt that a doorbell names; None if it is over or in other hands."""
         s, c = self.shard_of(ring.conversation_id), ring.conversation_id
-        keys = (s.batches(c), s.flight(c), s.lease, s.stats, s.takeover(c))
+        keys = (s.batches(c), s.flight(c), s.lease, s.stats, s.takeover(c), s.trail(c))
         status, *fields = self._run("begin", keys, c, ring.batch_id, ring.stage, ring.attempt)
         return decode_run(ring, fields) if status == 1 else None
 
@@ -74,12 +80,12 @@ class Store(Ledger):
         reply = json.dumps(list(parts), ensure_ascii=False)
         kept = json.dumps([exchange.customer, exchange.answer], ensure_ascii=False)
         args = (c, held.token, reply, len(parts), kept, self.pace.ring_ms)
-        return bool(self._run("checkpoint", (s.batches(c), s.lease), *args))
+        return bool(self._run("checkpoint", (s.batches(c), s.lease, s.trail(c)), *args))
 
     def depart(self, held: Run, part: int, policy: str) -> int:
         """Record that ``part`` is about to leave; GO, STOPPED or STALE."""
         s, c = self._place(held)
-        keys = (s.batches(c), s.lease, s.stopped(held.account_id))
+        keys = (s.batches(c), s.lease, s.stopped(held.account_id), s.trail(c))
         return int(self._run("depart", keys, c, held.token, part, policy, held.limits.lease_ms))
 
     def left(self, tag: Tag, provider_id: str) -> bool:
@@ -90,27 +96,24 @@ class Store(Ledger):
         """Return the call of ``left``."""
         s, c = self.shard_of(tag.conversation_id), tag.conversation_id
         sent = s.sent(self.keyring.digest(provider_id or str(tag)))
-        keys = (s.batches(c), s.lease, sent, s.dead, s.dead_letter(tag.batch_id), s.stats)
+        dead_letter = s.dead_letter(tag.batch_id)
+        keys = (s.batches(c), s.lease, sent, s.dead, dead_letter, s.stats, s.trail(c))
         return self.timed("left", keys, (c, tag.batch_id, tag.part, self.pace.sent_ms))
 
     def finish(self, held: Run, *, suppressed: str = "") -> bool:
         """End the batch as answered, or as suppressed for a reason."""
         (s, c), pace = self._place(held), self.pace
-        keys = (s.batches(c), s.flight(c), s.due, s.lease, s.stats, s.history(c))
+        keys = (
+            s.batches(c), s.flight(c), s.due, s.lease, s.stats, s.history(c), s.overdue, s.trail(c),
+        )  # fmt: skip
         args = (c, held.token, suppressed, pace.history_max, pace.history_ms)
-        return bool(run(self.client, Call("finish", keys, args)))
+        return bool(self._run("finish", keys, *args))
 
-    def fail(
-        self,
-        ring: Ring,
-        token: str,
-        verdict: Setback,
-        wait_ms: int,
-    ) -> int:
+    def fail(self, ring: Ring, token: str, verdict: Setback, wait_ms: int, detail: str = "") -> int:
         """End a run without success and wait; DONE, SPENT (bury it) or STALE."""
         s, c = self.shard_of(ring.conversation_id), ring.conversation_id
-        keys = (s.batches(c), s.lease, s.stats)
-        return int(self._run("fail", keys, c, token, verdict, wait_ms))
+        keys = (s.batches(c), s.lease, s.stats, s.trail(c))
+        return int(self._run("fail", keys, c, token, verdict, wait_ms, detail))
 
     def bury(self, ring: Ring, token: str, reason: str, detail: str) -> tuple[int, int] | None:
         """Make the batch a dead letter; messages (kept, lost), None if it is not the holder's."""
@@ -118,6 +121,7 @@ class Store(Ledger):
         dead_letter = s.dead_letter(ring.batch_id)
         keys = (
             s.batches(c), s.flight(c), s.due, s.lease, s.stats, s.dead, dead_letter, s.alerts,
+            s.overdue, s.trail(c),
         )  # fmt: skip
         kept, lost = self._run("bury", keys, c, ring.batch_id, token, reason, detail)
         return None if kept < 0 else (kept, lost)
@@ -128,6 +132,15 @@ class Store(Ledger):
         told = s.told(account_id, "channel_stopped")
         keys = (s.stopped(account_id), told, s.alerts, s.stats)
         return bool(self._run("stop", keys, account_id, detail, self.pace.park_ms))
+
+    def alarm(self, kind: str, detail: str, *, account_id: str = "", quiet_ms: int) -> bool:
+        """Tell a person what is wrong with the installation; False if that was done lately.
+
+        ``quiet_ms``: how long the next alarm of this kind and account is held back.
+        """
+        s = self.keyring.shards[0]
+        keys = (s.told(account_id, kind), s.alerts, s.stats)
+        return bool(self._run("alarm", keys, kind, detail, account_id, quiet_ms))
 
     def _place(self, held: Run) -> tuple[Shard, str]:
         return self.shard_of(held.ring.conversation_id), held.ring.conversation_id

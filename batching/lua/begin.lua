@@ -4,6 +4,7 @@
 -- KEYS[3]  zset    lease
 -- KEYS[4]  hash    stats
 -- KEYS[5]  string  takeover:<conversation>
+-- KEYS[6]  list    trail:<conversation>
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  batch id
@@ -27,6 +28,7 @@ end
 local token = redis.call("HINCRBY", KEYS[4], "seq", 1)
 local lease_ms = string.match(flight[7], "^%d+ %d+ %d+ %d+ %d+ (%d+)")
 redis.call("HSET", KEYS[1], "state", "running", "token", token)
+redis.call("RPUSH", KEYS[6], now_ms .. " begin " .. batch .. " " .. stage .. " " .. attempt)
 redis.call("ZADD", KEYS[3], now_ms + lease_ms, conversation)
 local run = {1, now_ms, tostring(token), flight[5], tonumber(flight[6]), flight[7],
   tonumber(flight[8]), flight[9] or "", tonumber(flight[10] or 0),

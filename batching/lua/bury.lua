@@ -7,6 +7,8 @@
 -- KEYS[6]  zset    dead
 -- KEYS[7]  list    d:<batch>: why, as JSON, then the messages
 -- KEYS[8]  stream  alerts
+-- KEYS[9]  zset    overdue
+-- KEYS[10]  list    trail:<conversation>
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  batch id
@@ -38,6 +40,9 @@ redis.call("HINCRBY", KEYS[5], "dead", kept)
 redis.call("HINCRBY", KEYS[5], "lost", lost)
 redis.call("HINCRBY", KEYS[5], "dead:" .. reason, count)
 redis.call("ZREM", KEYS[4], conversation)
+redis.call("ZREM", KEYS[9], conversation .. ":" .. batch)
+redis.call("RPUSH", KEYS[10], now_ms .. " bury " .. batch .. " " .. reason .. " " .. ARGV[6])
+redis.call("PEXPIRE", KEYS[10], 604800000)
 redis.call("HDEL", KEYS[1], "id", "count", "first", "limits", "state", "stage", "attempt",
   "rings", "token", "reply", "parts", "part", "exchange", "policy", "resent")
 local first_ms, last_ms, waiting, stamp = unpack(redis.call("HMGET", KEYS[1],

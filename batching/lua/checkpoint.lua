@@ -1,6 +1,7 @@
 -- checkpoint: keep the reply and pass the batch on to sending.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
+-- KEYS[3]  list    trail:<conversation>
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
@@ -15,7 +16,8 @@ local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(tim
 local conversation, token, reply, parts = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local exchange, ring_ms = ARGV[6], ARGV[7]
 
-local holder, state, stage = unpack(redis.call("HMGET", KEYS[1], "token", "state", "stage"))
+local holder, state, stage, batch = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "stage", "id"))
 if holder ~= token or state ~= "running" or stage ~= "generate" then
   return 0
 end
@@ -23,4 +25,5 @@ redis.call("HDEL", KEYS[1], "token")
 redis.call("HSET", KEYS[1], "state", "claimed", "stage", "send", "attempt", 1, "rings", 0,
   "reply", reply, "parts", parts, "part", 0, "exchange", exchange)
 redis.call("ZADD", KEYS[2], now_ms + ring_ms, conversation)
+redis.call("RPUSH", KEYS[3], now_ms .. " checkpoint " .. batch .. " " .. parts)
 return 1

@@ -5,7 +5,7 @@
 -- KEYS[4]  string  heartbeat
 -- KEYS[5]  stream  alerts
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
--- ARGV[2]  key prefix of the shard; c:, o: and f:<conversation> are made from it
+-- ARGV[2]  key prefix of the shard; c:, o:, f: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to take
 -- ARGV[4]  how long a doorbell may stay unanswered, ms
 -- Returns     {now ms, {conversation, account, batch, count, waited ms, why} ...};
@@ -40,6 +40,10 @@ for _, conversation in ipairs(due) do
     redis.call("HINCRBY", KEYS[3], "open", -count)
     redis.call("HINCRBY", KEYS[3], "flight", count)
     redis.call("HINCRBY", KEYS[3], "flush:" .. why, 1)
+    local trail = prefix .. "trail:" .. conversation
+    redis.call("RPUSH", trail, now_ms .. " collect " .. batch .. " " .. why .. " " .. first_ms)
+    redis.call("LTRIM", trail, -100, -1)
+    redis.call("PEXPIRE", trail, 604800000)
     taken[#taken + 1] = {conversation, account, batch, tonumber(count), now_ms - first_ms, why}
   end
   redis.call("ZREM", KEYS[1], conversation)

@@ -8,14 +8,19 @@
 -- KEYS[7]  zset    due
 -- KEYS[8]  zset    lease
 -- KEYS[9]  hash    stats
+-- KEYS[10]  zset    overdue
+-- KEYS[11]  list    trail:<conversation>
 -- ARGV[1]  conversation id
 -- Returns     {open messages, messages in flight, exchanges} forgotten.
 -- Complexity  O(log N + M), N = conversations due or leased, M = messages.
 local conversation = ARGV[1]
-local open, flight = unpack(redis.call("HMGET", KEYS[1], "open_count", "count"))
+local open, flight, open_id, id = unpack(redis.call("HMGET", KEYS[1],
+  "open_count", "count", "open_id", "id"))
 open, flight = tonumber(open or 0), tonumber(flight or 0)
 local exchanges = redis.call("LLEN", KEYS[5])
-redis.call("DEL", KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+redis.call("DEL", KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[11])
+if open_id then redis.call("ZREM", KEYS[10], conversation .. ":" .. open_id) end
+if id then redis.call("ZREM", KEYS[10], conversation .. ":" .. id) end
 redis.call("ZREM", KEYS[7], conversation)
 redis.call("ZREM", KEYS[8], conversation)
 redis.call("HINCRBY", KEYS[9], "open", -open)

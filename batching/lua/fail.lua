@@ -2,20 +2,22 @@
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
 -- KEYS[3]  hash    stats
+-- KEYS[4]  list    trail:<conversation>
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  verdict: retry (spends an attempt), park (spends none), ambiguous (the part that was
 --          about to leave may be out; if none was, or a status told that it left, as retry)
 -- ARGV[5]  wait, ms: until the next try, or for the provider's status
+-- ARGV[6]  detail, an error code
 -- Returns     1 done; 2 retry refused, the attempts are spent: bury it; 0 stale.
 -- Complexity  O(log N), N = leases.
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, token, verdict, wait_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local holder, state, attempt, stamp, part, parts = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "attempt", "limits", "part", "parts"))
+local holder, state, attempt, stamp, part, parts, batch = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "attempt", "limits", "part", "parts", "id"))
 if holder ~= token or (state ~= "running" and state ~= "sending" and state ~= "ambiguous") then
   return 0
 end
@@ -37,4 +39,5 @@ else
   redis.call("HSET", KEYS[1], "state", "waiting")
 end
 redis.call("ZADD", KEYS[2], now_ms + wait_ms, conversation)
+redis.call("RPUSH", KEYS[4], now_ms .. " fail " .. batch .. " " .. verdict .. " " .. ARGV[6])
 return 1

@@ -5,16 +5,21 @@
 -- KEYS[4]  zset    lease
 -- KEYS[5]  hash    stats
 -- KEYS[6]  list    history:<conversation>, oldest exchange first
--- ARGV[1]  conversation id
--- ARGV[2]  token
--- ARGV[3]  why it was suppressed; "" if it was answered
--- ARGV[4]  most exchanges kept in the history
--- ARGV[5]  age at which the history is forgotten, ms
+-- KEYS[7]  zset    overdue
+-- KEYS[8]  list    trail:<conversation>
+-- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- ARGV[2]  conversation id
+-- ARGV[3]  token
+-- ARGV[4]  why it was suppressed; "" if it was answered
+-- ARGV[5]  most exchanges kept in the history
+-- ARGV[6]  age at which the history is forgotten, ms
 -- Returns     1; 0 if the token is not (or no longer) the holder's, or parts are still to be sent.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
-local conversation, token, reason = ARGV[1], ARGV[2], ARGV[3]
-local holder, state, count, part, parts, exchange = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "count", "part", "parts", "exchange"))
+local time = redis.call("TIME")
+local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
+local conversation, token, reason = ARGV[2], ARGV[3], ARGV[4]
+local holder, state, count, part, parts, exchange, batch = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "count", "part", "parts", "exchange", "id"))
 if holder ~= token or state ~= "running" then
   return 0
 end
@@ -23,8 +28,8 @@ if reason == "" and (not parts or tonumber(part) < tonumber(parts)) then
 end
 if reason == "" then
   redis.call("RPUSH", KEYS[6], exchange)
-  redis.call("LTRIM", KEYS[6], -ARGV[4], -1)
-  redis.call("PEXPIRE", KEYS[6], ARGV[5])
+  redis.call("LTRIM", KEYS[6], -ARGV[5], -1)
+  redis.call("PEXPIRE", KEYS[6], ARGV[6])
   redis.call("HINCRBY", KEYS[5], "answered", count)
 else
   redis.call("HINCRBY", KEYS[5], "suppressed", count)
@@ -33,6 +38,9 @@ end
 redis.call("HINCRBY", KEYS[5], "flight", -count)
 redis.call("DEL", KEYS[2])
 redis.call("ZREM", KEYS[4], conversation)
+redis.call("ZREM", KEYS[7], conversation .. ":" .. batch)
+redis.call("RPUSH", KEYS[8], now_ms .. " finish " .. batch .. " " .. reason)
+redis.call("PEXPIRE", KEYS[8], 604800000)
 redis.call("HDEL", KEYS[1], "id", "count", "first", "limits", "state", "stage", "attempt",
   "rings", "token", "reply", "parts", "part", "exchange", "policy", "resent")
 local first_ms, last_ms, waiting, stamp = unpack(redis.call("HMGET", KEYS[1],

@@ -6,6 +6,7 @@
 -- KEYS[4]  zset    dead
 -- KEYS[5]  list    d:<batch>, its first element tells why
 -- KEYS[6]  hash    stats
+-- KEYS[7]  list    trail:<conversation>
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  batch id
@@ -23,6 +24,7 @@ end
 local id, next_part, state = unpack(redis.call("HMGET", KEYS[1], "id", "part", "state"))
 if id == batch and next_part == part then
   redis.call("HSET", KEYS[1], "part", part + 1)
+  redis.call("RPUSH", KEYS[7], now_ms .. " left " .. batch .. " " .. part)
   redis.call("HDEL", KEYS[1], "resent")
   if state == "sending" then
     redis.call("HSET", KEYS[1], "state", "running")
@@ -44,4 +46,6 @@ redis.call("ZREM", KEYS[4], batch)
 redis.call("DEL", KEYS[5])
 redis.call("HINCRBY", KEYS[6], "dead", -count)
 redis.call("HINCRBY", KEYS[6], "answered", count)
+redis.call("RPUSH", KEYS[7], now_ms .. " left " .. batch .. " " .. part)
+redis.call("PEXPIRE", KEYS[7], 604800000)
 return 2

@@ -3,7 +3,7 @@
 -- KEYS[2]  hash    stats
 -- KEYS[3]  stream  alerts
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
--- ARGV[2]  key prefix of the shard; c:<conversation> is made from it
+-- ARGV[2]  key prefix of the shard; c: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to look at
 -- ARGV[4]  how long a doorbell may stay unanswered, ms; doubles with every ring
 -- ARGV[5]  most that it doubles to, ms
@@ -14,13 +14,12 @@
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local prefix, ring_ms, ring_max_ms, status_ms = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
-local seen = {}
-local expired = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now_ms, "LIMIT", 0, ARGV[3])
+local seen, expired = {}, redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now_ms, "LIMIT", 0, ARGV[3])
 for _, conversation in ipairs(expired) do
   local c = prefix .. "c:" .. conversation
   local account, batch, state, stage, attempt, rings, token, policy, stamp, part, parts = unpack(
-    redis.call("HMGET", c, "account", "id", "state", "stage", "attempt", "rings", "token",
-      "policy", "limits", "part", "parts"))
+    redis.call("HMGET", c, "account", "id", "state", "stage", "attempt", "rings", "token", "policy",
+      "limits", "part", "parts"))
   local verdict, wait_ms, rings_now = "ring", tonumber(ring_ms), 0
   if not batch then
     redis.call("ZREM", KEYS[1], conversation)
@@ -29,8 +28,7 @@ for _, conversation in ipairs(expired) do
   else
     if state == "claimed" then
       -- The doorbell was lost, or the queue is long: ring again, more rarely, no attempt spent.
-      rings_now = rings + 1
-      wait_ms = math.min(ring_ms * 2 ^ rings_now, tonumber(ring_max_ms))
+      rings_now, wait_ms = rings + 1, math.min(ring_ms * 2 ^ (rings + 1), tonumber(ring_max_ms))
     elseif state == "running" then
       local attempts_max = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
       redis.call("HINCRBY", KEYS[2], "worker_died", 1)
@@ -43,8 +41,8 @@ for _, conversation in ipairs(expired) do
       end
     elseif state == "sending" then
       verdict, wait_ms = "ambiguous", tonumber(status_ms)
-      redis.call("HSET", c, "state", "ambiguous")
-      redis.call("HINCRBY", KEYS[2], "ambiguous", 1)
+      redis.call("HSET", c, "state", verdict)
+      redis.call("HINCRBY", KEYS[2], verdict, 1)
     elseif state == "ambiguous" then
       verdict = "unresolved"
     end
@@ -53,6 +51,8 @@ for _, conversation in ipairs(expired) do
       redis.call("HSET", c, "state", "claimed", "rings", rings_now)
     end
     redis.call("ZADD", KEYS[1], now_ms + wait_ms, conversation)
+    local step = now_ms .. " reap " .. batch .. " " .. state .. " " .. verdict
+    if rings_now == 0 then redis.call("RPUSH", prefix .. "trail:" .. conversation, step) end
     seen[#seen + 1] = {conversation, account, batch, stage, tonumber(attempt), verdict,
       verdict ~= "ring" and token or "", policy or ""}
   end

@@ -5,6 +5,8 @@
 -- KEYS[4]  hash    stats
 -- KEYS[5]  zset    dead
 -- KEYS[6]  list    d:<batch>: why, as JSON, then the messages
+-- KEYS[7]  zset    overdue
+-- KEYS[8]  list    trail:<conversation>
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  batch id
@@ -29,7 +31,12 @@ if redis.call("HEXISTS", KEYS[1], "open_id") == 0 then
   redis.call("HSET", KEYS[1], "account", account, "open_id",
     "b" .. redis.call("HINCRBY", KEYS[4], "seq", 1), "open_last", now_ms, "open_limits", stamp)
 end
+local open_id, opened_with = unpack(redis.call("HMGET", KEYS[1], "open_id", "open_limits"))
 redis.call("HSET", KEYS[1], "open_first", now_ms)
+redis.call("ZADD", KEYS[7], now_ms + string.match(opened_with, "^%d+ %d+ %d+ (%d+)"),
+  conversation .. ":" .. open_id)
+redis.call("RPUSH", KEYS[8], now_ms .. " replay " .. batch .. " " .. open_id)
+redis.call("PEXPIRE", KEYS[8], 604800000)
 redis.call("HINCRBY", KEYS[1], "open_count", count)
 redis.call("HINCRBY", KEYS[4], "dead", -count)
 redis.call("HINCRBY", KEYS[4], "open", count)

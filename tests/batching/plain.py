@@ -65,6 +65,8 @@ class Plain:
     flying: dict[str, Flight] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     dead: dict[str, tuple[str, str, list[str], Flight]] = field(default_factory=dict)
+    #: When a person is told that a batch waits; told of, or ended, it is not here any more.
+    overdue: dict[tuple[str, str], int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     alerts: int = 0
 
@@ -80,6 +82,7 @@ class Plain:
         if c not in self.opened:
             self.seq += 1
             self.opened[c] = Open(f"b{self.seq}", self.now_ms, limits)
+            self.overdue[c, f"b{self.seq}"] = self.now_ms + limits.overdue_ms
         batch = self.opened[c]
         batch.ids.append(message_id)
         batch.replayed_ms = None
@@ -133,6 +136,14 @@ class Plain:
             ring = Ring(c, flight.batch_id, flight.attempt, flight.stage)
             found.add((ring, verdict, flight.token))
         return found
+
+    def tell_overdue(self, limit: int) -> set[tuple[str, str]]:
+        late = sorted((at, *names) for names, at in self.overdue.items() if at <= self.now_ms)
+        told = {(c, batch_id) for _, c, batch_id in late[:limit]}
+        for names in told:
+            del self.overdue[names]
+        self.alerts += len(told)
+        return told
 
     def begin(self, ring: Ring) -> Flight | None:
         flight = self.flying.get(ring.conversation_id)
@@ -203,6 +214,7 @@ class Plain:
         if not suppressed and (flight.stage is not Stage.SEND or flight.part < flight.parts):
             return False
         self.counts["suppressed" if suppressed else "answered"] += len(flight.ids)
+        self.overdue.pop((c, flight.batch_id), None)
         del self.flying[c]
         return True
 
@@ -228,6 +240,7 @@ class Plain:
             return False
         self.dead[batch_id] = (c, reason, flight.ids, flight)
         self.alerts += 1
+        self.overdue.pop((c, batch_id), None)
         del self.flying[c]
         return True
 
@@ -239,6 +252,7 @@ class Plain:
         batch = self.opened[c]
         batch.ids[:0] = ids
         batch.first_ms = self.now_ms
+        self.overdue[c, batch.batch_id] = self.now_ms + batch.limits.overdue_ms
         batch.replayed_ms = None if c in self.flying else self.now_ms
 
     def discard(self, batch_id: str) -> None:
@@ -249,4 +263,5 @@ class Plain:
             self.discard(batch_id)
         for part in (self.opened.pop(c, None), self.flying.pop(c, None)):
             self.counts["suppressed"] += len(part.ids) if part else 0
+            self.overdue.pop((c, part.batch_id if part else ""), None)
         self.seen = {pair for pair in self.seen if pair[0] != c}

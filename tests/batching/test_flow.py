@@ -737,3 +737,40 @@ def test_echo_during_a_doubt_is_taken_for_our_own(world: World) -> None:
 @pytest.mark.parametrize("part", ["\u00b2", "", "99999", "-1", "1.0"])
 def test_tag_with_an_odd_part_is_not_ours(part: str) -> None:
     assert Tag.parse(f"aa:c_0:b1:{part}") is None
+
+
+def test_person_is_told_once_of_a_batch_that_waits_too_long(world: World) -> None:
+    """Told before anything is dropped, and the customer is still answered."""
+    world.model = FakeModel(*[TransientError("model_503")] * 4)
+    world.write("Hi")
+    for _ in range(4):
+        world.settle(29_000)
+    assert (world.overdue(), world.alerts()) == (0, [])
+
+    for _ in range(4):
+        world.settle(300_000)
+
+    assert world.channel.texts == ["Answer to: Hi"]
+    assert (world.overdue(), world.alerts()) == (1, [])
+
+
+def test_batch_that_nobody_works_on_is_overdue_too(world: World) -> None:
+    world.write("Hi")
+    world.wait(119_999)
+    world.flush()
+    assert world.overdue() == 0
+
+    world.wait(1)
+    world.flush()
+
+    assert world.overdue() == 1
+
+
+def test_batch_that_was_answered_in_time_is_never_overdue(world: World) -> None:
+    world.write("Hi")
+    world.settle()
+    world.wait(1_000_000)
+
+    world.flush()
+
+    assert world.overdue() == 0

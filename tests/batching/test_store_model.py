@@ -30,6 +30,7 @@ EXPECTED = {
     *(f"fail {outcome}" for outcome in (0, 1, 2)),
     *(f"{step} {done}" for step in ("bury", "left", "finish") for done in (True, False)),
     *(f"depart {leave}" for leave in (0, 1)),
+    *(f"overdue {found}" for found in (True, False)),
 }
 UNTIL = ("running", "claimed", "sending", "ambiguous", "end")
 STEPS = ("extend", "checkpoint", "depart", "left", "finish", "suppress", "bury", *get_args(Setback))
@@ -111,6 +112,14 @@ class LedgerMachine(RuleBasedStateMachine):
                 self._fail(item.ring, item.token, "retry", 0)
             elif item.verdict is Verdict.UNRESOLVED:
                 self._bury(item.ring, item.token, "ambiguous")
+
+    @rule(limit=st.integers(1, 3))
+    def tell_overdue(self, limit: int) -> None:
+        """Tell a person of what has waited too long."""
+        late = self.store.overdue(self.shard, limit=limit)
+        found = {(batch.conversation_id, batch.batch_id) for batch in late}
+        assert found == self.plain.tell_overdue(limit)
+        self.occurred[f"overdue {bool(found)}"] += 1
 
     def _bury(self, ring: Ring, token: str, reason: str) -> None:
         got = self.store.bury(ring, token, reason, "test")
@@ -330,6 +339,9 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {c.decode(): int(at) for c, at in due.items()} == self.plain.due()
         flying = {c: flight.lease_ms for c, flight in self.plain.flying.items()}
         assert {c.decode(): int(at) for c, at in lease.items()} == flying
+        waits = dict(self.client.zrange(self.shard.overdue, 0, -1, withscores=True))
+        overdue = {":".join(names): at for names, at in self.plain.overdue.items()}
+        assert {member.decode(): int(at) for member, at in waits.items()} == overdue
         (book,) = Operations(self.store).balance()
         assert book.holds
         assert book.lost == 0

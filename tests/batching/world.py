@@ -112,8 +112,15 @@ class World:
         }
         return {name: total for name, total in totals.items() if total}
 
+    def overdue(self) -> int:
+        """Return how often a person was told that a batch waits too long."""
+        return sum(kind == "overdue" for kind, _ in self._alerts())
+
     def alerts(self) -> list[tuple[str, str]]:
-        """Return kind and detail of every alert, in order."""
+        """Return kind and detail of every alert but those of batches that wait, in order."""
+        return [alert for alert in self._alerts() if alert[0] != "overdue"]
+
+    def _alerts(self) -> list[tuple[str, str]]:
         client: Any = self.store.client
         shards = self.store.keyring.shards
         entries = [entry for shard in shards for _, entry in client.xrange(shard.alerts)]
