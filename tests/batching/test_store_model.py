@@ -329,7 +329,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert found == {batch_id: ids for batch_id, (_, _, ids, _) in self.plain.dead.items()}
 
     def _ids(self, key: str) -> list[str]:
-        return [json.loads(raw)["id"] for raw in self.client.lrange(key, 0, -1)]
+        return [json.loads(raw)[0] for raw in self.client.lrange(key, 0, -1)]
 
     @invariant()
     def a_conversation_is_in_exactly_one_index(self) -> None:
