@@ -49,6 +49,11 @@ class Shard:
         return f"{self.prefix}alerts"
 
     @property
+    def held(self) -> str:
+        """Hash: account and kind → alerts that were held back, to be told together."""
+        return f"{self.prefix}held"
+
+    @property
     def stats(self) -> str:
         """Hash: the counters of the books, and ``seq`` for batch ids and tokens."""
         return f"{self.prefix}stats"

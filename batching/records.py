@@ -153,7 +153,7 @@ def encode(message: InboundMessage) -> bytes:
 def decode(account_id: str, raw: bytes) -> InboundMessage:
     """Return the message that ``encode`` kept."""
     message_id, customer, text, sent_at_ms, *rest = json.loads(raw)
-    kind, media = [*rest, *(Kind.TEXT, None)[len(rest) :]]
+    kind = rest[0] if rest else Kind.TEXT
     return InboundMessage(
         account_id=account_id,
         customer=customer,
@@ -162,7 +162,7 @@ def decode(account_id: str, raw: bytes) -> InboundMessage:
         kind=Kind(kind) if kind in _KINDS else Kind.UNSUPPORTED,
         text=text,
         sent_at_ms=sent_at_ms,
-        media=Media(*media) if media else None,
+        media=Media(*rest[1]) if len(rest) > 1 else None,
     )
 
 

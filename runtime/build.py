@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import redis
 
+from batching.alerts import Alerts
 from batching.errors import AdminError, LedgerUnavailableError
 from batching.ledger import reached
 from batching.scripts import digests
@@ -22,6 +23,7 @@ from runtime.adapters import Adapters
 from runtime.clients import Role, ledger_client
 from runtime.fleet import Fleet
 from runtime.settings import Settings, load_settings, process_environment
+from runtime.teller import Teller
 
 #: How long a starting process waits for its Redis. Shorter than gunicorn's patience with a worker.
 LEDGER_WAIT_S = 10.0
@@ -39,6 +41,7 @@ class Runtime:
     accounts: AccountBook
     store: Store
     fleet: Fleet
+    teller: Teller
     fingerprint: str
     ledger_id: str
 
@@ -73,7 +76,8 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
         fingerprint=fingerprint,
         ledger={"ledger_id": ledger_id, "redis_run_id": place.run_id, "redis_db": place.db},
     )
-    return Runtime(role, settings, accounts, store, fleet, fingerprint, ledger_id)
+    teller = Teller(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn))
+    return Runtime(role, settings, accounts, store, fleet, teller, fingerprint, ledger_id)
 
 
 def build_or_exit(role: Role) -> Runtime:

@@ -14,6 +14,7 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 
 from batching.errors import AdminError
+from runtime.confirmed import ConfirmingTransport
 from runtime.privacy import clean, fields_of
 from runtime.settings import Settings
 
@@ -21,6 +22,11 @@ FLUSH_S = 5
 _BREADCRUMBS_MAX = 20
 _CHAIN_MAX = 20
 _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "x_signature"]
+#: Log events that the ledger has an alert for: told from there, once, whoever logged them.
+TOLD_BY_THE_LEDGER = frozenset({
+    "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
+    "alert.told",
+})  # fmt: skip
 #: Parts of an event that hold what our code or a library put there.
 _FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
 
@@ -49,7 +55,7 @@ def start_reporting(
         integrations=_integrations(role),
         before_send=scrub,
         before_breadcrumb=_scrub_breadcrumb,
-        transport=transport,
+        transport=transport or ConfirmingTransport,
     )
     sentry_sdk.set_tag("role", role)
     # It quotes the arguments of the message that failed; the door has reported that by itself.
@@ -61,8 +67,13 @@ def flush() -> None:
     sentry_sdk.flush(timeout=FLUSH_S)
 
 
-def scrub(event: Event, hint: Hint) -> Event:
-    """Return ``event`` without values of people: no request, user or words of an exception."""
+def scrub(event: Event, hint: Hint) -> Event | None:
+    """Return ``event`` without values of people: no request, user or words of an exception.
+
+    None for a log line of something that the ledger's own alert tells.
+    """
+    if getattr(hint.get("log_record"), "msg", "") in TOLD_BY_THE_LEDGER:
+        return None
     loose = cast("dict[str, Any]", event)
     for name in ("request", "user"):
         loose.pop(name, None)

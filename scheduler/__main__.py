@@ -12,6 +12,8 @@ from scheduler.watchdog import Watchdog
 
 #: HUP too: settings are read once, so a process is replaced, never told to read them again.
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+#: How often a person is told what the ledger wrote down, ms.
+TELL_MS = 1_000
 #: How long no tick may end before the process gives itself up, ms.
 HUNG_MS = 10_000
 
@@ -25,6 +27,7 @@ def main() -> None:
     doorbell = BrokerDoorbell(broker, runtime.store.client)
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
     timer.every(runtime.settings.flush_tick_ms, Tick(runtime.store, doorbell, watchdog.alive))
+    timer.every(TELL_MS, runtime.teller)
 
     runtime.fleet.start()
     watchdog.start()

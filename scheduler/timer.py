@@ -8,6 +8,9 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+#: How many actions may run side by side: a slow one must not delay the tick.
+JOBS_MAX = 4
+
 
 class Timer:
     """Runs functions at intervals, in the background, each never twice at a time.
@@ -21,7 +24,7 @@ class Timer:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(max_workers=1)},
+            executors={"default": ThreadPoolExecutor(max_workers=JOBS_MAX)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
 

@@ -47,11 +47,11 @@ def sent(outbox: list[Envelope]) -> tuple[dict[str, Any], str]:
 
 
 def test_error_is_reported_under_its_constant_name(outbox: list[Envelope]) -> None:
-    log.error("batch.dropped", extra={"reason": "deadline", "waited_ms": 86_400_000})
+    log.error("doorbell.undecodable", extra={"reason": "deadline", "waited_ms": 86_400_000})
 
     event, _ = sent(outbox)
 
-    assert event["logentry"]["message"] == "batch.dropped"
+    assert event["logentry"]["message"] == "doorbell.undecodable"
     assert (event["release"], event["environment"]) == ("r1", "development")
     assert event["tags"]["role"] == "scheduler"
     assert event["extra"]["waited_ms"] == 86_400_000
@@ -97,7 +97,7 @@ def test_error_of_ours_keeps_its_code(outbox: list[Envelope]) -> None:
 def test_breadcrumbs_pass_the_same_net(outbox: list[Envelope]) -> None:
     log.info("call to %s", PHONE, extra={"customer": WORDS})
     sentry_sdk.add_breadcrumb(message=f"wrote to {PHONE}", data={"to": PHONE, "body": WORDS})
-    log.error("batch.dropped")
+    log.error("doorbell.undecodable")
 
     _, text = sent(outbox)
 
