@@ -7,6 +7,7 @@ from actors.doorbell import BrokerDoorbell
 from actors.doors import Doors, declare
 from runtime import observability
 from runtime.build import build_or_exit
+from runtime.monitor import Monitor
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
         at_stop=(runtime.fleet.stop, observability.flush),
     )
     doorbell = BrokerDoorbell(broker, runtime.store.client)
-    declare(broker, Doors(runtime.store, runtime.accounts, doorbell))
+    doors = Doors(runtime.store, runtime.accounts, doorbell, Monitor(runtime.store.client).alive)
+    declare(broker, doors)
     dramatiq.set_broker(broker)
     runtime.fleet.start()

@@ -18,12 +18,22 @@ log = logging.getLogger(__name__)
 
 
 class Doors:
-    """What the actors do. The broker learns nothing of failures: the ledger repeats or gives up."""
+    """What the actors do. The broker learns nothing of failures: the ledger repeats or gives up.
 
-    def __init__(self, store: Store, accounts: Accounts, doorbell: BrokerDoorbell) -> None:
+    ``flushed`` is called after every flush that reached the whole ledger.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        doorbell: BrokerDoorbell,
+        flushed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._accounts = accounts
         self._doorbell = doorbell
+        self._flushed = flushed
 
     def flush(self) -> None:
         """Collect what is due and ring for it."""
@@ -31,6 +41,7 @@ class Doors:
             # Opened before looking: what becomes due while we look must be able to ring again.
             self._doorbell.flush_begins()
             flow.flush(self._store, self._doorbell)
+            self._flushed()
 
     def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Ask the model about a batch and keep its answer."""

@@ -54,7 +54,7 @@ class Alerts:
 
     def __init__(self, store: Store) -> None:
         self._client: Any = store.client
-        self._shards = store.keyring.shards
+        self._shards = store.keyring.all_shards
         self._grouped: set[str] = set()
 
     def take(self, limit: int) -> list[Alert]:

@@ -40,7 +40,7 @@ def flush(store: Store, doorbell: Doorbell, *, limit: int = 100) -> int:
     """
     rings: list[Ring] = []
     troubles = []
-    for shard in store.keyring.shards:
+    for shard in store.keyring.all_shards:
         try:
             _flush_shard(store, shard, rings, limit=limit)
         except LedgerUnavailableError as error:

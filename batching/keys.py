@@ -9,10 +9,18 @@ import hmac
 import zlib
 from dataclasses import dataclass
 
+from batching.model import CANARY_ACCOUNT
+
 #: Hash: shards, schema, identity, created_ms. Written once, checked by every process at start.
 META = "aa:meta"
 #: Hash: one field per live process.
 FLEET = "aa:fleet"
+#: Hash: the canary's last message: id, when posted and answered, what went wrong.
+CANARY = "aa:canary"
+#: String: there while no scheduler is to post the next canary.
+CANARY_TURN = "aa:canary:turn"
+#: String: there while Sentry's monitor needs no further sign of life.
+CHECK_IN = "aa:checkin"
 #: String: there while a flush has been rung for and has not begun.
 FLUSH_GATE = "aa:flush"
 
@@ -118,6 +126,12 @@ class Keyring:
     def __init__(self, privacy_key: str, *, shards: int, generation: int) -> None:
         self._privacy_key = privacy_key.encode()
         self.shards = tuple(Shard(f"{{aa{generation}.{n}}}:") for n in range(shards))
+        self.canary = Shard(f"{{aa{generation}.canary}}:")
+
+    @property
+    def all_shards(self) -> tuple[Shard, ...]:
+        """Return the customers' shards, and the canary's, whose books are not theirs."""
+        return (*self.shards, self.canary)
 
     def digest(self, *names: str) -> str:
         """Return 24 hex digits that only a holder of the privacy key can compute."""
@@ -126,8 +140,11 @@ class Keyring:
 
     def conversation_id(self, account_id: str, customer: str) -> str:
         """Return the conversation of an account with a customer."""
-        return f"c_{self.digest(account_id, customer)}"
+        kind = "k" if account_id == CANARY_ACCOUNT else "c"
+        return f"{kind}_{self.digest(account_id, customer)}"
 
     def shard_of(self, name: str) -> Shard:
         """Return the shard that holds a conversation (or an alias digest)."""
+        if name.startswith("k_"):
+            return self.canary
         return self.shards[zlib.crc32(name.encode()) % len(self.shards)]

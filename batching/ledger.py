@@ -66,7 +66,7 @@ class Ledger:
         with reached():
             seconds, _ = self.client.time()
             # Ids start at the clock, so that a ledger that came back empty never gives one twice.
-            for shard in self.keyring.shards:
+            for shard in self.keyring.all_shards:
                 self.client.hsetnx(shard.stats, "seq", seconds * 1000)
         return str(kept[b"identity"].decode())
 
@@ -86,7 +86,7 @@ class Ledger:
         """Return the earliest due time and lease end of all shards, in one round trip."""
         pipeline = self.client.pipeline(transaction=False)
         pipeline.time()
-        for shard in self.keyring.shards:
+        for shard in self.keyring.all_shards:
             pipeline.zrange(shard.due, 0, 0, withscores=True)
             pipeline.zrange(shard.lease, 0, 0, withscores=True)
             pipeline.get(shard.heartbeat)

@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
+#: The reserved account of the canary; no other may bear its name.
+CANARY_ACCOUNT: Final = "canary"
 #: The number of a part, as a provider gives it back: what else stands there is not ours.
 _PART = re.compile(r"[0-9]{1,4}")
 

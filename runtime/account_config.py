@@ -119,8 +119,16 @@ class SimulatorAccount(_AccountEntry):
     channel: Literal["simulator"]
 
 
-AnyAccount = WhatsAppCloudAccount | VenomAccount | SimulatorAccount
-AccountEntry = Annotated[AnyAccount, Field(discriminator="channel")]
+class CanaryAccount(_AccountEntry):
+    """The reserved account of the canary, in every installation and in no file."""
+
+    id: Literal["canary"]
+    channel: Literal["canary"]
+
+
+FileAccount = WhatsAppCloudAccount | VenomAccount | SimulatorAccount
+AnyAccount = FileAccount | CanaryAccount
+AccountEntry = Annotated[FileAccount, Field(discriminator="channel")]
 
 
 def env_names(entry: BaseModel, path: str = "") -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from batching.limits import Limits
 from runtime import bounds
 from runtime.account_config import (
     AnyAccount,
+    CanaryAccount,
     SimulatorAccount,
     VenomAccount,
     WhatsAppCloudAccount,
@@ -66,7 +67,7 @@ def _webhook_secrets(entry: AnyAccount) -> tuple[list[str], str]:
             return entry.app_secret_env, entry.verify_token_env
         case VenomAccount():
             return entry.webhook_secret_env, ""
-        case SimulatorAccount():
+        case SimulatorAccount() | CanaryAccount():
             return [], ""
 
 

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator
 
+from batching.model import CANARY_ACCOUNT
+
 _SECRETS_MAX = 2
 _TEMPERATURE_MAX = 2
 
@@ -40,7 +42,11 @@ def _temperature(value: float) -> float:
     return value
 
 
-AccountId = Annotated[str, _matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -")]
+AccountId = Annotated[
+    str,
+    _matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -"),
+    _matches(rf"(?!{CANARY_ACCOUNT}$).*", "is reserved for the canary"),
+]
 EnvName = Annotated[
     str, _matches(r"[A-Z_][A-Z0-9_]{0,63}", "must be the NAME of an environment variable")
 ]

@@ -7,6 +7,7 @@ import httpx2
 import redis
 
 from batching.ports import Account, Channel, Model
+from channels.canary import CanarySink
 from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud
@@ -16,6 +17,7 @@ from llm.prompt import Prompt
 from llm.scripted import Scripted
 from runtime.account_config import (
     AnthropicModel,
+    CanaryAccount,
     OpenAICompatibleModel,
     ScriptedModel,
     SimulatorAccount,
@@ -71,6 +73,8 @@ class Adapters:
                     http=self._http,
                     timeout_ms=entry.timeout_ms,
                 )
+            case CanaryAccount():
+                return CanarySink(self._ledger)
             case SimulatorAccount():
                 return Simulator(
                     account_id=entry.id,

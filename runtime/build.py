@@ -20,6 +20,7 @@ from runtime.account_file import load_accounts
 from runtime.account_resolve import Surroundings
 from runtime.accounts import AccountBook, AccountConfig
 from runtime.adapters import Adapters
+from runtime.canary import canary_account
 from runtime.clients import Role, ledger_client
 from runtime.fleet import Fleet
 from runtime.settings import Settings, load_settings, process_environment
@@ -60,7 +61,8 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     store = store_of(settings, client)
     ledger_id = _open(store)
     adapters = Adapters(client, store.conversation_id)
-    accounts = AccountBook(configs, limits=settings.limits(), build=adapters.account)
+    canary = canary_account(settings)
+    accounts = AccountBook((*configs, canary), limits=settings.limits(), build=adapters.account)
     fingerprint = settings.fingerprint_with(accounts.agreement())
     fleet = Fleet(
         client,

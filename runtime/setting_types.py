@@ -22,6 +22,12 @@ def _broker_url(url: str) -> str:
     return url
 
 
+def _canary_url(url: str) -> str:
+    if url and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+        raise ValueError("must look like https://HOST, where our webhooks are")
+    return url.rstrip("/")
+
+
 def _release(text: str) -> str:
     if not re.fullmatch(r"[\w.+@-]{1,64}", text, re.ASCII):
         raise ValueError("must be 1..64 letters, digits or . _ + @ -")
@@ -46,6 +52,7 @@ def _upper(text: object) -> object:
 
 RedisUrl = Annotated[str, AfterValidator(_redis_url), Field(repr=False)]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url), Field(repr=False)]
+CanaryUrl = Annotated[str, AfterValidator(_canary_url)]
 Release = Annotated[str, AfterValidator(_release)]
 SentryDsn = Annotated[str, AfterValidator(_dsn), Field(repr=False)]
 Secret = Annotated[str, AfterValidator(_secret), Field(repr=False)]

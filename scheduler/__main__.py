@@ -6,12 +6,16 @@ from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
 from runtime import observability
 from runtime.build import build_or_exit
+from runtime.clients import http_client
+from scheduler.canary import Canary
 from scheduler.tick import Tick
 from scheduler.timer import Timer
 from scheduler.watchdog import Watchdog
 
 #: HUP too: settings are read once, so a process is replaced, never told to read them again.
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+#: How often the canary is looked after, ms; how often it is sent is a setting.
+CANARY_LOOK_MS = 500
 #: How often a person is told what the ledger wrote down, ms.
 TELL_MS = 1_000
 #: How long no tick may end before the process gives itself up, ms.
@@ -28,6 +32,8 @@ def main() -> None:
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
     timer.every(runtime.settings.flush_tick_ms, Tick(runtime.store, doorbell, watchdog.alive))
     timer.every(TELL_MS, runtime.teller)
+    if runtime.settings.canary_url:
+        timer.every(CANARY_LOOK_MS, Canary(runtime, http_client()))
 
     runtime.fleet.start()
     watchdog.start()

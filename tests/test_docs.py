@@ -45,7 +45,7 @@ def logged() -> Iterator[tuple[str, ast.expr]]:
 def key_forms() -> Iterator[str]:
     """Yield every key as the documents write it, up to the first part that varies."""
     for name, value in vars(keys).items():
-        if name.isupper() and isinstance(value, str):
+        if name.isupper() and str(value).startswith("aa:"):
             yield f"`{value}`"
     shard = keys.Shard("")
     for name, member in inspect.getmembers(keys.Shard):

@@ -8,6 +8,7 @@ import falcon
 
 from runtime.build import Runtime
 from web import errors, simulator
+from web.canary import CanaryWebhook
 from web.health import FleetView, Live, Ready
 from web.metrics import Metrics
 from web.venom import VenomWebhook
@@ -24,6 +25,7 @@ def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_route("/metrics", Metrics(runtime))
     app.add_route("/webhooks/whatsapp_cloud", WhatsAppCloudWebhook(runtime))
     app.add_route("/webhooks/venom/{account_id}", VenomWebhook(runtime))
+    app.add_route("/webhooks/canary", CanaryWebhook(runtime))
     if not runtime.settings.is_production:
         simulator.add_routes(app, runtime)
     return app

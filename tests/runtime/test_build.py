@@ -9,6 +9,7 @@ import redis
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.model import Outbound
 from batching.store import Store
+from channels.canary import CanarySink
 from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud
@@ -88,14 +89,21 @@ def test_every_account_gets_its_channel_and_its_model(environ: dict[str, str]) -
         WhatsAppCloud,
         VenomGateway,
         Simulator,
+        CanarySink,
     ]
     assert [type(account.model) for account in built if account] == [
         OpenAICompatible,
         Anthropic,
         Scripted,
+        Scripted,
     ]
-    assert [account.ambiguous for account in built if account] == ["alert", "resend", "alert"]
-    assert [account.limits.idle_ms for account in built if account] == [4_000, 9_000, 9_000]
+    assert [account.ambiguous for account in built if account] == [
+        "alert",
+        "resend",
+        *["alert"] * 2,
+    ]
+    idle_ms = [account.limits.idle_ms for account in built if account]
+    assert idle_ms == [4_000, 9_000, 9_000, 500]
 
 
 def test_simulator_keeps_what_it_is_sent_in_the_ledgers_redis(

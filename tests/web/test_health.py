@@ -28,7 +28,7 @@ def without_ledger(
 
 
 def collect_once(store: Store) -> None:
-    for shard in store.keyring.shards:
+    for shard in store.keyring.all_shards:
         store.collect(shard, limit=1)
 
 

@@ -1,0 +1,187 @@
+"""The canary on a real ledger; the webhook is answered by a server of the test's own."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import falcon.testing
+import httpx2
+import pytest
+import redis
+
+from batching import flow
+from batching.keys import CANARY, CANARY_TURN
+from batching.model import Stage
+from batching.operations import Operations
+from runtime.build import Runtime, build
+from scheduler import canary as canaries
+from scheduler.canary import Canary
+from tests.fakes import FakeDoorbell, FakeKeeper
+from tests.http_server import HttpServer, Reply, http_server
+from tests.valkey_server import ValkeyServer
+from web import create_app
+
+__all__ = ["http_server"]
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def runtime(
+    valkey: ValkeyServer, client: redis.Redis, http_server: HttpServer
+) -> Iterator[Runtime]:
+    environ = {
+        "REDIS_URL": valkey.url(0),
+        "BROKER_URL": valkey.url(1),
+        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
+        "ENVIRONMENT": "test",
+        "CANARY_URL": http_server.url,
+    }
+    built = build("scheduler", environ)
+    yield built
+    built.store.client.connection_pool.disconnect()
+
+
+@pytest.fixture
+def canary(runtime: Runtime) -> Iterator[Canary]:
+    with httpx2.Client(trust_env=False) as http:
+        yield Canary(runtime, http)
+
+
+def deliver(runtime: Runtime, server: HttpServer) -> int:
+    """Hand what the canary posted to the real application; return the status."""
+    asked = server.requests[-1]
+    app = falcon.testing.TestClient(create_app(runtime))
+    result = app.simulate_post("/webhooks/canary", body=asked.body, headers=dict(asked.headers))
+    return int(result.status_code)
+
+
+def answer(runtime: Runtime) -> None:
+    """Do what scheduler and workers do, until nothing is to be done."""
+    bell = FakeDoorbell()
+    (shard,) = [runtime.store.keyring.canary]
+    runtime.store.client.zadd(
+        shard.due, dict.fromkeys(runtime.store.client.zrange(shard.due, 0, -1), 0)
+    )
+    flow.flush(runtime.store, bell)
+    for ring in bell.rings:
+        if ring.stage is Stage.GENERATE:
+            flow.generate(runtime.store, runtime.accounts, bell, ring, keep=FakeKeeper())
+        else:
+            flow.send(runtime.store, runtime.accounts, ring, keep=FakeKeeper())
+
+
+def make_late(runtime: Runtime) -> None:
+    client = runtime.store.client
+    posted_ms = int(client.hget(CANARY, "posted_ms") or 0)  # type: ignore[arg-type]
+    client.hset(CANARY, "posted_ms", str(posted_ms - canaries.LATE_MS - 1_000))
+
+
+def alarms(runtime: Runtime) -> list[str]:
+    entries = runtime.store.client.xrange(runtime.store.keyring.shards[0].alerts)
+    return [fields[b"detail"].decode() for _, fields in entries]  # type: ignore[union-attr]
+
+
+def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
+    runtime: Runtime, canary: Canary, http_server: HttpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    canary()
+    assert deliver(runtime, http_server) == 200
+    answer(runtime)
+
+    for _ in range(3):
+        canary()
+
+    told = [record for record in caplog.records if record.message == "canary.answered"]
+    assert len(told) == 1
+    assert vars(told[0])["round_trip_ms"] >= 0
+    assert len(http_server.requests) == 1  # the next one is a minute away
+    assert alarms(runtime) == []
+
+
+def test_canary_is_no_customer(runtime: Runtime, canary: Canary, http_server: HttpServer) -> None:
+    """Its messages are in no books, metrics or audits of theirs."""
+    canary()
+    deliver(runtime, http_server)
+    answer(runtime)
+
+    (book,) = Operations(runtime.store).balance()
+    assert book.accepted == 0
+    metrics = falcon.testing.TestClient(create_app(runtime)).simulate_get("/metrics").text
+    assert 'ai_admin_messages_accepted_total{shard="0"} 0' in metrics.splitlines()
+    assert Operations(runtime.store).audit() == []
+
+
+def test_second_scheduler_sends_no_second_canary(
+    runtime: Runtime, canary: Canary, http_server: HttpServer
+) -> None:
+    with httpx2.Client(trust_env=False) as http:
+        for one in (canary, Canary(runtime, http), canary):
+            one()
+
+    assert len(http_server.requests) == 1
+
+
+def test_webhook_without_the_secret_is_refused(runtime: Runtime) -> None:
+    app = falcon.testing.TestClient(create_app(runtime))
+    for headers in ({}, {"X-Webhook-Secret": "guess"}, {"X-Webhook-Secret": "é"}):
+        body = json.dumps({"message_id": "m1"})
+        headers |= {"Content-Type": "application/json"}
+        assert app.simulate_post("/webhooks/canary", body=body, headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"),
+    [
+        ("refused", "webhook: HTTP 503"),
+        ("elsewhere", "is the web on another Redis?"),
+        ("open", "append: open, and nobody collects it"),
+        ("collected", "generate: claimed (last step: collect"),
+        ("begun", "generate: running (last step: begin"),
+        ("kept", "send: claimed (last step: checkpoint"),
+    ],
+)
+def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
+    runtime: Runtime,
+    canary: Canary,
+    http_server: HttpServer,
+    caplog: pytest.LogCaptureFixture,
+    stage: str,
+    step: str,
+) -> None:
+    if stage == "refused":
+        http_server.answer(Reply(status=503))
+    canary()
+    if stage not in ("refused", "elsewhere"):
+        deliver(runtime, http_server)
+    store, bell = runtime.store, FakeDoorbell()
+    if stage in ("collected", "begun", "kept"):
+        shard = store.keyring.canary
+        store.client.zadd(shard.due, dict.fromkeys(store.client.zrange(shard.due, 0, -1), 0))
+        flow.flush(store, bell)
+    if stage == "begun":
+        store.begin(bell.rings[0])
+    if stage == "kept":
+        flow.generate(store, runtime.accounts, bell, bell.rings[0], keep=FakeKeeper())
+    make_late(runtime)
+
+    canary()
+    canary()
+
+    (told,) = alarms(runtime)
+    assert step in told
+    assert caplog.messages.count("canary.late") == 1
+
+
+def test_canary_that_is_given_up_makes_room_for_the_next(
+    runtime: Runtime, canary: Canary, http_server: HttpServer
+) -> None:
+    canary()
+    runtime.store.client.hset(CANARY, "posted_ms", "1")
+    runtime.store.client.delete(CANARY_TURN)
+
+    canary()
+
+    first, second = (request.json["message_id"] for request in http_server.requests)
+    assert first != second
