@@ -8,6 +8,9 @@ from typing import Any
 from batching.limits import Limits
 from batching.model import InboundMessage, Kind, Media, Ring, Stage
 
+#: Longest text that is kept of one message, in characters: as long as WhatsApp lets anybody write.
+TEXT_CHARACTERS_MAX = 65_536
+
 _KINDS = frozenset(Kind)
 
 
@@ -133,12 +136,21 @@ def encode(message: InboundMessage) -> bytes:
         "id": message.message_id,
         "from": message.customer,
         "kind": message.kind,
-        "text": message.text,
+        "text": _bounded(message.text),
         "at": message.sent_at_ms,
     }
     if message.media is not None:
         kept["media"] = [message.media.media_id, message.media.mime_type, message.media.url]
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _bounded(text: str) -> str:
+    """Return ``text`` within the limit, with a sentence about the rest if there is one."""
+    rest = len(text) - TEXT_CHARACTERS_MAX
+    if rest <= 0:
+        return text
+    told = f"[The rest of this message, {rest} characters, is too long to be kept]"
+    return f"{text[:TEXT_CHARACTERS_MAX]} {told}"
 
 
 def decode(account_id: str, raw: bytes) -> InboundMessage:
