@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from batching.errors import AdminError, LedgerUnavailableError
+from batching.errors import AdminError
+from runtime.build import plainly
 from runtime.commands import VERBS
 from runtime.commands.verb import EXIT_ACT, Request
 from runtime.settings import process_environment
@@ -21,11 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         status: int = given.run(Request(given, process_environment()))
-    except LedgerUnavailableError as error:
-        print(f"REDIS_URL: does not answer ({error.detail})", file=sys.stderr)
-        return EXIT_ACT
     except AdminError as error:
-        print(error.detail or error.code, file=sys.stderr)
+        print(plainly(error), file=sys.stderr)
         return EXIT_ACT
     return status
 

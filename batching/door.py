@@ -6,10 +6,11 @@ They are built here and run together, so that a webhook with many events costs o
 from collections.abc import Sequence
 from typing import Any
 
+from batching.encoding import encode
 from batching.keys import Shard
 from batching.limits import Limits
 from batching.model import DeliveryStatus, ForeignMessage, InboundMessage, Tag
-from batching.records import Receipt, Status, encode
+from batching.records import Receipt, Status
 from batching.scripts import Call, run_all
 from batching.store import Store
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from batching.encoding import decode
 from batching.keys import Shard
 from batching.ledger import reached
 from batching.limits import Limits
 from batching.model import InboundMessage, Reason
-from batching.records import decode
 from batching.scripts import Call, run
 from batching.store import Store
 

@@ -1,14 +1,13 @@
-"""What the ledger gives back, in Python's terms, and how messages are kept in it."""
+"""What the ledger gives back, in Python's terms."""
 
 import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from batching.encoding import decode
 from batching.limits import Limits
-from batching.model import InboundMessage, Kind, Media, Ring, Stage
-
-_KINDS = frozenset(Kind)
+from batching.model import InboundMessage, Ring, Stage
 
 
 class Status(StrEnum):
@@ -134,36 +133,6 @@ class Peek:
     flight_count: int
     stage: Stage | None
     state: str | None
-
-
-def encode(message: InboundMessage) -> bytes:
-    """Return a message as the ledger keeps it; its account is the conversation's.
-
-    A JSON list without names, and without what a text does not have: what waits in Redis is paid
-    for in memory.
-    """
-    kept: list[Any] = [message.message_id, message.customer, message.text, message.sent_at_ms]
-    if message.kind is not Kind.TEXT or message.media is not None:
-        kept.append(message.kind)
-    if message.media is not None:
-        kept.append([message.media.media_id, message.media.mime_type, message.media.url])
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def decode(account_id: str, raw: bytes) -> InboundMessage:
-    """Return the message that ``encode`` kept."""
-    message_id, customer, text, sent_at_ms, *rest = json.loads(raw)
-    kind = rest[0] if rest else Kind.TEXT
-    return InboundMessage(
-        account_id=account_id,
-        customer=customer,
-        message_id=message_id,
-        # A newer release may have written a kind that this one does not know.
-        kind=Kind(kind) if kind in _KINDS else Kind.UNSUPPORTED,
-        text=text,
-        sent_at_ms=sent_at_ms,
-        media=Media(*rest[1]) if len(rest) > 1 else None,
-    )
 
 
 def decode_run(ring: Ring, fields: list[Any]) -> Run:

@@ -12,6 +12,8 @@ Record = dict[str, object]
 
 #: Longest id taken as one, in characters. Meta's are below 150.
 ID_LENGTH_MAX = 512
+#: Longest address taken as one, in characters; what is longer holds the thing itself.
+URL_LENGTH_MAX = 4_096
 
 #: Longest whole number read as text, in digits: Python refuses to print those of thousands.
 _DIGITS_MAX = 18
@@ -59,6 +61,12 @@ def identifier(value: object, *path: str) -> str:
     """Return the id that ``path`` leads to; "" for none, a blank one and one absurdly long."""
     found = text(value, *path)
     return found if found.strip() and len(found) <= ID_LENGTH_MAX else ""
+
+
+def url(value: object, *path: str) -> str:
+    """Return the address that ``path`` leads to; "" for none and one absurdly long."""
+    found = text(value, *path)
+    return found if len(found) <= URL_LENGTH_MAX else ""
 
 
 def whole_number(value: object, *path: str) -> int | None:

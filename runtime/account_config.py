@@ -48,6 +48,7 @@ class ScriptedModel(Entry):
     """Answers from the prompt file alone, without a network: for demos and tests."""
 
     provider: Literal["scripted"]
+    pause_ms: Annotated[int, Whole(0, 10_000)] = 0
 
 
 class _RemoteModel(Entry):

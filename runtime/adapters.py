@@ -91,7 +91,7 @@ class Adapters:
         )
         match entry:
             case ScriptedModel():
-                return Scripted(prompt=prompt)
+                return Scripted(prompt=prompt, pause_ms=entry.pause_ms)
             case OpenAICompatibleModel():
                 return OpenAICompatible(
                     prompt=prompt,

@@ -92,8 +92,15 @@ def build_or_exit(role: Role) -> Runtime:
 
 def exit_with(error: AdminError) -> NoReturn:
     """End this process, saying why on stderr in plain lines."""
-    print(error.detail or error.code, file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+    print(plainly(error), file=sys.stderr)  # noqa: T201 - logs may not be set up yet
     raise SystemExit(EXIT_CANNOT_START)
+
+
+def plainly(error: AdminError) -> str:
+    """Return what is wrong in lines for a person, who knows settings and no exceptions."""
+    if isinstance(error, LedgerUnavailableError):
+        return f"REDIS_URL: does not answer ({error.detail})"
+    return error.detail or error.code
 
 
 def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[AccountConfig, ...]:

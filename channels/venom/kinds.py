@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batching.model import Kind, Media
-from channels.fields import Record, at, items, record, text
+from channels.fields import Record, at, identifier, items, record, text, url
 from channels.inbound import describe
 
 #: Most names of contacts or options of a poll that are spelled out.
@@ -107,7 +107,7 @@ def _own_words(kind: Kind) -> Reader:
 
 def _media(kind: Kind) -> Reader:
     def read(message: Record, message_id: str) -> Content:
-        media = Media(message_id, text(message, "mimetype"), text(message, "fileUrl"))
+        media = Media(message_id, identifier(message, "mimetype"), url(message, "fileUrl"))
         words = _joined(text(message, "filename"), text(message, "caption"))
         return Content(kind, describe(kind, words), media if media.media_id or media.url else None)
 

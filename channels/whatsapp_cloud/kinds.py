@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batching.model import Kind, Media
-from channels.fields import Record, at, identifier, items, record, text
+from channels.fields import Record, at, identifier, items, record, text, url
 from channels.inbound import describe
 from channels.whatsapp_cloud import details
 
@@ -59,7 +59,7 @@ def _media(kind: Kind) -> Reader:
 
     def read(message: Record) -> Content:
         part = record(message, _type(message))
-        media = Media(identifier(part, "id"), text(part, "mime_type"), text(part, "url"))
+        media = Media(identifier(part, "id"), identifier(part, "mime_type"), url(part, "url"))
         words = " ".join(filter(None, (text(part, "filename"), text(part, "caption"))))
         return Content(kind, describe(kind, words), media if media.media_id or media.url else None)
 

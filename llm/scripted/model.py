@@ -1,6 +1,7 @@
 """The model itself: reads the facts once, then answers each burst by itself."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from batching.model import Exchange
 from llm.prompt import Prompt
@@ -15,14 +16,23 @@ EARLIER_MAX = 5
 
 
 class Scripted:
-    """Implements the Model port. Calls nobody, never fails, same question same answer."""
+    """Implements the Model port. Calls nobody, never fails, same question same answer.
 
-    def __init__(self, *, prompt: Prompt) -> None:
+    ``pause_ms``: how long it takes over an answer, for people who watch; ``sleep`` is for tests.
+    """
+
+    def __init__(
+        self, *, prompt: Prompt, pause_ms: int = 0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._prompt = prompt
+        self._pause_s = pause_ms / 1000
+        self._sleep = sleep
         self._facts = read_facts(prompt.facts())
 
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
         """Return one answer to all lines of ``turn``."""
+        if self._pause_s:
+            self._sleep(self._pause_s)
         now = self._prompt.local(now_ms)
         desk = Desk(self._facts, self._phrases(history, turn), now)
         return desk.answer(understand(turn, self._facts, now.date()), history)

@@ -1,6 +1,8 @@
 """The doors: each walks into the flow, and no failure of it reaches the broker."""
 
 import logging
+import time
+from typing import Any
 
 import dramatiq
 import pytest
@@ -13,12 +15,13 @@ from batching import flow
 from batching.errors import LedgerUnavailableError
 from batching.keys import FLUSH_GATE
 from batching.limits import Limits
-from batching.model import InboundMessage, Kind
+from batching.model import InboundMessage, Kind, Stage
 from batching.ports import Account
 from batching.store import Store
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
 
 LIMITS = Limits(idle_ms=1_000)
+DEADLINE_S = 10.0
 HELLO = InboundMessage("salon", "79990000001", "m1", Kind.TEXT, "Hello")
 
 
@@ -61,6 +64,38 @@ def test_doorbells_lead_from_due_message_to_sent_answer(
     answer_door(stub, "send")
 
     assert [sent.answers for sent in channel.sent] == [("m1",)]
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_lease_is_kept_while_a_slow_call_runs(
+    client: redis.Redis, stub: StubBroker, clock: FakeClock, store: Store, stage: Stage
+):
+    """The call goes on until the lease, whose end has long come, was renewed."""
+    lease = store.keyring.shards[0].lease
+    kept: list[int] = []
+
+    def last_long() -> None:
+        clock.advance_ms(60_000)
+        give_up_s = time.monotonic() + DEADLINE_S
+        while not kept and time.monotonic() < give_up_s:
+            still: Any = client.zcount(lease, clock(), "inf")
+            kept.extend([still] * still)
+
+    calls = {Stage.GENERATE: None, Stage.SEND: None} | {stage: last_long}
+    limits = Limits(idle_ms=1_000, lease_ms=30)
+    channel = FakeChannel(before=calls[Stage.SEND])
+    model = FakeModel(before=calls[Stage.GENERATE])
+    accounts = FakeAccounts.of(Account("salon", limits, channel, model))
+    doors = Doors(store, accounts, BrokerDoorbell(stub, client))
+    declare(stub, doors)
+    flow.receive(store, [HELLO], lambda _: limits)
+    clock.advance_ms(limits.idle_ms)
+
+    doors.flush()
+    answer_door(stub, "generate")
+    answer_door(stub, "send")
+
+    assert kept
 
 
 def test_flush_opens_the_gate_before_it_looks(doors: Doors, client: redis.Redis):

@@ -7,10 +7,11 @@ import pytest
 import redis
 
 from batching import flow
+from batching.encoding import TEXT_CHARACTERS_MAX, decode, encode
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.limits import Limits, Pace
 from batching.model import ForeignMessage, InboundMessage, Kind, Media
-from batching.records import Status, decode, encode
+from batching.records import Status
 from batching.store import Store
 from tests.batching.world import ANNA, World
 from tests.fakes import FakeClock
@@ -189,6 +190,17 @@ def test_message_is_kept_whole(media: Media | None) -> None:
     message = InboundMessage("salon", ANNA, "m", Kind.VOICE, 'a "b"\n\U0001f600', 5, media=media)
 
     assert decode("salon", encode(message)) == message
+
+
+def test_message_beyond_any_messengers_length_is_kept_to_the_limit_and_says_so(
+    world: World,
+) -> None:
+    longest = "a" * TEXT_CHARACTERS_MAX
+    world.write(longest, longest + "bcd")
+    world.settle()
+
+    told = "[The rest of this message, 3 characters, is too long to be kept]"
+    assert world.model.turns == [f"{longest}\n{longest} {told}"]
 
 
 def test_ledger_of_another_form_is_refused(client: Any) -> None:

@@ -101,8 +101,11 @@ def test_history_carries_what_was_said_before(world: World) -> None:
     world.settle()
     world.write("thanks")
     world.settle()
+    world.write("bye")
+    world.settle()
 
-    assert world.model.questions[1].history == (Exchange("Hi", "Answer to: Hi"),)
+    said = (Exchange("Hi", "Answer to: Hi"), Exchange("thanks", "Answer to: thanks"))
+    assert [asked.history for asked in world.model.questions] == [(), said[:1], said]
 
 
 def test_long_reply_leaves_in_parts_and_each_once(world: World) -> None:
@@ -325,6 +328,26 @@ def test_slow_run_keeps_its_lease(world: World) -> None:
         world.wait(29_000)
         assert world.store.extend(run)
         assert world.flush() == []
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_call_that_outlasts_the_lease_is_kept_and_made_once(world: World, stage: Stage) -> None:
+    """The flow hands the keeper what renews the lease of this very run."""
+
+    def take_long() -> None:
+        extend, lease_ms = world.keeper.calls[-1]
+        for _ in range(3):
+            world.wait(lease_ms - 1_000)
+            assert extend()
+            assert world.flush() == []
+
+    slow = world.model if stage is Stage.GENERATE else world.channel
+    slow.before = take_long
+    world.write("Hi")
+    world.settle()
+
+    assert world.books() == {"accepted": 1, "answered": 1}
+    assert (len(world.model.questions), len(world.channel.attempts)) == (1, 1)
 
 
 def test_worker_that_dies_while_sending_leaves_a_doubt_not_a_second_copy(world: World) -> None:

@@ -4,12 +4,14 @@ import pytest
 
 from channels.fields import (
     ID_LENGTH_MAX,
+    URL_LENGTH_MAX,
     at,
     identifier,
     items,
     moment_ms,
     record,
     text,
+    url,
 )
 
 
@@ -49,6 +51,13 @@ def test_text_is_words_or_a_printable_number(value, expected):
 )
 def test_identifier_is_neither_blank_nor_endless(value, expected):
     assert identifier({"id": value}, "id") == expected
+
+
+@pytest.mark.parametrize(("length", "kept"), [(URL_LENGTH_MAX, True), (URL_LENGTH_MAX + 1, False)])
+def test_address_that_holds_the_thing_itself_is_none(length, kept):
+    address = "data:".ljust(length, "A")
+
+    assert url({"url": address}, "url") == (address if kept else "")
 
 
 @pytest.mark.parametrize(

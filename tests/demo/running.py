@@ -97,9 +97,17 @@ class RunningDemo:
 
     def answers(self) -> list[dict[str, Any]]:
         """Return the answers that the page would show, oldest first."""
+        return [message for message in self._state()["messages"] if message.get("answers")]
+
+    def is_typing(self) -> bool:
+        """Return whether the page would show that an answer is being written."""
+        flight = self._state()["flight"]
+        return bool(flight["count"]) and not flight["waiting"]
+
+    def _state(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/simulator/state/salon/{CUSTOMER}"
-        state = httpx2.get(url).raise_for_status().json()
-        return [message for message in state["messages"] if message.get("answers")]
+        state: dict[str, Any] = httpx2.get(url).raise_for_status().json()
+        return state
 
 
 def live_processes() -> dict[int, tuple[int, str]]:

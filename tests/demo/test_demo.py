@@ -29,6 +29,8 @@ def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_nothing(demo: Run
 
     for number, text in enumerate(["Hi", "can I book", "for tomorrow 15:00?"]):
         demo.write(f"m{number}", text)
+    # Long enough for the page, which asks three times a second, to show the dots.
+    wait_until(demo.is_typing)
     wait_until(demo.answers)
     answered = [answer["answers"] for answer in demo.answers()]
     code = demo.end_with(signal.SIGINT)

@@ -15,14 +15,22 @@ from tests.llm.conversations import BURSTS, CONFIRM, HELLO, TALKS
 EXAMPLE = Path(__file__).parents[2] / "prompts" / "example.md"
 HOUR_MS = 3_600_000
 #: The clock of the salon shows Thursday, 15 January 2026, 13:00.
-SALON = Scripted(
-    prompt=Prompt(business=EXAMPLE.read_text(), language="en", timezone="Europe/Berlin")
-)
+PROMPT = Prompt(business=EXAMPLE.read_text(), language="en", timezone="Europe/Berlin")
+SALON = Scripted(prompt=PROMPT)
 
 
 @pytest.mark.parametrize("burst", BURSTS)
 def test_burst_gets_one_answer_to_all_of_it(burst: str) -> None:
     assert SALON.answer([], burst, now_ms=NOON_MS) == BURSTS[burst]
+
+
+def test_answer_takes_as_long_as_it_is_told_to() -> None:
+    waits: list[float] = []
+    slow = Scripted(prompt=PROMPT, pause_ms=1_500, sleep=waits.append)
+
+    answer = slow.answer([], "Hi", now_ms=NOON_MS)
+
+    assert (answer, waits) == (SALON.answer([], "Hi", now_ms=NOON_MS), [1.5])
 
 
 @pytest.mark.parametrize("talk", TALKS)

@@ -163,3 +163,16 @@ def test_mistakes_end_the_process_in_plain_lines(capsys: pytest.CaptureFixture[s
 
     assert caught.value.code == EXIT_CANNOT_START
     assert capsys.readouterr().err == "A=1: must be 2\nB=2: must be 3\n"
+
+
+def test_process_without_its_ledger_names_the_setting(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "LEDGER_WAIT_S", 0)
+    with pytest.raises(LedgerUnavailableError) as away:
+        build("web", environ | {"REDIS_URL": "redis://:a-password@127.0.0.1:1/0"})
+
+    with pytest.raises(SystemExit):
+        exit_with(away.value)
+
+    assert capsys.readouterr().err == "REDIS_URL: does not answer (ConnectionError)\n"
