@@ -104,7 +104,7 @@ class Door:
 
     def post(self, calls: Sequence[Call]) -> list[Any]:
         """Run calls in order in one round trip and return their answers."""
-        return run_all(self._store.client, calls) if calls else []
+        return run_all(self._store.client, calls, synced=self._store.synced) if calls else []
 
     def _alias(self, account_id: str, alias: str) -> tuple[Shard, str]:
         digest = self._store.keyring.digest(account_id, alias)

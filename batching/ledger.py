@@ -26,6 +26,7 @@ class Ledger:
     """The place. ``clock`` is for tests; without it time is the server's.
 
     ``privacy_key`` turns customers' ids into digests; processes that share a ledger share it.
+    ``synced``: what must survive a power cut is waited for until the server has it on its disk.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Ledger:
         shards: int = 1,
         generation: int = 1,
         pace: Pace | None = None,
+        synced: bool = False,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self.client = client
         self.keyring = Keyring(privacy_key, shards=shards, generation=generation)
         self._form = {"schema": SCHEMA, "generation": generation, "shards": shards}
         self.pace = pace or Pace()
+        self.synced = synced
         self._clock = clock or (lambda: 0)
 
     def open(self) -> str:

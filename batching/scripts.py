@@ -26,6 +26,8 @@ _FILLING = frozenset({"append", "suppress", "link", "replay"})
 _LUA |= {
     verb: f"#!lua flags=allow-oom\n{text}" for verb, text in _LUA.items() if verb not in _FILLING
 }
+#: How long a disk may take, ms; a webhook that waits longer is refused, and delivered again.
+SYNC_MS_MAX = 1_000
 _DIGESTS = {
     verb: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     for verb, text in _LUA.items()
@@ -51,19 +53,20 @@ def run(client: redis.Redis, call: Call) -> Any:  # noqa: ANN401
     return run_all(client, [call])[0]
 
 
-def run_all(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+def run_all(client: redis.Redis, calls: Sequence[Call], *, synced: bool = False) -> list[Any]:
     """Run scripts in order in one round trip and return their results.
 
-    Each is atomic by itself, the sequence is not. Raise LedgerUnavailableError if any did not
-    run; all of them are safe to run again.
+    Each is atomic by itself, the sequence is not. ``synced``: return only when the server has
+    their writes on its disk. Raise LedgerUnavailableError if any did not run, or not in time; all
+    of them are safe to run again.
     """
     try:
-        results = _evaluate(client, calls)
+        results = _evaluate(client, calls, synced=synced)
         unknown = [n for n, result in enumerate(results) if isinstance(result, NoScriptError)]
         if unknown:
             for verb in {calls[n].verb for n in unknown}:
                 client.script_load(_LUA[verb])
-            again = _evaluate(client, [calls[n] for n in unknown])
+            again = _evaluate(client, [calls[n] for n in unknown], synced=synced)
             for n, result in zip(unknown, again, strict=True):
                 results[n] = result
     except redis.RedisError as error:
@@ -74,12 +77,12 @@ def run_all(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
     return results
 
 
-def _evaluate(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+def _evaluate(client: redis.Redis, calls: Sequence[Call], *, synced: bool) -> list[Any]:
     """Return the result of each call, or the error that it met."""
     commands = [
         ("EVALSHA", _DIGESTS[call.verb], len(call.keys), *call.keys, *call.args) for call in calls
     ]
-    if len(commands) == 1:
+    if len(commands) == 1 and not synced:
         # A pipeline of one costs a quarter of a webhook's time.
         execute: Any = client.execute_command
         try:
@@ -89,4 +92,11 @@ def _evaluate(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
     pipeline: Any = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    return list(pipeline.execute(raise_on_error=False))
+    if not synced:
+        return list(pipeline.execute(raise_on_error=False))
+    # On the connection of the writes, whose offset it waits for; replicas are not waited for.
+    pipeline.execute_command("WAITAOF", 1, 0, SYNC_MS_MAX)
+    *results, on_disk = pipeline.execute(raise_on_error=False)
+    if isinstance(on_disk, Exception) or on_disk[0] < 1:
+        raise LedgerUnavailableError("ledger_not_synced")
+    return list(results)

@@ -12,7 +12,7 @@ from batching.keys import Shard
 from batching.ledger import Arg, Ledger
 from batching.model import Exchange, Ring, Stage, Tag
 from batching.records import Collected, Overdue, Reaped, Run, Verdict, decode_run
-from batching.scripts import Call, run
+from batching.scripts import Call, run, run_all
 
 #: How depart answers: go; the account is stopped; the part is not this run's to send.
 GO, STOPPED, STALE = 1, -1, 0
@@ -86,7 +86,10 @@ class Store(Ledger):
         """Record that ``part`` is about to leave; GO, STOPPED or STALE."""
         s, c = self._place(held)
         keys = (s.batches(c), s.lease, s.stopped(held.account_id), s.trail(c))
-        return int(self._run("depart", keys, c, held.token, part, policy, held.limits.lease_ms))
+        args = (c, held.token, part, policy, held.limits.lease_ms)
+        # As durable as what is acknowledged: a power cut must not forget that a part left.
+        call = self.timed("depart", keys, args)
+        return int(run_all(self.client, [call], synced=self.synced)[0])
 
     def left(self, tag: Tag, provider_id: str) -> bool:
         """Record that a part is with the provider; False if the batch knew or is gone."""

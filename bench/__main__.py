@@ -9,13 +9,14 @@ from pathlib import Path
 
 import redis
 
-from bench import ledger, overhead, webhooks
+from bench import durability, ledger, overhead, webhooks
 from bench.figures import QUICK, Figure, Scale, table
 from bench.world import ledger_server, scratch
 
 Part = Callable[[redis.Redis, str, Path, Scale], list[Figure]]
 PARTS: dict[str, tuple[str, Part]] = {
     "webhooks": ("Webhooks, two workers", webhooks.measure),
+    "durability": ("What BATCH_DURABILITY=always costs, two workers", durability.measure),
     "overhead": ("Overhead after the idle window, all processes", overhead.measure),
     "memory": ("Memory", lambda client, _url, _directory, scale: ledger.weigh(client, scale)),
     "tick": (

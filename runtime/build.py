@@ -11,7 +11,7 @@ from typing import NoReturn
 import redis
 
 from batching.alerts import Alerts
-from batching.errors import AdminError, LedgerUnavailableError
+from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.ledger import reached
 from batching.scripts import digests
 from batching.store import Store
@@ -60,6 +60,7 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     client = ledger_client(settings, role)
     store = store_of(settings, client)
     ledger_id = _open(store)
+    _refuse_unsynced(store)
     adapters = Adapters(client, store.conversation_id)
     canary = canary_account(settings)
     accounts = AccountBook((*configs, canary), limits=settings.limits(), build=adapters.account)
@@ -116,7 +117,18 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
         privacy_key=settings.privacy_key,
         shards=settings.batch_shards,
         pace=settings.pace(),
+        synced=settings.batch_durability == "always",
     )
+
+
+def _refuse_unsynced(store: Store) -> None:
+    """Raise ConfigurationError if the ledger's server cannot keep what it was asked to promise."""
+    if not store.synced:
+        return
+    with reached():
+        found = durability.syncing(store.client)
+    if found.level is durability.Level.MISTAKE:
+        raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
 
 
 def _open(store: Store) -> str:

@@ -47,6 +47,20 @@ def identity(client: redis.Redis) -> Identity:
     return Identity(run_id, int(client.get_connection_kwargs().get("db") or 0))
 
 
+def syncing(client: redis.Redis) -> Finding:
+    """Return whether the server can tell when a write is on its disk. Raise RedisError."""
+    try:
+        client.execute_command("WAITAOF", 1, 0, 1)  # type: ignore[no-untyped-call]
+    except redis.ResponseError as error:
+        says = f"always: this server cannot wait for its disk ({error})"
+        advice = (
+            "set appendonly yes on Valkey, or on Redis 7.2 or newer; an older Redis does the same"
+            " by appendfsync always, with BATCH_DURABILITY=everysec here"
+        )
+        return Finding(Level.MISTAKE, "BATCH_DURABILITY", says, advice)
+    return Finding(Level.OK, "BATCH_DURABILITY", "always: the server tells when a write is safe")
+
+
 def inspect(client: redis.Redis, about: str, *, keeps: bool, production: bool) -> list[Finding]:
     """Return what there is to say about the Redis behind ``about``; the first is reachability.
 

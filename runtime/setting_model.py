@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     batch_reply_deadline_ms: bounds.ReplyDeadlineMs = 86_400_000
     batch_lease_ms: bounds.LeaseMs = 30_000
     batch_max_attempts: bounds.MaxAttempts = 8
+    batch_durability: Literal["everysec", "always"] = "everysec"
     batch_shards: Annotated[int, Whole(1, 1_024)] = 1
     batch_ambiguous_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
     batch_ring_ms: Annotated[int, Whole(500, 60_000)] = 10_000

@@ -12,7 +12,7 @@ from batching.keys import META
 from runtime.build import accounts_of, store_of
 from runtime.clients import PATIENCE, redis_client
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, write, write_json
-from runtime.durability import Finding, Level, inspect, separateness
+from runtime.durability import Finding, Level, inspect, separateness, syncing
 from runtime.settings import Settings, load_settings, valid_settings
 from runtime.urls import is_redis
 
@@ -72,6 +72,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     reachable = found[0].level is Level.OK
     if reachable:
         yield _ledger(ledger, settings)
+        if settings.batch_durability == "always":
+            yield syncing(ledger)
     if not is_redis(settings.broker_url):
         yield _rabbitmq(settings.broker_url)
         return

@@ -1,0 +1,69 @@
+"""What is acknowledged is on the disk first, where the installation asks for it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from batching.errors import LedgerUnavailableError
+from batching.operations import Operations
+from batching.store import Store
+from tests.batching.world import World
+from tests.fakes import FakeClock
+from tests.processes import Guard
+from tests.valkey_server import ValkeyServer
+
+
+@pytest.fixture
+def server(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a server that writes its file, and syncs it only when somebody waits."""
+    running = ValkeyServer(valkey_binary, guard, append_only=True)
+    running.start()
+    with running.client() as client:
+        client.config_set("appendfsync", "everysec")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def world(server: ValkeyServer) -> Iterator[World]:
+    with server.client() as client:
+        clock = FakeClock()
+        store = Store(client, privacy_key="k", synced=True, clock=clock)
+        yield World(store, clock)
+
+
+def test_customer_is_answered_as_ever(world: World) -> None:
+    world.store.client.script_flush()
+    world.write("Hi", "there?")
+
+    world.settle()
+
+    assert world.model.turns == ["Hi\nthere?"]
+    assert world.books() == {"accepted": 2, "answered": 2}
+
+
+def test_message_is_not_acknowledged_before_the_disk_has_it(world: World) -> None:
+    """It may be in the ledger all the same: its next delivery is a duplicate, and then safe."""
+    world.write("loads the script")
+    world.store.client.config_set("appendonly", "no")
+    message = world.message("Hi")
+
+    with pytest.raises(LedgerUnavailableError, match="ledger_not_synced"):
+        world.receive(message)
+
+    world.store.client.config_set("appendonly", "yes")
+    (receipt,) = world.receive(message)
+    assert receipt.status == "duplicate"
+    world.settle()
+    assert world.model.turns == ["loads the script\nHi"]
+    assert all(book.holds for book in Operations(world.store).balance())
+
+
+def test_part_does_not_leave_before_the_disk_knows(world: World) -> None:
+    ring = world.to_sending()
+    world.store.client.config_set("appendonly", "no")
+
+    with pytest.raises(LedgerUnavailableError, match="ledger_not_synced"):
+        world.send(ring)
+
+    assert world.channel.attempts == []
