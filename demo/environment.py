@@ -10,9 +10,9 @@ ACCOUNTS_FILE = Path(__file__).resolve().parent / "accounts.toml"
 
 
 def demo_environment(
-    given: Mapping[str, str], embedded_url: Callable[[int], str] | None
+    given: Mapping[str, str], embedded_url: Callable[[int], str] | None, *, port: int
 ) -> dict[str, str]:
-    """Return the environment of every process.
+    """Return the environment of every process; the web listens at ``port``.
 
     ``embedded_url`` gives the address of a database of the demo's own server; None where ``given``
     names one by REDIS_URL. Whatever else is set, like BATCH_IDLE_MS, stays as it is.
@@ -25,6 +25,7 @@ def demo_environment(
         "ACCOUNTS_FILE": str(ACCOUNTS_FILE),
         # The simulator is not served in production, whatever the caller's shell is set up for.
         "ENVIRONMENT": "demo",
+        "CANARY_URL": f"http://127.0.0.1:{port}",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -42,7 +42,7 @@ class Play:
         self._screen.say("Starting AI Admin ...")
         given = process_environment()
         own = not given.get("REDIS_URL")
-        environ = self._embed(given) if own else demo_environment(given, None)
+        environ = self._embed(given) if own else demo_environment(given, None, port=self._port)
         settings = _checked(environ)
         for name, command in self._commands().items():
             child = Child(name, command, environ=environ, listen=self._screen.log)
@@ -69,7 +69,7 @@ class Play:
         valkey = EmbeddedValkey(self._data, environ=given, listen=self._screen.log_verbose)
         self._children.append(valkey.child)
         valkey.wait()
-        return demo_environment(given, valkey.url)
+        return demo_environment(given, valkey.url, port=self._port)
 
     def _commands(self) -> dict[str, list[str]]:
         python = [sys.executable, "-m"]

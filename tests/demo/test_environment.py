@@ -10,7 +10,7 @@ def embedded(db: int) -> str:
 
 
 def test_embedded_server_holds_ledger_and_broker_apart():
-    environ = demo_environment({"HOME": "/home/me", "BATCH_IDLE_MS": "500"}, embedded)
+    environ = demo_environment({"HOME": "/home/me", "BATCH_IDLE_MS": "500"}, embedded, port=8000)
 
     assert environ == {
         "HOME": "/home/me",
@@ -19,12 +19,13 @@ def test_embedded_server_holds_ledger_and_broker_apart():
         "BROKER_URL": "redis://127.0.0.1:7000/1",
         "ACCOUNTS_FILE": str(ACCOUNTS_FILE),
         "ENVIRONMENT": "demo",
+        "CANARY_URL": "http://127.0.0.1:8000",
         "PYTHONUNBUFFERED": "1",
     }
 
 
 def test_redis_that_is_named_is_used():
-    environ = demo_environment({"REDIS_URL": "redis://cache:6379/4"}, None)
+    environ = demo_environment({"REDIS_URL": "redis://cache:6379/4"}, None, port=8000)
 
     assert (environ["REDIS_URL"], environ["BROKER_URL"]) == (
         "redis://cache:6379/4",
@@ -33,14 +34,14 @@ def test_redis_that_is_named_is_used():
 
 
 def test_broker_that_is_named_is_used():
-    environ = demo_environment({"BROKER_URL": "amqp://127.0.0.1/"}, embedded)
+    environ = demo_environment({"BROKER_URL": "amqp://127.0.0.1/"}, embedded, port=8000)
 
     assert environ["BROKER_URL"] == "amqp://127.0.0.1/"
 
 
 def test_settings_for_production_do_not_reach_the_demo():
     environ = demo_environment(
-        {"ENVIRONMENT": "production", "ACCOUNTS_FILE": "mine.toml"}, embedded
+        {"ENVIRONMENT": "production", "ACCOUNTS_FILE": "mine.toml"}, embedded, port=8000
     )
 
     assert (environ["ENVIRONMENT"], environ["ACCOUNTS_FILE"]) == ("demo", str(ACCOUNTS_FILE))

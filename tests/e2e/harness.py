@@ -169,6 +169,7 @@ class Stack:
             "ACCOUNTS_FILE": str(accounts),
             "ENVIRONMENT": "test",
             "PRIVACY_KEY": PRIVACY_KEY,
+            "CANARY_URL": f"http://127.0.0.1:{self.port}",
             **WINDOWS,
             **SECRETS,
         }

@@ -1,0 +1,39 @@
+"""Silence is noticed: a message of our own goes the whole way, and is missed when it does not."""
+
+from signal import SIGSTOP
+
+import pytest
+
+from tests.e2e.harness import Stack
+from tests.e2e.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+ENVIRON = {"CANARY_EVERY_MS": "2000"}
+
+
+def log(stack: Stack) -> str:
+    return stack.processes["scheduler"].log()
+
+
+def test_canary_comes_out_again_and_again_and_is_no_customers(stack: Stack) -> None:
+    before = log(stack).count("canary.answered")
+
+    eventually(lambda: log(stack).count("canary.answered") > before + 1, what="two canaries")
+
+    assert [book.accepted for book in stack.books.operations.balance()] == [0]
+    assert (stack.graph.requests, stack.openai.requests) == ([], [])
+
+
+def test_worker_that_hangs_is_told_of_by_the_canary(stack: Stack) -> None:
+    """It is alive for its supervisor, and holds its queue; only the way itself tells."""
+    stack.processes["worker"].signal_group(SIGSTOP)
+
+    eventually(lambda: '"event": "canary.late"' in log(stack), what="the canary to be missed")
+    eventually(lambda: '"kind": "canary_late"' in log(stack), what="the alert to be told")
+
+    assert log(stack).count('"event": "canary.late"') == 1
+    stack.processes["worker"].kill()
+    stack.processes["worker"].start()
+    answered = log(stack).count("canary.answered")
+    eventually(lambda: log(stack).count("canary.answered") > answered, what="the next canary")
