@@ -1,31 +1,79 @@
-"""``/metrics``: the ledger's own counts, as Prometheus reads them."""
+"""``/metrics``: the ledger's own counts, as Prometheus reads them. No label names a customer."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import falcon
 
+from batching.keys import CANARY
+from batching.ledger import reached
 from batching.operations import Operations
 from runtime.build import Runtime
 
 #: What is counted since the ledger was made; the others are how many there are now.
 _COUNTERS = frozenset({"accepted", "answered", "suppressed", "lost"})
+#: Counters of events beside the books, by their name in the ledger.
+_EVENTS = (
+    "alarms", "ambiguous", "channel_stopped", "duplicate", "full", "limits_mismatch", "overdue",
+    "replayed", "undelivered", "worker_died",
+)  # fmt: skip
+#: Counters with a reason: "dead:poison" is ai_admin_dead_total{reason="poison"}.
+_REASONS = ("dead", "flush", "foreign", "suppressed")
 
 
 class Metrics:
-    """Counts of messages by what became of them, per shard. No label names a customer."""
+    """Counts of messages by what became of them, of events, and how old things are, in ms."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._store = runtime.store
         self._operations = Operations(runtime.store)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 in Prometheus's text format. Raise LedgerUnavailableError."""
-        balances = [asdict(balance) for balance in self._operations.balance()]
-        names = [name for name in balances[0] if name != "shard"]
-        lines: list[str] = []
-        for name in names:
-            kind, suffix = ("counter", "_total") if name in _COUNTERS else ("gauge", "")
-            metric = f"ai_admin_messages_{name}{suffix}"
-            lines.append(f"# TYPE {metric} {kind}")
-            lines += [f'{metric}{{shard="{b["shard"]}"}} {b[name]}' for b in balances]
+        lines = [*self._books(), *self._counters(), *self._ages()]
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
         resp.text = "\n".join(lines) + "\n"
+
+    def _books(self) -> Iterator[str]:
+        balances = [asdict(balance) for balance in self._operations.balance()]
+        for name in (name for name in balances[0] if name != "shard"):
+            kind, suffix = ("counter", "_total") if name in _COUNTERS else ("gauge", "")
+            metric = f"ai_admin_messages_{name}{suffix}"
+            yield f"# TYPE {metric} {kind}"
+            yield from (f'{metric}{{shard="{book["shard"]}"}} {book[name]}' for book in balances)
+
+    def _counters(self) -> Iterator[str]:
+        stats: list[dict[str, int]] = []
+        for shard in self._store.keyring.shards:
+            with reached():
+                found: Any = self._store.client.hgetall(shard.stats)
+            stats.append({name.decode(): int(count) for name, count in found.items()})
+        for name in _EVENTS:
+            yield f"# TYPE ai_admin_{name}_total counter"
+            yield f"ai_admin_{name}_total {sum(counts.get(name, 0) for counts in stats)}"
+        for kind in _REASONS:
+            yield f"# TYPE ai_admin_{kind}_total counter"
+            for name in sorted({name for counts in stats for name in counts}):
+                before, colon, reason = name.partition(":")
+                if colon and before == kind:
+                    total = sum(counts.get(name, 0) for counts in stats)
+                    yield f'ai_admin_{kind}_total{{reason="{reason}"}} {total}'
+
+    def _ages(self) -> Iterator[str]:
+        """Yield how far behind things are: 0 where nothing waits, -1 where there never was one."""
+        watch = self._store.watch()
+        beat, due = watch.heartbeat_ms, watch.due_ms
+        yield from _gauge("flusher_lag_ms", -1 if beat is None else max(0, watch.now_ms - beat))
+        yield from _gauge("oldest_due_lag_ms", 0 if due is None else max(0, watch.now_ms - due))
+        with reached():
+            found: Any = self._store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
+        answered, round_trip = found
+        age_ms = watch.now_ms - int(answered) if answered else -1
+        yield from _gauge("canary_age_ms", age_ms)
+        yield from _gauge("canary_round_trip_ms", int(round_trip) if round_trip else -1)
+
+
+def _gauge(name: str, value: int) -> Iterator[str]:
+    yield f"# TYPE ai_admin_{name} gauge"
+    yield f"ai_admin_{name} {value}"
