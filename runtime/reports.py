@@ -27,6 +27,11 @@ TOLD_BY_THE_LEDGER = frozenset({
     "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
     "alert.told", "canary.late",
 })  # fmt: skip
+#: What an event may carry beside its words; whatever else a library adds stays here.
+_ALLOWED = {
+    "contexts": frozenset({"alert", "runtime", "trace"}),
+    "tags": frozenset({"account", "kind", "role"}),
+}
 #: Parts of an event that hold what our code or a library put there.
 _FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
 
@@ -53,7 +58,9 @@ def start_reporting(
         # Those found by themselves record Redis commands, addresses and prompts.
         auto_enabling_integrations=False,
         integrations=_integrations(role),
+        traces_sample_rate=settings.sentry_traces_percent / 100,
         before_send=scrub,
+        before_send_transaction=scrub,
         before_breadcrumb=_scrub_breadcrumb,
         transport=transport or ConfirmingTransport,
     )
@@ -82,6 +89,9 @@ def scrub(event: Event, hint: Hint) -> Event | None:
         # Sentry has turned an object among the fields into its own words; the record has not.
         loose["extra"] = fields_of(record)
         loose["logentry"] = {"message": str(record.msg)}
+    for part, allowed in _ALLOWED.items():
+        held = dict(loose.get(part) or {})
+        loose[part] = {name: value for name, value in held.items() if name in allowed}
     for part in _FREE_PARTS:
         if part in loose:
             loose[part] = clean(loose[part], part)

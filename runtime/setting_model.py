@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     release: Release = "unknown"
     log_level: LogLevel = "INFO"
     sentry_dsn: SentryDsn = ""
+    sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
     console_token: Secret = ""
     privacy_key: Secret = DEVELOPMENT_PRIVACY_KEY
     batch_idle_ms: bounds.IdleMs = 9_000
