@@ -73,6 +73,18 @@ def test_setting_is_documented(name: str) -> None:
     assert f"`{name.upper()}`" in section("operations.md", "Settings")
 
 
+def test_every_address_is_documented() -> None:
+    addresses = section("operations.md", "Addresses")
+    routes = [
+        route
+        for path in (ROOT / "web").glob("*.py")
+        for route in re.findall(r'add_route\("([^"]+)"', path.read_text())
+    ]
+
+    assert len(routes) > 10
+    assert [route for route in routes if route.partition("{")[0] not in addresses] == []
+
+
 def test_every_log_event_is_a_constant_noun_and_verb() -> None:
     """A name put together at run time can be neither searched for nor counted."""
     broken = [

@@ -12,7 +12,7 @@ import pytest
 from batching import flow
 from batching.errors import TransientError
 from batching.limits import Limits
-from batching.model import ForeignMessage, Kind
+from batching.model import Event, ForeignMessage, Kind
 from batching.records import Status
 from batching.store import Store
 from channels import whatsapp_cloud
@@ -122,6 +122,27 @@ def test_fault_10_strangers_reply_is_reported_and_a_persons_pauses_us(world: Wor
     world.write("thanks")
     world.settle()
     assert world.model.turns == []
+
+
+def test_fault_10_second_bot_on_the_number_is_seen_by_what_becomes_of_its_messages(
+    world: World,
+) -> None:
+    """Another app's messages send no echo, but their statuses come to every app of the number."""
+    world.write("Hi")
+    world.settle()
+
+    world.receive(*statuses("sent", "out-1"))
+    assert world.alerts() == []  # that one is our own, told without its tag
+
+    world.receive(*statuses("sent", "wamid.bot"), *statuses("delivered", "wamid.bot"))
+    assert world.alerts() == [("foreign_reply", "app")]
+
+
+def statuses(state: str, provider_id: str) -> tuple[Event, ...]:
+    status = {"id": provider_id, "status": state, "recipient_id": ANNA}
+    value = {"metadata": {"phone_number_id": "1"}, "statuses": [status]}
+    body = {"entry": [{"changes": [{"field": "messages", "value": value}]}]}
+    return whatsapp_cloud.parse(body, lambda _: "salon").events
 
 
 def test_fault_11_pictures_and_voice_are_told_apart_and_keep_their_captions() -> None:

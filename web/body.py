@@ -19,6 +19,9 @@ BODY_MS_MAX = 20_000
 #: No documented webhook nests deeper than 20.
 NESTING_MAX = 100
 
+#: The code of a refusal for size.
+TOO_LARGE = "body_too_large"
+
 
 def read_raw(req: falcon.Request) -> bytes:
     """Return the body exactly as received, chunked or not; empty if there is none.
@@ -102,7 +105,7 @@ def _containers(value: object) -> list[object]:
 def _too_large(size: str) -> RefusalError:
     return RefusalError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "body_too_large",
+        TOO_LARGE,
         f"body: {size}, at most {BODY_BYTES_MAX} bytes",
     )
 

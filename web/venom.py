@@ -1,5 +1,6 @@
 """The webhook of Venom, WPPConnect and small gateways in front of them: one address per account."""
 
+import base64
 import logging
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import falcon
 from channels.signature import gateway_matches, secret_matches
 from channels.venom import parse
 from runtime.build import Runtime
-from web.body import decode, read_raw
+from web.body import TOO_LARGE, decode, read_raw
 from web.errors import RefusalError
 from web.intake import acknowledge
 
@@ -33,23 +34,42 @@ class VenomWebhook:
             raise RefusalError(
                 HTTPStatus.NOT_FOUND, "unknown_account", "account: no venom account has this id"
             )
-        raw = read_raw(req)
+        try:
+            raw = read_raw(req)
+        except RefusalError as refusal:
+            # It does not come again: a gateway posts once, such as a picture with its bytes.
+            if refusal.reason == TOO_LARGE and _knows_secret(req, config.secrets):
+                log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - the event says it all
+            raise
         if not (_knows_secret(req, config.secrets) or _is_signed(req, raw, config.secrets)):
             log.warning("webhook.refused", extra={"channel": CHANNEL, "reason": "secret"})
             raise RefusalError(
                 HTTPStatus.UNAUTHORIZED,
                 "secret",
-                "X-Webhook-Secret, Authorization: Bearer or X-Timestamp with X-Signature: "
-                "must carry or prove the account's secret",
+                "X-Webhook-Secret, Authorization: Bearer or Basic, or X-Timestamp with X-Signature"
+                ": must carry or prove the account's secret",
             )
         acknowledge(self._runtime, parse(decode(req, raw), account_id), resp)
 
 
 def _knows_secret(req: falcon.Request, secrets: Sequence[str]) -> bool:
-    scheme, _, token = (req.auth or "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    given = (req.get_header("X-Webhook-Secret") or "", bearer)
+    given = (req.get_header("X-Webhook-Secret") or "", _authorization(req))
     return any(secret_matches(text, secrets) is not None for text in given if text)
+
+
+def _authorization(req: falcon.Request) -> str:
+    """Return the bearer token, or the password: all that a server sends of its webhook's URL."""
+    scheme, _, token = (req.auth or "").partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return token.strip()
+        case "basic":
+            try:
+                pair = base64.b64decode(token, validate=True)
+            except ValueError:
+                return ""
+            return pair.decode("utf-8", "replace").partition(":")[2]
+    return ""
 
 
 def _is_signed(req: falcon.Request, raw: bytes, secrets: Sequence[str]) -> bool:

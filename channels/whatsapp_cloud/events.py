@@ -6,7 +6,7 @@ MalformedError for an item that lacks what its event needs.
 
 from collections.abc import Callable
 
-from batching.model import DeliveryStatus, Event, ForeignMessage, InboundMessage, Kind, Notice
+from batching.model import DeliveryStatus, Event, ForeignMessage, InboundMessage, Kind, Notice, Tag
 from channels.fields import (
     Record,
     identifier,
@@ -62,7 +62,20 @@ def call(account_id: str, item: Record) -> Event:
 
 
 def status(account_id: str, item: Record) -> Event:
-    """Return what became of a message that left."""
+    """Return what became of a message that left, or the trace of one that another app sent."""
+    told = standby_status(account_id, item)
+    if not isinstance(told, DeliveryStatus) or told.state != "sent" or Tag.parse(told.tag):
+        return told
+    # No app gets an echo of another's messages, but each gets their statuses. Ours bear our tag,
+    # and the ledger knows the ids of those that lost it.
+    customer = identifier(item, "recipient_id") or identifier(item, "recipient_user_id")
+    if not customer:
+        return told
+    return ForeignMessage(account_id, customer, told.provider_id, author="app")
+
+
+def standby_status(account_id: str, item: Record) -> Event:
+    """Return what became of a message, be it of ours or of Meta's agent."""
     participants = ("recipient_participant_id", "participant_recipient_id")
     if text(item, "recipient_type") == "group" or any(map(item.get, participants)):
         return Notice(account_id, "group_status")

@@ -12,7 +12,16 @@ from batching.errors import MalformedError
 from batching.model import Event
 from channels.fields import identifier, items, record, text
 from channels.inbound import Parsed
-from channels.whatsapp_cloud.events import Reader, call, echo, handover, message, notice, status
+from channels.whatsapp_cloud.events import (
+    Reader,
+    call,
+    echo,
+    handover,
+    message,
+    notice,
+    standby_status,
+    status,
+)
 
 #: Most items taken from one body. Meta sends far fewer; a body of more is not Meta's.
 ITEMS_MAX = 5_000
@@ -43,7 +52,7 @@ _ROUTES: dict[str, tuple[_Route, ...]] = {
     "standby": (
         (("standby", "messages"), notice("standby_message")),
         (("standby", "message_echoes"), echo("meta_agent")),
-        (("standby", "statuses"), status),
+        (("standby", "statuses"), standby_status),
     ),
     "messaging_handovers": (((), handover),),
     "user_id_update": ((("user_id_update",), notice("identity_changed")),),

@@ -16,6 +16,8 @@ from batching.store import Store
 from tests.batching.world import ANNA, World
 from tests.fakes import FakeClock
 
+DAY_MS = 86_400_000
+
 
 def test_same_id_twice_counts_once(world: World) -> None:
     message = world.message()
@@ -58,6 +60,27 @@ def test_redelivery_after_the_answer_is_still_a_duplicate(world: World) -> None:
     world.settle()
 
     assert world.receive(message)[0].status is Status.DUPLICATE
+
+
+def test_redelivery_after_a_week_is_a_duplicate_and_the_id_is_forgotten_after_eight_days(
+    world: World,
+) -> None:
+    """Meta delivers again for seven days; no conversation remembers for ever."""
+    message, client = world.message(), world.store.client
+    (first,) = world.receive(message)
+    seen = world.store.shard_of(first.conversation_id).seen(first.conversation_id)
+    world.settle()
+    world.wait(7 * DAY_MS)
+    world.write("a week later")
+
+    (again,) = world.receive(message)
+    remembered_ms: Any = client.pttl(seen)
+    world.wait(DAY_MS)
+    world.write("yet a day later")
+
+    assert again.status is Status.DUPLICATE
+    assert remembered_ms > 7 * DAY_MS
+    assert client.zcard(seen) == 2
 
 
 def test_same_id_on_two_accounts_is_two_messages(world: World) -> None:

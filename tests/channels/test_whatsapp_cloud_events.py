@@ -38,6 +38,8 @@ EXPECTED: dict[str, tuple[Event, ...]] = {
     "status_played": (status("played"),),
     "status_failed": (status("failed", code="cloud_131047"),),
     "status_without_recipient": (status("delivered", tag=""),),
+    "status_of_another_app": (foreign("wamid.theirs", "app"),),
+    "status_of_another_app_to_user_id": (foreign("wamid.theirs", "app", USER_ID),),
     "status_deleted": (notice("other_status"),),
     "status_unknown": (notice("other_status"),),
     "status_of_group": (notice("group_status"),) * 3,

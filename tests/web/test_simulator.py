@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def test_webhook_without_a_secret_is_not_there_in_production(
     production: falcon.testing.TestClient,
 ) -> None:
     assert Caller(production).raw(HOOK, message()).status_code == 404
+
+
+def test_batch_is_held_to_the_limits_of_its_account(
+    start: Start, environ: Mapping[str, str]
+) -> None:
+    """The last account of the file has a shorter quiet period than the settings."""
+    accounts = Path(environ["ACCOUNTS_FILE"])
+    accounts.write_text(accounts.read_text() + "[account.batch]\nidle_ms = 4000\n")
+    http = falcon.testing.TestClient(create_app(start(BATCH_IDLE_MS="8000")))
+
+    Caller(http).raw(HOOK, message())
+
+    state = http.simulate_get(STATE).json
+    assert state["open"]["due_ms"] <= state["now_ms"] + 4_000
 
 
 def test_page_loads_nothing_from_elsewhere(http: falcon.testing.TestClient) -> None:

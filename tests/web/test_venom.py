@@ -1,3 +1,6 @@
+"""The gateways' door: who is heard, and what becomes of what they post."""
+
+import base64
 import hashlib
 import hmac
 import json
@@ -6,6 +9,7 @@ import time
 import pytest
 
 from tests.web.requests import JSON, VENOM, VENOM_SECRET, Caller, code, counts
+from web.body import BODY_BYTES_MAX
 
 SECRET = VENOM_SECRET["X-Webhook-Secret"]
 MESSAGE = {
@@ -32,7 +36,19 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@pytest.mark.parametrize("header", [VENOM_SECRET, {"Authorization": f"Bearer {SECRET}"}])
+def basic(user_and_password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(user_and_password.encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        VENOM_SECRET,
+        {"Authorization": f"Bearer {SECRET}"},
+        basic(f"wppconnect:{SECRET}"),
+        basic(f":{SECRET}"),
+    ],
+)
 def test_gateway_that_knows_the_secret_is_heard(caller: Caller, header: dict[str, str]) -> None:
     result = caller.raw(VENOM, RAW, header)
 
@@ -60,6 +76,11 @@ def test_old_signature_is_refused(caller: Caller, age_ms: int) -> None:
         {"X-Webhook-Secret": "ключ".encode().decode("latin-1")},
         {"Authorization": "Bearer "},
         {"Authorization": f"Basic {SECRET}"},
+        {"Authorization": "Basic ключ".encode().decode("latin-1")},
+        {"Authorization": "Basic ////"},
+        basic(SECRET),
+        basic(f"{SECRET}:"),
+        basic("wppconnect:guess"),
         {"X-Timestamp": "soon", "X-Signature": "0" * 64},
         {"X-Timestamp": "9" * 400, "X-Signature": "0" * 64},
         signed(RAW, at_ms=1_768_478_400_000, path="/webhooks/venom/other"),
@@ -67,6 +88,20 @@ def test_old_signature_is_refused(caller: Caller, age_ms: int) -> None:
 )
 def test_stranger_is_refused(caller: Caller, header: dict[str, str]) -> None:
     assert code(caller.raw(VENOM, RAW, header)) == (401, "secret")
+
+
+@pytest.mark.parametrize(("header", "told"), [(VENOM_SECRET, 1), ({}, 0)])
+def test_message_too_large_to_be_read_is_told_to_a_person(
+    caller: Caller, caplog: pytest.LogCaptureFixture, header: dict[str, str], told: int
+) -> None:
+    """The gateway posts once: what is refused of it does not come again."""
+    raw = json.dumps(MESSAGE | {"body": "A" * BODY_BYTES_MAX}).encode()
+
+    result = caller.raw(VENOM, raw, header)
+
+    assert code(result) == (413, "body_too_large")
+    events = [(record.message, record.levelname) for record in caplog.records]
+    assert events == [("webhook.oversized", "ERROR")] * told
 
 
 @pytest.mark.parametrize("account", ["nobody", "salon", "demo", "%00", "a%2Fb"])
