@@ -52,6 +52,7 @@ class Adapters:
             channel=self._channel(config),
             model=Guarded(model, prompt=prompt, account_id=config.account_id),
             ambiguous=config.entry.ambiguous,
+            budget=None if isinstance(config.entry.model, ScriptedModel) else config.budget,
         )
 
     @cached_property

@@ -92,7 +92,9 @@ def exit_with(error: AdminError) -> NoReturn:
 
 def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[AccountConfig, ...]:
     """Return the accounts of the file that the settings name. Raise ConfigurationError."""
-    around = Surroundings(environ, settings.limits(), production=settings.is_production)
+    around = Surroundings(
+        environ, settings.limits(), settings.budget(), production=settings.is_production
+    )
     return load_accounts(settings.accounts_file, around)
 
 

@@ -22,6 +22,7 @@ from pydantic_settings import (
 from batching.limits import Limits, Pace
 from runtime import bounds
 from runtime.bounds import Whole
+from runtime.budgets import BudgetSettings
 from runtime.mistakes import Mistake, problem_of, refuse, unknown_names
 from runtime.secrecy import secret_problem
 from runtime.setting_types import (
@@ -39,7 +40,7 @@ from runtime.urls import is_redis, masked, place_of
 DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
 
-class Settings(BaseSettings):
+class Settings(BudgetSettings):
     """What every process of one installation is told; names are those of the environment.
 
     All ``*_ms`` are milliseconds. docs/operations.md has a sentence for each.
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
         agreed = {
             name: value
             for name, value in self.model_dump(mode="json").items()
-            if name.startswith("batch_") or name == "environment"
+            if name.startswith(("batch_", "budget_")) or name == "environment"
         }
         text = json.dumps([sorted(agreed.items()), parts])
         return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
@@ -136,11 +137,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = process_environment() if environ is None else environ
     settings, mistakes = _validated(environ)
-    crossed = [
-        mistake
-        for concerned, mistake in _cross_mistakes(settings)
-        if concerned.isdisjoint(mistakes)
-    ]
+    crossed = [it for names, it in _cross_mistakes(settings) if names.isdisjoint(mistakes)]
     refuse("settings", [*unknown_names(environ, setting_names()), *mistakes.values(), *crossed])
     return settings
 
