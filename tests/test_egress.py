@@ -1,4 +1,4 @@
-"""Where we call: at addresses of the configuration, from one package, never where a message says."""
+"""Where we call: at addresses of the configuration, from one package, never as a message says."""
 
 import ast
 import re
