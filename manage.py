@@ -18,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verb in VERBS:
         command = verbs.add_parser(verb.name, help=verb.summary, description=verb.summary)
         command.add_argument("--json", action="store_true", help="print JSON for a program")
+        if verb.states:
+            command.add_argument("state", nargs="?", choices=verb.states)
         command.set_defaults(run=verb.run)
     given = parser.parse_args(arguments)
     try:

@@ -3,7 +3,8 @@
     AdminError
     ├── TransientError            may pass: back off and try again
     │   ├── LedgerUnavailableError    Redis did not take the command
-    │   └── ChannelStoppedError       the whole account cannot send: park, tell a person
+    │   ├── ChannelStoppedError       the whole account cannot send: park, tell a person
+    │   └── BudgetSpentError          the model may not be asked now: park
     ├── PermanentError            will not pass: the batch becomes a dead letter
     ├── AmbiguousError            the provider may or may not have it: never repeat blindly
     ├── MalformedError            what came in does not have the documented form
@@ -37,6 +38,10 @@ class LedgerUnavailableError(TransientError):
 
 class ChannelStoppedError(TransientError):
     """The account as a whole cannot send (key revoked, number locked); no attempt is spent."""
+
+
+class BudgetSpentError(TransientError):
+    """The model may not be asked for ``retry_after_ms``; a person was told, no attempt is spent."""
 
 
 class PermanentError(AdminError):

@@ -18,6 +18,7 @@ from batching.model import Event, Exchange, Outbound, Reason, Ring, Stage, Tag
 from batching.ports import Account, Accounts, Doorbell, Keeper
 from batching.records import Reaped, Receipt, Run, Verdict
 from batching.settling import about, bury, named, settling
+from batching.spending import spend
 from batching.store import GO, SPENT, STOPPED, Store
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def generate(
         if account is None:
             return
         history = store.history(ring.conversation_id)
+        spend(store, run, account.budget)
         answer = account.model.answer(history, run.turn, now_ms=run.now_ms)
         parts = account.channel.split(answer)
         # The reply is kept before it is sent: a retry must not ask the model twice.

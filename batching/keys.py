@@ -115,6 +115,15 @@ class Shard:
         """Return the string that is there for an hour after an alert of a kind that repeats."""
         return f"{self.prefix}told:{account_id}:{kind}"
 
+    def spent(self, name: str) -> str:
+        """Hash: questions to the model in the present window of a conversation or an account."""
+        return f"{self.prefix}spent:{name}"
+
+    @property
+    def model_off(self) -> str:
+        """Return the string that is there while no model may be asked."""
+        return f"{self.prefix}model_off"
+
     def alias(self, account_id: str, digest: str) -> str:
         """Return the string with the conversation that a second id belongs to."""
         return f"{self.prefix}alias:{account_id}:{digest}"

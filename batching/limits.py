@@ -38,6 +38,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """The most questions to models: by conversation and hour, by account and by all in a day.
+
+    A window begins with its first question. Questions that fail count too.
+    """
+
+    conversation_hour: int
+    account_day: int
+    installation_day: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """How the ledger waits, repeats and forgets; one set for a whole ledger, in milliseconds.
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from batching.limits import Limits
+from batching.limits import Budget, Limits
 from batching.model import Exchange, Outbound, Ring
 
 
@@ -56,7 +56,8 @@ class Account:
     """One business number: how it is answered, and by what limits.
 
     ``ambiguous``: what to do with a part whose outcome the provider never told: "alert" does not
-    send again and tells a person, "resend" sends once more.
+    send again and tells a person, "resend" sends once more. ``budget``: None where the model
+    costs nothing.
     """
 
     account_id: str
@@ -64,6 +65,7 @@ class Account:
     channel: Channel
     model: Model
     ambiguous: Literal["alert", "resend"] = "alert"
+    budget: Budget | None = None
 
 
 class Accounts(Protocol):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from batching.backoff import backoff_ms
 from batching.errors import (
     AmbiguousError,
+    BudgetSpentError,
     ChannelStoppedError,
     LedgerUnavailableError,
     PermanentError,
@@ -32,6 +33,9 @@ def settling(store: Store, run: Run, *, fatal: Reason) -> Iterator[None]:
             told = about(run) | {"code": error.code}
             log.error("channel.stopped", extra=told)  # noqa: TRY400 - the code says it all
         _set_back(store, run, "park", store.pace.park_ms, fatal, error.code)
+    except BudgetSpentError as error:
+        wait_ms = error.retry_after_ms or store.pace.park_ms
+        _set_back(store, run, "park", wait_ms, fatal, error.code)
     except AmbiguousError as error:
         _set_back(store, run, "ambiguous", store.pace.ambiguous_ms, fatal, error.code)
     except TransientError as error:

@@ -32,6 +32,7 @@ _SENTENCES = {
     Kind.CALL: "The customer called",
 }
 _UNKNOWN_SENTENCE = "The customer sent something that cannot be shown here"
+_ROUND = str.maketrans("[]", "()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,15 @@ class Peer:
 def describe(kind: Kind, words: str = "") -> str:
     """Return a sentence in brackets that says what came, then ``words`` (a caption) if any."""
     sentence = f"[{_SENTENCES.get(kind, _UNKNOWN_SENTENCE)}]"
-    return f"{sentence} {words}" if words else sentence
+    return f"{sentence} {spoken(words)}" if words else sentence
+
+
+def spoken(words: str) -> str:
+    """Return a customer's own words with round brackets for square ones: those are ours.
+
+    A model is told that what stands in them is true of what came; nobody else may say it so.
+    """
+    return words.translate(_ROUND)
 
 
 def made_id(*parts: object) -> str:

@@ -16,7 +16,7 @@ from batching.errors import (
     TransientError,
 )
 from batching.model import InboundMessage, Kind, Outbound
-from channels.inbound import Parsed
+from channels.inbound import Parsed, spoken
 from channels.text import clean, split
 
 #: Longest text either way, in characters (in UTF-16 units of an answer).
@@ -40,7 +40,7 @@ def parse(body: object, account_id: str) -> Parsed:
         customer=_field(body, "customer", ID_LENGTH_MAX),
         message_id=_field(body, "message_id", ID_LENGTH_MAX),
         kind=Kind.TEXT,
-        text=_field(body, "text", TEXT_LENGTH_MAX),
+        text=spoken(_field(body, "text", TEXT_LENGTH_MAX)),
     )
     return Parsed((message,))
 

@@ -8,7 +8,19 @@ from batching.errors import TransientError
 #: Four messages of WhatsApp; what is longer is a model that does not stop.
 ANSWER_CHARACTERS_MAX = 16_000
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_LINE_END = re.compile("\r\n?|[\u2028\u2029\x85]")
+#: What no reader sees and a program may obey: controls, zero widths, marks of direction, fillers,
+#: private use, tags and variation selectors that can spell out a hidden text.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ue000-\uf8ff\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
+    "\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
+#: Emoji and some scripts need joiners between two of their signs; nothing else does.
+_IDLE_JOINER = re.compile(
+    "(?<![^\x00-\x7f\\s\u200c\u200d])[\u200c\u200d]+|[\u200c\u200d]++(?![^\x00-\x7f\\s\u200c\u200d])"
+    "|(?<=[\u200c\u200d])[\u200c\u200d]+"
+)
 #: Reasoning that servers without a parser for it leave in the answer.
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 #: Templates that open the reasoning in the prompt leave only its end in the answer.
@@ -16,7 +28,7 @@ _THOUGHT_END = re.compile(r"\A.*</think>", re.DOTALL)
 
 
 def whole(text: str) -> str:
-    """Return the answer fit to be sent: no reasoning, no control characters, valid Unicode.
+    """Return the answer fit to be sent: no reasoning, nothing invisible, valid Unicode.
 
     Raise TransientError: ``model_empty``, ``model_truncated`` where only reasoning came,
     ``model_overlong``.
@@ -24,7 +36,7 @@ def whole(text: str) -> str:
     text = _THOUGHT_END.sub("", _THOUGHT.sub("", text))
     if text.lstrip().startswith("<think>"):
         raise TransientError("model_truncated", "reasoning without an end")
-    text = _CONTROL.sub("", text).encode("utf-8", "replace").decode().strip()
+    text = visible(text).encode("utf-8", "replace").decode().strip()
     if not text:
         raise TransientError("model_empty")
     if len(text) > ANSWER_CHARACTERS_MAX:
@@ -32,6 +44,11 @@ def whole(text: str) -> str:
             "model_overlong", f"{len(text)} characters: must be 1..{ANSWER_CHARACTERS_MAX}"
         )
     return text
+
+
+def visible(text: str) -> str:
+    """Return ``text`` without what cannot be seen. Safe to run twice."""
+    return _IDLE_JOINER.sub("", _INVISIBLE.sub("", _LINE_END.sub("\n", text)))
 
 
 def words(parts: Iterable[object]) -> str:

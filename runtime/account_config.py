@@ -21,6 +21,7 @@ from runtime.account_types import (
     Word,
 )
 from runtime.bounds import Whole
+from runtime.budgets import AccountDay, ConversationHour
 
 #: Names of fields that hold the name of an environment variable end so.
 ENV_SUFFIX = "_env"
@@ -42,6 +43,13 @@ class BatchEntry(Entry):
     reply_deadline_ms: bounds.ReplyDeadlineMs | None = None
     lease_ms: bounds.LeaseMs | None = None
     max_attempts: bounds.MaxAttempts | None = None
+
+
+class BudgetEntry(Entry):
+    """``[account.budget]``: budgets of this account in place of the BUDGET_* settings."""
+
+    conversation_hour: ConversationHour | None = None
+    account_day: AccountDay | None = None
 
 
 class ScriptedModel(Entry):
@@ -87,6 +95,7 @@ class _AccountEntry(Entry):
     prompt_file: FilePath
     model: ModelEntry
     batch: BatchEntry = BatchEntry()
+    budget: BudgetEntry = BudgetEntry()
     ambiguous: Literal["alert", "resend"] = "alert"
 
 
@@ -155,5 +164,6 @@ def known_names() -> frozenset[str]:
         OpenAICompatibleModel,
         AnthropicModel,
         BatchEntry,
+        BudgetEntry,
     )
     return frozenset(name for table in tables for name in table.model_fields)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batching.limits import Limits
+from batching.limits import Budget, Limits
 from runtime import bounds
 from runtime.account_config import (
     AnyAccount,
@@ -26,6 +26,7 @@ class Surroundings:
 
     environ: Mapping[str, str]
     limits: Limits
+    budget: Budget
     production: bool
 
 
@@ -51,6 +52,7 @@ def resolve(
         account_id=entry.id,
         channel=entry.channel,
         limits=limits,
+        budget=replace(around.budget, **entry.budget.model_dump(exclude_none=True)),
         entry=entry,
         business=business,
         secrets=tuple(found[name] for name in secrets),

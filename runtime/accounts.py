@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
-from batching.limits import Limits
+from batching.limits import Budget, Limits
 from batching.ports import Account
 from runtime.account_config import AnyAccount, WhatsAppCloudAccount
 
@@ -22,6 +22,7 @@ class AccountConfig:
     account_id: str
     channel: str
     limits: Limits
+    budget: Budget
     entry: AnyAccount
     business: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)

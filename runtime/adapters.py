@@ -12,6 +12,7 @@ from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud
 from llm.anthropic import Anthropic
+from llm.guarded import Guarded
 from llm.openai_compatible import OpenAICompatible
 from llm.prompt import Prompt
 from llm.scripted import Scripted
@@ -41,12 +42,19 @@ class Adapters:
 
     def account(self, config: AccountConfig) -> Account:
         """Return the account, ready to answer. Connects nowhere."""
+        prompt = Prompt(
+            business=config.business,
+            language=config.entry.language,
+            timezone=config.entry.timezone,
+        )
+        model = self._model(config, prompt)
         return Account(
             account_id=config.account_id,
             limits=config.limits,
             channel=self._channel(config),
-            model=self._model(config),
+            model=Guarded(model, prompt=prompt, account_id=config.account_id),
             ambiguous=config.entry.ambiguous,
+            budget=None if isinstance(config.entry.model, ScriptedModel) else config.budget,
         )
 
     @cached_property
@@ -82,13 +90,8 @@ class Adapters:
                     conversation_id=self._conversation_id,
                 )
 
-    def _model(self, config: AccountConfig) -> Model:
+    def _model(self, config: AccountConfig, prompt: Prompt) -> Model:
         entry, found = config.entry.model, config.found
-        prompt = Prompt(
-            business=config.business,
-            language=config.entry.language,
-            timezone=config.entry.timezone,
-        )
         match entry:
             case ScriptedModel():
                 return Scripted(prompt=prompt, pause_ms=entry.pause_ms)

@@ -106,7 +106,9 @@ def plainly(error: AdminError) -> str:
 
 def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[AccountConfig, ...]:
     """Return the accounts of the file that the settings name. Raise ConfigurationError."""
-    around = Surroundings(environ, settings.limits(), production=settings.is_production)
+    around = Surroundings(
+        environ, settings.limits(), settings.budget(), production=settings.is_production
+    )
     return load_accounts(settings.accounts_file, around)
 
 

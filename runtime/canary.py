@@ -22,6 +22,7 @@ def canary_account(settings: Settings) -> AccountConfig:
         account_id=CANARY_ACCOUNT,
         channel="canary",
         limits=LIMITS,
+        budget=settings.budget(),
         entry=CanaryAccount(
             id=CANARY_ACCOUNT,
             channel="canary",

@@ -2,14 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.types import Event
 
 if TYPE_CHECKING:
-    import urllib3
     from sentry_sdk.envelope import Envelope
 
 SEND_S_MAX = 10
@@ -24,7 +23,9 @@ class ConfirmingTransport(HttpTransport):
         self.confirmed: deque[str] = deque(maxlen=_REMEMBERED)
 
     def _handle_response(
-        self, response: "urllib3.BaseHTTPResponse", envelope: "Envelope | None"
+        self,
+        response: Any,  # noqa: ANN401 - the HTTP library's, which is the SDK's business
+        envelope: "Envelope | None",
     ) -> None:
         super()._handle_response(response=response, envelope=envelope)
         event = envelope.get_event() if envelope else None

@@ -15,7 +15,7 @@ from batching.errors import ConfigurationError
 SHOWN_MAX = 60
 
 #: A name with one of these that is no setting is a slip, not somebody else's variable.
-OUR_PREFIXES = ("AI_ADMIN_", "BATCH_")
+OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
 
 _PROBLEMS = {
     "missing": "is missing",

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from batching.limits import Limits, Pace
 from runtime import bounds
 from runtime.bounds import Whole
+from runtime.budgets import BudgetSettings
 from runtime.setting_types import (
     BrokerUrl,
     CanaryUrl,
@@ -26,7 +27,7 @@ from runtime.setting_types import (
 DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
 
-class Settings(BaseSettings):
+class Settings(BudgetSettings):
     """What every process of one installation is told; names are those of the environment.
 
     All ``*_ms`` are milliseconds. docs/operations.md has a sentence for each.
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
         agreed = {
             name: value
             for name, value in self.model_dump(mode="json").items()
-            if name.startswith("batch_") or name == "environment"
+            if name.startswith(("batch_", "budget_")) or name == "environment"
         }
         text = json.dumps([sorted(agreed.items()), parts])
         return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]

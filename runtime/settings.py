@@ -42,11 +42,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = process_environment() if environ is None else environ
     settings, mistakes = _validated(environ)
-    crossed = [
-        mistake
-        for concerned, mistake in _cross_mistakes(settings)
-        if concerned.isdisjoint(mistakes)
-    ]
+    crossed = [it for names, it in _cross_mistakes(settings) if names.isdisjoint(mistakes)]
     refuse("settings", [*unknown_names(environ, setting_names()), *mistakes.values(), *crossed])
     return settings
 

@@ -18,6 +18,8 @@ from batching.model import CANARY_ACCOUNT
 from batching.operations import Operations
 from channels.canary import CUSTOMER
 from runtime.build import Runtime
+from wire.errors import WireError
+from wire.post import post_json
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ LATE_MS = 20_000
 QUIET_MS = 600_000
 #: A message that is not answered by then is given up, and the next one sent, ms.
 GIVEN_UP_MS = 300_000
-POST_S_MAX = 5.0
+POST_MS_MAX = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +154,17 @@ class Canary:
     def _refusal(self, message_id: str) -> str:
         """Hand the message in; return why it was not taken, "" if it was."""
         try:
-            answer = self._http.post(
+            reply = post_json(
+                self._http,
                 self._url,
-                json={"message_id": message_id},
+                {"message_id": message_id},
                 headers={"X-Webhook-Secret": self._secret},
-                timeout=POST_S_MAX,
+                timeout_ms=POST_MS_MAX,
+                connect_ms_max=POST_MS_MAX,
             )
-        except httpx2.HTTPError as error:
+        except WireError as error:
             return type(error).__name__
-        return "" if answer.is_success else f"HTTP {answer.status_code}"
+        return "" if reply.is_success else f"HTTP {reply.status}"
 
     def _discard_dead(self) -> None:
         """Forget canaries that died: their alerts told it, and there is nothing to replay."""

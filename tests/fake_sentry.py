@@ -1,61 +1,117 @@
-"""A Sentry of our own on the loopback: keeps every byte it was sent, and can be away."""
+"""A Sentry of our own on loopback: takes envelopes as the real one does, and forgets nothing."""
 
 import gzip
 import json
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.http_server import HttpServer, Reply
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of an envelope, such as an ``event`` or a ``check_in``; ``body``: its raw bytes."""
+
+    kind: str
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Return the item, decoded."""
+        decoded: dict[str, Any] = json.loads(self.body)
+        return decoded
 
 
 class FakeSentry:
-    """Takes envelopes at ``dsn``. ``close`` it in the end."""
+    """Listens on a loopback port at ``dsn``. ``status`` is what every envelope is answered with.
+
+    An envelope that is not answered with 200 is not among ``items``, only in ``text``: it came.
+    """
 
     def __init__(self) -> None:
-        self._server = HttpServer()
-        self.dsn = self._server.url.replace("http://", "http://public@") + "/1"
+        self.status = 200
+        self.items: list[Item] = []
+        self._received: list[bytes] = []
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        self._thread.start()
 
-    def refuse(self, *statuses: int) -> None:
-        """Answer the coming requests with these statuses."""
-        self._server.answer(*(Reply(status=status) for status in statuses))
-
-    def close(self) -> None:
-        """Be away for good."""
-        self._server.close()
+    @property
+    def dsn(self) -> str:
+        """Return what goes into SENTRY_DSN."""
+        return f"http://public@127.0.0.1:{self._server.server_port}/1"
 
     @property
     def text(self) -> str:
-        """Return all that was sent, headers too, for a search."""
-        return "\n".join(
-            f"{request.headers} {raw.decode(errors='replace')}"
-            for request, raw in zip(self._server.requests, self._bodies(), strict=True)
-        )
+        """Return all that ever came: paths, headers and bodies, unpacked."""
+        with self._lock:
+            return b"\n".join(self._received).decode("utf-8", "backslashreplace")
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """Return the items of a kind, decoded, in the order in which they came."""
+        with self._lock:
+            return [item.json for item in self.items if item.kind == kind]
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Return every error event, in the order in which they came, refused ones too."""
-        return self.items("event")
+        """Return the events, in the order in which they came."""
+        return self.of_kind("event")
 
-    def items(self, kind: str) -> list[dict[str, Any]]:
-        """Return the payloads of a kind: event, check_in, client_report, session …"""
-        return [payload for name, payload in self._items() if name == kind]
+    @property
+    def messages(self) -> list[str]:
+        """Return the message of each event: the constant name of what was logged."""
+        return [str((event.get("logentry") or {}).get("message", "")) for event in self.events]
 
-    def _bodies(self) -> list[bytes]:
-        return [
-            gzip.decompress(request.body)
-            if request.headers.get("content-encoding") == "gzip"
-            else request.body
-            for request in self._server.requests
-        ]
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
-    def _items(self) -> list[tuple[str, dict[str, Any]]]:
-        found = []
-        for raw in self._bodies():
-            _, _, rest = raw.partition(b"\n")
-            while rest.strip():
-                header_line, _, rest = rest.partition(b"\n")
-                header = json.loads(header_line)
-                length = header.get("length", rest.find(b"\n"))
-                payload, rest = rest[:length], rest[length + 1 :]
-                if payload.startswith(b"{"):
-                    found.append((header["type"], json.loads(payload)))
-        return found
+    def take(self, head: bytes, raw: bytes) -> int:
+        """Keep an envelope and return the status to answer with. Called by the handler alone."""
+        with self._lock:
+            self._received += [head, raw]
+            if self.status == 200:
+                self.items += items_of(raw)
+            return self.status
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        sentry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 60
+
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    raw = gzip.decompress(raw)
+                known = self.path == "/api/1/envelope/"
+                status = sentry.take(f"{self.path}\n{self.headers}".encode(), raw) if known else 404
+                self.send_response(status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler
+
+
+def items_of(envelope: bytes) -> list[Item]:
+    """Return the items of an envelope: after its own header, a header and a body for each."""
+    items = []
+    _, _, rest = envelope.partition(b"\n")
+    while rest.strip():
+        head, _, rest = rest.partition(b"\n")
+        told = json.loads(head)
+        length = told.get("length", len(rest.partition(b"\n")[0]))
+        items.append(Item(str(told["type"]), rest[:length]))
+        rest = rest[length:].removeprefix(b"\n")
+    return items

@@ -133,6 +133,18 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_tests_that_a_document_names_exist() -> None:
+    """A promise whose test is gone is only a promise."""
+    named = {
+        path
+        for document in (ROOT / "docs").glob("*.md")
+        for path in re.findall(r"`(tests/[\w/]+\.py)`", document.read_text())
+    }
+
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
 def test_tracked_files_name_no_machine() -> None:
     """A path or a host of one machine works there, and misleads everywhere else."""
     named = []

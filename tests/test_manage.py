@@ -275,3 +275,20 @@ def test_verb_with_mistaken_settings_names_them(manage: Manage, verb: str) -> No
 
 def test_unknown_verb_is_wrong_usage(manage: Manage) -> None:
     assert manage("frobnicate").returncode == 2
+
+
+def test_model_is_switched_off_and_on_without_a_deploy(manage: Manage, client: redis.Redis) -> None:
+    states = [manage("model", *given) for given in ((), ("off",), ("--json",), ("on",))]
+
+    assert [done.returncode for done in states] == [0, 0, 0, 0]
+    assert [done.stdout.splitlines()[0] for done in (states[0], states[1], states[3])] == [
+        "The model is on.",
+        "The model is off: batches wait, and nothing is lost, until their deadline.",
+        "The model is on.",
+    ]
+    assert json.loads(states[2].stdout) == {"on": False, "asked": 0, "budget": 10_000}
+    assert client.keys("*model_off*") == []
+
+
+def test_model_has_no_other_state(manage: Manage) -> None:
+    assert manage("model", "maybe").returncode == 2

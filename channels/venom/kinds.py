@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from batching.model import Kind, Media
 from channels.fields import Record, at, identifier, items, record, text, url
-from channels.inbound import describe
+from channels.inbound import describe, spoken
 
 #: Most names of contacts or options of a poll that are spelled out.
 LISTED_MAX = 20
@@ -100,7 +100,7 @@ def _words(message: Record) -> str:
 def _own_words(kind: Kind) -> Reader:
     def read(message: Record, _message_id: str) -> Content:
         words = _words(message)
-        return Content(kind, "" if words.strip() in _PLACEHOLDERS else words)
+        return Content(kind, "" if words.strip() in _PLACEHOLDERS else spoken(words))
 
     return read
 
@@ -138,7 +138,7 @@ def _list_reply(message: Record, _message_id: str) -> Content:
     chosen = record(message, "listResponse")
     title, description = text(chosen, "title"), text(chosen, "description")
     listed = f"{title}: {description}" if description else title
-    return Content(Kind.LIST_REPLY, listed or _words(message))
+    return Content(Kind.LIST_REPLY, spoken(listed or _words(message)))
 
 
 def _order(message: Record, _message_id: str) -> Content:

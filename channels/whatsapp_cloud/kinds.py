@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from batching.model import Kind, Media
 from channels.fields import Record, at, identifier, items, record, text, url
-from channels.inbound import describe
+from channels.inbound import describe, spoken
 from channels.whatsapp_cloud import details
 
 
@@ -35,7 +35,7 @@ def content(message: Record) -> Content:
     edited = _said(record(message, "edit", "message"))
     if edited.kind is Kind.UNSUPPORTED:
         return edited
-    return Content(Kind.EDITED, describe(Kind.EDITED, edited.text), edited.media)
+    return Content(Kind.EDITED, f"{describe(Kind.EDITED)} {edited.text}", edited.media)
 
 
 def _said(message: Record) -> Content:
@@ -51,7 +51,7 @@ def _type(message: Record) -> str:
 
 def _words(kind: Kind, *path: str) -> Reader:
     """Read the customer's own words."""
-    return lambda message: Content(kind, text(message, *path))
+    return lambda message: Content(kind, spoken(text(message, *path)))
 
 
 def _media(kind: Kind) -> Reader:
@@ -90,7 +90,8 @@ def _interactive(message: Record) -> Content:
 
 def _list_reply(reply: Record) -> Content:
     title, description = text(reply, "title"), text(reply, "description")
-    return Content(Kind.LIST_REPLY, f"{title}: {description}" if description else title)
+    chosen = f"{title}: {description}" if description else title
+    return Content(Kind.LIST_REPLY, spoken(chosen))
 
 
 def _flow_reply(reply: Record) -> Content:

@@ -4,11 +4,14 @@ A verb prints what it found and returns the exit status: 0 all is well, 1 a pers
 2 the command itself was wrong (argparse).
 """
 
-from runtime.commands import balance, check, fleet
+from runtime.commands import balance, check, fleet, model
 from runtime.commands.verb import Verb
 
 VERBS = (
     Verb("check", "look at settings, accounts and Redis before anything starts", check.run),
     Verb("balance", "print the books of the ledger, and whether they hold", balance.run),
     Verb("fleet", "print every live process, and what they disagree about", fleet.run),
+    Verb(
+        "model", "say whether models may be asked; switch them off or on", model.run, ("off", "on")
+    ),
 )

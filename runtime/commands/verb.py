@@ -28,11 +28,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb of manage.py. ``run`` prints, returns the exit status, and may raise AdminError."""
+    """A verb of manage.py. ``run`` prints, returns the exit status, and may raise AdminError.
+
+    ``states``: what may stand behind it, as the argument ``state``; None if nothing does.
+    """
 
     name: str
     summary: str
     run: Callable[[Request], int]
+    states: tuple[str, ...] = ()
 
 
 def open_store(environ: Mapping[str, str]) -> Store:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batching import flow
-from batching.limits import Limits
+from batching.limits import Budget, Limits
 from batching.model import Event, InboundMessage, Kind, Ring, Stage
 from batching.operations import Operations
 from batching.ports import Account
@@ -29,13 +29,14 @@ class World:
     keeper: FakeKeeper = field(default_factory=FakeKeeper)
     limits: Limits = LIMITS
     ambiguous: str = "alert"
+    budget: Budget | None = None
     written: int = 0
 
     @property
     def accounts(self) -> FakeAccounts:
         """The salon, and its sister with the same model and channel."""
         return FakeAccounts.of(*(
-            Account(name, self.limits, self.channel, self.model, self.ambiguous)  # type: ignore[arg-type]
+            Account(name, self.limits, self.channel, self.model, self.ambiguous, self.budget)  # type: ignore[arg-type]
             for name in ("salon", "sister")
         ))  # fmt: skip
 

@@ -25,6 +25,7 @@ class BusinessNumber:
     extra: str = ""
     model: Mapping[str, int] = field(default_factory=dict)
     batch: Mapping[str, int] = field(default_factory=dict)
+    budget: Mapping[str, int] = field(default_factory=dict)
 
 
 SALON = BusinessNumber("salon", "100001")
@@ -50,7 +51,11 @@ RESENDING = BusinessNumber("resending", "100006", extra='ambiguous = "resend"\nt
 #: Is refused as a whole by one test; no other uses it.
 LOCKED = BusinessNumber("locked", "100007")
 
-ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED)
+#: May ask little, of one conversation and in all.
+THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
+CAPPED = BusinessNumber("capped", "100009", budget={"account_day": 5})
+
+ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED, THRIFTY, CAPPED)
 
 
 def accounts_toml(*, graph_url: str, model_url: str, prompt_file: str) -> str:
@@ -82,6 +87,9 @@ api_key_env = "E2E_MODEL_KEY"
 
 [account.batch]
 {_lines(number.batch)}
+
+[account.budget]
+{_lines(number.budget)}
 """
 
 

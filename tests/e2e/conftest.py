@@ -20,7 +20,7 @@ def stack(request: pytest.FixtureRequest, valkey_binary: str, guard: Guard) -> I
 
 @pytest.fixture(autouse=True)
 def _aftermath(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test did: every message is accounted for, and no log tells about a customer."""
+    """Whatever a test did: every message is accounted for, and nothing tells about a customer."""
     yield
     if "stack" not in request.fixturenames:
         return
@@ -43,12 +43,12 @@ def pytest_runtest_makereport(
 
 
 def _told(stack: Stack) -> list[str]:
-    """Return who or what can be read in which log, although it must not be."""
-    secrets = {PRIVACY_KEY, *accounts.SECRETS.values()}
+    """Return who or what can be read where, although it must not be."""
+    secrets = {PRIVACY_KEY, *accounts.SECRETS.values(), *stack.canaries}
     secrets |= {word for person in stack.customers for word in (person.number, person.mark)}
     return [
-        f"{secret} in the log of {name}"
-        for name, text in stack.logs().items()
+        f"{secret} in {name}"
+        for name, text in stack.traces().items()
         for secret in sorted(secrets)
         if secret in text
     ]

@@ -1,6 +1,7 @@
-"""The whole product as real processes: Valkey, gunicorn, Dramatiq, scheduler, and two fakes.
+"""The whole product as real processes: Valkey, gunicorn, Dramatiq, scheduler, and three fakes.
 
 customer ── signed webhook ──▶ web ──▶ Valkey ◀── scheduler, worker ──▶ fake model, fake Graph
+All of them report to a fake Sentry.
 """
 
 import itertools
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -21,6 +23,7 @@ from tests.e2e.customer import Customer
 from tests.e2e.fake_graph import FakeGraph
 from tests.e2e.fake_openai import FakeOpenAI
 from tests.e2e.waiting import eventually
+from tests.fake_sentry import FakeSentry
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer, free_port
 
@@ -59,13 +62,15 @@ class Stack:
     def __init__(self, binary: str, guard: Guard, environ: Mapping[str, str] | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="aa-e2e-"))
         self.guard = guard
-        self.graph, self.openai = FakeGraph(), FakeOpenAI()
+        self.graph, self.openai, self.sentry = FakeGraph(), FakeOpenAI(), FakeSentry()
         self.valkey = ValkeyServer(binary, guard, append_only=True)
         self.port = free_port()
         self.web = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.environ = self._environ() | dict(environ or {})
         self.processes = self._processes()
         self.customers: list[Customer] = []
+        #: Further words of customers that must stand nowhere, such as their names.
+        self.canaries: set[str] = set()
         self.books = Books(
             self.valkey.client(),
             privacy_key=PRIVACY_KEY,
@@ -88,6 +93,7 @@ class Stack:
         self.books.client.close()
         self.graph.close()
         self.openai.close()
+        self.sentry.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_until_ready(self) -> None:
@@ -121,6 +127,21 @@ class Stack:
         """Return what each process wrote, the server included."""
         logs = {name: process.log() for name, process in self.processes.items()}
         return logs | {"valkey": self.valkey.log()}
+
+    def traces(self) -> dict[str, str]:
+        """Return all that others may read: logs, reports, metrics, names of keys, doorbells."""
+        with self.valkey.client(0) as ledger, self.valkey.client(1) as broker:
+            names = b"\n".join([*ledger.scan_iter(count=1_000), *broker.scan_iter(count=1_000)])
+            doorbells: list[bytes] = []
+            for key in broker.scan_iter("*.msgs", count=1_000):
+                kept: Any = broker.hvals(key)
+                doorbells += kept
+        return self.logs() | {
+            "Sentry": self.sentry.text,
+            "metrics": self.web.get("/metrics").text if self.processes["web"].running else "",
+            "names of keys": names.decode("utf-8", "backslashreplace"),
+            "doorbells": b"\n".join(doorbells).decode("utf-8", "backslashreplace"),
+        }
 
     def shown(self) -> str:
         """Return the end of every log, for a person who looks for a fault."""
@@ -170,6 +191,7 @@ class Stack:
             "ENVIRONMENT": "test",
             "PRIVACY_KEY": PRIVACY_KEY,
             "CANARY_URL": f"http://127.0.0.1:{self.port}",
+            "SENTRY_DSN": self.sentry.dsn,
             **WINDOWS,
             **SECRETS,
         }

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from batching.errors import ConfigurationError
-from batching.limits import Limits
+from batching.limits import Budget, Limits
 from batching.ports import Account
 from runtime.account_file import load_accounts
 from runtime.account_resolve import Surroundings
@@ -12,11 +12,15 @@ from runtime.accounts import AccountBook, AccountConfig
 from tests.fakes import FakeChannel, FakeModel
 from tests.runtime.conftest import SECRETS
 
+BUDGET = Budget(conversation_hour=60, account_day=2_000, installation_day=10_000)
+
 
 def load(
     path: Path, *, environ: dict[str, str] | None = None, production: bool = False
 ) -> tuple[AccountConfig, ...]:
-    around = Surroundings(SECRETS if environ is None else environ, Limits(), production=production)
+    around = Surroundings(
+        SECRETS if environ is None else environ, Limits(), BUDGET, production=production
+    )
     return load_accounts(path, around)
 
 
@@ -314,9 +318,37 @@ def test_agreement_changes_with_file_prompt_and_secrets(accounts_file: Path) -> 
 
 def test_override_changes_one_limit_of_one_account(accounts_file: Path) -> None:
     base = replace(Limits(), lease_ms=11_000)
-    around = Surroundings(SECRETS, base, production=False)
+    around = Surroundings(SECRETS, base, BUDGET, production=False)
 
     first, second, _ = load_accounts(accounts_file, around)
 
     assert first.limits == replace(base, idle_ms=4_000)
     assert second.limits == base
+
+
+def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
+    edit(
+        accounts_file, "[account.batch]", "[account.budget]\nconversation_hour = 5\n[account.batch]"
+    )
+
+    own, other, _ = load(accounts_file)
+
+    assert own.budget == Budget(conversation_hour=5, account_day=2_000, installation_day=10_000)
+    assert other.budget == BUDGET
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        ("account_day = 0", "budget.account_day=0: must be 1..1000000"),
+        ("installation_day = 5", "budget.installation_day: is not known here"),
+    ],
+)
+def test_budget_out_of_bounds_or_not_an_accounts_is_a_mistake(
+    accounts_file: Path, written: str, line: str
+) -> None:
+    edit(accounts_file, "[account.batch]", f"[account.budget]\n{written}\n[account.batch]")
+
+    (mistake,) = mistakes(accounts_file)
+
+    assert mistake.startswith(f"FILE: account salon-1: {line}")

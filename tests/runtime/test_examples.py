@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batching.limits import Limits
+from batching.limits import Budget, Limits
 from runtime.account_config import known_names
 from runtime.account_file import load_accounts
 from runtime.account_resolve import Surroundings
@@ -59,7 +59,7 @@ def test_example_accounts_are_valid_and_show_every_key() -> None:
     text = path.read_text()
     named = dict.fromkeys(re.findall(r'_env = "(\w+)"', text), "value")
 
-    configs = load_accounts(path, Surroundings(named, Limits(), production=False))
+    configs = load_accounts(path, Surroundings(named, Limits(), Budget(1, 1, 1), production=False))
 
     assert {config.channel for config in configs} == {"whatsapp_cloud", "venom", "simulator"}
     assert {config.entry.model.provider for config in configs} == {

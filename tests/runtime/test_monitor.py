@@ -31,7 +31,7 @@ def test_installation_checks_in_once_a_minute_however_often_and_wherever_it_flus
         monitor.alive()
     sentry_sdk.flush(5)
 
-    (sign,) = sentry.items("check_in")
+    (sign,) = sentry.of_kind("check_in")
     assert (sign["monitor_slug"], sign["status"]) == ("ai-admin-flush", "ok")
     assert sign["monitor_config"]["schedule"] == {"type": "interval", "value": 1, "unit": "minute"}
     assert (sign["release"], sign["environment"]) == ("r1", "development")
@@ -40,4 +40,4 @@ def test_installation_checks_in_once_a_minute_however_often_and_wherever_it_flus
     client.delete(CHECK_IN)
     monitors[0].alive()
     sentry_sdk.flush(5)
-    assert len(sentry.items("check_in")) == 2
+    assert len(sentry.of_kind("check_in")) == 2

@@ -1,7 +1,7 @@
 import pytest
 
 from batching.errors import ConfigurationError
-from batching.limits import Limits, Pace
+from batching.limits import Budget, Limits, Pace
 from runtime.settings import load_settings
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -25,6 +25,7 @@ def test_empty_environment_gives_the_documented_defaults() -> None:
     assert settings.flush_tick_ms == 50
     assert settings.limits() == Limits()
     assert settings.pace() == Pace()
+    assert settings.budget() == Budget(60, 2_000, 10_000)
     assert not settings.is_production
 
 
@@ -68,6 +69,12 @@ def test_settings_cannot_be_changed() -> None:
         ("BATCH_MAX_ATTEMPTS", "51", "BATCH_MAX_ATTEMPTS=51: must be 1..50"),
         ("BATCH_SHARDS", "2.5", "BATCH_SHARDS=2.5: must be 1..1024"),
         ("FLUSH_TICK_MS", "9", "FLUSH_TICK_MS=9: must be 10..5000"),
+        ("BUDGET_ACCOUNT_DAY", "0", "BUDGET_ACCOUNT_DAY=0: must be 1..1000000"),
+        (
+            "BUDGET_ACOUNT_DAY",
+            "1",
+            "BUDGET_ACOUNT_DAY: is not a setting; did you mean BUDGET_ACCOUNT_DAY?",
+        ),
         ("RELEASE", "a b", "RELEASE=a b: must be 1..64 letters, digits or . _ + @ -"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL=loud: must be one of DEBUG, INFO, WARNING, ERROR"),
         ("SENTRY_DSN", "key", "SENTRY_DSN: must look like https://KEY@HOST/PROJECT"),
@@ -269,7 +276,7 @@ def test_secrets_stay_out_of_repr_and_mistakes() -> None:
 
 def test_fingerprint_is_the_same_for_the_same_settings() -> None:
     """Compared between processes, so it must not depend on one of them."""
-    assert load_settings({}).fingerprint == "1e20c0f1fc8b"
+    assert load_settings({}).fingerprint == "a12133efbb5d"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,6 @@ def test_traces_leave_as_asked_for_and_scrubbed(
         sentry_sdk.set_context("message", {"text": WORDS, "to": PHONE})
     sentry_sdk.flush(5)
 
-    assert len(sentry.items("transaction")) == count
+    assert len(sentry.of_kind("transaction")) == count
     assert PHONE not in sentry.text
     assert WORDS not in sentry.text

@@ -1,6 +1,8 @@
 """What only the real server shows: chunks, limits, logs, the end."""
 
+import contextlib
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +92,43 @@ def test_unknown_method_is_refused(server: WebServer) -> None:
     answer = server.talk(f"BREW {CLOUD} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
 
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 405 "))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez?" + b"a" * 3_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 5_000 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Many: 1\r\n" * 60 + b"\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX Space: 1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    ],
+    ids=["address", "header", "headers", "name", "two lengths"],
+)
+def test_head_beyond_the_limits_is_refused(server: WebServer, head: bytes) -> None:
+    answer = server.talk(head)
+
+    assert answer.split(b" ")[1] in {b"400", b"414", b"431"}
+    assert b"Traceback" not in answer
+
+
+def test_slow_and_idle_clients_do_not_stop_webhooks(server: WebServer) -> None:
+    """More of them than a server with threads has threads: each costs a greenlet, no more."""
+    half_head = f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\n".encode()
+    begun = [b"", half_head, half_head + b"Content-Length: 1000\r\n\r\n{"]
+    with contextlib.ExitStack() as lines:
+        for said in begun * 50:
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            line.sendall(said)
+
+        result = post(server, padded(2_000))
+
+    assert (result.status_code, result.json()) == (200, counts(accepted=1))
+
+
+@pytest.mark.parametrize("said", [b"", f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\n".encode()])
+def test_client_that_never_finishes_its_head_is_hung_up_on(server: WebServer, said: bytes) -> None:
+    assert server.talk(said, timeout_s=30) == b""
 
 
 def test_logs_are_json_without_query_strings(server: WebServer) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.web.requests import JSON, VENOM, VENOM_SECRET, Caller, code, counts
+from tests.web.requests import APP_SECRET, JSON, VENOM, VENOM_SECRET, Caller, code, counts
 from web.body import BODY_BYTES_MAX
 
 SECRET = VENOM_SECRET["X-Webhook-Secret"]
@@ -59,6 +59,15 @@ def test_gateway_that_signs_is_heard(caller: Caller) -> None:
     assert caller.raw(VENOM, RAW, signed(RAW, at_ms=now_ms())).json == counts(accepted=1)
 
 
+@pytest.mark.parametrize(
+    "tampered", [RAW + b" ", RAW.replace(b'"Hi"', b'"Ho"'), json.dumps(MESSAGE, indent=1).encode()]
+)
+def test_signature_of_another_body_is_refused(caller: Caller, tampered: bytes) -> None:
+    result = caller.raw(VENOM, tampered, signed(RAW, at_ms=now_ms()))
+
+    assert code(result) == (401, "secret")
+
+
 @pytest.mark.parametrize("age_ms", [-400_000, 400_000])
 def test_old_signature_is_refused(caller: Caller, age_ms: int) -> None:
     """A signature that somebody recorded must not be worth anything tomorrow."""
@@ -84,6 +93,9 @@ def test_old_signature_is_refused(caller: Caller, age_ms: int) -> None:
         {"X-Timestamp": "soon", "X-Signature": "0" * 64},
         {"X-Timestamp": "9" * 400, "X-Signature": "0" * 64},
         signed(RAW, at_ms=1_768_478_400_000, path="/webhooks/venom/other"),
+        {"X-Webhook-Secret": SECRET[:-1]},
+        {"X-Webhook-Secret": f"{SECRET} {SECRET}"},
+        {"X-Webhook-Secret": APP_SECRET},
     ],
 )
 def test_stranger_is_refused(caller: Caller, header: dict[str, str]) -> None:

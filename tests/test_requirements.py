@@ -1,0 +1,129 @@
+"""What is installed is what was locked: every file of every package by its digest."""
+
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ("requirements.txt", "requirements-dev.txt")
+PINNED = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,._-]+\])?==[^\s;]+( ;.*)?")
+DIGEST = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def requirements(name: str) -> dict[str, list[str]]:
+    """Return each requirement of a lock with the options that follow it."""
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    found = {}
+    for line in filter(None, lines):
+        requirement, *options = re.split(r"\s+(?=--)", line)
+        found[requirement] = options
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_is_pinned_and_known_by_its_digests(lock: str) -> None:
+    found = requirements(lock)
+
+    assert len(found) > 20
+    assert [one for one in found if not PINNED.fullmatch(one)] == []
+    assert [one for one, digests in found.items() if not digests] == []
+    assert {d for digests in found.values() for d in digests if not DIGEST.fullmatch(d)} == set()
+
+
+def test_development_uses_the_packages_of_production() -> None:
+    ours, theirs = requirements(LOCKS[0]), requirements(LOCKS[1])
+    versions = {one.partition(" ;")[0]: set(digests) for one, digests in theirs.items()}
+
+    others = [
+        one for one, digests in ours.items() if versions.get(one.partition(" ;")[0]) != set(digests)
+    ]
+
+    assert others == []
+
+
+def test_every_installation_demands_digests() -> None:
+    """One line without the option, and pip takes whatever is served under the name."""
+    files = [ROOT / "Makefile", ROOT / ".ci" / "run", *(ROOT / "ansible").rglob("*.y*ml")]
+    commands = [
+        command
+        for path in files
+        for command in path.read_text().replace("\\\n", " ").splitlines()
+        if re.search(r"\bpip\d? (install|sync)\b", command)
+    ]
+
+    assert commands
+    assert [command for command in commands if "--require-hashes" not in command] == []
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """Return a wheel of an invented package."""
+    info = "parcel-1.0.dist-info"
+    files = {
+        "parcel.py": "WHOLE = True\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: parcel\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [f"{name},sha256={_digest(text)},{len(text.encode())}" for name, text in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
+    path = tmp_path / "parcel-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def installed(wheel: Path, options: str) -> tuple[bool, str]:
+    """Install as ``make`` does, from one folder; return whether it is there, and what pip said."""
+    lock, target = wheel.with_name("lock.txt"), wheel.with_name("target")
+    lock.write_text(f"parcel==1.0 {options}\n")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "install"),
+            *("--no-index", "--no-cache-dir", "--find-links", str(wheel.parent)),
+            *("--target", str(target), "--require-hashes", "-r", str(lock)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    there = (target / "parcel.py").exists()
+    assert there == (done.returncode == 0)
+    return there, done.stderr
+
+
+def test_package_of_the_locked_digest_is_installed(wheel: Path) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+    assert installed(wheel, f"--hash=sha256:{digest}") == (True, "")
+
+
+def test_package_that_was_tampered_with_is_refused(wheel: Path) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("parcel_evil.py", "")
+
+    there, said = installed(wheel, f"--hash=sha256:{digest}")
+
+    assert not there
+    assert "DO NOT MATCH THE HASHES" in said
+
+
+def test_package_without_a_digest_is_refused(wheel: Path) -> None:
+    there, said = installed(wheel, "")
+
+    assert not there
+    assert "Hashes are required" in said
