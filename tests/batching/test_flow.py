@@ -238,6 +238,16 @@ def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) ->
     assert world.books() == {"accepted": 2, "answered": 2}
 
 
+def test_stopped_account_is_tried_again_by_itself(world: World) -> None:
+    world.channel = FakeChannel(ChannelStoppedError("cloud_190"))
+    world.write("Hi")
+    world.settle()
+
+    client, shard = world.store.client, world.store.keyring.shards[0]
+    stopped_ms: Any = client.pttl(shard.stopped("salon"))
+    assert 0 < stopped_ms <= world.store.pace.park_ms
+
+
 def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: World) -> None:
     world.write("Hi")
     world.wait(9_000)
