@@ -1,4 +1,4 @@
-"""What somebody deleted behind the ledger's back is told, kept as far as it is there, and booked."""
+"""What was deleted behind the ledger's back is told, booked, and kept as far as it is there."""
 
 import pytest
 
