@@ -35,8 +35,12 @@ class _Sum:
     most: float = float("inf")
 
     @property
-    def exact(self) -> bool:
-        return self.least == self.most
+    def wrong(self) -> bool:
+        return not self.least <= 0 <= self.most
+
+    @property
+    def undecided(self) -> bool:
+        return self.least < self.most and not self.wrong
 
     def __str__(self) -> str:
         kept = dict.fromkeys((self.booked + self.least, self.booked + self.most))
@@ -63,19 +67,14 @@ def audit(store: Store, pause: Callable[[], object] | None = None) -> Report:
             again.see(number, kind, [name])
         doubtful = again.doubtful
     for _ in range(1, WALKS_MAX):
-        if pause and any(
-            found.least <= 0 <= found.most for found in sums.values() if not found.exact
-        ):
+        if pause and any(found.undecided for found in sums.values()):
             pause()
             _walk(store, sums)
-    wrong, undecided = [], []
-    for (number, name), found in sums.items():
-        if not found.least <= 0 <= found.most:
-            wrong.append(f"shard {number}: {name} {found}")
-        elif not found.exact:
-            undecided.append(f"shard {number}: {name} {found}")
+    named = [(f"shard {number}: {name} {found}", found) for (number, name), found in sums.items()]
+    wrong = [line for line, found in named if found.wrong]
+    undecided = tuple(line for line, found in named if found.undecided)
     lines = [line for lines in doubtful.values() for line in lines]
-    return Report(first.conversations, first.letters, (*lines, *wrong), tuple(undecided))
+    return Report(first.conversations, first.letters, (*lines, *wrong), undecided)
 
 
 def _walk(store: Store, sums: dict[tuple[int, str], _Sum]) -> Look:
