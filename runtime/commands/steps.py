@@ -7,7 +7,7 @@ from runtime.commands.words import moment, span
 
 #: What happened, by the verb of the step; its further words stand in order.
 _SAYS = {
-    "accept": "its first message was accepted",
+    "accept": "began to collect",
     "collect": "collected, because {0}",
     "begin": "attempt {1} to {0} began",
     "checkpoint": "the reply is kept, parts: {0}",

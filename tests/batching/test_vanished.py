@@ -150,6 +150,11 @@ def test_vanished_batch_is_logged_as_dropped(
     world.settle()
 
     (record,) = [record for record in caplog.records if record.msg == "batch.dropped"]
-    assert (record.reason, record.detail, record.kept) == ("vanished", "batch_missing", 1)
-    assert record.conversation == conversation
+    told = {name: vars(record)[name] for name in ("reason", "detail", "kept", "conversation")}
+    assert told == {
+        "reason": "vanished",
+        "detail": "batch_missing",
+        "kept": 1,
+        "conversation": conversation,
+    }
     end_of_overdue(world)
