@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from batching.errors import AdminError
 from runtime.build import plainly
 from runtime.commands import VERBS
-from runtime.commands.verb import EXIT_ACT, Request
+from runtime.commands.verb import EXIT_ACT, Request, UsageError
 from runtime.settings import process_environment
 
 
@@ -18,12 +18,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verb in VERBS:
         command = verbs.add_parser(verb.name, help=verb.summary, description=verb.summary)
         command.add_argument("--json", action="store_true", help="print JSON for a program")
-        if verb.states:
-            command.add_argument("state", nargs="?", choices=verb.states)
+        verb.arguments(command)
         command.set_defaults(run=verb.run)
-    given = parser.parse_args(arguments)
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # Not repeated: it may be a customer's number.
+        parser.error(f"{len(unknown)} arguments too many; see --help")
     try:
         status: int = given.run(Request(given, process_environment()))
+    except UsageError as error:
+        parser.error(str(error))
     except AdminError as error:
         print(plainly(error), file=sys.stderr)
         return EXIT_ACT

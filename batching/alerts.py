@@ -119,6 +119,12 @@ class Alerts:
             if int(self._client.hincrby(key, field, -alert.held)) <= 0:
                 self._client.hdel(key, field)
 
+    def held_counts(self) -> dict[str, int]:
+        """Return how many are held back, by account and kind."""
+        with reached():
+            held = self._client.hgetall(self._shards[0].held)
+        return {field.decode(): int(count) for field, count in held.items()}
+
     def kept(self, limit: int) -> Iterator[Alert]:
         """Yield the newest ``limit`` of each shard, told or not, newest first."""
         for number, shard in enumerate(self._shards):

@@ -17,7 +17,7 @@ from batching.limits import Limits
 from batching.model import Event, Exchange, Outbound, Reason, Ring, Stage, Tag
 from batching.ports import Account, Accounts, Doorbell, Keeper
 from batching.records import Reaped, Receipt, Run, Verdict
-from batching.settling import about, bury, named, settling
+from batching.settling import about, bury, named, salvage, settling
 from batching.spending import spend
 from batching.store import GO, SPENT, STOPPED, Store
 
@@ -57,7 +57,11 @@ def flush(store: Store, doorbell: Doorbell, *, limit: int = 100) -> int:
 
 def _flush_shard(store: Store, shard: Shard, rings: list[Ring], *, limit: int) -> None:
     """Add to ``rings`` what one shard needs; what is added is in flight, whatever fails then."""
+    vanished: list[str] = []
     for batch in store.collect(shard, limit=limit):
+        if not batch.batch_id:
+            vanished.append(batch.conversation_id)
+            continue
         about_batch = named(batch.ring, batch.account_id)
         told = {"batch_size": batch.count, "waited_ms": batch.waited_ms, "why": batch.why}
         log.info("batch.collected", extra=about_batch | told)
@@ -67,6 +71,8 @@ def _flush_shard(store: Store, shard: Shard, rings: list[Ring], *, limit: int) -
     for late in store.overdue(shard, limit=limit):
         told = {"account": late.account_id, "conversation": late.conversation_id}
         log.error("batch.overdue", extra=told | {"batch": late.batch_id})
+    for conversation_id in vanished:
+        salvage(store, conversation_id)
 
 
 def generate(
@@ -154,7 +160,9 @@ def _rings_for(store: Store, reaped: Reaped) -> list[Ring]:
     ring, token, account_id = reaped.ring, reaped.token, reaped.account_id
     if reaped.verdict is Verdict.RING:
         return [ring]
-    if reaped.verdict is Verdict.AMBIGUOUS:
+    if reaped.verdict is Verdict.VANISHED:
+        salvage(store, ring.conversation_id)
+    elif reaped.verdict is Verdict.AMBIGUOUS:
         log.warning("batch.ambiguous", extra=named(ring, account_id))
     elif reaped.verdict is Verdict.SPENT:
         bury(store, ring, token, account_id, Reason.POISON, "worker_died")

@@ -38,7 +38,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """A batch that was just put in flight. ``why``: size, age or idle."""
+    """A batch that was just put in flight. ``why``: size, age or idle.
+
+    vanished: the conversation was due and its batch is missing; ``batch_id`` is "".
+    """
 
     conversation_id: str
     account_id: str
@@ -69,6 +72,7 @@ class Verdict(StrEnum):
     SPENT = "spent"
     AMBIGUOUS = "ambiguous"
     UNRESOLVED = "unresolved"
+    VANISHED = "vanished"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,13 @@ def bury(
         log.error("batch.dropped", extra=named(ring, account_id) | told)
 
 
+def salvage(store: Store, conversation_id: str) -> None:
+    """Give what is left of a batch that vanished to a person, and tell that it did."""
+    for batch_id, detail, kept in store.salvage(conversation_id):
+        told = {"conversation": conversation_id, "batch": batch_id, "kept": kept, "lost": 0}
+        log.error("batch.dropped", extra=told | {"reason": Reason.VANISHED, "detail": detail})
+
+
 def about(run: Run) -> dict[str, object]:
     """Return the log fields of a run."""
     return named(run.ring, run.account_id) | {"batch_size": run.count}

@@ -29,7 +29,7 @@ class Store(Ledger):
 
     def collect(self, shard: Shard, *, limit: int) -> list[Collected]:
         """Put up to ``limit`` (at most 200) due batches in flight and return them."""
-        keys = (shard.due, shard.lease, shard.stats, shard.heartbeat, shard.alerts)
+        keys = (shard.due, shard.lease, shard.stats, shard.heartbeat)
         _, *taken = self._run("collect", keys, shard.prefix, limit, self.pace.ring_ms)
         return [
             Collected(c.decode(), account.decode(), batch.decode(), count, waited, why.decode())
@@ -38,7 +38,7 @@ class Store(Ledger):
 
     def reap(self, shard: Shard, *, limit: int) -> list[Reaped]:
         """Return what is to be done about up to ``limit`` batches whose lease ran out."""
-        keys, pace = (shard.lease, shard.stats, shard.alerts), self.pace
+        keys, pace = (shard.lease, shard.stats), self.pace
         waits = (pace.ring_ms, pace.ring_max_ms, pace.ambiguous_ms)
         return [
             Reaped(
@@ -58,6 +58,19 @@ class Store(Ledger):
         keys = (shard.overdue, shard.stats, shard.alerts)
         late = self._run("overdue", keys, shard.prefix, limit)
         return [Overdue(c.decode(), batch.decode(), account.decode()) for c, batch, account in late]
+
+    def salvage(self, conversation_id: str) -> list[tuple[str, str, int]]:
+        """Make dead letters of what is left where a batch vanished; [] if none did.
+
+        For each that did: its new id, "" if nothing was left of it; a detail; messages kept.
+        """
+        s, c = self.shard_of(conversation_id), conversation_id
+        keys = (
+            s.batches(c), s.open(c), s.flight(c), s.due, s.lease, s.stats, s.dead, s.alerts,
+            s.trail(c),
+        )  # fmt: skip
+        left = self._run("salvage", keys, c, s.prefix)
+        return [(batch.decode(), detail.decode(), kept) for batch, detail, kept in left]
 
     # One run of a batch.
 

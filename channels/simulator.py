@@ -108,6 +108,22 @@ def transcript(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]
     return [json.loads(answer) for answer in kept]
 
 
+def forget(client: redis.Redis, conversation_id: str) -> int:
+    """Forget both sides of a conversation; return how many of the two there were.
+
+    Raise LedgerUnavailableError.
+    """
+    try:
+        return int(client.delete(_key(conversation_id), customer_key(conversation_id)))
+    except redis.RedisError as error:
+        raise LedgerUnavailableError("simulator_unreachable", type(error).__name__) from None
+
+
+def customer_key(conversation_id: str) -> str:
+    """Return the key of what the simulated customer wrote, for the page alone."""
+    return f"{_key(conversation_id)}:customer"
+
+
 def _key(conversation_id: str) -> str:
     return f"aa:simulator:{conversation_id}"
 

@@ -7,12 +7,12 @@ import redis
 
 from batching.errors import LedgerUnavailableError
 from batching.model import InboundMessage
-from channels.simulator import ANSWERS_MAX, ANSWERS_MS, transcript
+from channels.simulator import ANSWERS_MAX, ANSWERS_MS, customer_key, transcript
 
 
 def record(client: redis.Redis, conversation_id: str, message: InboundMessage) -> None:
     """Note a message that the ledger has. Safe to run twice. Raise LedgerUnavailableError."""
-    key = _key(conversation_id)
+    key = customer_key(conversation_id)
     try:
         seconds, micros = client.time()
         note = {
@@ -35,7 +35,7 @@ def conversation(client: redis.Redis, conversation_id: str) -> list[dict[str, An
     Raise LedgerUnavailableError.
     """
     try:
-        kept: Any = client.lrange(_key(conversation_id), 0, -1)
+        kept: Any = client.lrange(customer_key(conversation_id), 0, -1)
     except redis.RedisError as error:
         raise LedgerUnavailableError("simulator_unreachable", type(error).__name__) from None
     written: dict[str, dict[str, Any]] = {}
@@ -55,7 +55,3 @@ def conversation(client: redis.Redis, conversation_id: str) -> list[dict[str, An
         for answer in transcript(client, conversation_id)
     ]
     return sorted([*written.values(), *answered], key=lambda message: message["at_ms"])
-
-
-def _key(conversation_id: str) -> str:
-    return f"aa:simulator:{conversation_id}:customer"

@@ -4,17 +4,21 @@
 -- ARGV[1]  key prefix of the shard; c:, o: and f:<conversation> are made from it
 -- ARGV[2]  conversation ids, space-separated
 -- Returns     {conversation, open count, messages open, flight count, messages in flight,
---             1 if due, 1 if leased} ...
+--             1 if due, 1 if leased, 1 if any of it expires} ...
 -- Complexity  O(k log N), k = conversations named.
 local prefix, conversations = ARGV[1], ARGV[2]
 local rows = {}
 for conversation in string.gmatch(conversations, "%S+") do
-  local open, flight = unpack(redis.call("HMGET", prefix .. "c:" .. conversation,
-    "open_count", "count"))
+  local c, o, f = prefix .. "c:" .. conversation, prefix .. "o:" .. conversation,
+    prefix .. "f:" .. conversation
+  local open, flight = unpack(redis.call("HMGET", c, "open_count", "count"))
+  local expires = 0
+  for _, key in ipairs({c, o, f}) do
+    if redis.call("PTTL", key) >= 0 then expires = 1 end
+  end
   rows[#rows + 1] = {conversation,
-    tonumber(open or 0), redis.call("LLEN", prefix .. "o:" .. conversation),
-    tonumber(flight or 0), redis.call("LLEN", prefix .. "f:" .. conversation),
+    tonumber(open or 0), redis.call("LLEN", o), tonumber(flight or 0), redis.call("LLEN", f),
     redis.call("ZSCORE", KEYS[1], conversation) and 1 or 0,
-    redis.call("ZSCORE", KEYS[2], conversation) and 1 or 0}
+    redis.call("ZSCORE", KEYS[2], conversation) and 1 or 0, expires}
 end
 return rows

@@ -3,13 +3,12 @@
 -- KEYS[2]  zset    lease
 -- KEYS[3]  hash    stats
 -- KEYS[4]  string  heartbeat
--- KEYS[5]  stream  alerts
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  key prefix of the shard; c:, o:, f: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to take
 -- ARGV[4]  how long a doorbell may stay unanswered, ms
 -- Returns     {now ms, {conversation, account, batch, count, waited ms, why} ...};
---             why: size, age or idle.
+--             why: size, age or idle; vanished: not taken, its batch is missing (see salvage).
 -- Complexity  O(k log N), k = batches taken, N = due conversations; content moves by RENAME.
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
@@ -22,17 +21,19 @@ for _, conversation in ipairs(due) do
   local c = prefix .. "c:" .. conversation
   local account, batch, count, first_ms, stamp, flying = unpack(redis.call("HMGET", c,
     "account", "open_id", "open_count", "open_first", "open_limits", "id"))
-  if not batch then
-    redis.call("XADD", KEYS[5], "*", "kind", "vanished", "detail", "batch_missing",
-      "conversation", conversation, "at_ms", now_ms)
+  local o, f = prefix .. "o:" .. conversation, prefix .. "f:" .. conversation
+  local gone = not batch or (not flying and redis.call("EXISTS", f) == 1)
+  if gone then
+    taken[#taken + 1] = {conversation, account or "", "", 0, 0, "vanished"}
   elseif not flying then
     local _, messages_max, wait_max_ms = string.match(stamp, "^(%d+) (%d+) (%d+)")
     local why = "idle"
     if now_ms >= first_ms + wait_max_ms then why = "age" end
     if tonumber(count) >= tonumber(messages_max) then why = "size" end
-    if redis.call("EXISTS", prefix .. "o:" .. conversation) == 1 then
-      redis.call("RENAME", prefix .. "o:" .. conversation, prefix .. "f:" .. conversation)
-    end
+    -- More than counted: an earlier batch lost its hash; its messages are answered with these.
+    local kept = redis.call("LLEN", o)
+    count = math.max(count, kept)
+    if kept > 0 then redis.call("RENAME", o, f) end
     redis.call("HDEL", c, "open_id", "open_count", "open_first", "open_last", "open_limits")
     redis.call("HSET", c, "id", batch, "count", count, "first", first_ms, "limits", stamp,
       "state", "claimed", "stage", "generate", "attempt", 1, "rings", 0)
@@ -44,8 +45,8 @@ for _, conversation in ipairs(due) do
     redis.call("RPUSH", trail, now_ms .. " collect " .. batch .. " " .. why .. " " .. first_ms)
     redis.call("LTRIM", trail, -100, -1)
     redis.call("PEXPIRE", trail, 604800000)
-    taken[#taken + 1] = {conversation, account, batch, tonumber(count), now_ms - first_ms, why}
+    taken[#taken + 1] = {conversation, account, batch, count, now_ms - first_ms, why}
   end
-  redis.call("ZREM", KEYS[1], conversation)
+  if not gone then redis.call("ZREM", KEYS[1], conversation) end
 end
 return taken

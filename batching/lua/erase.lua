@@ -11,13 +11,15 @@
 -- KEYS[10]  zset    overdue
 -- KEYS[11]  list    trail:<conversation>
 -- ARGV[1]  conversation id
--- Returns     {open messages, messages in flight, exchanges} forgotten.
+-- Returns     {open messages, messages in flight, exchanges, message digests} forgotten.
 -- Complexity  O(log N + M), N = conversations due or leased, M = messages.
 local conversation = ARGV[1]
 local open, flight, open_id, id = unpack(redis.call("HMGET", KEYS[1],
   "open_count", "count", "open_id", "id"))
-open, flight = tonumber(open or 0), tonumber(flight or 0)
-local exchanges = redis.call("LLEN", KEYS[5])
+-- Content whose hash vanished is in the books too.
+open = math.max(open or 0, redis.call("LLEN", KEYS[2]))
+flight = math.max(flight or 0, redis.call("LLEN", KEYS[3]))
+local exchanges, digests = redis.call("LLEN", KEYS[5]), redis.call("ZCARD", KEYS[4])
 redis.call("DEL", KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[11])
 if open_id then redis.call("ZREM", KEYS[10], conversation .. ":" .. open_id) end
 if id then redis.call("ZREM", KEYS[10], conversation .. ":" .. id) end
@@ -27,4 +29,5 @@ redis.call("HINCRBY", KEYS[9], "open", -open)
 redis.call("HINCRBY", KEYS[9], "flight", -flight)
 redis.call("HINCRBY", KEYS[9], "suppressed", open + flight)
 redis.call("HINCRBY", KEYS[9], "suppressed:erased", open + flight)
-return {open, flight, exchanges}
+redis.call("HINCRBY", KEYS[9], "erasures", 1)
+return {open, flight, exchanges, digests}

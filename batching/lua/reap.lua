@@ -1,7 +1,6 @@
 -- reap: see to the batches whose lease ran out, and say what is to be done about each.
 -- KEYS[1]  zset    lease
 -- KEYS[2]  hash    stats
--- KEYS[3]  stream  alerts
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  key prefix of the shard; c: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to look at
@@ -9,7 +8,8 @@
 -- ARGV[5]  most that it doubles to, ms
 -- ARGV[6]  how long the provider's status may take, ms
 -- Returns     {conversation, account, batch, stage, attempt, verdict, token, policy} ...;
---             verdict: ring, spent (bury it), ambiguous (just became so), unresolved (no status).
+--             verdict: ring, spent (bury it), ambiguous (just became so), unresolved (no status),
+--             vanished (the batch is missing: see salvage).
 -- Complexity  O(k log N), k = batches looked at, N = leases.
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
@@ -22,9 +22,7 @@ for _, conversation in ipairs(expired) do
       "limits", "part", "parts"))
   local verdict, wait_ms, rings_now = "ring", tonumber(ring_ms), 0
   if not batch then
-    redis.call("ZREM", KEYS[1], conversation)
-    redis.call("XADD", KEYS[3], "*", "kind", "vanished", "detail", "flight_missing",
-      "conversation", conversation, "at_ms", now_ms)
+    seen[#seen + 1] = {conversation, account or "", "", "generate", 0, "vanished", "", ""}
   else
     if state == "claimed" then
       -- The doorbell was lost, or the queue is long: ring again, more rarely, no attempt spent.

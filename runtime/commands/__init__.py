@@ -4,7 +4,7 @@ A verb prints what it found and returns the exit status: 0 all is well, 1 a pers
 2 the command itself was wrong (argparse).
 """
 
-from runtime.commands import balance, check, fleet, model
+from runtime.commands import alerts, audit, balance, check, dead, erase, fleet, model, trace
 from runtime.commands.verb import Verb
 
 VERBS = (
@@ -12,6 +12,14 @@ VERBS = (
     Verb("balance", "print the books of the ledger, and whether they hold", balance.run),
     Verb("fleet", "print every live process, and what they disagree about", fleet.run),
     Verb(
-        "model", "say whether models may be asked; switch them off or on", model.run, ("off", "on")
+        "model",
+        "say whether models may be asked; switch them off or on",
+        model.run,
+        model.arguments,
     ),
+    Verb("trace", "say where a message is, step by step", trace.run, trace.arguments),
+    Verb("dead", "list, show, replay or discard what was not answered", dead.run, dead.arguments),
+    Verb("alerts", "print what a person was or must be told", alerts.run, alerts.arguments),
+    Verb("erase", "forget a customer, and say what remains", erase.run, erase.arguments),
+    Verb("audit", "hold the books against what is really kept", audit.run),
 )

@@ -1,11 +1,16 @@
 """``balance``: every accepted message is somewhere, or a person is told."""
 
+from collections import Counter
 from dataclasses import asdict
 
-from batching.operations import Balance, Operations
+from batching.books import Balance, balance, counters
+from batching.store import Store
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, write, write_json
+from runtime.commands.words import table
 
 _COLUMNS = ("shard", "accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
+#: Counters that carry a reason behind a colon; they count since the ledger was made.
+_REASONED = ("dead", "suppressed")
 
 
 def run(request: Request) -> int:
@@ -13,22 +18,35 @@ def run(request: Request) -> int:
 
     Raise ConfigurationError or LedgerUnavailableError.
     """
-    books = Operations(open_store(request.environ)).balance()
+    store = open_store(request.environ)
+    books = balance(store)
     holds, lost = all(book.holds for book in books), sum(book.lost for book in books)
+    reasons = _reasons(store)
     if request.as_json:
         shards = [asdict(book) | {"holds": book.holds} for book in books]
-        write_json({"holds": holds, "lost": lost, "shards": shards})
+        write_json({"holds": holds, "lost": lost, "shards": shards, "reasons": reasons})
     else:
-        write([*_table(books), *_verdict(books, lost)])
+        rows = [_COLUMNS, *([str(getattr(book, name)) for name in _COLUMNS] for book in books)]
+        write([*table(rows, numbers=True), *_told(reasons), *_verdict(books, lost)])
     return EXIT_OK if holds and not lost else EXIT_ACT
 
 
-def _table(books: list[Balance]) -> list[str]:
-    rows = [_COLUMNS, *([str(getattr(book, name)) for name in _COLUMNS] for book in books)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(_COLUMNS))]
+def _reasons(store: Store) -> dict[str, dict[str, int]]:
+    """Return how many messages ever were dead or suppressed for each reason."""
+    found: dict[str, Counter[str]] = {name: Counter() for name in _REASONED}
+    for shard in store.keyring.shards:
+        for name, count in counters(store, shard).items():
+            kind, _, reason = name.partition(":")
+            if kind in found and reason and count:
+                found[kind][reason] += count
+    return {kind: dict(sorted(counts.items())) for kind, counts in found.items()}
+
+
+def _told(reasons: dict[str, dict[str, int]]) -> list[str]:
     return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
+        f"Ever {kind}: " + ", ".join(f"{reason} {count}" for reason, count in counts.items())
+        for kind, counts in reasons.items()
+        if counts
     ]
 
 

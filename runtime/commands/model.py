@@ -1,10 +1,17 @@
 """``model``: whether models may be asked, and how often they were; ``off`` and ``on`` switch."""
 
+from argparse import ArgumentParser
+
 from batching.spending import asked, model_is_on, switch_model
 from runtime.build import store_of
 from runtime.clients import ledger_client
 from runtime.commands.verb import EXIT_OK, Request, write, write_json
 from runtime.settings import load_settings
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add what may stand behind the verb."""
+    parser.add_argument("state", nargs="?", choices=("off", "on"))
 
 
 def run(request: Request) -> int:

@@ -244,6 +244,17 @@ class Plain:
         del self.flying[c]
         return True
 
+    def lose(self, c: str) -> list[Flight | Open]:
+        """Forget a conversation's batches; return them, that in flight first."""
+        return [part for part in (self.flying.pop(c, None), self.opened.pop(c, None)) if part]
+
+    def salvage(self, c: str, lost: list[Flight | Open]) -> None:
+        for part in lost:
+            self.seq += 1
+            then = Flight("", part.first_ms, part.limits, part.ids, 0)
+            self.dead[f"b{self.seq}"] = (c, "vanished", part.ids, then)
+        self.alerts += len(lost)
+
     def replay(self, batch_id: str, limits: Limits) -> None:
         c, _, ids, _ = self.dead.pop(batch_id)
         if c not in self.opened:

@@ -31,6 +31,7 @@ EXPECTED = {
     *(f"{step} {done}" for step in ("bury", "left", "finish") for done in (True, False)),
     *(f"depart {leave}" for leave in (0, 1)),
     *(f"overdue {found}" for found in (True, False)),
+    "vanish due",
 }
 UNTIL = ("running", "claimed", "sending", "ambiguous", "end")
 STEPS = ("extend", "checkpoint", "depart", "left", "finish", "suppress", "bury", *get_args(Setback))
@@ -92,14 +93,18 @@ class LedgerMachine(RuleBasedStateMachine):
     def collect(self, limit: int) -> None:
         """Collect what is due."""
         taken = self.store.collect(self.shard, limit=limit)
-        found = {(batch.conversation_id, batch.batch_id, batch.count) for batch in taken}
+        found = {(b.conversation_id, b.batch_id, b.count) for b in taken if b.batch_id}
         assert found == self.plain.collect(limit)
-        self.rings += [batch.ring for batch in taken]
+        self.occurred["vanish due"] += len(taken) - len(found)
+        self.rings += [batch.ring for batch in taken if batch.batch_id]
 
     @rule(limit=st.integers(1, 3))
     def reap(self, limit: int) -> None:
         """See to expired leases, and do what the flow would do about them."""
         reaped = self.store.reap(self.shard, limit=limit)
+        gone = [item for item in reaped if item.verdict is Verdict.VANISHED]
+        self.occurred[f"reap {Verdict.VANISHED}"] += len(gone)
+        reaped = [item for item in reaped if item not in gone]
         found = {(item.ring, item.verdict, item.token) for item in reaped}
         assert found == self.plain.reap(limit)
         for item in reaped:
@@ -112,6 +117,20 @@ class LedgerMachine(RuleBasedStateMachine):
                 self._fail(item.ring, item.token, "retry", 0)
             elif item.verdict is Verdict.UNRESOLVED:
                 self._bury(item.ring, item.token, "ambiguous")
+
+    @rule(customer=st.sampled_from(CUSTOMERS))
+    def vanish(self, customer: str) -> None:
+        """Lose what is known of a customer's batches; a flush finds it, and keeps the messages."""
+        c = self.store.conversation_id("salon", customer)
+        self.client.delete(self.shard.batches(c))
+        self.wait(120_000)
+        lost = self.plain.lose(c)
+        self.collect(9)
+        self.reap(9)
+        saved = self.store.salvage(c)
+        self.plain.salvage(c, lost)
+        assert [kept for _, _, kept in saved] == [len(part.ids) for part in lost]
+        self.tell_overdue(9)
 
     @rule(limit=st.integers(1, 3))
     def tell_overdue(self, limit: int) -> None:
@@ -368,4 +387,4 @@ def test_store_agrees_with_a_plain_model_whatever_the_order_of_steps(client: red
     case.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
     case().runTest()
 
-    assert LedgerMachine.occurred.keys() >= EXPECTED
+    assert (+LedgerMachine.occurred).keys() >= EXPECTED

@@ -1,0 +1,68 @@
+"""``alerts``: what a person must be told, and whether anybody was."""
+
+from argparse import ArgumentParser
+from collections import Counter
+from dataclasses import asdict
+
+from batching.alerts import KEPT_MAX, Alert, Alerts
+from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, write, write_json
+from runtime.commands.words import moment, span, table
+
+#: An alert is told within a minute while workers live, or something is wrong with the telling.
+UNTOLD_MS_MAX = 300_000
+_SHOWN = ("kind", "account_id", "conversation_id", "batch_id", "detail")
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add --limit."""
+    parser.add_argument(
+        "--limit", type=_limit, default=50, metavar="N", help=f"newest N, 1..{KEPT_MAX}"
+    )
+
+
+def run(request: Request) -> int:
+    """Print the newest alerts; 1 if one waits for longer than UNTOLD_MS_MAX to be told.
+
+    Raise ConfigurationError or LedgerUnavailableError.
+    """
+    store = open_store(request.environ)
+    alerts = Alerts(store)
+    kept = sorted(alerts.kept(KEPT_MAX), key=lambda alert: alert.at_ms, reverse=True)
+    newest, held = kept[: request.arguments.limit], alerts.held_counts()
+    counts = Counter(alert.kind for alert in kept)
+    waits_ms = _untold_ms(kept, store.watch().now_ms)
+    late = waits_ms > UNTOLD_MS_MAX
+    if request.as_json:
+        shown = [asdict(alert) for alert in newest]
+        told = {"untold_ms": waits_ms, "counts": dict(counts), "held": held, "alerts": shown}
+        write_json({"ok": not late} | told)
+    else:
+        lines = table([_line(alert) for alert in newest]) if newest else ["No alerts."]
+        lines += [f"{kind}: {count}" for kind, count in counts.most_common()]
+        lines += [
+            f"Held back, to be told together: {name}: {count}" for name, count in held.items()
+        ]
+        if late:
+            lines.append(f"The oldest untold one waits for {span(waits_ms)}: is a worker alive,")
+            lines.append("and does Sentry answer? Look for alert.delayed in the log.")
+        write(lines)
+    return EXIT_ACT if late else EXIT_OK
+
+
+def _line(alert: Alert) -> list[str]:
+    told = "told" if alert.told else "untold"
+    return [moment(alert.at_ms), told, *(str(getattr(alert, name)) or "-" for name in _SHOWN)]
+
+
+def _untold_ms(kept: list[Alert], now_ms: int) -> int:
+    """Return for how long the oldest untold alert waits, 0 if all were told."""
+    # The server numbers an entry by its own clock.
+    times = [int(alert.entry_id.partition("-")[0]) for alert in kept if not alert.told]
+    return max(0, now_ms - min(times, default=now_ms))
+
+
+def _limit(typed: str) -> int:
+    number = int(typed)
+    if not 1 <= number <= KEPT_MAX:
+        raise ValueError
+    return number

@@ -1,0 +1,236 @@
+"""The audit finds what contradicts the books, and nothing else, on a ledger in use too."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from batching import audit as module
+from batching.audit import audit
+from batching.errors import PermanentError
+from batching.keys import Shard
+from batching.look import Look
+from batching.operations import Operations
+from batching.store import Store
+from tests.batching.world import ANNA, BORIS, World
+from tests.fakes import FakeClock, FakeModel
+
+Tamper = Callable[[Any, Shard, str, str], object]
+
+
+@pytest.fixture
+def full(world: World) -> World:
+    """Return a world with something open, in flight and dead."""
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.write("dead")
+    world.settle()
+    world.write("in flight")
+    world.wait(9_000)
+    world.flush()
+    world.write("open", "open too")
+    world.write("open", customer=BORIS)
+    return world
+
+
+def found(full: World, tamper: Tamper) -> list[str]:
+    """Return what an audit says after ``tamper``, which every test undoes by an empty server."""
+    client: Any = full.store.client
+    c = full.store.conversation_id("salon", ANNA)
+    (letter,) = Operations(full.store).dead_letters()
+    tamper(client, full.store.shard_of(c), c, letter.batch_id)
+    problems = [line.replace(c, "C") for line in audit(full.store).problems]
+    problems = [line.replace(letter.batch_id, "B") for line in problems]
+    client.flushall()
+    return problems
+
+
+def test_sound_ledger_has_no_problems(full: World) -> None:
+    report = audit(full.store)
+
+    assert (report.problems, report.undecided) == ((), ())
+    assert (report.conversations, report.letters) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "problems"),
+    [
+        pytest.param(
+            lambda client, shard, c, _: client.delete(shard.open(c)),
+            ["C: 2 open messages counted, 0 kept", "shard 0: open is 3 in the books, 1 kept"],
+            id="open content gone",
+        ),
+        pytest.param(
+            lambda client, shard, c, _: client.delete(shard.flight(c)),
+            [
+                "C: 1 messages in flight counted, 0 kept",
+                "shard 0: flight is 1 in the books, 0 kept",
+            ],
+            id="content in flight gone",
+        ),
+        pytest.param(
+            lambda client, shard, c, _: client.zrem(shard.lease, c),
+            ["C: in flight 1, leased 0"],
+            id="not leased",
+        ),
+        pytest.param(
+            lambda client, shard, c, _: client.zadd(shard.due, {c: 1}),
+            ["C: open 2, in flight 1, due 1"],
+            id="due while in flight",
+        ),
+        pytest.param(
+            lambda client, shard, _c, _: client.zadd(shard.due, {"c_none": 1}),
+            ["c_none: open 0, in flight 0, due 1"],
+            id="due without content",
+        ),
+        pytest.param(
+            lambda client, shard, _c, _: client.zadd(shard.lease, {"c_none": 1}),
+            ["c_none: in flight 0, leased 1"],
+            id="leased without content",
+        ),
+        pytest.param(
+            lambda client, shard, _c, _: client.zadd(shard.overdue, {"c_none:b7": 1}),
+            ["c_none: batch b7 waits, and is not there"],
+            id="overdue without a batch",
+        ),
+        pytest.param(
+            lambda client, shard, c, _: client.pexpire(shard.open(c), 1_000_000),
+            ["C: its content has an expiry"],
+            id="open content expires",
+        ),
+        pytest.param(
+            lambda client, shard, c, _: client.pexpire(shard.flight(c), 1_000_000),
+            ["C: its content has an expiry"],
+            id="content in flight expires",
+        ),
+        pytest.param(
+            lambda client, shard, _c, b: client.pexpire(shard.dead_letter(b), 1_000_000),
+            ["shard 0: dead letter B has an expiry"],
+            id="dead letter expires",
+        ),
+        pytest.param(
+            lambda client, shard, _c, b: client.zrem(shard.dead, b),
+            ["shard 0: dead letter B is kept, and not listed"],
+            id="dead letter not listed",
+        ),
+        pytest.param(
+            lambda client, shard, _c, b: client.delete(shard.dead_letter(b)),
+            [
+                "shard 0: dead letter B is listed, and not kept",
+                "shard 0: dead is 1 in the books, 0 kept",
+            ],
+            id="dead letter gone",
+        ),
+        pytest.param(
+            lambda client, shard, _c, _: client.rpush(shard.open("c_none"), "[]"),
+            [
+                "c_none: 0 open messages counted, 1 kept",
+                "shard 0: open is 3 in the books, 4 kept",
+            ],
+            id="orphan",
+        ),
+    ],
+)
+def test_tampering_is_found(full: World, tamper: Tamper, problems: list[str]) -> None:
+    assert found(full, tamper) == problems
+
+
+def test_hash_that_vanished_is_found(full: World) -> None:
+    problems = found(full, lambda client, shard, c, _: client.delete(shard.batches(c)))
+
+    assert problems[:3] == [
+        "C: 0 open messages counted, 2 kept",
+        "C: 0 messages in flight counted, 1 kept",
+        "C: in flight 0, leased 1",
+    ]
+    assert sorted(line.split(" waits")[0].partition(": ")[0] for line in problems[3:]) == ["C", "C"]
+
+
+def test_what_heals_before_the_second_look_is_not_told(full: World) -> None:
+    client: Any = full.store.client
+    c = full.store.conversation_id("salon", ANNA)
+    lease = full.store.shard_of(c).lease
+    until = client.zscore(lease, c)
+    client.zrem(lease, c)
+
+    report = audit(full.store, lambda: client.zadd(lease, {c: until}))
+
+    assert report.problems == ()
+
+
+def test_what_is_still_wrong_at_the_second_look_is_told(full: World) -> None:
+    client: Any = full.store.client
+    c = full.store.conversation_id("salon", ANNA)
+    lease = full.store.shard_of(c).lease
+    until = client.zscore(lease, c)
+    client.zrem(lease, c)
+
+    report = audit(full.store, lambda: None)
+
+    assert report.problems == (f"{c}: in flight 1, leased 0",)
+    client.zadd(lease, {c: until})
+
+
+class Busy:
+    """Customers write while the sums are taken: ``writes`` messages in each of the first walks."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, *writes: int) -> None:
+        self._world, self._writes = world, list(writes)
+        self._look = Look.at_everything
+        monkeypatch.setattr(Look, "at_everything", self)
+
+    def __get__(self, look: Look, _: object) -> Callable[[], None]:
+        return lambda: self._walk(look)
+
+    def _walk(self, look: Look) -> None:
+        self._look(look)
+        for _ in range(self._writes.pop(0) if self._writes else 0):
+            self._world.write("meanwhile")
+
+
+def test_traffic_during_the_walk_is_no_problem(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Busy(full, monkeypatch, 2)
+
+    report = audit(full.store, lambda: None)
+
+    assert (report.problems, report.undecided) == ((), ())
+
+
+def test_sum_that_traffic_could_explain_is_undecided(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Busy(full, monkeypatch, *[2] * module.WALKS_MAX)
+
+    report = audit(full.store, lambda: None)
+
+    assert report.problems == ()
+    assert report.undecided == ("shard 0: open is 7 in the books, 5 to 7 kept",)
+
+
+def test_difference_greater_than_the_traffic_is_told(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stats = full.store.keyring.shards[0].stats
+    full.store.client.hincrby(stats, "open", 5)
+    Busy(full, monkeypatch, *[2] * module.WALKS_MAX)
+
+    report = audit(full.store, lambda: None)
+
+    assert report.problems == ("shard 0: open is 8 in the books, 1 to 3 kept",)
+    full.store.client.hincrby(stats, "open", -5)
+
+
+def test_every_shard_is_walked(client: Any, clock: FakeClock) -> None:
+    world = World(Store(client, privacy_key="k", shards=4, clock=clock), clock)
+    for n in range(40):
+        world.write("hello", customer=f"7999000{n:04d}")
+    last = world.store.keyring.shards[3]
+    (conversation, *_) = (member.decode() for member in client.zrange(last.due, 0, -1))
+
+    sound = audit(world.store)
+    client.zrem(last.due, conversation)
+    broken = audit(world.store)
+
+    assert (sound.conversations, sound.problems) == (40, ())
+    assert broken.problems == (f"{conversation}: open 1, in flight 0, due 0",)

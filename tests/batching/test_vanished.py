@@ -1,0 +1,160 @@
+"""What was deleted behind the ledger's back is told, booked, and kept as far as it is there."""
+
+import pytest
+
+from batching.operations import Operations
+from tests.batching.world import ANNA, World
+
+
+def lose_hash(world: World) -> str:
+    """Delete what is known of the customer's batches, as an eviction would; leave the messages."""
+    conversation = world.store.conversation_id("salon", ANNA)
+    world.store.client.delete(world.store.shard_of(conversation).batches(conversation))
+    return conversation
+
+
+def end_of_overdue(world: World) -> None:
+    """Let the index of waiting batches forget those that vanished: a person is told of them too."""
+    world.wait(world.limits.overdue_ms)
+    world.flush()
+
+
+def letters(world: World) -> list[tuple[str, str, str, list[str]]]:
+    return [
+        (letter.reason, letter.detail, letter.account_id, [m.text for m in letter.messages])
+        for letter in Operations(world.store).dead_letters()
+    ]
+
+
+def test_open_messages_without_a_batch_become_a_dead_letter(world: World) -> None:
+    world.write("one", "two")
+    lose_hash(world)
+
+    world.settle()
+    world.settle()
+
+    assert letters(world) == [("vanished", "batch_missing", "", ["one", "two"])]
+    assert world.alerts() == [("vanished", "batch_missing")]
+    assert world.books() == {"accepted": 2, "dead": 2}
+    end_of_overdue(world)
+
+
+def test_messages_in_flight_without_a_batch_become_a_dead_letter(world: World) -> None:
+    world.write("one", "two")
+    world.wait(9_000)
+    (ring,) = world.flush()
+    lose_hash(world)
+
+    assert world.generate(ring) == []
+    world.settle(10_000)
+
+    assert letters(world) == [("vanished", "flight_missing", "", ["one", "two"])]
+    assert world.alerts() == [("vanished", "flight_missing")]
+    assert world.books() == {"accepted": 2, "dead": 2}
+    end_of_overdue(world)
+
+
+def test_both_batches_of_a_conversation_are_salvaged_at_once(world: World) -> None:
+    world.write("in flight")
+    world.wait(9_000)
+    world.flush()
+    world.write("open")
+    lose_hash(world)
+
+    world.settle(10_000)
+
+    assert letters(world) == [
+        ("vanished", "flight_missing", "", ["in flight"]),
+        ("vanished", "batch_missing", "", ["open"]),
+    ]
+    assert world.books() == {"accepted": 2, "dead": 2}
+    end_of_overdue(world)
+
+
+def test_messages_written_after_the_loss_are_answered_with_those_before(world: World) -> None:
+    """The customer knows of no loss: the list is whole, only its count was gone."""
+    world.write("one", "two")
+    lose_hash(world)
+    world.write("three")
+
+    world.settle()
+
+    assert world.model.turns == ["one\ntwo\nthree"]
+    assert world.books() == {"accepted": 3, "answered": 3}
+    end_of_overdue(world)
+
+
+def test_next_batch_does_not_overwrite_what_was_in_flight(world: World) -> None:
+    world.write("in flight")
+    world.wait(9_000)
+    world.flush()
+    lose_hash(world)
+    world.write("next")
+
+    world.settle()
+    world.settle(0)
+
+    assert letters(world) == [("vanished", "flight_missing", "salon", ["in flight"])]
+    assert world.model.turns == ["next"]
+    assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
+    end_of_overdue(world)
+
+
+def test_batch_of_which_nothing_is_left_is_told_once(world: World) -> None:
+    """How much it held is not known any more: only the audit finds that the books say so."""
+    world.write("one")
+    conversation = lose_hash(world)
+    shard = world.store.shard_of(conversation)
+    world.store.client.delete(shard.open(conversation))
+
+    world.settle()
+    world.settle()
+
+    assert letters(world) == []
+    assert world.alerts() == [("vanished", "batch_missing")]
+    end_of_overdue(world)
+    assert Operations(world.store).audit() == ["shard 0: open is 1 in the books, 0 kept"]
+    world.store.client.hset(shard.stats, mapping={"open": 0, "lost": 1})
+
+
+def test_salvage_of_a_sound_conversation_changes_nothing(world: World) -> None:
+    world.write("one")
+    world.wait(9_000)
+    rings = world.flush()
+    world.write("two")
+
+    assert world.store.salvage(world.store.conversation_id("salon", ANNA)) == []
+
+    world.answer(rings)
+    world.settle()
+    assert world.books() == {"accepted": 2, "answered": 2}
+
+
+def test_loss_does_not_keep_others_waiting(world: World) -> None:
+    world.write("one")
+    lose_hash(world)
+    world.write("hello", customer="79990000002")
+
+    world.settle()
+
+    assert world.model.turns == ["hello"]
+    end_of_overdue(world)
+
+
+def test_vanished_batch_is_logged_as_dropped(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write("one")
+    conversation = lose_hash(world)
+
+    world.settle()
+
+    (record,) = [record for record in caplog.records if record.msg == "batch.dropped"]
+    told = {name: vars(record)[name] for name in ("reason", "detail", "kept", "conversation")}
+    assert told == {
+        "reason": "vanished",
+        "detail": "batch_missing",
+        "kept": 1,
+        "conversation": conversation,
+    }
+    end_of_overdue(world)

@@ -1,0 +1,130 @@
+"""An installation with a ledger in use, and the operator at its command line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+import manage
+from batching.store import Store
+from runtime.settings import DEVELOPMENT_PRIVACY_KEY
+from tests.batching.world import ANNA, World
+from tests.fakes import FakeClock
+from tests.valkey_server import ValkeyServer
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 60
+HOUR_MS = 3_600_000
+#: What a customer wrote, and must be found nowhere but where it is asked for.
+CANARY = "the-words-of-the-customer"
+ACCOUNTS = """
+[[account]]
+id = "{name}"
+channel = "simulator"
+language = "en"
+timezone = "UTC"
+prompt_file = "prompt.md"
+[account.model]
+provider = "scripted"
+"""
+
+
+@dataclass
+class Answer:
+    """What a verb gave back."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Return what a program reads."""
+        read: dict[str, Any] = json.loads(self.out)
+        return read
+
+
+@dataclass
+class Operator:
+    """Runs manage.py in the installation's directory."""
+
+    directory: Path
+    environ: dict[str, str]
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> Answer:
+        """Run a verb in this process; nothing that it says may hold a customer's words."""
+        try:
+            status = manage.main(arguments)
+        except SystemExit as error:
+            status = int(str(error.code))
+        said = self.capture.readouterr()
+        if "--content" not in arguments:
+            assert CANARY not in said.out + said.err
+            assert ANNA not in said.out + said.err
+        return Answer(status, said.out, said.err)
+
+    def process(self, *arguments: str, **changes: str) -> Answer:
+        """Run a verb as a process of its own, without a terminal."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            cwd=self.directory,
+            env=self.environ | changes,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def environ(
+    valkey: ValkeyServer,
+    client: redis.Redis,  # noqa: ARG001 - for what it does: the server is empty
+    tmp_path: Path,
+) -> dict[str, str]:
+    (tmp_path / "accounts.toml").write_text(
+        "".join(ACCOUNTS.format(name=name) for name in ("salon", "sister"))
+    )
+    (tmp_path / "prompt.md").write_text("A haircut: 35 euro.\n")
+    return {"PATH": os.defpath, "REDIS_URL": valkey.url(0), "BROKER_URL": valkey.url(1)}
+
+
+@pytest.fixture
+def operator(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Operator:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return Operator(tmp_path, environ, capsys)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Return a clock that stands an hour ago: the verbs ask the server for the time."""
+    return FakeClock(int(time.time() * 1000) - HOUR_MS)
+
+
+@pytest.fixture
+def world(client: redis.Redis, clock: FakeClock) -> Iterator[World]:
+    """Return a world in the installation's ledger; its invariants hold when the test ends."""
+    store = Store(client, privacy_key=DEVELOPMENT_PRIVACY_KEY, clock=clock)
+    store.open()
+    it = World(store, clock)
+    yield it
+    it.check()
