@@ -47,6 +47,15 @@ def identity(client: redis.Redis) -> Identity:
     return Identity(run_id, int(client.get_connection_kwargs().get("db") or 0))
 
 
+def memory(client: redis.Redis) -> tuple[int, int]:
+    """Return the bytes in use and the limit, 0 if there is none or it cannot be told.
+
+    Raise RedisError.
+    """
+    told = _info(client, "memory")
+    return int(str(told.get("used_memory", 0))), int(str(told.get("maxmemory", 0)))
+
+
 def inspect(client: redis.Redis, about: str, *, keeps: bool, production: bool) -> list[Finding]:
     """Return what there is to say about the Redis behind ``about``; the first is reachability.
 

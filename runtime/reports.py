@@ -25,7 +25,7 @@ _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "
 #: Log events that the ledger has an alert for: told from there, once, whoever logged them.
 TOLD_BY_THE_LEDGER = frozenset({
     "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
-    "alert.told",
+    "alert.told", "alarm.raised", "ledger.unbalanced", "settings.drift",
 })  # fmt: skip
 #: Parts of an event that hold what our code or a library put there.
 _FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")

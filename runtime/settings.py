@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     batch_ambiguous_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
     batch_ring_ms: Annotated[int, Whole(500, 60_000)] = 10_000
     flush_tick_ms: Annotated[int, Whole(10, 5_000)] = 50
+    deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
 
     @classmethod
     def settings_customise_sources(
@@ -185,10 +186,8 @@ def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistak
         yield frozenset(f"batch_{name}" for name in limits), mistake
     broker = settings.broker_url
     if is_redis(broker) and place_of(broker) == place_of(settings.redis_url):
-        problem = (
-            "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
-        )
-        yield _MASKED, _mistake("broker_url", problem, broker)
+        why = "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
+        yield _MASKED, _mistake("broker_url", why, broker)
     if not settings.is_production:
         return
     for name in ("privacy_key", "console_token"):

@@ -6,8 +6,10 @@ from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
 from runtime import observability
 from runtime.build import build_or_exit
+from runtime.diagnosis import subject_of
 from scheduler.tick import Tick
 from scheduler.timer import Timer
+from scheduler.watch import EVERY_MS, Rounds
 from scheduler.watchdog import Watchdog
 
 #: HUP too: settings are read once, so a process is replaced, never told to read them again.
@@ -28,6 +30,7 @@ def main() -> None:
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
     timer.every(runtime.settings.flush_tick_ms, Tick(runtime.store, doorbell, watchdog.alive))
     timer.every(TELL_MS, runtime.teller)
+    timer.every(EVERY_MS, Rounds(subject_of(runtime.store, runtime.settings, "scheduler")))
 
     runtime.fleet.start()
     watchdog.start()
