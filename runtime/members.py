@@ -109,7 +109,7 @@ def _differences(
     first_ms = {mark: min(m.started_ms for m in camp) for mark, camp in camps.items()}
     newest = max(first_ms, key=first_ms.__getitem__, default="")
     heard_ms = max((member.heartbeat_ms for member in alive), default=0)
-    if len(camps) < 2 or heard_ms - first_ms[newest] < grace_ms:  # noqa: PLR2004 - a pair differs
+    if len(camps) < 2 or max(0, heard_ms - first_ms[newest]) < grace_ms:  # noqa: PLR2004 - a pair differs
         return []
     told = [
         f"{', '.join(member.name for member in camps[mark])} have {mark}"
