@@ -5,11 +5,11 @@ group knows which were told; one that was taken by a reader that died is given o
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from batching.alert import Alert, alert_of, position
 from batching.keys import Shard
 from batching.ledger import reached
 from batching.store import Store
@@ -21,32 +21,6 @@ TAKEN_MS_MAX = 30_000
 RATE_MAX, RATE_MS = 20, 600_000
 #: Told alerts are kept for the operator to list: so many of each shard.
 KEPT_MAX = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One thing to tell. ``kind``: a Reason, or overdue, undelivered, an alarm …; "" for none.
-
-    ``name`` is the same for ever; ``held`` counts those of its kind that it stands for, else 0.
-    """
-
-    shard: int
-    entry_id: str
-    kind: str
-    detail: str = ""
-    account_id: str = ""
-    conversation_id: str = ""
-    batch_id: str = ""
-    at_ms: int = 0
-    kept: int = 0
-    lost: int = 0
-    held: int = 0
-    told: bool = False
-
-    @property
-    def name(self) -> str:
-        """Return what tells this alert from every other of the ledger."""
-        return f"{self.shard}:{self.entry_id}"
 
 
 class Alerts:
@@ -73,7 +47,7 @@ class Alerts:
                     _GROUP, _READER, {shard.alerts: ">"}, count=max(1, limit - len(again))
                 )
                 entries = [*again, *(fresh[0][1] if fresh else [])]
-                taken += [_alert(number, entry) for entry in entries if entry[1]]
+                taken += [alert_of(number, entry) for entry in entries if entry[1]]
         return taken
 
     def may_tell(self, alert: Alert) -> bool:
@@ -125,6 +99,16 @@ class Alerts:
             held = self._client.hgetall(self._shards[0].held)
         return {field.decode(): int(count) for field, count in held.items()}
 
+    def untold_since_ms(self) -> int | None:
+        """Return when the oldest alert that nobody was told of was written, None if all were."""
+        found = []
+        with reached():
+            for shard in self._shards:
+                self._ensure_group(shard)
+                if position := self._first_untold(shard):
+                    found.append(position[0])
+        return min(found, default=None)
+
     def kept(self, limit: int) -> Iterator[Alert]:
         """Yield the newest ``limit`` of each shard, told or not, newest first."""
         for number, shard in enumerate(self._shards):
@@ -133,8 +117,8 @@ class Alerts:
                 newest = self._client.xrevrange(shard.alerts, count=limit)
                 first_untold = self._first_untold(shard)
             for entry in newest:
-                told = first_untold is None or _position(entry[0]) < first_untold
-                yield _alert(number, entry, told=told)
+                told = first_untold is None or position(entry[0]) < first_untold
+                yield alert_of(number, entry, told=told)
 
     def forget(self) -> None:
         """Let go of told alerts beyond KEPT_MAX; one that was not told stays, however old."""
@@ -143,7 +127,7 @@ class Alerts:
                 self._ensure_group(shard)
                 newest = self._client.xrevrange(shard.alerts, count=KEPT_MAX)
                 first_untold = self._first_untold(shard)
-                bounds = [_position(newest[-1][0])] if len(newest) == KEPT_MAX else []
+                bounds = [position(newest[-1][0])] if len(newest) == KEPT_MAX else []
                 if bounds and first_untold is not None:
                     bounds.append(first_untold)
                 if bounds:
@@ -157,9 +141,9 @@ class Alerts:
         fresh = self._client.xrange(
             shard.alerts, min=f"({group['last-delivered-id'].decode()}", count=1
         )
-        found = [_position(fresh[0][0])] if fresh else []
+        found = [position(fresh[0][0])] if fresh else []
         if pending["pending"]:
-            found.append(_position(pending["min"]))
+            found.append(position(pending["min"]))
         return min(found, default=None)
 
     def _ensure_group(self, shard: Shard) -> None:
@@ -172,25 +156,3 @@ class Alerts:
             if "BUSYGROUP" not in str(error):
                 raise
         self._grouped.add(shard.alerts)
-
-
-def _position(entry_id: bytes) -> tuple[int, int]:
-    ms, _, number = entry_id.decode().partition("-")
-    return int(ms), int(number)
-
-
-def _alert(shard: int, entry: tuple[bytes, dict[bytes, bytes]], *, told: bool = False) -> Alert:
-    fields = {name.decode(): value.decode() for name, value in entry[1].items()}
-    return Alert(
-        shard=shard,
-        entry_id=entry[0].decode(),
-        kind=fields.get("kind", ""),
-        detail=fields.get("detail", ""),
-        account_id=fields.get("account", ""),
-        conversation_id=fields.get("conversation", ""),
-        batch_id=fields.get("batch", ""),
-        at_ms=int(fields.get("at_ms", 0)),
-        kept=int(fields.get("kept", 0)),
-        lost=int(fields.get("lost", 0)),
-        told=told,
-    )

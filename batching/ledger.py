@@ -14,7 +14,7 @@ from batching.keys import Keyring, Shard
 from batching.limits import Pace
 from batching.model import Exchange, Stage
 from batching.records import Peek, Watch
-from batching.scripts import Call
+from batching.scripts import Call, run
 
 #: The form of what is stored. A process that knows another form refuses to start.
 SCHEMA = 1
@@ -42,7 +42,13 @@ class Ledger:
     ) -> None:
         self.client = client
         self.keyring = Keyring(privacy_key, shards=shards, generation=generation)
-        self._form = {"schema": SCHEMA, "generation": generation, "shards": shards}
+        self._form: dict[str, str | int] = {
+            "schema": SCHEMA,
+            "generation": generation,
+            "shards": shards,
+            # Only a digest of the key can be kept where the digests are.
+            "privacy_key": self.keyring.digest("form"),
+        }
         self.pace = pace or Pace()
         self.synced = synced
         self._clock = clock or (lambda: 0)
@@ -51,27 +57,31 @@ class Ledger:
         """Return the identity of the ledger in this Redis, creating it if there is none.
 
         Raise ConfigurationError if it was made with another form or PRIVACY_KEY: its
-        conversations would not be found again.
+        conversations would not be found again. Safe to run twice.
         """
-        # Only a digest of the key can be kept where the digests are.
-        form = self._form | {"privacy_key": self.keyring.digest("form")}
         with reached():
             self.client.hsetnx(keys.META, "identity", uuid4().hex)
-            for name, value in form.items():
+            for name, value in self._form.items():
                 self.client.hsetnx(keys.META, name, value)
+        identity = self.identity()
+        for shard in self.keyring.all_shards:
+            run(self.client, self.timed("open", (shard.stats,), ()))
+        return identity
+
+    def identity(self) -> str:
+        """Return the identity of the ledger in this Redis, "" if there is none.
+
+        Raise ConfigurationError if it has another form than ours.
+        """
+        with reached():
             kept: Any = self.client.hgetall(keys.META)
-        for name, value in form.items():
-            found = kept[name.encode()].decode()
+        for name, value in self._form.items():
+            found = kept.get(name.encode(), str(value).encode()).decode()
             if found != str(value):
                 raise ConfigurationError(
                     "ledger_mismatch", f"{name}={value}: this ledger was made with {name}={found}"
                 )
-        with reached():
-            seconds, _ = self.client.time()
-            # Ids start at the clock, so that a ledger that came back empty never gives one twice.
-            for shard in self.keyring.all_shards:
-                self.client.hsetnx(shard.stats, "seq", seconds * 1000)
-        return str(kept[b"identity"].decode())
+        return str(kept.get(b"identity", b"").decode())
 
     def conversation_id(self, account_id: str, customer: str) -> str:
         """Return the id of an account's conversation with a customer."""

@@ -126,6 +126,11 @@ class Watch:
     lease_ms: int | None
     heartbeat_ms: int | None
 
+    @property
+    def flusher_lag_ms(self) -> int:
+        """How long ago a flusher last collected from this very Redis, -1 if none ever did."""
+        return -1 if self.heartbeat_ms is None else max(0, self.now_ms - self.heartbeat_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Peek:

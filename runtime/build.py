@@ -5,12 +5,13 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 import redis
 
 from batching.alerts import Alerts
+from batching.census import census
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.ledger import reached
 from batching.scripts import digests
@@ -24,6 +25,7 @@ from runtime.canary import canary_account
 from runtime.clients import Role, ledger_client
 from runtime.fleet import Fleet
 from runtime.settings import Settings, load_settings, process_environment
+from runtime.silence import Silence
 from runtime.teller import Teller
 
 #: How long a starting process waits for its Redis. Shorter than gunicorn's patience with a worker.
@@ -35,12 +37,13 @@ EXIT_CANNOT_START = 3
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What one process runs with. ``ledger_id``: the identity of the ledger it found."""
+    """What one process runs with. ``ledger_id``: the identity of the ledger it began with."""
 
     role: Role
     settings: Settings
     accounts: AccountBook
     store: Store
+    silence: Silence
     fleet: Fleet
     teller: Teller
     fingerprint: str
@@ -65,22 +68,20 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     canary = canary_account(settings)
     accounts = AccountBook((*configs, canary), limits=settings.limits(), build=adapters.account)
     fingerprint = settings.fingerprint_with(accounts.agreement())
+    silence = Silence()
     fleet = Fleet(
-        client,
+        store,
         role=role,
         release=settings.release,
         fingerprint=fingerprint,
         scripts=_digest(digests()),
+        ledger_id=ledger_id,
+        grace_ms=settings.deploy_grace_ms,
+        silence=silence,
     )
-    with reached():
-        place = durability.identity(client)
-    observability.log_start(
-        settings,
-        fingerprint=fingerprint,
-        ledger={"ledger_id": ledger_id, "redis_run_id": place.run_id, "redis_db": place.db},
-    )
+    observability.log_start(settings, fingerprint=fingerprint, ledger=_found(store, ledger_id))
     teller = Teller(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn))
-    return Runtime(role, settings, accounts, store, fleet, teller, fingerprint, ledger_id)
+    return Runtime(role, settings, accounts, store, silence, fleet, teller, fingerprint, ledger_id)
 
 
 def build_or_exit(role: Role) -> Runtime:
@@ -146,6 +147,14 @@ def _open(store: Store) -> str:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_LEDGER_LOOK_S)
+
+
+def _found(store: Store, ledger_id: str) -> dict[str, object]:
+    """Return what a process tells at its start of the ledger that it found."""
+    with reached():
+        place = durability.identity(store.client)
+    where = {"ledger_id": ledger_id, "redis_run_id": place.run_id, "redis_db": place.db}
+    return where | {"counts": asdict(census(store))}
 
 
 def _digest(versions: Mapping[str, str]) -> str:

@@ -61,6 +61,15 @@ def syncing(client: redis.Redis) -> Finding:
     return Finding(Level.OK, "BATCH_DURABILITY", "always: the server tells when a write is safe")
 
 
+def memory(client: redis.Redis) -> tuple[int, int]:
+    """Return the bytes in use and the limit, 0 if there is none or it cannot be told.
+
+    Raise RedisError.
+    """
+    told = _info(client, "memory")
+    return int(str(told.get("used_memory", 0))), int(str(told.get("maxmemory", 0)))
+
+
 def inspect(client: redis.Redis, about: str, *, keeps: bool, production: bool) -> list[Finding]:
     """Return what there is to say about the Redis behind ``about``; the first is reachability.
 

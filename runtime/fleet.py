@@ -1,7 +1,8 @@
 """Every live process announces itself in the ledger, so that a stale one cannot hide.
 
 A process that uses another Redis is missing here, one with other settings shows another
-fingerprint: the two ways in which processes come to disagree without anybody noticing.
+fingerprint: the two ways in which processes come to disagree without anybody noticing. Each also
+looks whether this is still the ledger that it started with.
 """
 
 import json
@@ -12,31 +13,61 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-import redis
-
-from batching.errors import LedgerUnavailableError
+from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET
 from batching.ledger import reached
-from runtime.members import Member, drift, members, missing, server_ms
+from batching.store import Store
+from runtime.durability import identity
+from runtime.members import Member, drift, members, server_ms
+from runtime.silence import Silence
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY_MS = 5_000
 #: After this the entry of a process that died without a word is removed.
 SILENT_MS_MAX = 60_000
+#: How long the installation is quiet about what it has raised an alarm for, ms.
+ALARM_QUIET_MS = 3_600_000
+_REPLACED = (
+    "another ledger is in the place of ours: this Redis was emptied, or replaced by another; "
+    "restore the old one if its messages are to be answered"
+)
 
 
 class Fleet:
-    """This process among the others. ``start`` and ``stop`` are for long-running processes."""
+    """This process among the others. ``start`` and ``stop`` are for long-running processes.
+
+    ``ledger_id``: the ledger that it works with; another one in its place is told, then adopted.
+    ``grace_ms``: how long processes may differ while a deploy goes on. ``silence`` is told of the
+    flusher's lag at every beat.
+    """
 
     def __init__(
-        self, client: redis.Redis, *, role: str, release: str, fingerprint: str, scripts: str
+        self,
+        store: Store,
+        *,
+        role: str,
+        release: str,
+        fingerprint: str,
+        scripts: str,
+        ledger_id: str,
+        grace_ms: int,
+        silence: Silence,
     ) -> None:
         host, pid = socket.gethostname(), os.getpid()
-        self._client = client
-        self._me = Member(role, host, pid, release, fingerprint, scripts)
+        self._store = store
+        self._client = store.client
+        self._me = Member(role, host, pid, release, fingerprint, scripts, ledger_id=ledger_id)
+        self._grace_ms = grace_ms
+        self._silence = silence
+        self._told_of = ""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="fleet", daemon=True)
+
+    @property
+    def ledger_id(self) -> str:
+        """Return the identity of the ledger that this process works with."""
+        return self._me.ledger_id
 
     def beat(self) -> None:
         """Announce this process, and forget those that fell silent. Raise LedgerUnavailableError.
@@ -44,9 +75,15 @@ class Fleet:
         Times are the server's.
         """
         with reached():
+            place = identity(self._client)
             now_ms = server_ms(self._client.time())
             self._me = replace(
-                self._me, started_ms=self._me.started_ms or now_ms, heartbeat_ms=now_ms
+                self._me,
+                started_ms=self._me.started_ms or now_ms,
+                heartbeat_ms=now_ms,
+                # Another one after each restart of the server, which is no fault.
+                redis_run_id=place.run_id,
+                redis_db=place.db,
             )
             self._client.hset(FLEET, self._me.name, json.dumps(asdict(self._me)))
         # One that speaks up between the look and the removal is back with its next beat.
@@ -55,17 +92,25 @@ class Fleet:
             with reached():
                 self._client.hdel(FLEET, *silent)
 
+    def follow(self) -> None:
+        """Tell of a ledger that took the place of ours, once, and give it its form.
+
+        Raise LedgerUnavailableError, or ConfigurationError if its form is another than ours.
+        """
+        try:
+            found = self._store.identity()
+        except ConfigurationError as error:
+            self._tell_replaced(error.detail)
+            raise
+        if found != self.ledger_id:
+            self._tell_replaced(found or "nothing")
+            self._me = replace(self._me, ledger_id=self._store.open())
+            self._store.alarm("ledger_replaced", _REPLACED, quiet_ms=ALARM_QUIET_MS)
+        self._told_of = ""
+
     def members(self) -> list[Member]:
         """Return all that announced themselves. Raise LedgerUnavailableError."""
         return members(self._client)
-
-    def drift(self, members: Sequence[Member]) -> list[str]:
-        """Return what live processes disagree about, in plain words; empty if they agree."""
-        return drift(members)
-
-    def missing(self, members: Sequence[Member]) -> list[str]:
-        """Return a line for every role that nobody plays in this Redis."""
-        return missing(members)
 
     def start(self) -> None:
         """Beat from a thread of its own until ``stop``. Once for a process."""
@@ -83,24 +128,34 @@ class Fleet:
             return  # It is removed by the others when it has been silent for long.
 
     def look(self, known: Sequence[str]) -> list[str]:
-        """Beat, report drift that is not ``known``, return what there is now.
+        """Beat, follow the ledger, report drift that lasts and is not ``known``; return the drift.
 
-        Raise LedgerUnavailableError.
+        Raise LedgerUnavailableError or ConfigurationError.
         """
+        self.follow()
         self.beat()
-        problems = drift(self.members())
-        if problems and problems != known:
-            log.error("settings.drift", extra={"problems": problems})
+        self._silence.heed([self._store.watch().flusher_lag_ms])
+        problems = drift(self.members(), self._grace_ms)
+        if problems:
+            if problems != known:
+                log.error("settings.drift", extra={"problems": problems})
+            self._store.alarm("drift", "; ".join(problems), quiet_ms=ALARM_QUIET_MS)
         return problems
 
+    def _tell_replaced(self, found: str) -> None:
+        if found != self._told_of:
+            # Directly to Sentry too: an emptied ledger holds no alert that would tell of it.
+            log.error("ledger.replaced", extra={"ours": self.ledger_id, "found": found})
+        self._told_of = found
+
     def _beat_on(self) -> None:
-        trouble, problems = False, list[str]()
+        trouble, problems = "", list[str]()
         while not self._over.is_set():
             try:
                 problems = self.look(problems)
-                trouble = False
-            except LedgerUnavailableError as error:
-                if not trouble:
+                trouble = ""
+            except AdminError as error:
+                if trouble != error.code:
                     log.warning("fleet.unreachable", extra={"code": error.code})
-                trouble = True
+                trouble = error.code
             self._over.wait(BEAT_EVERY_MS / 1000)

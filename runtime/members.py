@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import redis
@@ -15,13 +15,14 @@ from batching.ledger import reached
 ROLES = ("web", "worker", "scheduler")
 #: Three missed beats: the process is not counted on any more.
 ALIVE_MS_MAX = 15_000
-#: How long two releases may run side by side before that is a deploy that stopped half-way.
-DEPLOY_MS_MAX = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process as it announced itself. ``silent_ms``: how long ago it last did, when read."""
+    """A process as it announced itself. ``silent_ms``: how long ago it last did, when read.
+
+    ``redis_run_id``, ``redis_db`` and ``ledger_id``: what it found at its last heartbeat.
+    """
 
     role: str
     host: str
@@ -32,6 +33,9 @@ class Member:
     started_ms: int = 0
     heartbeat_ms: int = 0
     silent_ms: int = 0
+    redis_run_id: str = ""
+    redis_db: int = 0
+    ledger_id: str = ""
 
     @property
     def name(self) -> str:
@@ -55,10 +59,16 @@ def members(client: redis.Redis) -> list[Member]:
     return sorted((member for member in found if member), key=lambda member: member.name)
 
 
-def drift(members: Sequence[Member]) -> list[str]:
-    """Return what live processes disagree about, in plain words; empty if they agree."""
+def drift(members: Sequence[Member], grace_ms: int) -> list[str]:
+    """Return what live processes have disagreed about for ``grace_ms``, in plain words.
+
+    0: what they disagree about now, a deploy that is under way included.
+    """
     alive = [member for member in members if member.is_alive]
-    return [*_settings_drift(alive), *_release_drift(alive)]
+    return [
+        *_differences(alive, grace_ms, "settings or accounts", lambda m: m.fingerprint),
+        *_differences(alive, grace_ms, "releases", lambda m: f"{m.release} (scripts {m.scripts})"),
+    ]
 
 
 def missing(members: Sequence[Member]) -> list[str]:
@@ -79,33 +89,30 @@ def server_ms(time: Any) -> int:  # noqa: ANN401 - redis-py types a reply as any
 
 def _member(raw: bytes, now_ms: int) -> Member | None:
     """Return the member of an entry; None for one that another release wrote in another form."""
+    known = {field.name for field in fields(Member)}
     try:
-        member = Member(**json.loads(raw))
+        # A newer release may tell more of itself than this one knows.
+        given = {name: value for name, value in json.loads(raw).items() if name in known}
+        member = Member(**given)
         return replace(member, silent_ms=max(0, now_ms - member.heartbeat_ms))
-    except (ValueError, TypeError):
+    except (AttributeError, TypeError, ValueError):
         return None
 
 
-def _settings_drift(alive: Iterable[Member]) -> list[str]:
-    by_fingerprint = defaultdict(list)
+def _differences(
+    alive: Sequence[Member], grace_ms: int, what: str, mark_of: Callable[[Member], str]
+) -> list[str]:
+    """Return a line if there are several marks and the newest has been there for ``grace_ms``."""
+    camps: defaultdict[str, list[Member]] = defaultdict(list)
     for member in alive:
-        by_fingerprint[member.fingerprint].append(member.name)
-    if len(by_fingerprint) <= 1:
-        return []
-    camps = (f"{', '.join(names)} have {mark}" for mark, names in by_fingerprint.items())
-    return [f"settings or accounts differ: {'; '.join(camps)}: restart those that are stale"]
-
-
-def _release_drift(alive: Sequence[Member]) -> list[str]:
-    """Two releases are a deploy; two releases for long are a process that was left behind."""
-    first_ms: dict[tuple[str, str], int] = {}
-    for member in alive:
-        release = (member.release, member.scripts)
-        first_ms[release] = min(member.started_ms, first_ms.get(release, member.started_ms))
-    newest = max(first_ms, key=lambda release: first_ms[release], default=("", ""))
-    stale = [member for member in alive if (member.release, member.scripts) != newest]
+        camps[mark_of(member)].append(member)
+    first_ms = {mark: min(m.started_ms for m in camp) for mark, camp in camps.items()}
+    newest = max(first_ms, key=first_ms.__getitem__, default="")
     heard_ms = max((member.heartbeat_ms for member in alive), default=0)
-    if not stale or heard_ms - first_ms[newest] <= DEPLOY_MS_MAX:
+    if len(camps) < 2 or max(0, heard_ms - first_ms[newest]) < grace_ms:  # noqa: PLR2004 - a pair differs
         return []
-    names = ", ".join(f"{member.name} still runs {member.release}" for member in stale)
-    return [f"{names}, although {newest[0]} came more than {DEPLOY_MS_MAX // 60_000} min ago"]
+    told = [
+        f"{', '.join(member.name for member in camps[mark])} have {mark}"
+        for mark in sorted(camps, key=lambda mark: mark != newest)
+    ]
+    return [f"{what} differ: {'; '.join(told)}: the first came last, restart the others"]

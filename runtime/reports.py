@@ -25,7 +25,7 @@ _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "
 #: Log events that the ledger has an alert for: told from there, once, whoever logged them.
 TOLD_BY_THE_LEDGER = frozenset({
     "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
-    "alert.told", "canary.late",
+    "alarm.raised", "alert.told", "canary.late", "ledger.unbalanced", "settings.drift",
 })  # fmt: skip
 #: What an event may carry beside its words; whatever else a library adds stays here.
 _ALLOWED = {

@@ -57,6 +57,7 @@ class Settings(BudgetSettings):
     batch_ambiguous_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
     batch_ring_ms: Annotated[int, Whole(500, 60_000)] = 10_000
     flush_tick_ms: Annotated[int, Whole(10, 5_000)] = 50
+    deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
     canary_url: CanaryUrl = ""
     canary_every_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
 

@@ -87,10 +87,8 @@ def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistak
         yield frozenset(f"batch_{name}" for name in limits), mistake
     broker = settings.broker_url
     if is_redis(broker) and place_of(broker) == place_of(settings.redis_url):
-        problem = (
-            "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
-        )
-        yield _MASKED, _mistake("broker_url", problem, broker)
+        why = "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
+        yield _MASKED, _mistake("broker_url", why, broker)
     if not settings.is_production:
         return
     for name in ("privacy_key", "console_token"):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from sentry_sdk.types import Event
 
-from batching.alerts import Alert, Alerts
+from batching.alert import Alert
+from batching.alerts import Alerts
 from batching.errors import TransientError
 from batching.model import Reason
 from runtime.confirmed import deliver

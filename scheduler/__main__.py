@@ -7,9 +7,11 @@ from actors.doorbell import BrokerDoorbell
 from runtime import observability
 from runtime.build import build_or_exit
 from runtime.clients import http_client
+from runtime.diagnosis import subject_of
 from scheduler.canary import Canary
 from scheduler.tick import Tick
 from scheduler.timer import Timer
+from scheduler.watch import EVERY_MS, Rounds
 from scheduler.watchdog import Watchdog
 
 #: HUP too: settings are read once, so a process is replaced, never told to read them again.
@@ -34,6 +36,7 @@ def main() -> None:
     timer.every(TELL_MS, runtime.teller)
     if runtime.settings.canary_url:
         timer.every(CANARY_LOOK_MS, Canary(runtime, http_client()))
+    timer.every(EVERY_MS, Rounds(subject_of(runtime.store, runtime.settings, "scheduler")))
 
     runtime.fleet.start()
     watchdog.start()

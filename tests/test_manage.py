@@ -12,6 +12,7 @@ import redis
 
 from batching.keys import FLEET, META
 from batching.store import Store
+from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 
@@ -230,7 +231,8 @@ def test_fleet_without_processes_names_the_missing_roles(manage: Manage) -> None
     ]
 
 
-def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> None:
+def announce_all(client: redis.Redis) -> None:
+    """Have every role alive, on settings and a release that they agree on."""
     told: Any = client.time()
     for role in ("web", "worker", "scheduler"):
         member = {
@@ -245,6 +247,10 @@ def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> Non
         }
         client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))
 
+
+def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> None:
+    announce_all(client)
+
     done = manage("fleet")
     members = json.loads(manage("fleet", "--json").stdout)["members"]
 
@@ -258,6 +264,70 @@ def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> Non
     assert [member["role"] for member in members] == ["scheduler", "web", "worker"]
 
 
+@pytest.fixture
+def running(environ: dict[str, str], client: redis.Redis) -> Store:  # noqa: ARG001 - emptied by it
+    """Return the ledger of an installation that is all alive."""
+    store = Store(client, privacy_key=DEVELOPMENT_PRIVACY_KEY)
+    store.open()
+    announce_all(client)
+    for shard in store.keyring.all_shards:
+        store.collect(shard, limit=1)
+    return store
+
+
+@pytest.mark.usefixtures("running")
+def test_doctor_of_a_healthy_installation_says_all_is_well(manage: Manage) -> None:
+    done = manage("doctor")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "All is well."
+    assert "ok      roles: web, worker, scheduler are alive in this Redis" in lines
+    assert "ok      fleet: 3 processes agree" in lines
+    assert "ok      books: hold: every accepted message is accounted for" in lines
+
+
+def test_doctor_says_what_to_do_where_a_person_must_act(manage: Manage, running: Store) -> None:
+    (shard,) = running.keyring.shards
+    running.client.hincrby(shard.stats, "accepted", 3)
+    running.client.set(shard.stopped("salon-1"), "gateway_401")
+
+    done = manage("doctor")
+    told = json.loads(manage("doctor", "--json").stdout)
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "Mistakes: 2. A person must act."
+    mistakes = [found for found in told["findings"] if found["level"] == "mistake"]
+    assert [found["about"] for found in mistakes] == ["books", "accounts"]
+    assert all(found["advice"] for found in mistakes)
+    assert mistakes[1]["says"] == "salon-1 cannot send: gateway_401"
+
+
+@pytest.mark.usefixtures("running")
+def test_doctor_names_a_broker_that_is_away(manage: Manage) -> None:
+    done = manage("doctor", BROKER_URL="redis://127.0.0.1:1/1")
+
+    assert done.returncode == 1
+    assert "MISTAKE BROKER_URL: does not answer (ConnectionError)" in done.stdout
+
+
+def test_doctor_in_the_wrong_redis_says_so_and_makes_nothing(
+    manage: Manage, client: redis.Redis
+) -> None:
+    done = manage("doctor")
+
+    assert done.returncode == 1
+    assert "MISTAKE identity: no ledger is in this Redis" in done.stdout
+    assert client.exists(META) == client.exists("{aa1.0}:alerts") == 0
+
+
+def test_doctor_without_redis_tells_that_alone(manage: Manage) -> None:
+    done = manage("doctor", "--json", REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert [found["says"] for found in findings(done)] == ["does not answer (ConnectionError)"]
+
+
 @pytest.mark.parametrize("verb", ["balance", "fleet"])
 def test_verb_without_redis_fails_in_plain_words(manage: Manage, verb: str) -> None:
     done = manage(verb, REDIS_URL="redis://127.0.0.1:1/0")
@@ -266,7 +336,7 @@ def test_verb_without_redis_fails_in_plain_words(manage: Manage, verb: str) -> N
     assert done.stderr == "REDIS_URL: does not answer (ConnectionError)\n"
 
 
-@pytest.mark.parametrize("verb", ["balance", "fleet"])
+@pytest.mark.parametrize("verb", ["balance", "doctor", "fleet"])
 def test_verb_with_mistaken_settings_names_them(manage: Manage, verb: str) -> None:
     done = manage(verb, BATCH_SHARDS="0")
 

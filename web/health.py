@@ -1,24 +1,34 @@
 """What the operator and the load balancer ask: is it alive, is it ready, who is running."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 
 import falcon
 
 from batching.errors import LedgerUnavailableError
+from runtime import diagnosis
 from runtime.build import Runtime
+from runtime.diagnosis import Subject
+from runtime.durability import Finding, Level
+from runtime.members import drift, missing
 
-#: A flusher collects many times a second; silent for so long it is dead or looks elsewhere.
-HEARTBEAT_MS_MAX = 30_000
+#: What must hold for a message taken now to be answered; the first is whether others can be asked.
+QUESTIONS: dict[str, Callable[[Subject], list[Finding]]] = {
+    "ledger": diagnosis.writable,
+    "identity": diagnosis.same_ledger,
+    "flusher": diagnosis.flusher,
+    "fleet": diagnosis.agreement,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold for a message taken now to be answered. ``says``: plain words."""
+    """The answer to one question. ``says``: plain words; ``advice``: what to do, "" if nothing."""
 
     ok: bool
     says: str
+    advice: str = ""
 
 
 class Live:
@@ -34,6 +44,7 @@ class Ready:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._subject = diagnosis.subject_of(runtime.store, runtime.settings, runtime.role)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 if every check holds, else 503; the body says which, in plain words."""
@@ -49,39 +60,15 @@ class Ready:
         }
 
     def _checks(self) -> dict[str, Check]:
-        ledger = _checked(self._ledger)
-        if not ledger.ok:
-            # Each further question would only wait for the same Redis again.
-            unknown = Check(ok=False, says="unknown: the ledger does not answer")
-            return {"ledger": ledger, "flusher": unknown, "fleet": unknown}
-        return {
-            "ledger": ledger,
-            "flusher": _checked(self._flusher),
-            "fleet": _checked(self._fleet),
-        }
-
-    def _ledger(self) -> Check:
-        self._runtime.store.probe()
-        return Check(ok=True, says="writable")
-
-    def _flusher(self) -> Check:
-        watch = self._runtime.store.watch()
-        if watch.heartbeat_ms is None:
-            return Check(ok=False, says="nobody ever collected from this Redis")
-        silent_ms = max(0, watch.now_ms - watch.heartbeat_ms)
-        return Check(
-            ok=silent_ms <= HEARTBEAT_MS_MAX,
-            says=f"last collected {silent_ms} ms ago, at most {HEARTBEAT_MS_MAX} ms",
-        )
-
-    def _fleet(self) -> Check:
-        fleet = self._runtime.fleet
-        members = fleet.members()
-        problems = fleet.drift(members)
-        return Check(
-            ok=not problems,
-            says="; ".join(problems) or f"{len(members)} processes agree",
-        )
+        subject = replace(self._subject, ledger_id=self._runtime.fleet.ledger_id)
+        checks: dict[str, Check] = {}
+        for name, ask in QUESTIONS.items():
+            if checks and not checks["ledger"].ok:
+                # Each further question would only wait for the same Redis again.
+                checks[name] = Check(ok=False, says="unknown: the ledger does not answer")
+            else:
+                checks[name] = _checked(ask, subject)
+        return checks
 
 
 class FleetView:
@@ -96,12 +83,17 @@ class FleetView:
         resp.cache_control = ["no-store"]
         resp.media = {
             "members": [asdict(member) for member in members],
-            "problems": [*self._fleet.missing(members), *self._fleet.drift(members)],
+            "problems": [*missing(members), *drift(members, 0)],
         }
 
 
-def _checked(check: Callable[[], Check]) -> Check:
+def _checked(ask: Callable[[Subject], Sequence[Finding]], subject: Subject) -> Check:
     try:
-        return check()
+        found = ask(subject)
     except LedgerUnavailableError as error:
         return Check(ok=False, says=f"the ledger cannot be used: {error.code}")
+    return Check(
+        ok=all(finding.level is not Level.MISTAKE for finding in found),
+        says="; ".join(finding.says for finding in found),
+        advice=found[0].advice,
+    )

@@ -26,6 +26,7 @@ def acknowledge(runtime: Runtime, parsed: Parsed, resp: falcon.Response) -> None
     if parsed.unknown_accounts:
         log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
     receipts = receive(runtime.store, parsed.events, runtime.accounts.limits_of)
+    runtime.silence.heed(receipt.flusher_lag_ms for receipt in receipts)
     counts = Counter(receipt.status for receipt in receipts)
     if full := counts[Status.FULL]:
         raise RefusalError(

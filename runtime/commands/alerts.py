@@ -4,7 +4,8 @@ from argparse import ArgumentParser
 from collections import Counter
 from dataclasses import asdict
 
-from batching.alerts import KEPT_MAX, Alert, Alerts
+from batching.alert import Alert
+from batching.alerts import KEPT_MAX, Alerts
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, write, write_json
 from runtime.commands.words import moment, span, table
 

@@ -1,7 +1,7 @@
 """``check``: everything that can be known to be wrong before a process starts, all at once."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from batching.keys import META
 from runtime.build import accounts_of, store_of
 from runtime.clients import PATIENCE, redis_client
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, write, write_json
+from runtime.diagnosis import Subject, same_ledger
 from runtime.durability import Finding, Level, inspect, separateness, syncing
 from runtime.settings import Settings, load_settings, valid_settings
 from runtime.urls import is_redis
@@ -23,11 +24,16 @@ _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTA
 def run(request: Request) -> int:
     """Print every finding; 1 if one is a mistake. Changes nothing, and never raises AdminError."""
     found = list(findings(request.environ))
-    mistakes = [finding for finding in found if finding.level is Level.MISTAKE]
+    return report(request, found, good="Ready to start.", bad="Nothing will start like this.")
+
+
+def report(request: Request, found: Sequence[Finding], *, good: str, bad: str) -> int:
+    """Print findings, and what they mean where there are mistakes or none; the exit status."""
+    mistakes = sum(finding.level is Level.MISTAKE for finding in found)
     if request.as_json:
         write_json({"ok": not mistakes, "findings": [asdict(finding) for finding in found]})
     else:
-        write([*map(_line, found), _verdict(len(mistakes))])
+        write([*map(_line, found), f"Mistakes: {mistakes}. {bad}" if mistakes else good])
     return EXIT_ACT if mistakes else EXIT_OK
 
 
@@ -86,16 +92,13 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 def _ledger(client: redis.Redis, settings: Settings) -> Finding:
     """Return whether this Redis holds a ledger of our form, without making one."""
+    store = store_of(settings, client)
     try:
         if not client.exists(META):
             return Finding(Level.OK, "ledger", "is new: the first process will make it")
-        ledger_id = store_of(settings, client).open()
-    except ConfigurationError as error:
-        advice = "set BATCH_SHARDS and PRIVACY_KEY as it was made with, or use another database"
-        return Finding(Level.MISTAKE, "ledger", error.detail, advice)
+        return same_ledger(Subject(store, settings, broker=None))[0]
     except (AdminError, redis.RedisError) as error:
         return Finding(Level.MISTAKE, "ledger", f"cannot be read ({type(error).__name__})")
-    return Finding(Level.OK, "ledger", f"is {ledger_id}, shards: {settings.batch_shards}")
 
 
 def _rabbitmq(url: str) -> Finding:
@@ -118,7 +121,3 @@ def _mistakes(error: ConfigurationError) -> Iterator[Finding]:
 def _line(finding: Finding) -> str:
     advice = f"\n          {finding.advice}" if finding.advice else ""
     return f"{_MARKS[finding.level]}{finding.about}: {finding.says}{advice}"
-
-
-def _verdict(mistakes: int) -> str:
-    return f"Mistakes: {mistakes}. Nothing will start like this." if mistakes else "Ready to start."

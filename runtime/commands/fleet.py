@@ -14,7 +14,7 @@ def run(request: Request) -> int:
     Raise ConfigurationError or LedgerUnavailableError.
     """
     found = members(ledger_client(load_settings(request.environ), "manage"))
-    problems = [*missing(found), *drift(found)]
+    problems = [*missing(found), *drift(found, 0)]
     if request.as_json:
         write_json({"members": [asdict(member) for member in found], "problems": problems})
     else:

@@ -14,7 +14,7 @@ from batching.model import ForeignMessage, InboundMessage, Kind, Media
 from batching.records import Status
 from batching.store import Store
 from tests.batching.world import ANNA, World
-from tests.fakes import FakeClock
+from tests.fakes import NOON_MS, FakeClock
 
 DAY_MS = 86_400_000
 
@@ -235,6 +235,28 @@ def test_ledger_of_another_form_is_refused(client: Any) -> None:
         Store(client, privacy_key="k").open()
     with pytest.raises(ConfigurationError, match="privacy_key"):
         Store(client, privacy_key="other", shards=4).open()
+
+
+@pytest.mark.parametrize("began_ms", [None, 1, NOON_MS - 1, NOON_MS, NOON_MS + 5])
+def test_opening_never_lets_a_number_be_given_twice(store: Store, began_ms: int | None) -> None:
+    """An append into an emptied ledger has begun at 1, and may have been given that before."""
+    (shard,) = store.keyring.shards
+    if began_ms is not None:
+        store.client.hset(shard.stats, "seq", began_ms)
+
+    store.open()
+    store.open()
+
+    kept: Any = store.client.hget(shard.stats, "seq")
+    assert int(kept) == max(NOON_MS, began_ms or 0)
+
+
+def test_looking_for_a_ledger_makes_none(store: Store) -> None:
+    found = [store.identity()]
+    found.append(store.open())
+
+    assert found == ["", store.identity()]
+    assert found[1] != ""
 
 
 def test_flow_is_the_same_over_many_shards(client: Any) -> None:

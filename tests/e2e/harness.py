@@ -41,6 +41,7 @@ WINDOWS = {
     "BATCH_LEASE_MS": "10000",
     "BATCH_RING_MS": "1000",
     "BATCH_AMBIGUOUS_MS": "3000",
+    "DEPLOY_GRACE_MS": "0",
 }
 
 #: Of each log, so many characters are shown beside a failure.

@@ -8,30 +8,11 @@ import httpx2
 import pytest
 
 from tests.e2e.accounts import BARBER, SALON
-from tests.e2e.harness import Stack, web_arguments
+from tests.e2e.harness import Stack
+from tests.e2e.strays import Stray, started
 from tests.e2e.waiting import eventually
-from tests.valkey_server import free_port
 
 pytestmark = pytest.mark.e2e
-
-
-class Stray:
-    """A second web process of the installation, with something of its own in the environment."""
-
-    def __init__(self, stack: Stack, **environ: str) -> None:
-        port = free_port()
-        self.process = stack.process("stray", *web_arguments(port), **environ)
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
-
-    def answers(self) -> bool:
-        try:
-            return self.client.get("/livez").status_code == HTTPStatus.OK
-        except httpx2.TransportError:
-            return False
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.client.close()
 
 
 @pytest.fixture
@@ -40,14 +21,6 @@ def strays() -> Iterator[list[Stray]]:
     yield running
     for stray in running:
         stray.stop()
-
-
-def started(stack: Stack, strays: list[Stray], **environ: str) -> Stray:
-    stray = Stray(stack, **environ)
-    strays.append(stray)
-    stray.process.start()
-    eventually(stray.answers, what="the stray to serve")
-    return stray
 
 
 def checks(client: httpx2.Client) -> dict[str, Any]:

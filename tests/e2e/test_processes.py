@@ -30,6 +30,7 @@ def test_two_schedulers_and_two_workers_answer_everyone_once(
     scheduler = stack.process("second scheduler", "scheduler")
     scheduler.start()
     second_worker.start()
+    eventually(lambda: "process.started" in scheduler.log(), what="the second scheduler")
     crowd = [stack.customer() for _ in range(30)]
 
     for customer in crowd:

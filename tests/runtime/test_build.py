@@ -19,6 +19,7 @@ from llm.openai_compatible import OpenAICompatible
 from llm.scripted import Scripted
 from runtime import build as building
 from runtime.build import EXIT_CANNOT_START, build, exit_with
+from runtime.members import drift
 from runtime.settings import load_settings
 from tests.runtime.conftest import SECRETS
 from tests.valkey_server import ValkeyServer
@@ -55,7 +56,7 @@ def test_building_twice_gives_processes_that_agree(environ: dict[str, str]) -> N
     assert web.fingerprint == worker.fingerprint
     members = web.fleet.members()
     assert [member.role for member in members] == ["web", "worker"]
-    assert web.fleet.drift(members) == []
+    assert drift(members, 0) == []
 
 
 @pytest.mark.parametrize("change", [{"BATCH_IDLE_MS": "8000"}, {"SALON_TOKEN": "another"}])
@@ -67,7 +68,7 @@ def test_process_with_other_settings_is_seen(
     fresh.fleet.beat()
     stale.fleet.beat()
 
-    (problem,) = fresh.fleet.drift(fresh.fleet.members())
+    (problem,) = drift(fresh.fleet.members(), 0)
 
     assert fresh.fingerprint in problem
     assert stale.fingerprint in problem
@@ -133,6 +134,7 @@ def test_start_is_logged_with_what_tells_two_processes_apart(
     assert line["ledger_id"] == runtime.ledger_id
     assert len(line["redis_run_id"]) == 40
     assert (line["redis_db"], line["limits"]["idle_ms"]) == (0, 9_000)
+    assert set(line["counts"].values()) == {0}
 
 
 def test_nothing_of_the_environment_is_shown_by_repr(environ: dict[str, str]) -> None:

@@ -1,24 +1,58 @@
 import json
-import logging
 from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import redis
 
-from batching.errors import LedgerUnavailableError
-from batching.keys import FLEET
+from batching.alerts import Alerts
+from batching.errors import ConfigurationError, LedgerUnavailableError
+from batching.keys import FLEET, META
+from batching.store import Store
 from runtime.clients import redis_client
+from runtime.durability import identity
 from runtime.fleet import SILENT_MS_MAX, Fleet
-from runtime.members import ALIVE_MS_MAX, DEPLOY_MS_MAX, Member, drift, missing
+from runtime.members import ALIVE_MS_MAX, Member, drift, missing
+from runtime.silence import Silence
+from tests.fakes import FakeClock
 
 WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000)
 WORKER = replace(WEB, role="worker", pid=12)
 SCHEDULER = replace(WEB, role="scheduler", pid=13)
 
 
-def fleet(client: redis.Redis, role: str = "web", fingerprint: str = "f1") -> Fleet:
-    return Fleet(client, role=role, release="r1", fingerprint=fingerprint, scripts="s1")
+GRACE_MS = 300_000
+PRIVACY_KEY = "privacy-key-of-the-tests"
+
+
+def fleet(
+    client: redis.Redis, role: str = "web", fingerprint: str = "f1", *, grace_ms: int = 0
+) -> Fleet:
+    """Return a process that has just opened the ledger, if there is a Redis."""
+    store = Store(client, privacy_key=PRIVACY_KEY)
+    try:
+        ledger_id = store.open()
+    except LedgerUnavailableError:
+        ledger_id = ""
+    return Fleet(
+        store,
+        role=role,
+        release="r1",
+        fingerprint=fingerprint,
+        scripts="s1",
+        ledger_id=ledger_id,
+        grace_ms=grace_ms,
+        silence=Silence(),
+    )
+
+
+def alarms(client: redis.Redis) -> list[tuple[str, str]]:
+    kept = Alerts(Store(client, privacy_key=PRIVACY_KEY)).kept(10)
+    return [(alert.kind, alert.detail) for alert in kept]
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "runtime.fleet"]
 
 
 def server_ms(client: redis.Redis) -> int:
@@ -40,6 +74,8 @@ def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> 
     assert (member.role, member.release, member.fingerprint) == ("worker", "r1", "f1")
     assert before <= member.started_ms == member.heartbeat_ms <= server_ms(client)
     assert member.is_alive
+    assert member.redis_run_id == identity(client).run_id != ""
+    assert (member.redis_db, member.ledger_id) == (0, announced.ledger_id)
 
 
 def test_later_beat_keeps_the_start(client: redis.Redis) -> None:
@@ -106,38 +142,56 @@ def test_beat_without_redis_is_the_ledgers_error() -> None:
     lost.stop()
 
 
+def test_member_of_a_newer_release_that_tells_more_is_seen(client: redis.Redis) -> None:
+    """In a deploy the old processes must not take the new ones for missing."""
+    client.hset(FLEET, WEB.name, json.dumps(asdict(WEB) | {"colour": "red"}))
+
+    (member,) = fleet(client).members()
+
+    assert (member.name, member.release) == (WEB.name, "r1")
+
+
 def test_processes_that_agree_have_no_drift() -> None:
-    assert drift([WEB, WORKER, SCHEDULER]) == []
-    assert drift([]) == []
+    assert drift([WEB, WORKER, SCHEDULER], 0) == []
+    assert drift([], 0) == []
 
 
 def test_drift_names_processes_with_other_settings() -> None:
     """Origin fault 13: one process ran with other settings, and nobody could tell."""
-    stale = replace(WORKER, fingerprint="f0")
+    newer = replace(WORKER, fingerprint="f2", started_ms=2_000)
 
-    assert drift([WEB, stale, SCHEDULER]) == [
+    assert drift([WEB, newer, SCHEDULER], 0) == [
         (
-            "settings or accounts differ: web:host-1:11, scheduler:host-1:13 have f1; "
-            "worker:host-1:12 have f0: restart those that are stale"
+            "settings or accounts differ: worker:host-1:12 have f2; "
+            "web:host-1:11, scheduler:host-1:13 have f1: the first came last, restart the others"
         )
     ]
+
+
+@pytest.mark.parametrize("change", [{"release": "r2"}, {"scripts": "s2"}])
+def test_drift_names_processes_of_other_releases(change: dict[str, str]) -> None:
+    (problem,) = drift([WEB, replace(WORKER, started_ms=2_000, **change)], 0)  # type: ignore[arg-type]
+
+    assert problem.startswith("releases differ: worker:host-1:12 have ")
+    assert "web:host-1:11 have r1 (scripts s1)" in problem
 
 
 def test_process_that_fell_silent_does_not_count() -> None:
     dead = replace(WORKER, fingerprint="f0", silent_ms=ALIVE_MS_MAX + 1)
 
-    assert drift([WEB, dead]) == []
+    assert drift([WEB, dead], 0) == []
 
 
-@pytest.mark.parametrize(("age_ms", "problems"), [(DEPLOY_MS_MAX, 0), (DEPLOY_MS_MAX + 1, 1)])
-def test_two_releases_are_a_deploy_until_it_takes_too_long(age_ms: int, problems: int) -> None:
-    newer = replace(WEB, pid=21, release="r2", started_ms=WEB.heartbeat_ms - age_ms)
+@pytest.mark.parametrize("change", [{"release": "r2"}, {"fingerprint": "f2"}])
+@pytest.mark.parametrize(("age_ms", "problems"), [(GRACE_MS - 1, 0), (GRACE_MS, 1)])
+def test_difference_is_a_deploy_until_it_takes_too_long(
+    age_ms: int, problems: int, change: dict[str, str]
+) -> None:
+    """It began with the first process of the newer kind, however old the others are."""
+    newer = replace(WEB, pid=21, started_ms=WEB.heartbeat_ms - age_ms, **change)  # type: ignore[arg-type]
+    newest = replace(newer, pid=22, started_ms=WEB.heartbeat_ms)
 
-    found = drift([newer, WORKER])
-
-    assert len(found) == problems
-    if found:
-        assert found == ["worker:host-1:12 still runs r1, although r2 came more than 10 min ago"]
+    assert len(drift([newest, newer, WORKER], GRACE_MS)) == problems
 
 
 def test_missing_names_roles_that_are_not_in_this_redis() -> None:
@@ -151,15 +205,101 @@ def test_missing_names_roles_that_are_not_in_this_redis() -> None:
     ]
 
 
-def test_drift_is_reported_once_until_it_changes(
+def test_drift_is_logged_once_until_it_changes_and_told_once_by_the_installation(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    announced = fleet(client)
+    announced, other = fleet(client), fleet(client, "scheduler")
     announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
-    caplog.set_level(logging.INFO)
 
     problems = announced.look([])
     again = announced.look(problems)
+    other.look([])
 
     assert again == problems != []
-    assert [record.message for record in caplog.records] == ["settings.drift"]
+    assert events(caplog) == ["settings.drift", "settings.drift"]
+    assert alarms(client) == [("drift", problems[0])]
+
+
+def test_deploy_under_way_is_no_drift_to_report(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    announced = fleet(client, grace_ms=GRACE_MS)
+    announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
+
+    assert announced.look([]) == []
+    assert (events(caplog), alarms(client)) == ([], [])
+
+
+def test_ledger_that_was_emptied_is_told_and_opened_again(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = fleet(client), fleet(client, "worker")
+    ours = first.ledger_id
+    client.flushall()
+
+    for process in (first, second, first, second):
+        process.look([])
+
+    found = Store(client, privacy_key=PRIVACY_KEY).identity()
+    assert first.ledger_id == second.ledger_id == found not in {"", ours}
+    told = [(vars(r)["ours"], vars(r)["found"]) for r in caplog.records]
+    assert events(caplog) == ["ledger.replaced"] * 2
+    assert told == [(ours, "nothing"), (ours, found)]
+    assert [kind for kind, _ in alarms(client)] == ["ledger_replaced"]
+
+
+def test_ledger_that_is_emptied_twice_is_told_twice(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = fleet(client)
+
+    for _ in range(2):
+        client.flushall()
+        process.look([])
+
+    assert events(caplog) == ["ledger.replaced"] * 2
+
+
+def test_ledger_of_another_form_is_told_once_and_not_adopted(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = fleet(client)
+    ours = process.ledger_id
+    client.flushall()
+    Store(client, privacy_key="another").open()
+
+    for _ in range(2):
+        with pytest.raises(ConfigurationError):
+            process.look([])
+
+    assert events(caplog) == ["ledger.replaced"]
+    assert process.ledger_id == ours
+    assert client.hlen(FLEET) == 0
+
+
+def test_server_that_restarts_with_its_ledger_is_no_other(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only its run id is new; the ledger's identity came back with its messages."""
+    process = fleet(client)
+    announce(client, replace(WEB, redis_run_id="before"))
+
+    process.look([])
+
+    assert events(caplog) == []
+    assert client.hexists(META, "identity")
+
+
+def test_every_beat_heeds_the_flushers_lag(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A web that nobody writes to tells of it too."""
+    clock = FakeClock()
+    process = fleet(client)
+    process._silence = Silence(clock)
+
+    process.look([])
+    clock.advance_ms(30_000)
+    process.look([])
+
+    assert [r.message for r in caplog.records] == ["flusher.silent"]

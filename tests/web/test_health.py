@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import falcon.testing
@@ -7,6 +8,8 @@ import pytest
 from batching.keys import FLEET
 from batching.store import Store
 from runtime.build import Runtime, build
+from runtime.silence import SEEN_MS, Silence
+from tests.fakes import FakeClock
 from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
@@ -57,10 +60,13 @@ def test_process_is_not_ready_where_nobody_collects(http: falcon.testing.TestCli
     result = http.simulate_get("/readyz")
 
     assert result.status_code == 503
-    assert result.json["checks"]["ledger"] == {"ok": True, "says": "writable"}
+    assert result.json["checks"]["ledger"] == {"ok": True, "says": "writable", "advice": ""}
     assert result.json["checks"]["flusher"] == {
         "ok": False,
-        "says": "nobody ever collected from this Redis",
+        "says": ("you are writing into a Redis nobody flushes: nobody ever collected from it"),
+        "advice": (
+            "start a scheduler and a worker; if they run, give all processes the same REDIS_URL"
+        ),
     }
 
 
@@ -77,18 +83,53 @@ def test_process_is_not_ready_when_the_flusher_fell_silent(
     assert result.json["checks"]["flusher"]["ok"] is False
 
 
-def test_process_is_not_ready_among_others_with_other_settings(
-    http: falcon.testing.TestClient, runtime: Runtime, start: Start
+@pytest.mark.parametrize(("grace_ms", "status"), [("0", 503), ("300000", 200)])
+def test_process_is_not_ready_among_others_with_other_settings_once_the_deploy_is_over(
+    start: Start, grace_ms: str, status: int
 ) -> None:
+    """A rolling deploy of new settings must not take every web out of a load balancer."""
+    runtime = start("web", DEPLOY_GRACE_MS=grace_ms)
     collect_once(runtime.store)
     runtime.fleet.beat()
     start("worker", BATCH_IDLE_MS="600").fleet.beat()
 
-    result = http.simulate_get("/readyz")
+    result = falcon.testing.TestClient(create_app(runtime)).simulate_get("/readyz")
 
-    assert result.status_code == 503
-    assert result.json["checks"]["fleet"]["ok"] is False
-    assert "settings" in result.json["checks"]["fleet"]["says"]
+    assert result.status_code == status
+    assert result.json["checks"]["fleet"]["ok"] is (status == 200)
+    assert "settings or accounts differ" in result.json["checks"]["fleet"]["says"]
+
+
+def test_process_is_not_ready_until_it_has_adopted_another_ledger(
+    http: falcon.testing.TestClient, runtime: Runtime
+) -> None:
+    collect_once(runtime.store)
+    runtime.store.client.flushall()
+    collect_once(runtime.store)
+
+    emptied = http.simulate_get("/readyz")
+    runtime.fleet.follow()
+    adopted = http.simulate_get("/readyz")
+
+    assert (emptied.status_code, adopted.status_code) == (503, 200)
+    assert emptied.json["checks"]["identity"]["says"] == "no ledger is in this Redis"
+    assert "restore the old ledger" in emptied.json["checks"]["identity"]["advice"]
+
+
+def test_webhook_in_a_redis_that_nobody_flushes_is_taken_and_told(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The message is safe where it is; that it will not be answered is what a person must know."""
+    clock = FakeClock()
+    runtime = replace(start(), silence=Silence(clock))
+    caller = Caller(falcon.testing.TestClient(create_app(runtime)))
+    statuses = [caller.cloud(body(change(text_message()))).status_code]
+    clock.advance_ms(SEEN_MS)
+
+    statuses.append(caller.cloud(body(change(text_message()))).status_code)
+
+    assert statuses == [200, 200]
+    assert [r.levelname for r in caplog.records if r.message == "flusher.silent"] == ["ERROR"]
 
 
 def test_fleet_names_every_process_and_what_they_disagree_about(
@@ -121,6 +162,7 @@ def test_process_is_not_ready_without_a_ledger(without_ledger: falcon.testing.Te
     assert result.json["status"] == "not ready"
     assert {name: check["ok"] for name, check in result.json["checks"].items()} == {
         "ledger": False,
+        "identity": False,
         "flusher": False,
         "fleet": False,
     }

@@ -1,0 +1,85 @@
+"""What waits for a person in a ledger: further questions of the diagnosis, in plain words.
+
+Every function raises LedgerUnavailableError.
+"""
+
+from typing import Any
+
+from batching.alerts import Alerts
+from batching.census import census
+from batching.ledger import reached
+from runtime.diagnosis import Subject
+from runtime.durability import Finding, Level
+
+#: How long an alert may wait to be told, ms.
+UNTOLD_MS_MAX = 300_000
+#: So many of the newest alerts are looked through for batches that still wait.
+LOOKED_AT = 1_000
+
+
+def told(subject: Subject) -> list[Finding]:
+    """Whether alerts reach a person."""
+    waiting, now_ms = census(subject.store).untold, subject.store.watch().now_ms
+    since_ms = Alerts(subject.store).untold_since_ms()
+    age_ms = 0 if since_ms is None else max(0, now_ms - since_ms)
+    says = f"not told yet: {waiting}, the oldest for {age_ms} ms"
+    if age_ms <= UNTOLD_MS_MAX:
+        return [Finding(Level.OK, "alerts", says)]
+    advice = "see that a scheduler runs and reaches SENTRY_DSN; `manage.py alerts` lists them"
+    return [Finding(Level.MISTAKE, "alerts", says, advice)]
+
+
+def letters(subject: Subject) -> list[Finding]:
+    """Whether dead letters wait for a decision."""
+    counted = census(subject.store)
+    if not counted.letters:
+        return [Finding(Level.OK, "dead letters", "none wait")]
+    says = (
+        f"waiting: {counted.letters} with {counted.dead} messages, "
+        f"the oldest for {counted.oldest_letter_ms} ms"
+    )
+    advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
+    return [Finding(Level.WARNING, "dead letters", says, advice)]
+
+
+def stopped(subject: Subject) -> list[Finding]:
+    """Whether accounts cannot send: their customers are not answered."""
+    shards, ids = subject.store.keyring.shards, subject.account_ids
+    why = subject.store.read([shard.stopped(name) for name in ids for shard in shards])
+    found = []
+    for n, account_id in enumerate(ids):
+        codes = {code for code in why[n * len(shards) : (n + 1) * len(shards)] if code}
+        if codes:
+            says = f"{account_id} cannot send: {', '.join(sorted(codes))}"
+            advice = "see to its key and its number at the provider; its batches wait meanwhile"
+            found.append(Finding(Level.MISTAKE, "accounts", says, advice))
+    return found or [Finding(Level.OK, "accounts", "none is stopped")]
+
+
+def overdue(subject: Subject) -> list[Finding]:
+    """Whether batches wait too long: those that a person was told of, and those not yet."""
+    waiting = _told_and_waiting(subject)
+    late = census(subject.store).late
+    if not waiting and not late:
+        return [Finding(Level.OK, "overdue", "no batch waits too long")]
+    shown = f", such as {waiting[0]}" if waiting else ""
+    says = f"batches that wait too long: {len(waiting) + late}{shown}"
+    advice = "`manage.py trace CONVERSATION` shows where one is"
+    return [Finding(Level.WARNING, "overdue", says, advice)]
+
+
+def _told_and_waiting(subject: Subject) -> list[str]:
+    """Return the conversations whose overdue batch is still open or in flight, newest first."""
+    store = subject.store
+    alerts = [alert for alert in Alerts(store).kept(LOOKED_AT) if alert.kind == "overdue"]
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for alert in alerts:
+        key = store.shard_of(alert.conversation_id).batches(alert.conversation_id)
+        pipeline.hmget(key, "open_id", "id")
+    with reached():
+        present = pipeline.execute()
+    return [
+        alert.conversation_id
+        for alert, batches in zip(alerts, present, strict=True)
+        if alert.batch_id.encode() in batches
+    ]

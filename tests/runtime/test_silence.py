@@ -1,0 +1,83 @@
+import pytest
+
+from runtime.silence import NEVER, QUIET_MS, SEEN_MS, SILENT_MS_MAX, Silence
+from tests.fakes import FakeClock
+
+
+@pytest.fixture
+def silence(clock: FakeClock) -> Silence:
+    return Silence(clock)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(record)["problem"] for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "words"),
+    [
+        (NEVER, "nobody ever collected from it"),
+        (SILENT_MS_MAX + 1, "nobody has collected from it for 30001 ms"),
+    ],
+)
+def test_redis_that_nobody_flushes_is_told_in_plain_words(
+    silence: Silence,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    lag_ms: int,
+    words: str,
+) -> None:
+    silence.heed([lag_ms])
+    clock.advance_ms(SEEN_MS)
+    silence.heed([lag_ms])
+
+    assert told(caplog) == [f"you are writing into a Redis nobody flushes: {words}"]
+    assert caplog.records[0].levelname == "ERROR"
+
+
+def test_start_of_an_installation_is_not_told(
+    silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    silence.heed([NEVER])
+    clock.advance_ms(SEEN_MS - 1)
+    silence.heed([NEVER])
+
+    assert told(caplog) == []
+
+
+def test_flusher_that_comes_back_begins_anew(
+    silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a Redis that was away, the first lag is long, and the next is not."""
+    silence.heed([NEVER, SILENT_MS_MAX])
+    clock.advance_ms(SEEN_MS)
+    silence.heed([NEVER])
+
+    assert told(caplog) == []
+
+
+@pytest.mark.parametrize(("wait_ms", "times"), [(QUIET_MS - 1, 1), (QUIET_MS, 2)])
+def test_silence_that_lasts_is_told_again_after_a_while(
+    silence: Silence,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    wait_ms: int,
+    times: int,
+) -> None:
+    silence.heed([NEVER])
+    clock.advance_ms(SEEN_MS)
+    silence.heed([NEVER, NEVER])
+    clock.advance_ms(wait_ms)
+    silence.heed([NEVER])
+
+    assert len(told(caplog)) == times
+
+
+def test_receipt_that_does_not_tell_the_lag_says_nothing(
+    silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    silence.heed([NEVER, -2])
+    clock.advance_ms(SEEN_MS)
+    silence.heed([-2, NEVER])
+
+    assert len(told(caplog)) == 1
