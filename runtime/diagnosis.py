@@ -121,8 +121,11 @@ def complete(subject: Subject) -> list[Finding]:
 
 def durable(subject: Subject) -> list[Finding]:
     """Whether the server keeps what it is given, as it is set now."""
-    production = subject.settings.is_production
-    return durability.inspect(subject.store.client, "REDIS_URL", keeps=True, production=production)
+    client, settings = subject.store.client, subject.settings
+    found = durability.inspect(client, "REDIS_URL", keeps=True, production=settings.is_production)
+    if settings.batch_durability == "always" and found[0].level is Level.OK:
+        found.append(durability.syncing(client))
+    return found
 
 
 def roomy(subject: Subject) -> list[Finding]:
