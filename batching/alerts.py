@@ -119,16 +119,6 @@ class Alerts:
             if int(self._client.hincrby(key, field, -alert.held)) <= 0:
                 self._client.hdel(key, field)
 
-    def untold_since_ms(self) -> int | None:
-        """Return when the oldest alert that nobody was told of was written, None if all were."""
-        found = []
-        with reached():
-            for shard in self._shards:
-                self._ensure_group(shard)
-                if position := self._first_untold(shard):
-                    found.append(position[0])
-        return min(found, default=None)
-
     def kept(self, limit: int) -> Iterator[Alert]:
         """Yield the newest ``limit`` of each shard, told or not, newest first."""
         for number, shard in enumerate(self._shards):
