@@ -24,12 +24,18 @@ def second_worker(stack: Stack) -> Iterator[OwnedProcess]:
     worker.kill()
 
 
+def wait_for_start(process: OwnedProcess) -> None:
+    eventually(lambda: "process.started" in process.log(), what="the process to have started")
+
+
 def test_two_schedulers_and_two_workers_answer_everyone_once(
     stack: Stack, second_worker: OwnedProcess
 ) -> None:
     scheduler = stack.process("second scheduler", "scheduler")
     scheduler.start()
     second_worker.start()
+    for process in (scheduler, second_worker):
+        wait_for_start(process)
     crowd = [stack.customer() for _ in range(30)]
 
     for customer in crowd:
