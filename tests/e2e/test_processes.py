@@ -24,6 +24,10 @@ def second_worker(stack: Stack) -> Iterator[OwnedProcess]:
     worker.kill()
 
 
+def wait_for_start(process: OwnedProcess) -> None:
+    eventually(lambda: "process.started" in process.log(), what="the process to have started")
+
+
 def test_two_schedulers_and_two_workers_answer_everyone_once(
     stack: Stack, second_worker: OwnedProcess
 ) -> None:
