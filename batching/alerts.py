@@ -76,13 +76,17 @@ class Alerts:
             pipeline.execute()
 
     def held_back(self) -> list[Alert]:
-        """Return one alert for each kind and account of which the window is over."""
+        """Return one alert for each kind and account of which the window is over.
+
+        Its name holds the window in which it is told: told again after a crash it is the same.
+        """
         found = []
         with reached():
+            seconds, _ = self._client.time()
             for field, count in self._client.hgetall(self._shards[0].held).items():
                 account_id, kind = field.decode().split(" ", 1)
                 if not self._client.exists(self._shards[0].told(account_id, f"rate:{kind}")):
-                    entry_id = f"held:{field.decode()}:{int(count)}"
+                    entry_id = f"held:{field.decode()}:{int(count)}:{seconds * 1000 // RATE_MS}"
                     found.append(Alert(0, entry_id, kind, account_id=account_id, held=int(count)))
         return found
 

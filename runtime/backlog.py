@@ -7,12 +7,15 @@ from typing import Any
 
 from batching.alerts import Alerts
 from batching.census import census
+from batching.keys import CANARY
 from batching.ledger import reached
 from runtime.diagnosis import Subject
 from runtime.durability import Finding, Level
 
 #: How long an alert may wait to be told, ms.
 UNTOLD_MS_MAX = 300_000
+#: So many canaries in a row may be missing, and so much later may the last one be, ms.
+CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
 #: So many of the newest alerts of each shard are looked through.
 LOOKED_AT = 1_000
 
@@ -68,6 +71,25 @@ def overdue(subject: Subject) -> list[Finding]:
     says = f"batches that wait too long: {len(waiting) + late}{shown}"
     advice = "`manage.py trace CONVERSATION` shows where one is"
     return [Finding(Level.WARNING, "overdue", says, advice)]
+
+
+def canary(subject: Subject) -> list[Finding]:
+    """Whether a synthetic message came out of the whole way lately."""
+    settings = subject.settings
+    if not settings.canary_url:
+        advice = "set it to where our webhooks are: else a way that is broken is seen by customers"
+        return [Finding(Level.WARNING, "CANARY_URL", "is not set: no canary is sent", advice)]
+    now_ms = subject.store.watch().now_ms
+    with reached():
+        found: Any = subject.store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
+    answered_ms, round_trip_ms = (int(value or 0) for value in found)
+    age_ms = now_ms - answered_ms
+    if answered_ms and age_ms <= CANARIES_MISSED_MAX * settings.canary_every_ms + CANARY_SLACK_MS:
+        says = f"came out {age_ms} ms ago, after {round_trip_ms} ms"
+        return [Finding(Level.OK, "canary", says)]
+    says = f"came out last {age_ms} ms ago" if answered_ms else "never came out"
+    advice = "`manage.py alerts` tells the step where it was last seen (canary_late)"
+    return [Finding(Level.MISTAKE, "canary", says, advice)]
 
 
 def _told_and_waiting(subject: Subject) -> list[str]:

@@ -82,6 +82,9 @@ def scrub(event: Event, hint: Hint) -> Event | None:
     if getattr(hint.get("log_record"), "msg", "") in TOLD_BY_THE_LEDGER:
         return None
     loose = cast("dict[str, Any]", event)
+    errors = loose.get("exception", {}).get("values", [])
+    if any((error.get("mechanism") or {}).get("type") == "falcon" for error in errors):
+        return None  # The error handlers of web/ have logged it, and answered.
     for name in ("request", "user"):
         loose.pop(name, None)
     record = hint.get("log_record")
@@ -96,7 +99,7 @@ def scrub(event: Event, hint: Hint) -> Event | None:
         if part in loose:
             loose[part] = clean(loose[part], part)
     codes = _codes(hint.get("exc_info"))
-    for error in loose.get("exception", {}).get("values", []):
+    for error in errors:
         # Words of an exception may quote a customer; ours has a code that never does.
         error["value"] = codes.get(error.get("type"), "")
     return event

@@ -25,6 +25,7 @@ QUESTIONS = (
     backlog.letters,
     backlog.stopped,
     backlog.overdue,
+    backlog.canary,
 )
 
 

@@ -11,7 +11,7 @@ import redis
 from batching import flow
 from batching.alerts import Alerts
 from batching.census import Census, census
-from batching.keys import FLEET, META
+from batching.keys import CANARY, FLEET, META
 from batching.limits import Limits
 from batching.model import InboundMessage, Kind, Reason
 from batching.store import Store
@@ -269,3 +269,26 @@ def test_census_counts_alerts_until_they_are_told(patient: Patient) -> None:
 
 def test_census_of_a_redis_without_a_ledger_is_empty(client: redis.Redis) -> None:
     assert set(asdict(census(Store(client, privacy_key="k"))).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("url", "answered_before_ms", "level", "says"),
+    [
+        ("", None, WARNING, "is not set: no canary is sent"),
+        ("http://127.0.0.1:9", None, MISTAKE, "never came out"),
+        ("http://127.0.0.1:9", 200_000, OK, "came out 200000 ms ago, after 612 ms"),
+        ("http://127.0.0.1:9", 200_001, MISTAKE, "came out last 200001 ms ago"),
+    ],
+)
+def test_canary_that_stays_away_is_told(
+    patient: Patient, url: str, answered_before_ms: int | None, level: Level, says: str
+) -> None:
+    subject = replace(patient.subject, settings=load_settings({"CANARY_URL": url}))
+    if answered_before_ms is not None:
+        answered_ms = str(patient.clock() - answered_before_ms)
+        patient.client.hset(CANARY, items=["answered_ms", answered_ms, "round_trip_ms", "612"])
+
+    (found,) = backlog.canary(subject)
+
+    assert (found.level, found.says) == (level, says)
+    assert bool(found.advice) == (level is not OK)
