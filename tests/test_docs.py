@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from batching import keys
+from runtime.commands import VERBS
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,11 @@ def tracked_files() -> list[Path]:
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_setting_is_documented(name: str) -> None:
     assert f"`{name.upper()}`" in section("operations.md", "Settings")
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_verb_is_documented(verb: str) -> None:
+    assert f"| `{verb}" in section("operations.md", "The operator's verbs")
 
 
 def test_every_log_event_is_a_constant_noun_and_verb() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from batching import audit as module
-from batching.audit import audit
+from batching.audit import WALKS_MAX, audit
 from batching.errors import PermanentError
 from batching.keys import Shard
+from batching.look import Look
 from batching.operations import Operations
 from batching.store import Store
 from tests.batching.world import ANNA, BORIS, World
@@ -174,13 +174,13 @@ class Busy:
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, *writes: int) -> None:
         self._world, self._writes = world, list(writes)
-        self._look = module.Look.at_everything
-        monkeypatch.setattr(module.Look, "at_everything", self)
+        self._look = Look.at_everything
+        monkeypatch.setattr(Look, "at_everything", self)
 
-    def __get__(self, look: module.Look, _: object) -> Callable[[], None]:
+    def __get__(self, look: Look, _: object) -> Callable[[], None]:
         return lambda: self._walk(look)
 
-    def _walk(self, look: module.Look) -> None:
+    def _walk(self, look: Look) -> None:
         self._look(look)
         for _ in range(self._writes.pop(0) if self._writes else 0):
             self._world.write("meanwhile")
@@ -199,7 +199,7 @@ def test_traffic_during_the_walk_is_no_problem(
 def test_sum_that_traffic_could_explain_is_undecided(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Busy(full, monkeypatch, *[2] * module.WALKS_MAX)
+    Busy(full, monkeypatch, *[2] * WALKS_MAX)
 
     report = audit(full.store, lambda: None)
 
@@ -212,7 +212,7 @@ def test_difference_greater_than_the_traffic_is_told(
 ) -> None:
     stats = full.store.keyring.shards[0].stats
     full.store.client.hincrby(stats, "open", 5)
-    Busy(full, monkeypatch, *[2] * module.WALKS_MAX)
+    Busy(full, monkeypatch, *[2] * WALKS_MAX)
 
     report = audit(full.store, lambda: None)
 
