@@ -196,6 +196,24 @@ def test_traffic_during_the_walk_is_no_problem(
     assert (report.problems, report.undecided) == ((), ())
 
 
+def test_messages_that_leave_before_they_are_seen_are_no_problem(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversation is seen once: what ended just before it was seen is in no sum."""
+    look = Look.at_everything
+
+    def late(self: Look) -> None:
+        monkeypatch.setattr(Look, "at_everything", look)
+        Operations(full.store).erase(full.store.conversation_id("salon", BORIS))
+        look(self)
+
+    monkeypatch.setattr(Look, "at_everything", late)
+
+    report = audit(full.store, lambda: None)
+
+    assert (report.problems, report.undecided) == ((), ())
+
+
 def test_sum_that_traffic_could_explain_is_undecided(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
