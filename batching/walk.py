@@ -13,7 +13,7 @@ from batching.keys import Keyring
 from batching.ledger import reached
 
 #: About so many keys or members a step.
-PAGE = 200
+PAGE = 100
 
 
 def keys(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from batching import keys
+from runtime.commands import VERBS
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +84,11 @@ def test_every_address_is_documented() -> None:
 
     assert len(routes) > 10
     assert [route for route in routes if route.partition("{")[0] not in addresses] == []
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_verb_is_documented(verb: str) -> None:
+    assert f"| `{verb}" in section("operations.md", "The operator's verbs")
 
 
 def test_every_log_event_is_a_constant_noun_and_verb() -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from batching import audit as module
-from batching.audit import audit
+from batching.audit import WALKS_MAX, audit
 from batching.errors import PermanentError
 from batching.keys import Shard
 from batching.look import Look
@@ -197,10 +196,28 @@ def test_traffic_during_the_walk_is_no_problem(
     assert (report.problems, report.undecided) == ((), ())
 
 
+def test_messages_that_leave_before_they_are_seen_are_no_problem(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversation is seen once: what ended just before it was seen is in no sum."""
+    look = Look.at_everything
+
+    def late(self: Look) -> None:
+        monkeypatch.setattr(Look, "at_everything", look)
+        Operations(full.store).erase(full.store.conversation_id("salon", BORIS))
+        look(self)
+
+    monkeypatch.setattr(Look, "at_everything", late)
+
+    report = audit(full.store, lambda: None)
+
+    assert (report.problems, report.undecided) == ((), ())
+
+
 def test_sum_that_traffic_could_explain_is_undecided(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Busy(full, monkeypatch, *[2] * module.WALKS_MAX)
+    Busy(full, monkeypatch, *[2] * WALKS_MAX)
 
     report = audit(full.store, lambda: None)
 
@@ -213,7 +230,7 @@ def test_difference_greater_than_the_traffic_is_told(
 ) -> None:
     stats = full.store.keyring.shards[0].stats
     full.store.client.hincrby(stats, "open", 5)
-    Busy(full, monkeypatch, *[2] * module.WALKS_MAX)
+    Busy(full, monkeypatch, *[2] * WALKS_MAX)
 
     report = audit(full.store, lambda: None)
 

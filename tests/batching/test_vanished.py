@@ -158,3 +158,16 @@ def test_vanished_batch_is_logged_as_dropped(
         "conversation": conversation,
     }
     end_of_overdue(world)
+
+
+def test_erased_content_without_a_batch_is_booked(world: World) -> None:
+    world.write("in flight")
+    world.wait(9_000)
+    world.flush()
+    world.write("open", "open too")
+    conversation = lose_hash(world)
+
+    assert Operations(world.store).erase(conversation) == 3
+
+    assert world.books() == {"accepted": 3, "suppressed": 3}
+    end_of_overdue(world)

@@ -197,6 +197,34 @@ def test_message_older_than_its_steps_is_forgotten(world: World, operator: Opera
     assert (status, where["place"]) == (1, "forgotten")
 
 
+def test_message_whose_steps_were_crowded_out_is_forgotten(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    world.write(CANARY)
+    world.settle()
+    trail = world.store.shard_of(conversation).trail(conversation)
+    world.store.client.delete(trail)
+    later = f"{world.clock()} collect b7 idle {world.clock()}"
+    world.store.client.rpush(trail, *[later] * 100)
+
+    assert place(operator, "id-1")[1]["place"] == "forgotten"
+
+
+def test_message_is_in_the_batch_that_took_it(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    (first,) = world.write(CANARY)
+    world.settle()
+    world.wait(1)
+    (second,) = world.write(CANARY)
+    world.settle()
+
+    assert place(operator, "id-1")[1]["batch_id"] == first.batch_id
+    assert place(operator, "id-2")[1]["batch_id"] == second.batch_id
+    batches = operator("trace", conversation, "--json").json["batches"]
+    assert [batch["place"] for batch in batches] == ["answered", "answered"]
+
+
 def test_unknown_message_was_never_accepted_here(world: World, operator: Operator) -> None:
     world.write(CANARY)
 
