@@ -6,7 +6,7 @@ from itertools import combinations
 
 from batching.model import Reason
 from tests.history.events import Doubted, History
-from tests.history.story import NEVER, Call, Message, Reply, Story
+from tests.history.story import NEVER, Call, Message, Person, Reply, Story
 
 #: Why a batch may be given to a person; each is told exactly once.
 DROPS = frozenset({
@@ -90,7 +90,7 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
 def _misordered(story: Story) -> Iterator[str]:
     """Who wrote first is read first: within a batch, from batch to batch, and part by part."""
     for call in story.calls.values():
-        fresh = [m for m in story.known(call.asked.words) if not story.replays_of(m.word)]
+        fresh = [m for m in story.known(call.asked.words) if not _redone(story, m)]
         for earlier, later in combinations(fresh, 2):
             if later.accepted < earlier.offered:
                 yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
@@ -130,14 +130,22 @@ def _redone(story: Story, message: Message) -> bool:
 
 def _overlapping(story: Story) -> Iterator[str]:
     """Two questions about one customer never run at once, unless the first lost its lease."""
-    running: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
+    running: defaultdict[Person, list[Call]] = defaultdict(list)
     for later in sorted(story.calls.values(), key=lambda call: call.began):
         for person in story.people(later.asked.words):
             running[person] = [call for call in running[person] if call.ended > later.began]
             for earlier in running[person]:
-                if not story.paused(earlier.asked.worker, earlier.began, later.began):
+                if not _lost_its_lease(story, earlier, later, person):
                     yield f"two generations at once: {earlier.asked.call} and {later.asked.call}"
             running[person].append(later)
+
+
+def _lost_its_lease(story: Story, earlier: Call, later: Call, person: Person) -> bool:
+    """Return whether the first may have been replaced, or the second be a replaced one's."""
+    worker = later.asked.worker
+    late = bool(worker) and any(who == worker for place, who in story.pauses if place < later.began)
+    erased = any(earlier.began < place < later.began for place in story.erasures[person])
+    return late or erased or story.paused(earlier.asked.worker, earlier.began, later.began)
 
 
 def _misdirected(story: Story) -> Iterator[str]:
@@ -180,5 +188,7 @@ def _overasked(story: Story, attempts_max: int) -> Iterator[str]:
     """A model is not asked about a batch for ever."""
     asked = Counter(call.asked.words for call in story.calls.values())
     for words, times in asked.items():
-        if times > attempts_max * (1 + len(story.replays_of(words[0]))):
+        starts = 1 + len(story.replays_of(words[0]))
+        starts += sum(len(story.erasures[person]) for person in story.people(words))
+        if times > attempts_max * starts:
             yield f"asked too often: {words}, {times} times"
