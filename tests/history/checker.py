@@ -80,9 +80,8 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
         for part in reply.parts:
             copies = reply.copies(part)
             (_, taken), (last, _) = copies[0], copies[-1]
-            again = taken.tag in doubted or any(
-                story.paused(copy.worker, 0, last) for _, copy in copies
-            )
+            senders = {"", *(copy.worker for _, copy in copies)}
+            again = taken.tag in doubted or any(story.paused(who, 0, last) for who in senders)
             if len(copies) > 1 + (again and taken.account in resend):
                 yield f"sent twice: {taken.tag}, {len(copies)} times"
 
@@ -141,11 +140,13 @@ def _overlapping(story: Story) -> Iterator[str]:
 
 
 def _lost_its_lease(story: Story, earlier: Call, later: Call, person: Person) -> bool:
-    """Return whether the first may have been replaced, or the second be a replaced one's."""
-    worker = later.asked.worker
-    late = bool(worker) and any(who == worker for place, who in story.pauses if place < later.began)
-    erased = any(earlier.began < place < later.began for place in story.erasures[person])
-    return late or erased or story.paused(earlier.asked.worker, earlier.began, later.began)
+    """Return whether one of the two may be a replaced worker's, that asks in vain."""
+    workers = {earlier.asked.worker, later.asked.worker} - {""}
+    return (
+        any(story.paused(worker, 0, later.began) for worker in workers)
+        or story.paused("", earlier.began, later.began)
+        or any(earlier.began < place < later.began for place in story.erasures[person])
+    )
 
 
 def _misdirected(story: Story) -> Iterator[str]:

@@ -11,7 +11,7 @@ from itertools import count
 from greenlet import getcurrent, greenlet
 
 
-class Crash(BaseException):  # noqa: N818 - no error: the process is gone, and nothing may catch it
+class Crash(BaseException):
     """The process that runs this task ended at this line."""
 
 

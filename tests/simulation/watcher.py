@@ -158,7 +158,7 @@ class Watcher:
         self.audit()
 
 
-def _lua(value: Any) -> str:  # noqa: ANN401
+def _lua(value: Any) -> str:
     """Return nested lists of names as Lua writes them."""
     if isinstance(value, str):
         return f'"{value}"'

@@ -1,6 +1,7 @@
 """The client of Redis that a simulated process holds: real commands, and all that befalls them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -24,7 +25,7 @@ class Wire:
 
     def carry(
         self, commands: list[tuple[Any, ...]], run: Callable[[list[tuple[Any, ...]]], Any]
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         """Return the server's answer. Raise what a client raises where there is none."""
         world = self.world
         world.boundary()
@@ -34,10 +35,10 @@ class Wire:
 
     def _carry(
         self, commands: list[tuple[Any, ...]], run: Callable[[list[tuple[Any, ...]]], Any]
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         world = self.world
 
-        def execute(those: list[tuple[Any, ...]] = commands) -> Any:  # noqa: ANN401
+        def execute(those: list[tuple[Any, ...]] = commands) -> Any:
             try:
                 return run(those)
             finally:
@@ -65,10 +66,8 @@ class Wire:
 
 def _forgiven(run: Callable[[], Any]) -> None:
     """Carry out what nobody waits for: the server's refusal reaches nobody either."""
-    try:
+    with suppress(redis.ResponseError):
         run()
-    except redis.ResponseError:
-        pass
 
 
 class SimulatedRedis(redis.Redis):
@@ -76,12 +75,12 @@ class SimulatedRedis(redis.Redis):
 
     wire: Wire
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+    def execute_command(self, *args: Any, **options: Any) -> Any:
         """Carry one command."""
         plain = super().execute_command
         return self.wire.carry([args], lambda _: plain(*args, **options))
 
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "SimulatedPipeline":  # noqa: ANN401, FBT001, FBT002
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "SimulatedPipeline":  # noqa: FBT001, FBT002
         """Return a pipeline that goes by the same wire."""
         pipeline = SimulatedPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
@@ -100,7 +99,7 @@ class SimulatedPipeline(Pipeline):
         stack = list(self.command_stack)
         plain = super().execute
 
-        def run(commands: list[tuple[Any, ...]]) -> Any:  # noqa: ANN401
+        def run(commands: list[tuple[Any, ...]]) -> Any:
             self.command_stack = stack[: len(commands)]
             return plain(raise_on_error=raise_on_error)
 

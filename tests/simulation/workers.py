@@ -1,7 +1,7 @@
 """Schedulers, a broker that cannot be trusted, and the workers that answer its doorbells."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
@@ -52,7 +52,7 @@ class Workers:
             world.hub.sleep(world.rng.randint(*TICK_MS))
 
     def _flush(self) -> None:
-        with _door():
+        with suppress(TransientError):  # as the doors of the actors do
             flow.flush(self._store, self, limit=self._world.setup.flush_limit)
 
     def ring(self, ring: Ring) -> None:
@@ -78,7 +78,7 @@ class Workers:
             world.hub.spawn(name, answer, delay_ms=world.rng.randint(*span))
 
     def _answer(self, ring: Ring) -> None:
-        with _door():
+        with suppress(TransientError):  # as the doors of the actors do
             if ring.stage is Stage.GENERATE:
                 flow.generate(self._store, self, self, ring, keep=self._keep)
             else:
@@ -112,12 +112,3 @@ class Workers:
             yield
         finally:
             keeping = False
-
-
-@contextmanager
-def _door() -> Iterator[None]:
-    """Swallow what the doors of the actors swallow; anything else is a fault of the flow."""
-    try:
-        yield
-    except TransientError:
-        pass
