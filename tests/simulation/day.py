@@ -91,10 +91,9 @@ class Day:
                 self._web.deliver(message, delay_ms=at_ms + world.rng.randint(0, 120_000))
 
     def _take_over(self) -> None:
-        world = self._world
-        account, customer = self._someone()
-        foreign = ForeignMessage(account, customer, f"phone-{world.now_ms}", "person")
-        self._web.deliver(foreign)
+        name = f"phone-{self._world.now_ms}"
+        self._web.deliver(ForeignMessage(*self._someone(), name, "person"))
+        self._world.occurred["taken over"] += 1
 
     def _operate(self) -> None:
         letters = self._watcher.dead_letters()

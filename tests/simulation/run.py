@@ -5,7 +5,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from random import Random
 
 import redis
@@ -51,19 +51,22 @@ class Outcome:
 
     def tail(self, lines: int = 60) -> str:
         """Return what went wrong, the faults of the seed and the end of its history."""
-        return "\n".join(
-            (
-                f"seed {self.seed} breaks, history {self.digest}:",
-                *(f"  {line}" for line in self.broken),
-                f"  {self.setup}",
-                *(f"  {event}" for event in self.history[-lines:]),
-            )
-        )
+        setup = {field.name: getattr(self.setup, field.name) for field in fields(self.setup)}
+        return "\n".join((
+            f"seed {self.seed} {'BREAKS' if self.broken else 'holds'}, history {self.digest}",
+            *(f"  {line}" for line in self.broken),
+            "set up:",
+            *(f"  {name}: {value}" for name, value in setup.items()),
+            "history:",
+            *(f"  {event}" for event in self.history[-lines:]),
+            f"again: make simulate SEED={self.seed}",
+        ))  # fmt: skip
 
 
 def run(seed: int, client: redis.Redis) -> Outcome:
-    """Run a seed on an empty database, which is emptied first."""
-    client.flushdb()
+    """Run a seed on an empty server, which is emptied first: also of scripts, which take a call."""
+    client.flushall()
+    client.script_flush()
     rng = Random(seed)  # noqa: S311 - repeatable on purpose
     world = World(draw(rng), rng)
     began_ms = world.now_ms

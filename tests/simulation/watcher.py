@@ -141,6 +141,7 @@ class Watcher:
         if self._operations.replay(letter, limits) > 0:
             batch = f"{letter.conversation_id}:{letter.batch_id}"
             self._world.add(Replayed(self._world.now_ms, batch))
+            self._world.occurred["replayed"] += 1
         self.audit()
 
     def discard(self, letter: DeadLetter) -> None:
@@ -148,13 +149,15 @@ class Watcher:
         if self._operations.discard(letter) > 0:
             batch = f"{letter.conversation_id}:{letter.batch_id}"
             self._world.add(Discarded(self._world.now_ms, batch))
+            self._world.occurred["discarded"] += 1
         self.audit()
 
     def erase(self, account: str, customer: str) -> None:
         """Have a customer forgotten."""
         self.dead_letters()
         self._world.add(Erased(self._world.now_ms, account, customer))
-        self._operations.erase(self.store.conversation_id(account, customer))
+        if self._operations.erase(self.store.conversation_id(account, customer)):
+            self._world.occurred["erased"] += 1
         self.audit()
 
 
