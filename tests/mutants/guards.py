@@ -55,8 +55,8 @@ def guards(seeds: int) -> dict[str, Guard]:
     simulation = ("-m", "tests.simulation", "--seeds", str(seeds), "--failures", "1")
     found = (
         Guard("tests", (*_PYTEST, *ignored, "tests/batching")),
-        Guard("model", (*_PYTEST, _MODEL)),
         Guard("simulation", simulation),
+        Guard("model", (*_PYTEST, _MODEL)),
     )
     return {guard.name: guard for guard in found}
 
