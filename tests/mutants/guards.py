@@ -12,13 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent.parent
-#: A guard that is still busy then has been made to run for ever: that is found out too.
-PATIENCE_S = 600
+#: How long a guard may take on a busy machine; one that takes longer has found out nothing.
+PATIENCE_S = 1_200
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
-_PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header")
+_PYTEST = (
+    *("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"),
+    *("-o", "faulthandler_timeout=0", "--hypothesis-profile=mutants"),
+)
 _MODEL = "tests/batching/test_store_model.py"
 #: Names the first test that failed, or the first seed that broke.
-_CAUGHT = re.compile(r"^(?:FAILED|ERROR) \S+?([^/\s]+::\S+)|^(seed \d+) BREAKS", re.MULTILINE)
+_CAUGHT = re.compile(r"^FAILED \S+?([^/\s]+::\S+)|^(seed \d+) BREAKS", re.MULTILINE)
+
+
+class UnclearError(Exception):
+    """A guard ended badly and did not say what it had seen: that is no catch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +36,26 @@ class Guard:
     arguments: tuple[str, ...]
 
     def catches(self, tree: Path) -> str:
-        """Return what noticed that something is wrong in ``tree``, "" if nothing did."""
-        try:
-            done = subprocess.run(
-                [sys.executable, *self.arguments],
-                cwd=tree,
-                # A mutant must not be hidden by the bytecode of the code before it.
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "CI": "true"},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=PATIENCE_S,
-            )
-        except subprocess.TimeoutExpired:
-            return "did not end"
+        """Return what noticed that something is wrong in ``tree``, "" if nothing did.
+
+        Raise UnclearError, or subprocess.TimeoutExpired after PATIENCE_S.
+        """
+        done = subprocess.run(
+            [sys.executable, *self.arguments],
+            cwd=tree,
+            # A mutant must not be hidden by the bytecode of the code before it.
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "CI": "true"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
         if done.returncode == 0:
             return ""
         found = _CAUGHT.search(done.stdout)
-        return next(filter(None, found.groups())) if found else f"exit {done.returncode}"
+        if found is None:
+            raise UnclearError(f"{self.name}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return str(next(filter(None, found.groups())))
 
 
 def guards(seeds: int) -> dict[str, Guard]:

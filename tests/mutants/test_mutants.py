@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.mutants.faults import MUTANTS
 from tests.mutants.guards import ROOT, copy_of_tree, guards
@@ -20,12 +21,23 @@ GRAVE = (
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_fault_fits_the_code(mutant: Mutant, tmp_path: Path) -> None:
-    for path in {patch.path for patch in mutant.patches}:
+def test_fault_fits_the_code_which_stays_code(
+    mutant: Mutant, tmp_path: Path, client: redis.Redis
+) -> None:
+    """A mutant that no longer compiles is caught by everything, and proves nothing."""
+    paths = {patch.path for patch in mutant.patches}
+    for path in paths:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text())
 
     mutant.apply(tmp_path)
+
+    for path in paths:
+        text = (tmp_path / path).read_text()
+        if path.endswith(".lua"):
+            client.script_load(text)
+        else:
+            compile(text, path, "exec")
 
 
 def test_faults_have_names_of_their_own() -> None:

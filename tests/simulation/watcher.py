@@ -12,7 +12,7 @@ from batching.keys import Shard
 from batching.operations import DeadLetter, Operations
 from batching.store import Store
 from tests.history.checker import DROPS
-from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed
+from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed, TakenOver
 from tests.simulation.world import World
 
 #: An expiry beyond this is not met in one simulated day.
@@ -42,8 +42,11 @@ class Watcher:
             for shard in self._shards
             for make in (shard.batches, shard.open, shard.flight, shard.dead_letter)
         )
-        self._takeovers = {self.store.shard_of(c).takeover(c): c for c in self._people}
-        self._glance = f"local PLACES = {_lua(self._places())}\n{GLANCE}"
+        self._takeovers = {
+            self.store.shard_of(c).takeover(c): person for c, person in self._people.items()
+        }
+        glance = f"local PLACES = {_lua(self._places())}\n{GLANCE}"
+        self._glance = client.register_script(glance)
         self._alerts_seen = ["-"] * len(self._shards)
         self._died: set[str] = set()
         self._expiries: dict[str, int] = {}
@@ -71,9 +74,8 @@ class Watcher:
                 keys += command[3 : 3 + command[2]]
         if not keys:
             return
-        waits, wrong, self.busy, alerts = self._client.eval(
-            self._glance, len(keys), *keys, HORIZON_MS, *self._alerts_seen
-        )
+        seen: list[Any] = [HORIZON_MS, *self._alerts_seen]
+        waits, wrong, self.busy, alerts = self._glance(keys, seen)
         self._note_expiries(keys, waits)
         for number, entry, fields in alerts:
             self._alerts_seen[number - 1] = f"({entry.decode()}"
@@ -99,18 +101,19 @@ class Watcher:
                 self._expire_after(key, -(-wait_ms // 1000) * 1000)
 
     def _expire_after(self, key: str, wait_ms: int) -> None:
-        at_ms = self._expiries[key] = self._world.now_ms + wait_ms
+        world, person = self._world, self._takeovers.get(key)
+        at_ms = self._expiries[key] = world.now_ms + wait_ms
+        if person:
+            world.add(TakenOver(world.now_ms, *person))
 
         def expire() -> None:
-            if self._expiries.get(key) != at_ms:
-                return
-            del self._expiries[key]
-            self._client.delete(key)
-            if key in self._takeovers:
-                person = self._people[self._takeovers[key]]
-                self._world.add(HandedBack(self._world.now_ms, *person))
+            if self._expiries.get(key) == at_ms:
+                del self._expiries[key]
+                self._client.delete(key)
+                if person:
+                    world.add(HandedBack(world.now_ms, *person))
 
-        self._world.hub.after(wait_ms, expire)
+        world.hub.after(wait_ms, expire)
 
     def _note_alert(self, shard: Shard, alert: dict[str, str]) -> None:
         world, kind = self._world, alert["kind"]

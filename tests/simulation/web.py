@@ -2,10 +2,10 @@
 
 from batching import flow
 from batching.errors import LedgerUnavailableError
-from batching.model import SILENT_KINDS, Event, ForeignMessage, InboundMessage
+from batching.model import SILENT_KINDS, Event, InboundMessage
 from batching.records import Status
 from batching.store import Store
-from tests.history.events import Accepted, Offered, TakenOver
+from tests.history.events import Accepted, Offered
 from tests.simulation.world import World
 
 AGAIN_MS = (500, 60_000)
@@ -40,8 +40,11 @@ class Web:
     def _receive(self, events: tuple[Event, ...]) -> bool:
         """Return whether the answer is 200."""
         world = self._world
-        for event in events:
-            self._note(event)
+        messages = [event for event in events if isinstance(event, InboundMessage)]
+        for message in messages:
+            silent = message.kind in SILENT_KINDS
+            person = (message.account_id, message.customer)
+            world.add(Offered(world.now_ms, *person, message.text, silent))
         limits = world.rng.choice(world.setup.limits)
         try:
             receipts = flow.receive(self._store, events, lambda _: limits)
@@ -50,15 +53,6 @@ class Web:
         world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
         if any(receipt.status is Status.FULL for receipt in receipts):
             return False
-        for event in events:
-            if isinstance(event, InboundMessage):
-                world.add(Accepted(world.now_ms, event.text))
+        for message in messages:
+            world.add(Accepted(world.now_ms, message.text))
         return True
-
-    def _note(self, event: Event) -> None:
-        world = self._world
-        match event:
-            case InboundMessage(account, customer, _, kind, word):
-                world.add(Offered(world.now_ms, account, customer, word, kind in SILENT_KINDS))
-            case ForeignMessage(account, customer, author="person"):
-                world.add(TakenOver(world.now_ms, account, customer))

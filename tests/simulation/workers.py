@@ -7,11 +7,14 @@ from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import Ring, Stage
 from batching.ports import Account
+from batching.records import Watch
 from batching.store import Store
 from scheduler.tick import asks_for_flush
 from tests.simulation.world import World
 
-TICK_MS, SOON_MS, LATE_MS = (500, 10_000), (1, 300), (5_000, 600_000)
+TICK_MS, SOON_MS, LATE_MS = (50, 3_000), (1, 300), (5_000, 600_000)
+#: How long a scheduler sleeps at most although nothing is due.
+BUSY_MS, CALM_MS = 10_000, 60_000
 #: How long a broker keeps what it repeats for no reason.
 STALE_MAX = 50
 
@@ -24,7 +27,6 @@ class Workers:
         self._store = store
         self._accounts = accounts
         self._rung: list[Ring] = []
-        self.closed = False
 
     def get(self, account_id: str) -> Account | None:
         """Return the account; now and then a worker does not know it yet."""
@@ -43,12 +45,17 @@ class Workers:
 
     def _tick(self) -> None:
         world = self._world
-        while not self.closed:
+        while True:
+            wait_ms = 0
             try:
-                if asks_for_flush(self._store.watch()):
+                watch = self._store.watch()
+                if asks_for_flush(watch):
                     self._carry("flush", self._flush)
+                wait_ms = _until_due_ms(watch)
             except LedgerUnavailableError:
                 pass
+            # A real one ticks many times a second; these sleep while nothing can be due.
+            world.hub.sleep(min(wait_ms, CALM_MS if world.healed else BUSY_MS))
             world.hub.sleep(world.rng.randint(*TICK_MS))
 
     def _flush(self) -> None:
@@ -112,3 +119,8 @@ class Workers:
             yield
         finally:
             keeping = False
+
+
+def _until_due_ms(watch: Watch) -> int:
+    moments = [at_ms for at_ms in (watch.due_ms, watch.lease_ms) if at_ms is not None]
+    return max(0, min(moments, default=watch.now_ms + CALM_MS) - watch.now_ms)
