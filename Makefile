@@ -10,7 +10,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format ci bench lock clean
+.PHONY: help demo test lint format ci bench simulate mutants lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,12 @@ ci: lint test ## What must pass before a change is merged
 
 bench: $(READY) ## Measure speed and size, print the figures (ARGS=--quick: in a minute)
 	@$(BIN)/python -m bench $(ARGS)
+
+simulate: $(READY) ## Simulate days full of faults (SEEDS=3000, or SEED=484 for all of one)
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: $(READY) ## Break the code on purpose, one fault at a time: each must be caught
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade for the newest)
 	$(call compile,requirements.txt)

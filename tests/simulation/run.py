@@ -1,0 +1,160 @@
+"""Runs one seed from its first message to quiet, and judges it."""
+
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from random import Random
+
+import redis
+
+from batching.ports import Account
+from batching.store import Store
+from tests.history.checker import check
+from tests.history.events import Accepted, Happening, digest
+from tests.simulation.day import ACCOUNTS, Day, people
+from tests.simulation.model import SimulatedModel
+from tests.simulation.provider import SimulatedChannel
+from tests.simulation.rates import Setup, draw
+from tests.simulation.watcher import BrokenError, Watcher
+from tests.simulation.web import Web
+from tests.simulation.wire import SimulatedRedis, Wire
+from tests.simulation.workers import Workers
+from tests.simulation.world import World
+
+#: How long everything may take to come to its end once nothing goes wrong any more.
+DRAIN_MS_MAX = 4 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a seed; good if ``broken`` is empty."""
+
+    seed: int
+    setup: Setup
+    history: tuple[Happening, ...]
+    occurred: Counter[str]
+    broken: tuple[str, ...]
+    simulated_ms: int
+
+    @property
+    def digest(self) -> str:
+        """Return what a replay of the seed must have too."""
+        return digest(self.history)
+
+    @property
+    def accepted(self) -> int:
+        """Return how many messages the day brought."""
+        return len({event.word for event in self.history if isinstance(event, Accepted)})
+
+    def tail(self, lines: int = 60) -> str:
+        """Return what went wrong, the faults of the seed and the end of its history."""
+        setup = {field.name: getattr(self.setup, field.name) for field in fields(self.setup)}
+        return "\n".join((
+            f"seed {self.seed} {'BREAKS' if self.broken else 'holds'}, history {self.digest}",
+            *(f"  {line}" for line in self.broken),
+            "set up:",
+            *(f"  {name}: {value}" for name, value in setup.items()),
+            "history:",
+            *(f"  {event}" for event in self.history[-lines:]),
+            f"again: make simulate SEED={self.seed}",
+        ))  # fmt: skip
+
+
+def run(seed: int, client: redis.Redis) -> Outcome:
+    """Run a seed on an empty server, which is emptied first: also of scripts, which take a call."""
+    client.flushall()
+    client.script_flush()
+    rng = Random(seed)  # noqa: S311 - repeatable on purpose
+    world = World(draw(rng), rng)
+    began_ms = world.now_ms
+    simulation = Simulation(world, client)
+    broken: list[str] = []
+    with _silent():
+        try:
+            simulation.live()
+        except BrokenError as error:
+            broken.append(str(error))
+        except Exception:  # noqa: BLE001 - whatever the flow lets through is a fault of the flow
+            broken.append(traceback.format_exc())
+        finally:
+            world.hub.close()
+    if not broken:
+        broken = simulation.judge()
+    return Outcome(
+        seed, world.setup, tuple(world.history), world.occurred, tuple(broken),
+        world.now_ms - began_ms,
+    )  # fmt: skip
+
+
+class Simulation:
+    """All parts of one seed, put together."""
+
+    def __init__(self, world: World, client: redis.Redis) -> None:
+        setup = world.setup
+        self.world = world
+        self.watcher = Watcher(world, client, people(setup.customers))
+        self.wire = Wire(world, self.watcher.look)
+        carried = SimulatedRedis(
+            connection_pool=client.connection_pool, single_connection_client=True
+        )
+        carried.wire = self.wire
+        store = Store(
+            carried, privacy_key="k", shards=setup.shards, pace=setup.pace, clock=world.clock
+        )
+        self.web = Web(world, store)
+        calls = [0]
+        channels = {name: SimulatedChannel(world, self.web, name) for name in ACCOUNTS}
+        accounts = {
+            name: Account(
+                name, setup.limits[0], channel, SimulatedModel(world, name, calls),
+                "resend" if name in setup.resend else "alert",
+            )
+            for name, channel in channels.items()
+        }  # fmt: skip
+        self.workers = Workers(world, store, accounts)
+        self.day = Day(
+            world, web=self.web, watcher=self.watcher, wire=self.wire, channels=channels,
+            client=client,
+        )  # fmt: skip
+
+    def live(self) -> None:
+        """Go through the day, then let everything come to its end. Raise BrokenError."""
+        world, hub = self.world, self.world.hub
+        self.day.plan()
+        self.workers.start()
+        day_ends_ms = world.now_ms + world.setup.day_ms
+        hub.run(lambda: hub.now_ms >= day_ends_ms)
+        world.healed = True
+        self.wire.away_until_ms = 0
+        limit_ms = world.now_ms + DRAIN_MS_MAX
+        hub.run(lambda: self._quiet() or hub.now_ms > limit_ms)
+        if not self._quiet():
+            raise BrokenError(
+                f"not quiet: {self.watcher.busy} messages, {self.web.pending} deliveries, "
+                f"tasks {list(hub.alive)}"
+            )
+        self.watcher.audit()
+
+    def _quiet(self) -> bool:
+        return not (self.web.pending or self.watcher.busy or self.world.hub.alive)
+
+    def judge(self) -> list[str]:
+        """Return what the history has to say against the run."""
+        setup = self.world.setup
+        self.watcher.dead_letters()
+        attempts_max = max(limits.attempts_max for limits in setup.limits)
+        return check(self.world.history, resend=setup.resend, attempts_max=attempts_max)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the flow's log out of the way."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)

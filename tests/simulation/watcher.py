@@ -1,0 +1,171 @@
+"""Looks at the ledger after every step: the books, the indexes, the expiries, the alerts.
+
+It also carries out expiries: the server's go by its real clock, the simulation's by its own.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from batching.keys import Shard
+from batching.operations import DeadLetter, Operations
+from batching.store import Store
+from tests.history.checker import DROPS
+from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed, TakenOver
+from tests.simulation.world import World
+
+#: An expiry beyond this is not met in one simulated day.
+HORIZON_MS = 3 * 3_600_000
+GLANCE = Path(__file__).with_name("glance.lua").read_text()
+
+
+class BrokenError(Exception):
+    """An invariant of the ledger does not hold."""
+
+
+class Watcher:
+    """Sees everything by a client of its own; nothing ever happens to that one."""
+
+    def __init__(self, world: World, client: redis.Redis, people: list[tuple[str, str]]) -> None:
+        self._world = world
+        self._client: Any = client
+        setup = world.setup
+        self.store = Store(
+            client, privacy_key="k", shards=setup.shards, pace=setup.pace, clock=world.clock
+        )
+        self._operations = Operations(self.store)
+        self._people = {self.store.conversation_id(*person): person for person in people}
+        self._shards = self.store.keyring.shards
+        self._content = tuple(
+            make("")
+            for shard in self._shards
+            for make in (shard.batches, shard.open, shard.flight, shard.dead_letter)
+        )
+        self._takeovers = {
+            self.store.shard_of(c).takeover(c): person for c, person in self._people.items()
+        }
+        glance = f"local PLACES = {_lua(self._places())}\n{GLANCE}"
+        self._glance = client.register_script(glance)
+        self._alerts_seen = ["-"] * len(self._shards)
+        self._died: set[str] = set()
+        self._expiries: dict[str, int] = {}
+        #: Messages that are open or in flight.
+        self.busy = 0
+
+    def _places(self) -> list[list[Any]]:
+        return [
+            [
+                *(shard.stats, shard.due, shard.lease, shard.alerts),
+                [
+                    [c, shard.batches(c), shard.open(c), shard.flight(c)]
+                    for c in self._people
+                    if self.store.shard_of(c) == shard
+                ],
+            ]
+            for shard in self._shards
+        ]
+
+    def look(self, commands: tuple[tuple[Any, ...], ...]) -> None:
+        """Check what must hold after these commands, and note what came of them."""
+        keys: list[str] = []
+        for command in commands:
+            if command[0] == "EVALSHA":
+                keys += command[3 : 3 + command[2]]
+        if not keys:
+            return
+        seen: list[Any] = [HORIZON_MS, *self._alerts_seen]
+        waits, wrong, self.busy, alerts = self._glance(keys, seen)
+        self._note_expiries(keys, waits)
+        for number, entry, fields in alerts:
+            self._alerts_seen[number - 1] = f"({entry.decode()}"
+            named = dict(zip(fields[::2], fields[1::2], strict=True))
+            alert = {name.decode(): value.decode() for name, value in named.items()}
+            self._note_alert(self._shards[number - 1], alert)
+        if wrong:
+            raise BrokenError("; ".join(line.decode() for line in wrong))
+
+    def audit(self) -> None:
+        """Check the same, and more, by the operator's own means. Raise BrokenError."""
+        problems = [str(book) for book in self._operations.balance() if not book.holds]
+        problems += self._operations.audit()
+        if problems:
+            raise BrokenError("; ".join(problems))
+
+    def _note_expiries(self, keys: list[str], waits: list[int]) -> None:
+        for key, wait_ms in zip(keys, waits, strict=True):
+            if wait_ms >= 0 and key.startswith(self._content):
+                raise BrokenError(f"content that expires: {key}")
+            if 0 <= wait_ms <= HORIZON_MS:
+                # The server has counted down a few real milliseconds already.
+                self._expire_after(key, -(-wait_ms // 1000) * 1000)
+
+    def _expire_after(self, key: str, wait_ms: int) -> None:
+        world, person = self._world, self._takeovers.get(key)
+        at_ms = self._expiries[key] = world.now_ms + wait_ms
+        if person:
+            world.add(TakenOver(world.now_ms, *person))
+
+        def expire() -> None:
+            if self._expiries.get(key) == at_ms:
+                del self._expiries[key]
+                self._client.delete(key)
+                if person:
+                    world.add(HandedBack(world.now_ms, *person))
+
+        world.hub.after(wait_ms, expire)
+
+    def _note_alert(self, shard: Shard, alert: dict[str, str]) -> None:
+        world, kind = self._world, alert["kind"]
+        world.occurred[f"alert {kind}"] += 1
+        batch = f"{alert.get('conversation', '')}:{alert.get('batch', '')}"
+        if kind in DROPS:
+            self._note_death(batch, self._operations.dead_letter(alert["batch"], shard))
+        world.add(Alerted(world.now_ms, kind, batch))
+
+    def _note_death(self, batch: str, letter: DeadLetter | None) -> None:
+        if batch not in self._died:
+            self._died.add(batch)
+            words = tuple(message.text for message in letter.messages) if letter else ()
+            self._world.add(Died(self._world.now_ms, batch, words))
+
+    # A person's deeds.
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return all dead letters, noting those of which nobody was told."""
+        letters = self._operations.dead_letters()
+        for letter in letters:
+            self._note_death(f"{letter.conversation_id}:{letter.batch_id}", letter)
+        return letters
+
+    def replay(self, letter: DeadLetter) -> None:
+        """Have a dead letter answered after all."""
+        limits = self._world.rng.choice(self._world.setup.limits)
+        if self._operations.replay(letter, limits) > 0:
+            batch = f"{letter.conversation_id}:{letter.batch_id}"
+            self._world.add(Replayed(self._world.now_ms, batch))
+            self._world.occurred["replayed"] += 1
+        self.audit()
+
+    def discard(self, letter: DeadLetter) -> None:
+        """Let a dead letter be."""
+        if self._operations.discard(letter) > 0:
+            batch = f"{letter.conversation_id}:{letter.batch_id}"
+            self._world.add(Discarded(self._world.now_ms, batch))
+            self._world.occurred["discarded"] += 1
+        self.audit()
+
+    def erase(self, account: str, customer: str) -> None:
+        """Have a customer forgotten."""
+        self.dead_letters()
+        self._world.add(Erased(self._world.now_ms, account, customer))
+        if self._operations.erase(self.store.conversation_id(account, customer)):
+            self._world.occurred["erased"] += 1
+        self.audit()
+
+
+def _lua(value: Any) -> str:
+    """Return nested lists of names as Lua writes them."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    return "{" + ", ".join(map(_lua, value)) + "}"

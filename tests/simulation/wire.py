@@ -1,0 +1,107 @@
+"""The client of Redis that a simulated process holds: real commands, and all that befalls them."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tests.simulation.world import World
+
+LATE_MS = (1_000, 60_000)
+
+
+class Wire:
+    """Carries commands to the server, or loses them or their answers on the way."""
+
+    def __init__(self, world: World, look: Callable[[tuple[Any, ...]], None]) -> None:
+        self.world = world
+        #: Called after everything that the server carried out, with the commands.
+        self.look = look
+        self.away_until_ms = 0
+
+    def carry(
+        self, commands: list[tuple[Any, ...]], run: Callable[[list[tuple[Any, ...]]], Any]
+    ) -> Any:
+        """Return the server's answer. Raise what a client raises where there is none."""
+        world = self.world
+        world.boundary()
+        answer = self._carry(commands, run)
+        world.boundary()
+        return answer
+
+    def _carry(
+        self, commands: list[tuple[Any, ...]], run: Callable[[list[tuple[Any, ...]]], Any]
+    ) -> Any:
+        world = self.world
+
+        def execute(those: list[tuple[Any, ...]] = commands) -> Any:
+            try:
+                return run(those)
+            finally:
+                self.look(tuple(those))
+
+        if world.now_ms < self.away_until_ms or world.chance("unavailable"):
+            world.pause()
+            raise RedisConnectionError
+        if world.chance("executed_late"):
+            world.pause()
+            world.hub.after(world.rng.randint(*LATE_MS), lambda: _forgiven(execute))
+            raise RedisTimeoutError
+        if len(commands) > 1 and world.chance("cut_short"):
+            world.pause()
+            _forgiven(lambda: execute(commands[: world.rng.randrange(len(commands))]))
+            raise RedisConnectionError
+        if world.chance("executed_twice"):
+            _forgiven(execute)
+        answer = execute()
+        if world.chance("reply_lost"):
+            world.pause()
+            raise RedisConnectionError
+        return answer
+
+
+def _forgiven(run: Callable[[], Any]) -> None:
+    """Carry out what nobody waits for: the server's refusal reaches nobody either."""
+    with suppress(redis.ResponseError):
+        run()
+
+
+class SimulatedRedis(redis.Redis):
+    """A client whose commands go by a wire."""
+
+    wire: Wire
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Carry one command."""
+        plain = super().execute_command
+        return self.wire.carry([args], lambda _: plain(*args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "SimulatedPipeline":  # noqa: FBT001, FBT002
+        """Return a pipeline that goes by the same wire."""
+        pipeline = SimulatedPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+        pipeline.wire = self.wire
+        return pipeline
+
+
+class SimulatedPipeline(Pipeline):
+    """A pipeline of which a beginning may be all that arrives."""
+
+    wire: Wire
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002
+        """Carry all commands in one go."""
+        stack = list(self.command_stack)
+        plain = super().execute
+
+        def run(commands: list[tuple[Any, ...]]) -> Any:
+            self.command_stack = stack[: len(commands)]
+            return plain(raise_on_error=raise_on_error)
+
+        answer: list[Any] = self.wire.carry([args for args, _ in stack], run)
+        return answer

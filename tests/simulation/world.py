@@ -1,0 +1,71 @@
+"""What all parts of a simulation share: time, chance, the history, and the perils of a step."""
+
+from collections import Counter
+from random import Random
+
+from tests.fakes import NOON_MS
+from tests.history.events import Happening, Paused
+from tests.simulation.hub import Crash, Hub, Task
+from tests.simulation.rates import Setup
+
+STALL_MS = (5_000, 130_000)
+
+
+class World:
+    """One seed's world. After ``heal`` nothing goes wrong any more."""
+
+    def __init__(self, setup: Setup, rng: Random) -> None:
+        self.setup = setup
+        self.rng = rng
+        self.hub = Hub(NOON_MS)
+        self.history: list[Happening] = []
+        #: How often each fault and each unusual step occurred.
+        self.occurred: Counter[str] = Counter()
+        self.healed = False
+        #: How far the server's clock is from the time.
+        self.offset_ms = 0
+
+    @property
+    def now_ms(self) -> int:
+        return self.hub.now_ms
+
+    def clock(self) -> int:
+        """Return what the server's clock shows."""
+        return self.hub.now_ms + self.offset_ms
+
+    def add(self, event: Happening) -> None:
+        """Note that something happened now."""
+        self.history.append(event)
+
+    def chance(self, name: str) -> bool:
+        """Return whether a fault strikes now."""
+        rate: float = getattr(self.setup.rates, name)
+        if self.healed or self.rng.random() >= rate:
+            return False
+        self.occurred[name] += 1
+        return True
+
+    def pause(self, task: Task | None = None) -> None:
+        """Note that a task, the present one if none is named, may lose its lease unawares."""
+        self.add(Paused(self.now_ms, task.name if task else self.worker))
+
+    @property
+    def worker(self) -> str:
+        """Return the name of the present task, "" outside of tasks."""
+        return self.hub.task.name if self.hub.task else ""
+
+    def boundary(self) -> None:
+        """Let the present task crash, stand still, or let others go first."""
+        task = self.hub.task
+        if task is None or not task.mortal:
+            return
+        if self.chance("crash"):
+            self.pause()
+            raise Crash
+        if self.chance("stall"):
+            self.pause()
+            stall_ms = self.rng.randint(*STALL_MS)
+            task.frozen_until_ms = self.now_ms + stall_ms
+            self.hub.sleep(stall_ms)
+        elif self.chance("interleave"):
+            self.hub.sleep(self.rng.randint(0, 50))
