@@ -11,7 +11,7 @@ from batching.store import Store
 from runtime.commands.letters import advice
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.batching.world import ANNA, BORIS, World
-from tests.commands.conftest import CANARY, AGO_MS, Operator
+from tests.commands.conftest import AGO_MS, CANARY, Operator
 from tests.fakes import FakeChannel, FakeModel
 
 KEYS = [

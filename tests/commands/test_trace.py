@@ -9,7 +9,7 @@ from batching.limits import Limits
 from batching.model import DeliveryStatus, Kind
 from batching.operations import Operations
 from tests.batching.world import ANNA, World
-from tests.commands.conftest import CANARY, AGO_MS, Operator
+from tests.commands.conftest import AGO_MS, CANARY, Operator
 from tests.fakes import FakeChannel, FakeModel
 
 #: Overdue so late that an hour's wait is none.
