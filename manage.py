@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         # Not repeated: it may be a customer's number.
-        parser.error(f"{len(unknown)} arguments too many; see --help")
+        parser.error(f"arguments that this verb does not take: {len(unknown)}; see --help")
     try:
         status: int = given.run(Request(given, process_environment()))
     except UsageError as error:

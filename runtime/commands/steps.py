@@ -37,11 +37,11 @@ _TERMS = {
     ("finish", "takeover"): "deliberately not answered: a person has taken over",
 }
 _STATES = {
-    "claimed": "waits for a worker to {stage}; rung for again",
-    "running": "is in a worker's hands to {stage}; its lease ends",
-    "waiting": "waits to be tried again, attempt {attempt},",
-    "sending": "has part {next} of {parts} on its way; its lease ends",
-    "ambiguous": "waits for the provider's status; without one {policy}",
+    "claimed": "waits for a worker to {stage}",
+    "running": "is in a worker's hands to {stage}",
+    "waiting": "waits to be tried again, attempt {attempt}",
+    "sending": "has part {next} of {parts} on its way",
+    "ambiguous": "waits for the provider's status, without which {policy}",
 }
 
 
@@ -66,6 +66,8 @@ def sentence(step: Step) -> str:
     says = _SAYS.get(step.verb)
     if says is None:
         return " ".join((step.verb, *step.words))
+    if step.verb == "reap" and step.words == ("waiting", "ring"):
+        return "its wait was over: rung for again"
     words = [_TERMS.get((step.verb, word), word) for word in step.words]
     if step.verb in ("depart", "left"):
         words = [str(int(part) + 1) for part in words]
@@ -99,7 +101,7 @@ def _flight(trace: Trace, flight: FlightBatch) -> str:
         parts=flight.parts,
         policy="it is sent once more" if resends else "it becomes a dead letter",
     )
-    return f"({flight.count} messages) {does} {_until(trace, flight.until_ms)}"
+    return f"({flight.count} messages) {does}; {_again(trace, flight.until_ms)}"
 
 
 def _open(trace: Trace, batch: OpenBatch) -> str:
@@ -107,13 +109,18 @@ def _open(trace: Trace, batch: OpenBatch) -> str:
     if batch.due_ms is None:
         return f"{size} waits until the batch in flight has ended"
     if batch.due_ms <= trace.now_ms:
-        return f"{size} is due since {span(trace.now_ms - batch.due_ms)}; is a flusher alive?"
-    return f"{size} collects; due {_until(trace, batch.due_ms)}"
+        return f"{size} is due since {span(trace.now_ms - batch.due_ms)}: is a flusher alive?"
+    return f"{size} collects; due {_then(trace, batch.due_ms)}"
 
 
-def _until(trace: Trace, at_ms: int | None) -> str:
+def _again(trace: Trace, at_ms: int | None) -> str:
+    """Return when somebody looks at a batch again, whatever happens until then."""
     if at_ms is None:
-        return "at no time: report this as a fault"
+        return "nobody looks at it again: report this as a fault"
     if at_ms <= trace.now_ms:
-        return f"since {span(trace.now_ms - at_ms)}"
+        return f"was to be looked at {span(trace.now_ms - at_ms)} ago: is a flusher alive?"
+    return f"looked at again {_then(trace, at_ms)}"
+
+
+def _then(trace: Trace, at_ms: int) -> str:
     return f"in {span(at_ms - trace.now_ms)}, at {moment(at_ms)} UTC"

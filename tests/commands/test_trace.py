@@ -9,7 +9,7 @@ from batching.limits import Limits
 from batching.model import DeliveryStatus, Kind
 from batching.operations import Operations
 from tests.batching.world import ANNA, World
-from tests.commands.conftest import CANARY, Operator
+from tests.commands.conftest import AGO_MS, CANARY, Operator
 from tests.fakes import FakeChannel, FakeModel
 
 #: Overdue so late that an hour's wait is none.
@@ -47,7 +47,7 @@ def test_answered_message_is_followed_through_every_step(
         "collected, because the customer was quiet (idle)",
         "attempt 1 to generate began",
         "failed, to be tried again: model_500",
-        "nobody had finished it in time: rung for again (was waiting)",
+        "its wait was over: rung for again",
         "attempt 2 to generate began",
         "the reply is kept, parts: 1",
         "attempt 1 to send began",
@@ -79,7 +79,7 @@ def test_open_message_says_when_it_is_due(world: World, operator: Operator) -> N
     told = operator("trace", "id-1", "--account", "salon").out
 
     assert (status, where["place"]) == (0, "open")
-    assert "is due since 59 min; is a flusher alive?" in told
+    assert "is due since 59 min: is a flusher alive?" in told
 
 
 def test_message_in_flight_says_what_it_waits_for(
@@ -94,8 +94,24 @@ def test_message_in_flight_says_what_it_waits_for(
 
     assert (status, where["place"], where["reason"]) == (0, "in flight", "claimed")
     assert place(operator, "id-2")[1]["place"] == "open"
-    assert "(1 messages) waits for a worker to send; rung for again since 59 min" in answer.out
+    assert (
+        "(1 messages) waits for a worker to send; was to be looked at 59 min ago: is a"
+        in answer.out
+    )
     assert "waits until the batch in flight has ended" in answer.out
+
+
+def test_future_is_told_with_its_time(world: World, operator: Operator, conversation: str) -> None:
+    world.clock.now_ms += AGO_MS
+    ring = world.to_sending(CANARY)
+
+    flying = operator("trace", conversation).out
+    world.send(ring)
+    world.write(CANARY)
+    opened = operator("trace", conversation).out
+
+    assert "waits for a worker to send; looked at again in " in flying
+    assert " collects; due in " in opened
 
 
 def test_overdue_message_is_a_persons_matter(
