@@ -47,6 +47,8 @@ def erase(store: Store, conversation_id: str) -> Erased:
     )  # fmt: skip
     # First what may still be answered: from here on no run of it can act.
     opened, flying, exchanges, digests = run(store.client, Call("erase", names, (c,)))
+    with reached():
+        store.client.delete(store.keyring.shards[0].spent(c))
     letters = Letters(store)
     dead = [letter for letter in letters.faces() if letter.conversation_id == c]
     buried = sum(max(0, letters.discard(letter, Reason.ERASED)) for letter in dead)

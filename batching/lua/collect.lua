@@ -22,7 +22,8 @@ for _, conversation in ipairs(due) do
   local account, batch, count, first_ms, stamp, flying = unpack(redis.call("HMGET", c,
     "account", "open_id", "open_count", "open_first", "open_limits", "id"))
   local o, f = prefix .. "o:" .. conversation, prefix .. "f:" .. conversation
-  local gone = not batch or (not flying and redis.call("EXISTS", f) == 1)
+  local whole = account and batch and count and first_ms and stamp
+  local gone = not whole or (not flying and redis.call("EXISTS", f) == 1)
   if gone then
     taken[#taken + 1] = {conversation, account or "", "", 0, 0, "vanished"}
   elseif not flying then

@@ -41,7 +41,11 @@ local function save(index, content, counter, detail)
   found[#found + 1] = {batch, detail, kept}
 end
 
-local opened, flying = unpack(redis.call("HMGET", KEYS[1], "open_id", "id"))
-if not flying then save(KEYS[5], KEYS[3], "flight", "flight_missing") end
-if not opened then save(KEYS[4], KEYS[2], "open", "batch_missing") end
+local id, batch, count, first_ms, stamp, owner = unpack(redis.call("HMGET", KEYS[1],
+  "id", "open_id", "open_count", "open_first", "open_limits", "account"))
+if not id then save(KEYS[5], KEYS[3], "flight", "flight_missing") end
+if not (batch and count and first_ms and stamp and owner) then
+  save(KEYS[4], KEYS[2], "open", "batch_missing")
+  redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits")
+end
 return found

@@ -3,7 +3,7 @@
 import pytest
 
 from batching.operations import Operations
-from tests.batching.world import ANNA, World
+from tests.batching.world import ANNA, BORIS, World
 
 
 def lose_hash(world: World) -> str:
@@ -170,4 +170,24 @@ def test_erased_content_without_a_batch_is_booked(world: World) -> None:
     assert Operations(world.store).erase(conversation) == 3
 
     assert world.books() == {"accepted": 3, "suppressed": 3}
+    end_of_overdue(world)
+
+
+@pytest.mark.parametrize("field", ["account", "open_id", "open_count", "open_first", "open_limits"])
+def test_damaged_batch_is_salvaged_and_keeps_nobody_else_waiting(world: World, field: str) -> None:
+    """An error in its place would stop the flush of the whole shard, again and again."""
+    world.write("damaged")
+    world.write("whole", customer=BORIS)
+    conversation = world.store.conversation_id("salon", ANNA)
+    world.store.client.hdel(world.store.shard_of(conversation).batches(conversation), field)
+
+    world.settle()
+    world.settle()
+
+    assert world.model.turns == ["whole"]
+    assert [texts for *_, texts in letters(world)] == [["damaged"]]
+    assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
+    world.write("later")
+    world.settle()
+    assert world.model.turns == ["whole", "later"]
     end_of_overdue(world)

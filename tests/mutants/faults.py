@@ -5,11 +5,10 @@ from tests.mutants.patches import Mutant, in_lua, lua, python
 _ALERT = """redis.call("XADD", KEYS[8], "*", "kind", reason, "detail", ARGV[6], "account", account,
   "conversation", conversation, "batch", batch, "kept", kept, "lost", lost, "at_ms", now_ms)
 """
-_RENAME = """
-      redis.call("RENAME", prefix .. "o:" .. conversation, prefix .. "f:" .. conversation)"""
+_RENAME = 'redis.call("RENAME", o, f)'
 _COPY = """
-      for _, message in ipairs(redis.call("LRANGE", prefix .. "o:" .. conversation, 0, -1)) do
-        redis.call("RPUSH", prefix .. "f:" .. conversation, message)
+      for _, message in ipairs(redis.call("LRANGE", o, 0, -1)) do
+        redis.call("RPUSH", f, message)
       end"""
 _BEGUN = 'redis.call("HSET", KEYS[1], "state", "running", "token", token)'
 _HELD = 'if holder ~= token or (state ~= "running" and state ~= "sending"'
