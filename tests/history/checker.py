@@ -1,0 +1,184 @@
+"""Judges a history: every line returned is a broken promise. Pure, and blind to the ledger."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+
+from batching.model import Reason
+from tests.history.events import Doubted, History
+from tests.history.story import NEVER, Call, Message, Reply, Story
+
+#: Why a batch may be given to a person; each is told exactly once.
+DROPS = frozenset({
+    Reason.POISON, Reason.FATAL_PROVIDER, Reason.FATAL_MODEL, Reason.DEADLINE, Reason.AMBIGUOUS,
+    Reason.VANISHED,
+})  # fmt: skip
+
+
+def check(
+    history: History, *, resend: frozenset[str] = frozenset(), attempts_max: int | None = None
+) -> list[str]:
+    """Return what is wrong with a history that has come to its end; nothing is under way any more.
+
+    ``resend``: the accounts that send a part in doubt once more. ``attempts_max``: how often a
+    model may be asked about one batch, None for any number.
+    """
+    story = Story(history)
+    return [
+        *_lost(story),
+        *_unalerted(story),
+        *_doubled(story, resend),
+        *_misordered(story),
+        *_overlapping(story),
+        *_misdirected(story),
+        *_invented(story),
+        *(_overasked(story, attempts_max) if attempts_max else ()),
+    ]
+
+
+def _lost(story: Story) -> Iterator[str]:
+    """Whatever was accepted is answered, with a person, or was forgotten by a person's word."""
+    for message in story.messages.values():
+        if message.accepted != NEVER and not message.silent and not _has_end(story, message):
+            yield f"lost: {message.word} was accepted and has no end"
+
+
+def _has_end(story: Story, message: Message) -> bool:
+    replayed = story.replays_of(message.word)
+    since = max([message.offered, *(story.replays[batch] for batch in replayed)])
+    if any(place > since for place in story.erasures[message.person]):
+        return True
+    if any(end > since for _, end in story.takeovers[message.person]):
+        return True
+    if any(batch not in replayed for batch in story.deaths_of(message.word)):
+        return True
+    replies = story.replies_to(message.word)
+    return any(reply.batch not in replayed and story.is_complete(reply) for reply in replies)
+
+
+def _unalerted(story: Story) -> Iterator[str]:
+    """A dead letter and its one alert are one."""
+    for batch in story.deaths:
+        told = [kind for kind in story.alerts[batch] if kind in DROPS]
+        if len(told) != 1:
+            yield f"unalerted: {batch} died and was told {len(told)} times"
+    for batch, kinds in story.alerts.items():
+        if batch and batch not in story.deaths and DROPS & set(kinds):
+            yield f"alerted for nothing: {batch} is told as {kinds[0]} and did not die"
+
+
+def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
+    """No message is answered twice, no part sent twice, but where a person or a doubt allows it."""
+    for message in story.messages.values():
+        replies = story.replies_to(message.word)
+        erased = [place for place in story.erasures[message.person] if place > message.offered]
+        if len(replies) > 1 + len(story.replays_of(message.word)) + len(erased):
+            batches = ", ".join(reply.batch for reply in replies)
+            yield f"answered twice: {message.word} in {batches}"
+    doubted = {event.tag for event in story.history if isinstance(event, Doubted)}
+    for reply in story.replies.values():
+        for part in reply.parts:
+            copies = reply.copies(part)
+            (_, taken), (last, _) = copies[0], copies[-1]
+            again = taken.tag in doubted or any(
+                story.paused(copy.worker, 0, last) for _, copy in copies
+            )
+            if len(copies) > 1 + (again and taken.account in resend):
+                yield f"sent twice: {taken.tag}, {len(copies)} times"
+
+
+def _misordered(story: Story) -> Iterator[str]:
+    """Who wrote first is read first: within a batch, from batch to batch, and part by part."""
+    for call in story.calls.values():
+        fresh = [m for m in story.known(call.asked.words) if not story.replays_of(m.word)]
+        for earlier, later in combinations(fresh, 2):
+            if later.accepted < earlier.offered:
+                yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
+    answered = _first_answers(story)
+    for (sooner, reply), (later, other) in _pairs_of_a_person(answered):
+        if later.accepted < sooner.offered and reply is not other and not _redone(story, later):
+            yield f"order of answers: {sooner.word} answered before {later.word}"
+    for reply in story.replies.values():
+        if reply.parts != sorted(reply.parts):
+            yield f"order of parts: {reply.batch}"
+
+
+def _first_answers(story: Story) -> list[tuple[Message, Reply]]:
+    """Return each answered message with its first reply, in the order of the replies."""
+    firsts: dict[str, Reply] = {}
+    for reply in sorted(story.replies.values(), key=lambda reply: reply.began):
+        for word in sorted(reply.words):
+            firsts.setdefault(word, reply)
+    return [(message, firsts[message.word]) for message in story.known(firsts)]
+
+
+def _pairs_of_a_person(
+    answered: list[tuple[Message, Reply]],
+) -> Iterator[tuple[tuple[Message, Reply], tuple[Message, Reply]]]:
+    own = defaultdict(list)
+    for message, reply in answered:
+        own[message.person].append((message, reply))
+    for each in own.values():
+        yield from combinations(each, 2)
+
+
+def _redone(story: Story, message: Message) -> bool:
+    """Return whether the message left its place: it died, or its customer was forgotten."""
+    erased = any(place > message.offered for place in story.erasures[message.person])
+    return erased or bool(story.deaths_of(message.word))
+
+
+def _overlapping(story: Story) -> Iterator[str]:
+    """Two questions about one customer never run at once, unless the first lost its lease."""
+    running: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
+    for later in sorted(story.calls.values(), key=lambda call: call.began):
+        for person in story.people(later.asked.words):
+            running[person] = [call for call in running[person] if call.ended > later.began]
+            for earlier in running[person]:
+                if not story.paused(earlier.asked.worker, earlier.began, later.began):
+                    yield f"two generations at once: {earlier.asked.call} and {later.asked.call}"
+            running[person].append(later)
+
+
+def _misdirected(story: Story) -> Iterator[str]:
+    """A question holds one customer's words, and its answer goes to nobody else."""
+    for call in story.calls.values():
+        people = story.people((*call.asked.words, *call.asked.history))
+        strange = {account for account, _ in people} - {call.asked.account}
+        if len(people) > 1 or (call.asked.account and strange):
+            yield f"mixed: call {call.asked.call} was told the words of {sorted(people)}"
+    for reply in story.replies.values():
+        for _, _, taken in reply.takes:
+            people = story.people(taken.text.split())
+            if people != {(taken.account, taken.customer)}:
+                yield f"misdirected: {taken.tag} to {taken.account}/{taken.customer}"
+
+
+def _invented(story: Story) -> Iterator[str]:
+    """Nothing is said that nobody wrote: to a model, or to a customer."""
+    for call in story.calls.values():
+        if len(set(call.asked.words)) < len(call.asked.words):
+            yield f"told twice: call {call.asked.call} was told {call.asked.words}"
+        for word in call.asked.words:
+            message = story.messages.get(word)
+            if message is None or message.offered > call.began:
+                yield f"invented: call {call.asked.call} was told {word}, which nobody wrote"
+            elif message.silent:
+                yield f"asked although silent: {word} in call {call.asked.call}"
+    for reply in story.replies.values():
+        if not _authored(story, reply):
+            yield f"invented: {reply.batch} is not what one call answered"
+    for taken in story.strays:
+        yield f"invented: {taken.text} has no tag of ours"
+
+
+def _authored(story: Story, reply: Reply) -> bool:
+    return any(call.ended < reply.began for call in story.authors_of(reply))
+
+
+def _overasked(story: Story, attempts_max: int) -> Iterator[str]:
+    """A model is not asked about a batch for ever."""
+    asked = Counter(call.asked.words for call in story.calls.values())
+    for words, times in asked.items():
+        if times > attempts_max * (1 + len(story.replays_of(words[0]))):
+            yield f"asked too often: {words}, {times} times"

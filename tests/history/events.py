@@ -1,0 +1,169 @@
+"""What happened, as the world outside the ledger saw it: the words in which a run is judged.
+
+A history is a sequence of these events in the order in which they happened; ``at_ms`` is there
+for people. Whoever records it never takes the ledger's word: what a customer sent, what the model
+was asked, what the provider took, what reached a person.
+
+Three conventions tie the events together. The text of a message is one word, used once, so it
+names the message wherever it turns up. A model is asked with the words of the batch, one a line,
+and every part of its answer repeats at least one of them and is never given twice. A provider
+is told our tag, ``aa:<conversation>:<batch>:<part>``, with each part; ``batch`` is always the
+middle of it, ``<conversation>:<batch>``.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A webhook with the message was called, perhaps not for the first time.
+
+    ``silent``: the message asks for no answer, like a reaction.
+    """
+
+    at_ms: int
+    account: str
+    customer: str
+    word: str
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The webhook was answered 200: from here on the message is ours."""
+
+    at_ms: int
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model was asked. ``call`` numbers the question; ``account`` is "" where none can be told.
+
+    ``worker`` is whoever asked, "" where that is not known. ``history``: words told as the past.
+    """
+
+    at_ms: int
+    call: int
+    words: tuple[str, ...]
+    account: str = ""
+    worker: str = ""
+    history: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The question is over: answered, with these parts, or not, with none."""
+
+    at_ms: int
+    call: int
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The provider took a part, whether or not it was able to say so.
+
+    ``worker`` is whoever sent it, "" where that is not known.
+    """
+
+    at_ms: int
+    account: str
+    customer: str
+    tag: str
+    text: str
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """The provider's answer about this part never reached us."""
+
+    at_ms: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """``worker`` may have lost a lease without knowing: it stood still, was killed, was cut off.
+
+    "" means that any may have: the server's clock was put forward, say.
+    """
+
+    at_ms: int
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A person began to answer this customer themselves."""
+
+    at_ms: int
+    account: str
+    customer: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The takeover has ended."""
+
+    at_ms: int
+    account: str
+    customer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A batch became a dead letter with the messages of these words."""
+
+    at_ms: int
+    batch: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alerted:
+    """A person was told. An alert that is delivered twice is recorded once, by its id."""
+
+    at_ms: int
+    kind: str
+    batch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A person had a dead letter answered after all."""
+
+    at_ms: int
+    batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A person decided that a dead letter needs no answer."""
+
+    at_ms: int
+    batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A person had a customer forgotten."""
+
+    at_ms: int
+    account: str
+    customer: str
+
+
+Happening = (
+    Offered | Accepted | Asked | Replied | Taken | Doubted | Paused | TakenOver | HandedBack
+    | Died | Alerted | Replayed | Discarded | Erased
+)  # fmt: skip
+History = Sequence[Happening]
+
+
+def digest(history: History) -> str:
+    """Return what two runs have in common only if the same happened in both."""
+    return hashlib.sha256("\n".join(map(repr, history)).encode()).hexdigest()[:16]

@@ -1,0 +1,179 @@
+"""Looks things up in a history: who wrote a word, what became of a batch, what a call said.
+
+Places are positions in the history: the order of events is the only time that judges.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from batching.model import Tag
+from tests.history.events import (
+    Accepted,
+    Alerted,
+    Asked,
+    Died,
+    Erased,
+    HandedBack,
+    History,
+    Offered,
+    Paused,
+    Replayed,
+    Replied,
+    Taken,
+    TakenOver,
+)
+
+Person = tuple[str, str]
+T = TypeVar("T")
+NEVER = 1 << 60
+
+
+@dataclass(slots=True)
+class Message:
+    """One message: whose it is, when it was first offered and first accepted."""
+
+    word: str
+    person: Person
+    silent: bool
+    offered: int
+    accepted: int = NEVER
+
+
+@dataclass(slots=True)
+class Call:
+    """One question to a model."""
+
+    asked: Asked
+    began: int
+    ended: int = NEVER
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the provider took of one batch: the places of every copy of every part."""
+
+    batch: str
+    takes: list[tuple[int, int, Taken]] = field(default_factory=list)
+
+    @property
+    def began(self) -> int:
+        return self.takes[0][0]
+
+    def copies(self, part: int) -> list[tuple[int, Taken]]:
+        return [(place, taken) for place, number, taken in self.takes if number == part]
+
+    @property
+    def parts(self) -> list[int]:
+        """The parts that left, each once, in the order of their first copies."""
+        return list(dict.fromkeys(number for _, number, _ in self.takes))
+
+    @property
+    def words(self) -> set[str]:
+        return {word for _, _, taken in self.takes for word in taken.text.split()}
+
+
+class Story:
+    """A history, indexed once."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.messages: dict[str, Message] = {}
+        self.calls: dict[int, Call] = {}
+        self.replies: dict[str, Reply] = {}
+        self.deaths: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.replays: dict[str, int] = {}
+        self.alerts: defaultdict[str, list[str]] = defaultdict(list)
+        self.erasures: defaultdict[Person, list[int]] = defaultdict(list)
+        self.takeovers: defaultdict[Person, list[list[int]]] = defaultdict(list)
+        self.pauses: list[tuple[int, str]] = []
+        self.strays: list[Taken] = []
+        for place, event in enumerate(history):
+            self._note(place, event)
+        self._replies = _by_word((reply, reply.words) for reply in self.replies.values())
+        self._deaths = _by_word((batch, words) for batch, (_, words) in self.deaths.items())
+        self._authors: defaultdict[tuple[int, str], list[Call]] = defaultdict(list)
+        for call in self.calls.values():
+            for part in enumerate(call.parts):
+                self._authors[part].append(call)
+
+    def _note(self, place: int, event: object) -> None:  # noqa: C901, PLR0912 - one case an event
+        match event:
+            case Offered(_, account, customer, word, silent):
+                message = Message(word, (account, customer), silent, place)
+                self.messages.setdefault(word, message)
+            case Accepted(_, word):
+                message = self.messages[word]
+                message.accepted = min(message.accepted, place)
+            case Asked():
+                self.calls[event.call] = Call(event, place)
+            case Replied(_, call, parts):
+                self.calls[call].ended, self.calls[call].parts = place, parts
+            case Taken(_, _, _, tag):
+                self._note_taken(place, Tag.parse(tag), event)
+            case Paused(_, worker):
+                self.pauses.append((place, worker))
+            case Died(_, batch, words):
+                self.deaths[batch] = place, words
+            case Replayed(_, batch):
+                self.replays[batch] = place
+            case Alerted(_, kind, batch):
+                self.alerts[batch].append(kind)
+            case Erased(_, account, customer):
+                self.erasures[account, customer].append(place)
+            case TakenOver(_, account, customer):
+                self.takeovers[account, customer].append([place, NEVER])
+            case HandedBack(_, account, customer):
+                for period in self.takeovers[account, customer]:
+                    period[1] = min(period[1], place)
+
+    def _note_taken(self, place: int, tag: Tag | None, taken: Taken) -> None:
+        if tag is None:
+            self.strays.append(taken)
+            return
+        batch = f"{tag.conversation_id}:{tag.batch_id}"
+        self.replies.setdefault(batch, Reply(batch)).takes.append((place, tag.part, taken))
+
+    def deaths_of(self, word: str) -> list[str]:
+        """Return the dead letters with the word."""
+        return self._deaths[word]
+
+    def replays_of(self, word: str) -> list[str]:
+        """Return the dead letters with the word that a person had answered after all."""
+        return [batch for batch in self._deaths[word] if batch in self.replays]
+
+    def replies_to(self, word: str) -> list[Reply]:
+        """Return the replies of which a part answers the word."""
+        return self._replies[word]
+
+    def authors_of(self, reply: Reply) -> list[Call]:
+        """Return the calls that said every part taken; several if they said the same."""
+        said = [self._authors[number, taken.text] for _, number, taken in reply.takes]
+        return [call for call in said[0] if all(call in others for others in said[1:])]
+
+    def is_complete(self, reply: Reply) -> bool:
+        """Return whether the customer has all parts of the reply."""
+        sizes = {len(call.parts) for call in self.authors_of(reply)}
+        return len(reply.parts) in sizes
+
+    def paused(self, worker: str, start: int, end: int) -> bool:
+        """Return whether the worker, or any, may have lost a lease between two places."""
+        return any(start <= place <= end and who in ("", worker) for place, who in self.pauses)
+
+    def known(self, words: Iterable[str]) -> Iterator[Message]:
+        """Yield the messages that the words name."""
+        return (self.messages[word] for word in words if word in self.messages)
+
+    def people(self, words: Iterable[str]) -> set[Person]:
+        """Return whose words these are."""
+        return {message.person for message in self.known(words)}
+
+
+def _by_word(named: Iterable[tuple[T, Iterable[str]]]) -> defaultdict[str, list[T]]:
+    found: defaultdict[str, list[T]] = defaultdict(list)
+    for thing, words in named:
+        for word in words:
+            found[word].append(thing)
+    return found

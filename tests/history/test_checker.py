@@ -1,0 +1,241 @@
+"""Planted histories: the checker must see what is wrong, and nothing where nothing is."""
+
+import pytest
+
+from tests.history.checker import check
+from tests.history.events import (
+    Accepted,
+    Alerted,
+    Asked,
+    Died,
+    Discarded,
+    Doubted,
+    Erased,
+    HandedBack,
+    Happening,
+    Offered,
+    Paused,
+    Replayed,
+    Replied,
+    Taken,
+    TakenOver,
+    digest,
+)
+
+SALON, ANNA, BORIS = "salon", "anna", "boris"
+
+
+def wrote(*words: str, customer: str = ANNA, account: str = SALON) -> list[Happening]:
+    """Return the words, offered and accepted one after the other."""
+    return [
+        event
+        for word in words
+        for event in (Offered(0, account, customer, word), Accepted(0, word))
+    ]
+
+
+def asked(call: int, *words: str, worker: str = "w1") -> list[Happening]:
+    return [Asked(0, call, words, SALON, worker)]
+
+
+def replied(call: int, *parts: str) -> list[Happening]:
+    return [Replied(0, call, parts)]
+
+
+def took(text: str, batch: str = "c:b1", part: int = 0, customer: str = ANNA) -> list[Happening]:
+    return [Taken(0, SALON, customer, f"aa:{batch}:{part}", text, "w1")]
+
+
+def died(batch: str, *words: str) -> list[Happening]:
+    return [Died(0, batch, words), Alerted(0, "poison", batch)]
+
+
+def answered(call: int, *words: str, batch: str = "c:b1", customer: str = ANNA) -> list[Happening]:
+    """Return a whole answer without a fault."""
+    text = " ".join((f"r{call}", *words))
+    return [*asked(call, *words), *replied(call, text), *took(text, batch, customer=customer)]
+
+
+M1 = wrote("m1")
+GENERATED = [*M1, *asked(1, "m1"), *replied(1, "r1 m1", "r2 m1")]
+
+GOOD: dict[str, list[Happening]] = {
+    "nothing": [],
+    "burst": [*wrote("m1", "m2", "m3"), *answered(1, "m1", "m2", "m3")],
+    "two batches": [
+        *M1, *answered(1, "m1"), *wrote("m2"), *answered(2, "m2", batch="c:b2"),
+    ],
+    "refused at the door": [Offered(0, SALON, ANNA, "m1")],
+    "offered twice": [*M1, *M1, *answered(1, "m1")],
+    "accepted together, in either order": [
+        Offered(0, SALON, ANNA, "m1"), Offered(0, SALON, ANNA, "m2"),
+        Accepted(0, "m1"), Accepted(0, "m2"), *answered(1, "m2", "m1"),
+    ],
+    "several parts": [*GENERATED, *took("r1 m1"), *took("r2 m1", part=1)],
+    "dead and told": [*M1, *died("c:b1", "m1")],
+    "discarded": [*M1, *died("c:b1", "m1"), Discarded(0, "c:b1")],
+    "died, but a late status says it was sent": [
+        *M1, *answered(1, "m1"), *died("c:b1", "m1"),
+    ],
+    "replayed, later than its successor": [
+        *M1, *died("c:b1", "m1"), *wrote("m2"), *answered(1, "m2", batch="c:b2"),
+        Replayed(0, "c:b1"), *answered(2, "m1", batch="c:b3"),
+    ],
+    "replayed in front of its successor": [
+        *M1, *wrote("m2"), *died("c:b1", "m2"), Replayed(0, "c:b1"),
+        *answered(1, "m2", "m1", batch="c:b2"),
+    ],
+    "sent in doubt, then replayed": [
+        *M1, *answered(1, "m1"), *died("c:b1", "m1"), Replayed(0, "c:b1"),
+        *answered(2, "m1", batch="c:b2"),
+    ],
+    "taken over": [TakenOver(0, SALON, ANNA), *M1],
+    "taken over while it waits": [*M1, TakenOver(0, SALON, ANNA)],
+    "erased": [*M1, Erased(0, SALON, ANNA)],
+    "erased, delivered again, answered": [
+        *M1, *answered(1, "m1"), Erased(0, SALON, ANNA), *M1, *answered(2, "m1", batch="c:b2"),
+    ],
+    "silent": [Offered(0, SALON, ANNA, "m1", silent=True), Accepted(0, "m1")],
+    "asked again after a failure": [
+        *M1, *asked(1, "m1"), *replied(1), *answered(2, "m1"),
+    ],
+    "two at once, the first without its lease": [
+        *M1, *asked(1, "m1"), Paused(0, "w1"), *answered(2, "m1"), *replied(1, "x m1"),
+    ],
+    "two at once, for two customers": [
+        *M1, *wrote("m2", customer=BORIS), *asked(1, "m1"),
+        *answered(2, "m2", batch="d:b2", customer=BORIS), *replied(1, "x m1"), *took("x m1"),
+    ],
+    "an alert of another kind": [*M1, *answered(1, "m1"), Alerted(0, "undelivered", "c:b1")],
+}  # fmt: skip
+
+BAD: dict[str, tuple[str, list[Happening]]] = {
+    "no end": ("lost: m1", M1),
+    "one of two parts": ("lost: m1", [*GENERATED, *took("r1 m1")]),
+    "replayed and forgotten": (
+        "lost: m1", [*M1, *died("c:b1", "m1"), Replayed(0, "c:b1")],
+    ),
+    "erased before it came": ("lost: m1", [Erased(0, SALON, ANNA), *M1]),
+    "another customer was erased": ("lost: m1", [*M1, Erased(0, SALON, BORIS)]),
+    "handed back before it came": (
+        "lost: m1", [TakenOver(0, SALON, ANNA), HandedBack(0, SALON, ANNA), *M1],
+    ),
+    "dead, nobody told": ("unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",))]),
+    "told of another thing": (
+        "unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",)), Alerted(0, "undelivered", "c:b1")],
+    ),
+    "told twice": (
+        "unalerted: c:b1", [*M1, *died("c:b1", "m1"), Alerted(0, "poison", "c:b1")],
+    ),
+    "told of nothing": (
+        "alerted for nothing: c:b1", [*M1, *answered(1, "m1"), Alerted(0, "deadline", "c:b1")],
+    ),
+    "in two replies": (
+        "answered twice: m1", [*M1, *answered(1, "m1"), *answered(2, "m1", batch="c:b2")],
+    ),
+    "a part again": (
+        "sent twice: aa:c:b1:0", [*M1, *answered(1, "m1"), *took("r1 m1")],
+    ),
+    "a part again in doubt, where the policy is to tell": (
+        "sent twice: aa:c:b1:0",
+        [*M1, *answered(1, "m1"), Doubted(0, "aa:c:b1:0"), *took("r1 m1")],
+    ),
+    "order within a batch": (
+        "order in call 1: m2 before m1", [*wrote("m1", "m2"), *answered(1, "m2", "m1")],
+    ),
+    "order of batches": (
+        "order of answers: m2 answered before m1",
+        [*wrote("m1", "m2"), *answered(1, "m2"), *answered(2, "m1", batch="c:b2")],
+    ),
+    "order of parts": (
+        "order of parts: c:b1", [*GENERATED, *took("r2 m1", part=1), *took("r1 m1")],
+    ),
+    "two at once": (
+        "two generations at once: 1 and 2",
+        [*M1, *asked(1, "m1"), *answered(2, "m1"), *replied(1, "x m1")],
+    ),
+    "two at once, another worker stood still": (
+        "two generations at once: 1 and 2",
+        [*M1, *asked(1, "m1"), Paused(0, "w9"), *answered(2, "m1"), *replied(1, "x m1")],
+    ),
+    "two at once, the pause was before": (
+        "two generations at once: 1 and 2",
+        [*M1, Paused(0), *asked(1, "m1"), *answered(2, "m1"), *replied(1, "x m1")],
+    ),
+    "to somebody else": (
+        "misdirected: aa:c:b1:0 to salon/boris", [*M1, *answered(1, "m1", customer=BORIS)],
+    ),
+    "two customers in one question": (
+        "mixed: call 1",
+        [*M1, *wrote("m2", customer=BORIS), *asked(1, "m1", "m2"), *replied(1), *died("c:b", "m1"),
+         *died("d:b", "m2")],
+    ),
+    "another customer's past": (
+        "mixed: call 1",
+        [*wrote("m0", customer=BORIS), *died("d:b0", "m0"), *M1,
+         Asked(0, 1, ("m1",), SALON, "w1", ("m0",)), *replied(1, "m1"), *took("m1")],
+    ),
+    "another account's model": (
+        "mixed: call 1",
+        [*M1, Asked(0, 1, ("m1",), "sister"), *replied(1, "m1"), *took("m1")],
+    ),
+    "a word twice in a question": ("told twice: call 1", [*M1, *answered(1, "m1", "m1")]),
+    "a word that nobody wrote": (
+        "invented: call 1 was told m9", [*M1, *answered(1, "m1", "m9")],
+    ),
+    "an answer that nobody gave": (
+        "invented: c:b1", [*M1, *took("r1 m1"), *died("c:b1", "m1")],
+    ),
+    "parts of two answers": (
+        "invented: c:b1",
+        [*M1, *asked(1, "m1"), *replied(1, "a m1", "b m1"), *asked(2, "m1"),
+         *replied(2, "c m1", "d m1"), *took("a m1"), *took("d m1", part=1), *died("c:b1", "m1")],
+    ),
+    "without our tag": (
+        "invented: r1 m1 has no tag",
+        [*M1, *asked(1, "m1"), *replied(1, "r1 m1"), Taken(0, SALON, ANNA, "", "r1 m1"),
+         *died("c:b1", "m1")],
+    ),
+    "a reaction in a question": (
+        "asked although silent: m1",
+        [Offered(0, SALON, ANNA, "m1", silent=True), Accepted(0, "m1"), *answered(1, "m1")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("history", GOOD.values(), ids=GOOD.keys())
+def test_good_history_passes(history: list[Happening]) -> None:
+    assert check(history, attempts_max=2) == []
+
+
+@pytest.mark.parametrize(("fault", "history"), BAD.values(), ids=BAD.keys())
+def test_planted_fault_is_the_one_that_is_found(fault: str, history: list[Happening]) -> None:
+    found = check(history)
+
+    assert [line for line in found if not line.startswith(fault)] == []
+    assert len(found) == 1
+
+
+def test_part_in_doubt_may_be_sent_once_more_where_the_policy_says_so() -> None:
+    doubt = [*M1, *answered(1, "m1"), Doubted(0, "aa:c:b1:0"), *took("r1 m1")]
+    pause = [*M1, *answered(1, "m1"), Paused(0, "w1"), *took("r1 m1")]
+    resend = frozenset({SALON})
+
+    assert check(doubt, resend=resend) == []
+    assert check(pause, resend=resend) == []
+    assert check([*doubt, *took("r1 m1")], resend=resend) == ["sent twice: aa:c:b1:0, 3 times"]
+    no_doubt = [*M1, *answered(1, "m1"), *took("r1 m1")]
+    assert check(no_doubt, resend=resend) == ["sent twice: aa:c:b1:0, 2 times"]
+
+
+def test_model_that_is_asked_for_ever_is_found() -> None:
+    tries = [event for call in (1, 2, 3) for event in (*asked(call, "m1"), *replied(call))]
+    history = [*M1, *tries, *died("c:b1", "m1")]
+
+    assert check(history, attempts_max=3) == []
+    assert check(history, attempts_max=2) == ["asked too often: ('m1',), 3 times"]
+
+
+def test_digest_tells_histories_apart() -> None:
+    assert digest(M1) == digest(list(M1))
+    assert digest(M1) != digest([*M1, Paused(0)])
