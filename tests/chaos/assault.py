@@ -28,7 +28,7 @@ class Assault:
         for planned in plan:
             time.sleep(max(0.0, began_s + planned.at_s - time.monotonic()))
             if planned.kind.name == "disk full" and self._scene.disk.missing:
-                self.skipped[planned.name] = self._scene.disk.missing
+                self.skipped[planned.kind.name] = self._scene.disk.missing
                 continue
             # Taken hold of here, in order: a fault waits for the one before it, and the plan too.
             holds = [self._holds[target] for target in planned.targets]
@@ -42,7 +42,7 @@ class Assault:
     def _strike(self, planned: Planned, holds: Sequence[threading.Lock]) -> None:
         rng = random.Random(planned.seed)  # noqa: S311 - to repeat a run, no secret
         wound = planned.kind.wound(planned.victim)
-        number, name, who = planned.number, planned.name, planned.unsettles
+        number, name, who = planned.number, planned.kind.name, planned.unsettles
         self._record.note(lambda at_ms: Struck(at_ms, number, name, who))
         try:
             with wound(self._scene, rng):

@@ -35,6 +35,10 @@ class Kind:
     unsettles: bool = False
 
 
+def _whoever(wound: Wound) -> Callable[[str], Wound]:
+    return lambda _victim: wound
+
+
 def _of_processes() -> Iterator[Kind]:
     def killed(name: str) -> Wound:
         return partial(wounds.killed, name, child=False)
@@ -60,21 +64,21 @@ def _of_processes() -> Iterator[Kind]:
     fleet = partial(wounds.terminated, SERVICES)
     everyone = (EVERYBODY,)
     yield Kind(
-        "fleet restarted", lambda _: fleet, everyone, 1, (0.1, 1.0), SERVICES, unsettles=True
+        "fleet restarted", _whoever(fleet), everyone, 1, (0.1, 1.0), SERVICES, unsettles=True
     )
     other = ("other-worker",)
     beside = wounds.other_release
-    yield Kind("other release", lambda _: beside, other, 1, (3.0, 6.0), unsettles=True)
+    yield Kind("other release", _whoever(beside), other, 1, (3.0, 6.0), unsettles=True)
 
 
 def _of_redis() -> Iterator[Kind]:
     everyone, redis, broker = (EVERYBODY,), ("redis",), ("broker",)
     killed, stopped, full = wounds.redis_killed, wounds.redis_stopped, wounds.disk_full
-    yield Kind("redis killed", lambda _: killed, everyone, 3, (0.1, 1.5), redis, unsettles=True)
-    yield Kind("redis stopped", lambda _: stopped, everyone, 2, (0.5, 4.0), redis, unsettles=True)
-    yield Kind("disk full", lambda _: full, everyone, 1, (0.5, 2.0), redis, unsettles=True)
-    yield Kind("scripts flushed", lambda _: wounds.scripts_flushed, everyone, 1, (0.0, 0.1), redis)
-    yield Kind("broker flushed", lambda _: wounds.broker_flushed, everyone, 2, (0.0, 0.1), broker)
+    yield Kind("redis killed", _whoever(killed), everyone, 3, (0.1, 1.5), redis, unsettles=True)
+    yield Kind("redis stopped", _whoever(stopped), everyone, 2, (0.5, 4.0), redis, unsettles=True)
+    yield Kind("disk full", _whoever(full), everyone, 1, (0.5, 2.0), redis, unsettles=True)
+    yield Kind("scripts flushed", _whoever(wounds.scripts_flushed), everyone, 1, (0.0, 0.1), redis)
+    yield Kind("broker flushed", _whoever(wounds.broker_flushed), everyone, 2, (0.0, 0.1), broker)
 
 
 def _of_lines() -> Iterator[Kind]:
@@ -92,16 +96,16 @@ def _of_lines() -> Iterator[Kind]:
 
 
 def _of_providers() -> Iterator[Kind]:
-    def model(mood: str) -> Wound:
-        return partial(wounds.model_fails, mood)
-
-    def graph(mood: str) -> Wound:
-        return partial(wounds.graph_fails, mood)
-
     hold_s = (2.0, 4.0)
-    yield Kind("model", model, ("errors", "garbage"), 4, hold_s, ("model",))
-    yield Kind("model", model, ("hangs",), 1, hold_s, ("model",))
-    yield Kind("provider", graph, ("refuses", "breaks"), 4, hold_s, ("provider",))
+    for mood, share in (("errors", 2), ("garbage", 2), ("hangs", 1)):
+        fails = partial(wounds.model_fails, mood)
+        yield Kind(f"model {mood}", _whoever(fails), (EVERYBODY,), share, hold_s, ("model",))
+    away, held = wounds.sentry_away, ("sentry",)
+    yield Kind("sentry away", _whoever(away), (EVERYBODY,), 1, (2.0, 6.0), held)
+    for mood, share in (("refuses", 2), ("breaks", 2)):
+        fails = partial(wounds.graph_fails, mood)
+        name, held = f"provider {mood}", ("provider",)
+        yield Kind(name, _whoever(fails), (EVERYBODY,), share, hold_s, held)
 
 
 KINDS = (*_of_processes(), *_of_redis(), *_of_lines(), *_of_providers())
@@ -119,12 +123,6 @@ class Planned:
     kind: Kind
     victim: str
     seed: int
-
-    @property
-    def name(self) -> str:
-        """What a report calls it."""
-        told = self.victim if self.kind.name in ("model", "provider") else ""
-        return f"{self.kind.name} {told}".strip()
 
     @property
     def targets(self) -> Sequence[str]:

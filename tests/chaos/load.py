@@ -18,6 +18,8 @@ RESENDING = BusinessNumber(
 BUSINESSES = (SALON, RESENDING)
 
 CUSTOMERS = 40
+#: With four more digits a number that nobody has.
+CUSTOMER_PREFIX = "7999000"
 BURST_MAX = 4
 #: Between two messages of a burst, in seconds.
 TYPING_S_MAX = 0.3
@@ -81,4 +83,4 @@ class Load:
 
     def _customer(self) -> str:
         """Return a customer's number; the two businesses have their customers in common."""
-        return f"7999{self._rng.randrange(CUSTOMERS):07}"
+        return f"{CUSTOMER_PREFIX}{self._rng.randrange(CUSTOMERS):04}"

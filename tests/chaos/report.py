@@ -15,7 +15,9 @@ def table(plan: Sequence[Planned], outcome: Outcome) -> str:
 
 
 def _faults(plan: Sequence[Planned], outcome: Outcome) -> Iterator[str]:
-    done = Counter(planned.name for planned in plan if planned.name not in outcome.skipped)
+    done = Counter(
+        planned.kind.name for planned in plan if planned.kind.name not in outcome.skipped
+    )
     yield f"{'fault':<22}{'times':>6}   recovered after, ms: median and longest"
     for name, times in sorted(done.items()):
         spans = sorted(outcome.recoveries.get(name, []))

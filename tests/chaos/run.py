@@ -3,29 +3,35 @@
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.chaos import verdict
 from tests.chaos.assault import Assault
 from tests.chaos.disk import SmallDisk
 from tests.chaos.faults import Planned
 from tests.chaos.graph import ChaosGraph
-from tests.chaos.load import BUSINESSES, Load
+from tests.chaos.load import BUSINESSES, CUSTOMER_PREFIX, Load
 from tests.chaos.meta import Meta
 from tests.chaos.model import ChaosModel
 from tests.chaos.outside import Outside
+from tests.chaos.proxy import Proxies
 from tests.chaos.record import Record
+from tests.chaos.sink import Sink
 from tests.chaos.site import WINDOWS, Site
-from tests.chaos.verdict import Alert, Figures
+from tests.chaos.verdict import Figures
 from tests.chaos.wounds import Scene
 from tests.e2e.waiting import eventually
+from tests.fake_sentry import FakeSentry
 from tests.processes import Guard
 
 #: Longer than every backoff that a batch may still be in when the last fault is healed.
 CALM_S = 420.0
+#: What is logged where our own code failed: no fault of the world outside is an excuse for it.
+OUR_FAULTS = frozenset({"request.failed", "doorbell.failed", "batch.crashed", "worker.stop_failed"})
 RESENDING = frozenset(b.account_id for b in BUSINESSES if "resend" in b.extra)
 
 
@@ -54,10 +60,17 @@ class Run:
         model = ChaosModel(self.record, rng)
         graph = ChaosGraph(self.record, rng, accounts, self.meta.tell)
         self._outside = Outside(model, graph)
-        self.site = Site(binary, guard, self._outside)
+        self._sentry = FakeSentry()
+        self._way_to_sentry = Proxies(urlsplit(self._sentry.dsn).port or 0, 1)
+        way = self._way_to_sentry.all[0]
+        dsn = f"http://public@127.0.0.1:{way.port}/1"
+        self.site = Site(binary, guard, self._outside, sentry_dsn=dsn)
+        self._sink = Sink(
+            self.site.books.client, self.site.books.store.keyring.shards, self._sentry
+        )
         self._disk = SmallDisk(self.site.valkey.directory)
         self.meta.ports.append(self.site.port)
-        self._scene = Scene(self.site, self.meta, model, graph, self._disk)
+        self._scene = Scene(self.site, self.meta, model, graph, way, self._disk)
         self._load = Load(self.meta, rng, bursts_per_s=bursts_per_s)
 
     def go(self, plan: Sequence[Planned]) -> Outcome:
@@ -70,11 +83,11 @@ class Run:
         self._load.stop()
         healed_s = time.monotonic()
         problems = assault.failed + self._calm_down()
-        letters, alerts = self.site.books.operations.dead_letters(), self._alerts()
+        letters, alerts = self.site.books.operations.dead_letters(), self._sink.alerts()
         history = verdict.whole(self.record.events, letters, alerts)
         attempts_max = int(WINDOWS["BATCH_MAX_ATTEMPTS"])
         problems += verdict.judge(history, resend=RESENDING, attempts_max=attempts_max)
-        problems += self._books()
+        problems += [*self._books(), *self._logs(), *self._sink.untold()]
         return Outcome(
             problems=problems,
             figures=verdict.count(history, self.record.events),
@@ -91,6 +104,8 @@ class Run:
         self.meta.close()
         self.site.stop()
         self._outside.close()
+        self._way_to_sentry.close()
+        self._sentry.close()
         self._disk.remove()
 
     def keep(self, directory: Path) -> None:
@@ -111,7 +126,8 @@ class Run:
 
     def _is_calm(self) -> bool:
         books = self.site.books.operations.balance()
-        return not self.meta.pending and not any(book.open or book.flight for book in books)
+        rests = not any(book.open or book.flight for book in books)
+        return rests and not self.meta.pending and self._sink.is_told()
 
     def _books(self) -> list[str]:
         """Hold the ledger's books against themselves and against what was seen from outside."""
@@ -125,6 +141,16 @@ class Run:
             problems.append(f"books: {accepted} accepted, {acknowledged} acknowledged")
         return problems
 
+    def _logs(self) -> Iterator[str]:
+        """Yield what our processes logged and must not have: our own faults, and customers."""
+        for name, text in self.site.logs().items():
+            for event in sorted(event for event in OUR_FAULTS if f'"{event}"' in text):
+                yield f"log of {name}: {event}"
+            if CUSTOMER_PREFIX in text:
+                yield f"log of {name}: a customer's number"
+        if CUSTOMER_PREFIX in self._sentry.text:
+            yield "Sentry was told a customer's number"
+
     def _stats(self) -> dict[str, int]:
         books = self.site.books
         found: dict[str, int] = {}
@@ -132,15 +158,4 @@ class Run:
             kept: Any = books.client.hgetall(shard.stats)
             for name, value in kept.items():
                 found[name.decode()] = found.get(name.decode(), 0) + int(value)
-        return found
-
-    def _alerts(self) -> list[Alert]:
-        """Return every alert that the ledger holds for a person."""
-        found = []
-        for shard in self.site.books.store.keyring.shards:
-            entries: Any = self.site.books.client.xrange(shard.alerts)
-            for _, fields in entries:
-                told = {name.decode(): value.decode() for name, value in fields.items()}
-                batch = f"{told['conversation']}:{told['batch']}" if "batch" in told else ""
-                found.append(Alert(told["kind"], batch))
         return found

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -47,8 +48,13 @@ _WATCH_S = 0.1
 class Site(Stack):
     """A stack whose processes are started again when they end, and reach Redis by ``proxies``."""
 
-    def __init__(self, binary: str, guard: Guard, outside: Outside) -> None:
+    def __init__(self, binary: str, guard: Guard, outside: Outside, *, sentry_dsn: str) -> None:
         super().__init__(binary, guard, WINDOWS)
+        # Sentry is reached without the proxy that tells callers apart.
+        self.environ |= {
+            "SENTRY_DSN": sentry_dsn,
+            "NO_PROXY": urlsplit(sentry_dsn).netloc.rpartition("@")[2],
+        }
         self._outside = outside
         names = (*SERVICES, *OTHERS)
         self._proxies = Proxies(self.valkey.port, len(names))

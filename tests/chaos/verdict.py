@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from batching.model import Tag
 from batching.operations import DeadLetter
 from tests.chaos.record import Healed, Noted, Refused, Struck
+from tests.chaos.sink import Alert
 from tests.history.checker import DROPS, check
 from tests.history.events import (
     Accepted,
@@ -23,14 +24,6 @@ from tests.history.events import (
 
 #: How long after a fault a call that began under it may still run, ms: the callers' patience.
 TAIL_MS = 3_000
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert that reached a person; ``batch`` is ``<conversation>:<batch>``, "" for none."""
-
-    kind: str
-    batch: str
 
 
 def whole(

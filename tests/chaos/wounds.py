@@ -15,6 +15,7 @@ from tests.chaos.disk import SmallDisk
 from tests.chaos.graph import ChaosGraph
 from tests.chaos.meta import Meta
 from tests.chaos.model import ChaosModel
+from tests.chaos.proxy import Proxy
 from tests.chaos.site import OTHERS, Site
 from tests.e2e.waiting import eventually
 
@@ -27,6 +28,7 @@ class Scene:
     meta: Meta
     model: ChaosModel
     graph: ChaosGraph
+    way_to_sentry: Proxy
     disk: SmallDisk
 
 
@@ -142,6 +144,15 @@ def delayed(name: str, scene: Scene, rng: random.Random) -> Iterator[None]:
         yield
     finally:
         proxy.delay_ms = 0
+
+
+@contextmanager
+def sentry_away(scene: Scene, _rng: random.Random) -> Iterator[None]:
+    scene.way_to_sentry.refuses = True
+    try:
+        yield
+    finally:
+        scene.way_to_sentry.refuses = False
 
 
 @contextmanager
