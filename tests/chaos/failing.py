@@ -1,15 +1,16 @@
 """Builds a process as production does and puts failpoints around what it talks to."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import redis
 
-from batching.errors import TransientError
+from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import Exchange
 from batching.ports import Account, Model
 from batching.scripts import digests
@@ -18,9 +19,13 @@ from runtime.accounts import AccountConfig
 from runtime.build import Runtime
 from runtime.clients import Role
 from tests.chaos.failpoints import Failpoints, Point
+from tests.chaos.sink import TELLS
 
 #: The environment's name for the directory of the failpoints.
 DIRECTORY = "FAILPOINTS"
+
+#: When an alert that was taken and not told is given out again, ms: tests wait for it.
+TAKEN_MS_MAX = 2_000
 
 #: Where a request to the ledger is lost: it was not carried out.
 BEFORE: dict[tuple[Role, str], Point] = {
@@ -52,6 +57,23 @@ def fail_where_armed() -> None:
         return runtime
 
     build.build = built
+    if TELLS:
+        _fail_between_post_and_ack(failpoints)
+
+
+def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
+    """Reach the point when Sentry has an alert, and the ledger does not know yet."""
+    teller: Any = import_module("runtime.teller")
+    alerts: Any = import_module("batching.alerts")
+    alerts.TAKEN_MS_MAX = TAKEN_MS_MAX
+    deliver = teller.deliver
+
+    def delivered(events: Iterable[Any]) -> Any:
+        told = deliver(events)
+        failpoints.reach(Point.ALERT_AFTER_POST_BEFORE_ACK, LedgerUnavailableError("lost"))
+        return told
+
+    teller.deliver = delivered
 
 
 class FailingRedis(redis.Redis):

@@ -1,17 +1,19 @@
-"""An installation whose web and worker processes fail where a test says."""
+"""An installation whose processes fail where a test says."""
 
 import os
 import signal
-from pathlib import Path
+import subprocess
 from types import MappingProxyType
 
 import httpx2
 
 from tests.chaos.failing import DIRECTORY
 from tests.chaos.failpoints import Action, Failpoints, Point
+from tests.chaos.sink import Sink, told_in
 from tests.e2e.customer import Customer
 from tests.e2e.harness import ROOT, Stack
 from tests.e2e.waiting import eventually, in_background
+from tests.fake_sentry import FakeSentry
 from tests.processes import Guard
 
 LEASE_MS = 1_000
@@ -41,6 +43,10 @@ class FailingStack(Stack):
         directory.mkdir()
         self.environ[DIRECTORY] = str(directory)
         self.failpoints = Failpoints(directory)
+        self.sentry = FakeSentry()
+        self.sink = Sink(self.books.client, self.books.store.keyring.shards, self.sentry)
+        self.environ["SENTRY_DSN"] = self.sentry.dsn
+        self.process("scheduler", "tests.chaos.scheduler")
         for name in WORKERS:
             self.process(name, "dramatiq", "tests.chaos.worker:main", "-p", "1", "-t", "8")
         config = str(ROOT / "gunicorn.conf.py")
@@ -51,10 +57,19 @@ class FailingStack(Stack):
     def stop(self) -> None:
         self._meta.close()
         super().stop()
+        self.sentry.close()
+
+    def told(self, customer: Customer) -> set[str]:
+        """Return the ids of the events by which Sentry was told of the customer's batches."""
+        conversation_id = self.books.conversation_id(customer)
+        return {
+            str(event["event_id"])
+            for event in self.sentry.events
+            if told_in(event).get("conversation") == conversation_id
+        }
 
     def provoke(self, point: Point, action: Action, customer: Customer) -> None:
         """Have the customer write "Hi", let ``action`` happen at ``point``, and what it needs."""
-        self._revive()
         customer.web = self._meta
         self.failpoints.arm(point, action)
         with in_background(lambda: _deliver(customer)):
@@ -63,10 +78,11 @@ class FailingStack(Stack):
                 eventually(lambda: _is_stopped(pid), what=f"process {pid} to stand still")
                 self.books.let_pass(2 * LEASE_MS)
                 os.kill(pid, signal.SIGCONT)
+        self._revive()
 
     def _revive(self) -> None:
-        """Start again, as a supervisor would, the workers that ended."""
-        for name in WORKERS:
+        """Start again, as a supervisor would, who ended."""
+        for name in (*WORKERS, "scheduler"):
             if not self.processes[name].running:
                 self.processes[name].kill()
                 self.processes[name].start()
@@ -85,5 +101,6 @@ def _deliver(customer: Customer) -> None:
 
 
 def _is_stopped(pid: int) -> bool:
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return state == "T"
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    return shown.stdout.startswith("T")

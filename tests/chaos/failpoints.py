@@ -27,6 +27,7 @@ class Point(StrEnum):
     SEND_AFTER_RESPONSE = "send.after_response"
     SEND_AFTER_LEFT = "send.after_left"
     DROP_AFTER_BURY_BEFORE_ALERT = "drop.after_bury_before_alert"
+    ALERT_AFTER_POST_BEFORE_ACK = "alert.after_post_before_ack"
 
 
 class Action(StrEnum):

@@ -69,7 +69,7 @@ class Sink:
         """Return account and kind of each single alert that Sentry has, by the event's id."""
         found = {}
         for event in self._sentry.events:
-            alert = _told_in(event)
+            alert = told_in(event)
             if alert and not alert.get("held"):
                 found[str(event["event_id"])] = (str(alert.get("account", "")), str(alert["kind"]))
         return found
@@ -78,7 +78,7 @@ class Sink:
         """Return how many of each account and kind were told together, or will be."""
         found: Counter[tuple[str, str]] = Counter()
         for event in self._sentry.events:
-            alert = _told_in(event)
+            alert = told_in(event)
             if alert and alert.get("held"):
                 found[str(alert.get("account", "")), str(alert["kind"])] += int(alert["held"])
         for shard in self._shards:
@@ -88,7 +88,8 @@ class Sink:
         return found
 
 
-def _told_in(event: Mapping[str, Any]) -> dict[str, Any]:
+def told_in(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the alert that an event of Sentry's tells, empty if it tells of something else."""
     found = (event.get("contexts") or {}).get("alert")
     return dict(found) if found else {}
 
