@@ -54,7 +54,7 @@ class Meta:
         self._record = record
         self._rng = rng
         self._later = sched.scheduler(time.monotonic)
-        self._now: queue.SimpleQueue[_Delivery] = queue.SimpleQueue()
+        self._now: queue.Queue[_Delivery] = queue.Queue()
         self._lock = threading.Lock()
         self._over = threading.Event()
         senders = [threading.Thread(target=self._send, daemon=True) for _ in range(SENDERS)]
