@@ -66,6 +66,11 @@ class ValkeyServer:
         return redis.Redis(unix_socket_path=self.socket, db=db, protocol=2)
 
     @property
+    def pid(self) -> int:
+        """Return the id of the process, 0 where it was not started."""
+        return self._process.group
+
+    @property
     def running(self) -> bool:
         """Return whether the process is alive."""
         return self._process.running
