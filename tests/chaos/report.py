@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from tests.chaos.faults import Planned
 from tests.chaos.run import Outcome
@@ -21,7 +22,7 @@ def _faults(plan: Sequence[Planned], outcome: Outcome) -> Iterator[str]:
     yield f"{'fault':<22}{'times':>6}   recovered after, ms: median and longest"
     for name, times in sorted(done.items()):
         spans = sorted(outcome.recoveries.get(name, []))
-        shown = f"{spans[len(spans) // 2]:>7} {spans[-1]:>7}" if spans else ""
+        shown = f"{median(spans):>7.0f} {spans[-1]:>7}" if spans else ""
         yield f"{name:<22}{times:>6}   {shown}"
     yield f"{'together':<22}{sum(done.values()):>6}"
     for name, reason in outcome.skipped.items():

@@ -139,7 +139,7 @@ def recoveries(events: Sequence[Noted]) -> dict[str, list[int]]:
     found: defaultdict[str, list[int]] = defaultdict(list)
     for event in events:
         if isinstance(event, Healed):
-            after = [end for start, end in spans if start >= event.at_ms]
+            after = [end for start, end in spans if min(start, end) >= event.at_ms]
             if after:
                 found[kinds[event.number]].append(min(after) - event.at_ms)
     return dict(found)
