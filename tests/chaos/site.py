@@ -50,11 +50,9 @@ class Site(Stack):
 
     def __init__(self, binary: str, guard: Guard, outside: Outside, *, sentry_dsn: str) -> None:
         super().__init__(binary, guard, WINDOWS)
-        # Sentry is reached without the proxy that tells callers apart.
-        self.environ |= {
-            "SENTRY_DSN": sentry_dsn,
-            "NO_PROXY": urlsplit(sentry_dsn).netloc.rpartition("@")[2],
-        }
+        # These are reached without the proxy that tells callers apart.
+        direct = f"{urlsplit(sentry_dsn).netloc.rpartition('@')[2]},127.0.0.1:{self.port}"
+        self.environ |= {"SENTRY_DSN": sentry_dsn, "NO_PROXY": direct}
         self._outside = outside
         names = (*SERVICES, *OTHERS)
         self._proxies = Proxies(self.valkey.port, len(names))
