@@ -31,7 +31,9 @@ from tests.processes import Guard
 #: Longer than every backoff that a batch may still be in when the last fault is healed.
 CALM_S = 420.0
 #: What is logged where our own code failed: no fault of the world outside is an excuse for it.
-OUR_FAULTS = frozenset({"request.failed", "doorbell.failed", "batch.crashed", "worker.stop_failed"})
+OUR_FAULTS = frozenset({
+    "request.failed", "doorbell.failed", "batch.crashed", "worker.stop_failed", "watch.failed",
+})  # fmt: skip
 RESENDING = frozenset(b.account_id for b in BUSINESSES if "resend" in b.extra)
 
 
