@@ -6,7 +6,7 @@ from itertools import combinations
 
 from batching.model import Reason
 from tests.history.events import Doubted, History
-from tests.history.story import NEVER, Call, Message, Reply, Story
+from tests.history.story import NEVER, Call, Message, Person, Reply, Story
 
 #: Why a batch may be given to a person; each is told exactly once.
 DROPS = frozenset({
@@ -80,9 +80,8 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
         for part in reply.parts:
             copies = reply.copies(part)
             (_, taken), (last, _) = copies[0], copies[-1]
-            again = taken.tag in doubted or any(
-                story.paused(copy.worker, 0, last) for _, copy in copies
-            )
+            senders = {"", *(copy.worker for _, copy in copies)}
+            again = taken.tag in doubted or any(story.paused(who, 0, last) for who in senders)
             if len(copies) > 1 + (again and taken.account in resend):
                 yield f"sent twice: {taken.tag}, {len(copies)} times"
 
@@ -90,7 +89,7 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
 def _misordered(story: Story) -> Iterator[str]:
     """Who wrote first is read first: within a batch, from batch to batch, and part by part."""
     for call in story.calls.values():
-        fresh = [m for m in story.known(call.asked.words) if not story.replays_of(m.word)]
+        fresh = [m for m in story.known(call.asked.words) if not _redone(story, m)]
         for earlier, later in combinations(fresh, 2):
             if later.accepted < earlier.offered:
                 yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
@@ -130,14 +129,24 @@ def _redone(story: Story, message: Message) -> bool:
 
 def _overlapping(story: Story) -> Iterator[str]:
     """Two questions about one customer never run at once, unless the first lost its lease."""
-    running: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
+    running: defaultdict[Person, list[Call]] = defaultdict(list)
     for later in sorted(story.calls.values(), key=lambda call: call.began):
         for person in story.people(later.asked.words):
             running[person] = [call for call in running[person] if call.ended > later.began]
             for earlier in running[person]:
-                if not story.paused(earlier.asked.worker, earlier.began, later.began):
+                if not _lost_its_lease(story, earlier, later, person):
                     yield f"two generations at once: {earlier.asked.call} and {later.asked.call}"
             running[person].append(later)
+
+
+def _lost_its_lease(story: Story, earlier: Call, later: Call, person: Person) -> bool:
+    """Return whether one of the two may be a replaced worker's, that asks in vain."""
+    workers = {earlier.asked.worker, later.asked.worker} - {""}
+    return (
+        any(story.paused(worker, 0, later.began) for worker in workers)
+        or story.paused("", earlier.began, later.began)
+        or any(earlier.began < place < later.began for place in story.erasures[person])
+    )
 
 
 def _misdirected(story: Story) -> Iterator[str]:
@@ -180,5 +189,7 @@ def _overasked(story: Story, attempts_max: int) -> Iterator[str]:
     """A model is not asked about a batch for ever."""
     asked = Counter(call.asked.words for call in story.calls.values())
     for words, times in asked.items():
-        if times > attempts_max * (1 + len(story.replays_of(words[0]))):
+        starts = 1 + len(story.replays_of(words[0]))
+        starts += sum(len(story.erasures[person]) for person in story.people(words))
+        if times > attempts_max * starts:
             yield f"asked too often: {words}, {times} times"

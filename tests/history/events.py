@@ -89,7 +89,7 @@ class Doubted:
 class Paused:
     """``worker`` may have lost a lease without knowing: it stood still, was killed, was cut off.
 
-    "" means that any may have: the server's clock was put forward, say.
+    "" means that any may have. Note it when that begins, and again when it ends.
     """
 
     at_ms: int

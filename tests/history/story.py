@@ -159,8 +159,8 @@ class Story:
         return len(reply.parts) in sizes
 
     def paused(self, worker: str, start: int, end: int) -> bool:
-        """Return whether the worker, or any, may have lost a lease between two places."""
-        return any(start <= place <= end and who in ("", worker) for place, who in self.pauses)
+        """Return whether the worker may have lost a lease between two places; "" for any."""
+        return any(start <= place <= end and who == worker for place, who in self.pauses)
 
     def known(self, words: Iterable[str]) -> Iterator[Message]:
         """Yield the messages that the words name."""

@@ -102,6 +102,18 @@ GOOD: dict[str, list[Happening]] = {
     "two at once, the first without its lease": [
         *M1, *asked(1, "m1"), Paused(0, "w1"), *answered(2, "m1"), *replied(1, "x m1"),
     ],
+    "two at once, the second long replaced": [
+        *M1, Paused(0, "w2"), *asked(1, "m1"), *asked(2, "m1", worker="w2"), *replied(1, "r m1"),
+        *replied(2, "x m1"), *took("r m1"),
+    ],
+    "erased, delivered again after its successor": [
+        *M1, *answered(1, "m1"), Erased(0, SALON, ANNA), *wrote("m2"), *M1,
+        *answered(2, "m2", "m1", batch="c:b2"),
+    ],
+    "two at once, the first of a customer who was erased meanwhile": [
+        *M1, *asked(1, "m1"), Erased(0, SALON, ANNA), *wrote("m2"), *answered(2, "m2"),
+        *replied(1, "r m1"),
+    ],
     "two at once, for two customers": [
         *M1, *wrote("m2", customer=BORIS), *asked(1, "m1"),
         *answered(2, "m2", batch="d:b2", customer=BORIS), *replied(1, "x m1"), *took("x m1"),
