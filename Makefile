@@ -10,7 +10,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format ci bench simulate mutants lock clean
+.PHONY: help demo test lint format ci bench simulate mutants chaos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ format: $(READY) ## Rewrite the code in the house style
 	$(BIN)/python -m ruff check --fix-only .
 	$(BIN)/python -m ruff format .
 
+chaos: $(READY) ## Hurt a whole installation 200 times and see it keep its word (SEED=7 repeats)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 ci: lint test ## What must pass before a change is merged
 
 bench: $(READY) ## Measure speed and size, print the figures (ARGS=--quick: in a minute)
@@ -51,7 +54,7 @@ lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade fo
 	$(call compile,requirements-dev.txt,--group dev --constraint requirements.txt)
 
 clean: ## Remove all that these targets made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .chaos .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call if-installed,COMMAND,DEBIAN PACKAGE,LINE): without it a developer goes on, CI does not.

@@ -43,7 +43,7 @@ MaxMessages = Annotated[int, Whole(1, 100)]
 MaxWaitMs = Annotated[int, Whole(100, 3_600_000)]
 OverdueMs = Annotated[int, Whole(1_000, 86_400_000)]
 ReplyDeadlineMs = Annotated[int, Whole(1_000, 604_800_000)]
-LeaseMs = Annotated[int, Whole(10_000, 600_000)]
+LeaseMs = Annotated[int, Whole(1_000, 600_000)]
 MaxAttempts = Annotated[int, Whole(1, 50)]
 
 #: An account's name for a limit → the field of Limits. A setting is BATCH_ and the same name.

@@ -1,6 +1,6 @@
 """Mistakes in settings and accounts, worded so that whoever made one can mend it.
 
-All of them are told at once, one a line: ``BATCH_LEASE_MS=500: must be 10000..600000``.
+All of them are told at once, one a line: ``BATCH_LEASE_MS=500: must be 1000..600000``.
 """
 
 import difflib

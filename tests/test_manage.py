@@ -113,7 +113,7 @@ def test_check_tells_all_mistakes_of_settings_and_accounts(manage: Manage) -> No
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "MISTAKE settings: BATCH_IDEL_MS: is not a setting; did you mean BATCH_IDLE_MS?",
-        "MISTAKE settings: BATCH_LEASE_MS=500: must be 10000..600000",
+        "MISTAKE settings: BATCH_LEASE_MS=500: must be 1000..600000",
         (
             "MISTAKE accounts: accounts.toml: account salon-1: token_env=GATEWAY_TOKEN: "
             "this environment variable is not set"

@@ -65,6 +65,16 @@ class ValkeyServer:
         """Return a client of database ``db`` through the unix socket; the caller closes it."""
         return redis.Redis(unix_socket_path=self.socket, db=db, protocol=2)
 
+    @property
+    def pid(self) -> int:
+        """Return the id of the process, 0 where it was not started."""
+        return self._process.group
+
+    @property
+    def running(self) -> bool:
+        """Return whether the process is alive."""
+        return self._process.running
+
     def start(self) -> None:
         """Start the process and return once it answers. Raise RuntimeError if it does not."""
         self._process.start()

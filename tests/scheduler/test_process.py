@@ -92,7 +92,7 @@ def test_mistaken_settings_are_told_without_a_traceback(schedulers: Schedulers):
 
     assert scheduler.terminate() != 0
     assert sorted(scheduler.log().splitlines()) == [
-        "BATCH_LEASE_MS=500: must be 10000..600000",
+        "BATCH_LEASE_MS=500: must be 1000..600000",
         "FLUSH_TICK_MS=soon: must be 10..5000",
     ]
 

@@ -1,0 +1,152 @@
+"""Builds a process as production does and puts failpoints around what it talks to."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import redis
+
+from batching.errors import LedgerUnavailableError, TransientError
+from batching.model import Exchange
+from batching.ports import Account, Model
+from batching.scripts import digests
+from runtime import build
+from runtime.accounts import AccountConfig
+from runtime.build import Runtime
+from runtime.clients import Role
+from tests.chaos.failpoints import Failpoints, Point
+from tests.chaos.sink import TELLS
+
+#: The environment's name for the directory of the failpoints.
+DIRECTORY = "FAILPOINTS"
+
+#: When an alert that was taken and not told is given out again, ms: tests wait for it.
+TAKEN_MS_MAX = 2_000
+
+#: Where a request to the ledger is lost: it was not carried out.
+BEFORE: dict[tuple[Role, str], Point] = {
+    ("web", "append"): Point.WEB_BEFORE_APPEND,
+    ("worker", "left"): Point.SEND_AFTER_RESPONSE,
+}
+#: Where the ledger's answer is lost: it was carried out.
+AFTER: dict[tuple[Role, str], Point] = {
+    ("web", "append"): Point.WEB_AFTER_APPEND,
+    ("worker", "collect"): Point.FLUSH_AFTER_COLLECT_BEFORE_RING,
+    ("worker", "begin"): Point.GENERATE_AFTER_BEGIN,
+    ("worker", "checkpoint"): Point.GENERATE_AFTER_CHECKPOINT,
+    ("worker", "depart"): Point.SEND_AFTER_DEPART,
+    ("worker", "left"): Point.SEND_AFTER_LEFT,
+    ("worker", "bury"): Point.DROP_AFTER_BURY_BEFORE_ALERT,
+}
+
+
+def fail_where_armed() -> None:
+    """Have every runtime that this process builds from now on fail where a test armed a point."""
+    failpoints = Failpoints(Path(os.environ[DIRECTORY]))
+    production = build.build
+
+    def built(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
+        runtime = production(role, environ)
+        runtime.store.client = FailingRedis(runtime.store.client, role, failpoints)
+        make = runtime.accounts._build
+        runtime.accounts._build = lambda config: _failing(make, config, failpoints)
+        return runtime
+
+    build.build = built
+    if TELLS:
+        _fail_between_post_and_ack(failpoints)
+
+
+def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
+    """Reach the point when Sentry has an alert, and the ledger does not know yet."""
+    teller: Any = import_module("runtime.teller")
+    alerts: Any = import_module("batching.alerts")
+    alerts.TAKEN_MS_MAX = TAKEN_MS_MAX
+    deliver = teller.deliver
+
+    def delivered(events: Iterable[Any]) -> Any:
+        told = deliver(events)
+        failpoints.reach(Point.ALERT_AFTER_POST_BEFORE_ACK, LedgerUnavailableError("lost"))
+        return told
+
+    teller.deliver = delivered
+
+
+class FailingRedis(redis.Redis):
+    """Runs scripts as their client does, and reaches the points before and after them."""
+
+    def __init__(self, client: redis.Redis, role: Role, failpoints: Failpoints) -> None:
+        super().__init__(connection_pool=client.connection_pool)
+        self._role = role
+        self._failpoints = failpoints
+        self._verbs = {digest: verb for verb, digest in digests().items()}
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        verb = self._verbs.get(args[1], "") if args[0] == "EVALSHA" else ""
+        before, after = BEFORE.get((self._role, verb)), AFTER.get((self._role, verb))
+        if before:
+            self._failpoints.reach(before, redis.TimeoutError("lost"))
+        answer = super().execute_command(*args, **options)
+        # A send begins too, but its point is the departure.
+        if after and _did_something(verb, answer) and not (verb == "begin" and "send" in args):
+            self._failpoints.reach(after, redis.TimeoutError("lost"))
+        return answer
+
+
+def _did_something(verb: str, answer: Any) -> bool:
+    """Return whether a script of AFTER moved a batch: collect tells the time first."""
+    if verb == "collect":
+        return len(answer) > 1
+    return bool(answer[0] if isinstance(answer, list) else answer)
+
+
+def _failing(
+    make: Callable[[AccountConfig], Account], config: AccountConfig, failpoints: Failpoints
+) -> Account:
+    account = make(config)
+    # The channel's client is that of all accounts.
+    client: httpx2.Client = account.channel._http  # type: ignore[attr-defined]
+    if not isinstance(client._transport, FailingTransport):
+        client._transport = FailingTransport(client._transport, failpoints)
+    return replace(account, model=FailingModel(account.model, failpoints))
+
+
+class FailingModel:
+    """Answers as the model does, and reaches the point after it."""
+
+    def __init__(self, model: Model, failpoints: Failpoints) -> None:
+        self._model = model
+        self._failpoints = failpoints
+
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+        answer = self._model.answer(history, turn, now_ms=now_ms)
+        self._failpoints.reach(Point.GENERATE_AFTER_MODEL, TransientError("model_broken"))
+        return answer
+
+
+class FailingTransport(httpx2.BaseTransport):
+    """Carries requests, and reaches a point when a text is written and its answer not read."""
+
+    def __init__(self, transport: httpx2.BaseTransport, failpoints: Failpoints) -> None:
+        self._transport = transport
+        self._failpoints = failpoints
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/messages"):
+            traced = request.extensions["trace"]
+
+            def trace(event: str, info: dict[str, Any]) -> None:
+                traced(event, info)
+                if event.endswith("send_request_body.complete"):
+                    lost = httpx2.ReadError("lost", request=request)
+                    self._failpoints.reach(Point.SEND_AFTER_WRITE, lost)
+
+            request.extensions["trace"] = trace
+        return self._transport.handle_request(request)
+
+    def close(self) -> None:
+        self._transport.close()

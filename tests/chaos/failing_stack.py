@@ -1,0 +1,106 @@
+"""An installation whose processes fail where a test says."""
+
+import os
+import signal
+import subprocess
+from types import MappingProxyType
+
+import httpx2
+
+from tests.chaos.failing import DIRECTORY
+from tests.chaos.failpoints import Action, Failpoints, Point
+from tests.chaos.sink import Sink, told_in
+from tests.e2e.customer import Customer
+from tests.e2e.harness import ROOT, Stack
+from tests.e2e.waiting import eventually, in_background
+from tests.fake_sentry import FakeSentry
+from tests.processes import Guard
+
+LEASE_MS = 1_000
+#: As short as the settings allow: every case waits for a lease.
+WINDOWS = MappingProxyType(
+    {
+        "BATCH_IDLE_MS": "100",
+        "BATCH_LEASE_MS": str(LEASE_MS),
+        "BATCH_RING_MS": "500",
+        # Longer than a pause: who was only slow is in time to say what became of a text.
+        "BATCH_AMBIGUOUS_MS": "2500",
+        "BATCH_MAX_ATTEMPTS": "5",
+    }
+)
+#: Two, so that when one dies or stands still another is there to take over.
+WORKERS = ("worker", "worker-2")
+#: How long Meta waits for an answer here, in seconds, before it delivers again.
+DELIVERY_S = 1.5
+
+
+class FailingStack(Stack):
+    """``provoke`` has a customer write while a failpoint is armed."""
+
+    def __init__(self, binary: str, guard: Guard) -> None:
+        super().__init__(binary, guard, WINDOWS)
+        directory = self.directory / "failpoints"
+        directory.mkdir()
+        self.environ[DIRECTORY] = str(directory)
+        self.failpoints = Failpoints(directory)
+        self.sentry = FakeSentry()
+        self.sink = Sink(self.books.client, self.books.store.keyring.shards, self.sentry)
+        self.environ["SENTRY_DSN"] = self.sentry.dsn
+        self.process("scheduler", "tests.chaos.scheduler")
+        for name in WORKERS:
+            self.process(name, "dramatiq", "tests.chaos.worker:main", "-p", "1", "-t", "8")
+        config = str(ROOT / "gunicorn.conf.py")
+        bind = ("-b", f"127.0.0.1:{self.port}")
+        self.process("web", "gunicorn", "-c", config, *bind, "tests.chaos.web:application")
+        self._meta = httpx2.Client(base_url=str(self.web.base_url), timeout=DELIVERY_S)
+
+    def stop(self) -> None:
+        self._meta.close()
+        super().stop()
+        self.sentry.close()
+
+    def told(self, customer: Customer) -> set[str]:
+        """Return the ids of the events by which Sentry was told of the customer's batches."""
+        conversation_id = self.books.conversation_id(customer)
+        return {
+            str(event["event_id"])
+            for event in self.sentry.events
+            if told_in(event).get("conversation") == conversation_id
+        }
+
+    def provoke(self, point: Point, action: Action, customer: Customer) -> None:
+        """Have the customer write "Hi", let ``action`` happen at ``point``, and what it needs."""
+        customer.web = self._meta
+        self.failpoints.arm(point, action)
+        with in_background(lambda: _deliver(customer)):
+            pid = eventually(lambda: self.failpoints.hit_by(point), what=f"{point} to be hit")
+            if action is Action.PAUSE:
+                eventually(lambda: _is_stopped(pid), what=f"process {pid} to stand still")
+                self.books.let_pass(2 * LEASE_MS)
+                os.kill(pid, signal.SIGCONT)
+        self._revive()
+
+    def _revive(self) -> None:
+        """Start again, as a supervisor would, who ended."""
+        for name in (*WORKERS, "scheduler"):
+            if not self.processes[name].running:
+                self.processes[name].kill()
+                self.processes[name].start()
+
+
+def _deliver(customer: Customer) -> None:
+    """Deliver one message until it is acknowledged, as Meta does."""
+
+    def acknowledged() -> bool:
+        try:
+            return customer.delivers(customer.line("Hi"), f"wamid.{customer.mark}").is_success
+        except httpx2.TransportError:
+            return False
+
+    eventually(acknowledged, what="200", every_s=0.1)
+
+
+def _is_stopped(pid: int) -> bool:
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    return shown.stdout.startswith("T")

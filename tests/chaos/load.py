@@ -1,0 +1,86 @@
+"""Customers of two businesses who write in bursts, all the time."""
+
+import itertools
+import random
+import threading
+from typing import Any
+
+from tests.chaos.meta import Meta, Offer
+from tests.e2e import webhooks
+from tests.e2e.accounts import BusinessNumber
+
+#: The two businesses: one tells a person of a text in doubt, the other sends it once more.
+#: Both wait two seconds for WhatsApp and for the model.
+SALON = BusinessNumber("salon", "100001", "timeout_ms = 2000", {"timeout_ms": 2_000})
+RESENDING = BusinessNumber(
+    "resending", "100006", 'ambiguous = "resend"\ntimeout_ms = 2000', {"timeout_ms": 2_000}
+)
+BUSINESSES = (SALON, RESENDING)
+
+CUSTOMERS = 40
+#: With four more digits a number that nobody has.
+CUSTOMER_PREFIX = "7999000"
+BURST_MAX = 4
+#: Between two messages of a burst, in seconds.
+TYPING_S_MAX = 0.3
+#: Of so many bursts one shares its first webhook with another customer's message.
+SHARED_EVERY = 10
+#: Of so many messages one is a reaction, which asks for no answer.
+SILENT_EVERY = 40
+
+
+class Load:
+    """Has customers write ``bursts_per_s`` bursts a second until it is stopped."""
+
+    def __init__(self, meta: Meta, rng: random.Random, *, bursts_per_s: float) -> None:
+        self._meta = meta
+        self._rng = rng
+        self._words = itertools.count(1)
+        self._pause_s = 1 / bursts_per_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="load", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin no further burst."""
+        self._over.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._over.wait(self._rng.expovariate(1 / self._pause_s)):
+            business = self._rng.choice(BUSINESSES)
+            customer = self._customer()
+            after_s = 0.0
+            for n in range(self._rng.randint(1, BURST_MAX)):
+                messages = [self._message(business, customer)]
+                if n == 0 and self._rng.random() * SHARED_EVERY < 1:
+                    messages.append(self._message(business, self._customer()))
+                self._deliver(business, messages, after_s)
+                after_s += self._rng.uniform(0.0, TYPING_S_MAX)
+
+    def _deliver(
+        self,
+        business: BusinessNumber,
+        messages: list[tuple[dict[str, Any], Offer]],
+        after_s: float,
+    ) -> None:
+        items, offers = zip(*messages, strict=True)
+        body = webhooks.envelope(business.phone_number_id, messages=list(items))
+        self._meta.deliver(body, offers, after_s=after_s)
+
+    def _message(self, business: BusinessNumber, customer: str) -> tuple[dict[str, Any], Offer]:
+        word = f"m{next(self._words)}"
+        silent = self._rng.random() * SILENT_EVERY < 1
+        item = webhooks.text_message(customer, f"wamid.{word}", word)
+        if silent:
+            reaction = {"message_id": "wamid.OUT1", "emoji": "\N{THUMBS UP SIGN}"}
+            item = item | {"type": "reaction", "reaction": reaction}
+            del item["text"]
+        return item, Offer(business.account_id, customer, word, silent)
+
+    def _customer(self) -> str:
+        """Return a customer's number; the two businesses have their customers in common."""
+        return f"{CUSTOMER_PREFIX}{self._rng.randrange(CUSTOMERS):04}"

@@ -1,0 +1,131 @@
+"""Meta's side of the webhooks: delivers until it hears 200, and now and then once more."""
+
+import hashlib
+import hmac
+import http.client
+import json
+import queue
+import random
+import sched
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from tests.chaos.record import Record, Refused
+from tests.e2e import webhooks
+from tests.e2e.accounts import APP_SECRET
+from tests.history.events import Accepted, Offered
+
+SENDERS = 8
+#: How long Meta waits for an answer, in seconds, and how long it waits before the next try.
+ANSWER_S = 3.0
+AGAIN_S = (0.3, 1.5)
+#: One delivery in so many is repeated although it was acknowledged.
+TWICE_EVERY = 30
+_TICK_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One message of a webhook."""
+
+    account: str
+    customer: str
+    word: str
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    raw: bytes
+    offers: tuple[Offer, ...]
+
+
+class Meta:
+    """Delivers webhooks to ``ports``, each to any of them; ``pending`` is how many are left."""
+
+    def __init__(self, record: Record, rng: random.Random, ports: Sequence[int]) -> None:
+        self.ports = list(ports)
+        self.pending = 0
+        self._record = record
+        self._rng = rng
+        self._later = sched.scheduler(time.monotonic)
+        self._now: queue.Queue[_Delivery] = queue.Queue()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        senders = [threading.Thread(target=self._send, daemon=True) for _ in range(SENDERS)]
+        self._threads = [threading.Thread(target=self._keep_time, daemon=True), *senders]
+        for thread in self._threads:
+            thread.start()
+
+    def deliver(
+        self, body: dict[str, Any], offers: Sequence[Offer] = (), *, after_s: float = 0.0
+    ) -> None:
+        """Deliver a body that holds ``offers``."""
+        with self._lock:
+            self.pending += 1
+        self._put(_Delivery(json.dumps(body).encode(), tuple(offers)), after_s)
+
+    def tell(self, phone_number_id: str, _customer: str, wamid: str, tag: str) -> None:
+        """Deliver the statuses of a text, later, perhaps out of order."""
+        for state in self._rng.sample(("sent", "delivered", "read"), self._rng.randint(1, 3)):
+            body = webhooks.envelope(phone_number_id, statuses=[webhooks.status(wamid, state, tag)])
+            self.deliver(body, after_s=self._rng.uniform(0.02, 4.0))
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _put(self, delivery: _Delivery, wait_s: float) -> None:
+        self._later.enter(wait_s, 0, self._now.put, (delivery,))
+
+    def _keep_time(self) -> None:
+        while not self._over.wait(_TICK_S):
+            self._later.run(blocking=False)
+
+    def _send(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._offer(self._now.get(timeout=_TICK_S * 5))
+            except queue.Empty:
+                continue
+
+    def _offer(self, delivery: _Delivery) -> None:
+        for offer in delivery.offers:
+            self._record.note(partial(Offered, **asdict(offer)))
+        status = self._post(delivery.raw)
+        if status != str(HTTPStatus.OK):
+            self._record.note(lambda at_ms: Refused(at_ms, status))
+            self._put(delivery, self._rng.uniform(*AGAIN_S))
+            return
+        for offer in delivery.offers:
+            self._record.note(partial(Accepted, word=offer.word))
+        if self._rng.random() * TWICE_EVERY < 1:
+            self._put(delivery, self._rng.uniform(0.0, 3.0))
+            return
+        with self._lock:
+            self.pending -= 1
+
+    def _post(self, raw: bytes) -> str:
+        """Return the status of the answer, "" if there was none."""
+        signature = hmac.new(APP_SECRET.encode(), raw, hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "X-Hub-Signature-256": f"sha256={signature}",
+            "Connection": "close",
+        }
+        port = self._rng.choice(self.ports)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+        try:
+            connection.request("POST", webhooks.PATH, raw, headers)
+            return str(connection.getresponse().status)
+        except (OSError, http.client.HTTPException):
+            return ""
+        finally:
+            connection.close()

@@ -1,0 +1,58 @@
+"""What the world outside saw of a run, in order, while it happens in many threads."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.history.events import Happening
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault began. ``unsettles``: who may lose a lease by it, "" for any worker."""
+
+    at_ms: int
+    number: int
+    kind: str
+    unsettles: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """The fault was taken back; what it broke has to recover by itself from here on."""
+
+    at_ms: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A webhook was not answered 200: by what was said instead, "" if nothing was."""
+
+    at_ms: int
+    status: str
+
+
+Noted = Happening | Struck | Healed | Refused
+
+
+class Record:
+    """The events so far. Times are ms since the record was begun."""
+
+    def __init__(self) -> None:
+        self.events: list[Noted] = []
+        self._began_ns = time.monotonic_ns()
+        self._lock = threading.Lock()
+
+    def note(self, make: Callable[[int], Noted]) -> None:
+        """Add the event that ``make`` makes of the time."""
+        with self._lock:
+            self.events.append(make((time.monotonic_ns() - self._began_ns) // 1_000_000))
+
+    def save(self, path: Path) -> None:
+        """Write one event a line, as JSON with its name."""
+        lines = [json.dumps({"event": type(e).__name__} | asdict(e)) for e in self.events]
+        path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,163 @@
+"""The installation under fire: each process behind a proxy of its own, all of them supervised."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+import httpx2
+
+from tests.chaos.load import BUSINESSES
+from tests.chaos.outside import Outside
+from tests.chaos.proxy import Proxies, Proxy
+from tests.e2e.accounts import accounts_toml
+from tests.e2e.harness import Stack, web_arguments
+from tests.processes import Guard
+from tests.valkey_server import free_port
+
+WORKERS = ("worker", "worker-2")
+SERVICES = ("web", *WORKERS, "scheduler")
+#: A second release beside the first; started by a fault only.
+OTHERS = ("other-web", "other-worker")
+
+LEASE_MS = 3_000
+WINDOWS = MappingProxyType(
+    {
+        "BATCH_IDLE_MS": "500",
+        "BATCH_MAX_WAIT_MS": "3000",
+        "BATCH_LEASE_MS": str(LEASE_MS),
+        "BATCH_RING_MS": "500",
+        "BATCH_AMBIGUOUS_MS": "3000",
+        "BATCH_MAX_ATTEMPTS": "8",
+    }
+)
+OTHER_WINDOWS = MappingProxyType(
+    {"RELEASE": "other", "BATCH_IDLE_MS": "1200", "BATCH_MAX_MESSAGES": "2"}
+)
+#: How long what a killed master left runs on before the supervisor ends it, as systemd does.
+ORPHANS_S = 1.0
+_WATCH_S = 0.1
+
+
+class Site(Stack):
+    """A stack whose processes are started again when they end, and reach Redis by ``proxies``."""
+
+    def __init__(self, binary: str, guard: Guard, outside: Outside, *, sentry_dsn: str) -> None:
+        super().__init__(binary, guard, WINDOWS)
+        # These are reached without the proxy that tells callers apart.
+        direct = f"{urlsplit(sentry_dsn).netloc.rpartition('@')[2]},127.0.0.1:{self.port}"
+        self.environ |= {"SENTRY_DSN": sentry_dsn, "NO_PROXY": direct}
+        self._outside = outside
+        names = (*SERVICES, *OTHERS)
+        self._proxies = Proxies(self.valkey.port, len(names))
+        self.proxies: Mapping[str, Proxy] = dict(zip(names, self._proxies.all, strict=True))
+        self.other_port = free_port()
+        self.restarts = 0
+        self._wanted: set[str] = set()
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._configure()
+
+    def start(self) -> None:
+        """Start everything and the supervision of it."""
+        self.valkey.start()
+        for name in SERVICES:
+            self.processes[name].start()
+        self.wait_until_ready()
+        self._wanted |= set(SERVICES)
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """End everything."""
+        self._over.set()
+        if self._supervisor.is_alive():
+            self._supervisor.join()
+        super().stop()
+        self._proxies.close()
+
+    def cut(self, name: str) -> None:
+        """Reset every connection of a process to Redis."""
+        self._proxies.call(self.proxies[name].cut)
+
+    def children(self, name: str) -> list[int]:
+        """Return the children of a service's first process, which must have been started."""
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        )
+        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+        return [pid for pid, parent in pairs if parent == self.processes[name].group]
+
+    def signal(self, name: str, number: signal.Signals, rng: random.Random, *, child: bool) -> int:
+        """Signal a service's first process, or one of its children; return which, 0 for none."""
+        with self._lock:
+            process = self.processes[name]
+            found = sorted(self.children(name)) if child else [process.group]
+            pid = rng.choice(found) if process.running and found else 0
+            if pid:
+                # It may have ended by itself: another fault was faster.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            return pid
+
+    @contextmanager
+    def unsupervised(self, *names: str) -> Iterator[None]:
+        """Leave services alone for the body: whoever ends there stays away."""
+        with self._lock:
+            before = self._wanted & set(names)
+            self._wanted -= before
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wanted |= before
+
+    def answers(self, port: int) -> bool:
+        """Return whether a web process serves on ``port``."""
+        with httpx2.Client() as client:
+            try:
+                return client.get(f"http://127.0.0.1:{port}/livez").is_success
+            except httpx2.TransportError:
+                return False
+
+    def _supervise(self) -> None:
+        ended: set[str] = set()
+        while not self._over.wait(ORPHANS_S if ended else _WATCH_S):
+            with self._lock:
+                for name in ended & self._wanted:
+                    self.processes[name].kill()
+                    self.processes[name].start()
+                    self.restarts += 1
+                ended = {name for name in self._wanted if not self.processes[name].running}
+
+    def _configure(self) -> None:
+        (self.directory / "accounts.toml").write_text(
+            accounts_toml(
+                graph_url=self._outside.url,
+                model_url=f"{self._outside.url}/v1",
+                prompt_file=str(self.directory / "prompt.md"),
+                numbers=BUSINESSES,
+            )
+        )
+        worker = ("dramatiq", "actors:main", "-p", "1", "-t", "8")
+        commands = {
+            "web": web_arguments(self.port),
+            "scheduler": ("scheduler",),
+            **dict.fromkeys((*WORKERS, "other-worker"), worker),
+            "other-web": web_arguments(self.other_port),
+        }
+        for name, command in commands.items():
+            port, other = self.proxies[name].port, OTHER_WINDOWS if name in OTHERS else {}
+            environ = {
+                "REDIS_URL": f"redis://127.0.0.1:{port}/0",
+                "BROKER_URL": f"redis://127.0.0.1:{port}/1",
+                "HTTP_PROXY": self._outside.proxy_for(name),
+                **other,
+            }
+            self.process(name, *command, **environ)

@@ -1,0 +1,88 @@
+"""A process ends, stands still or is not answered at each place where that could cost something.
+
+Every message is answered once, or its batch is a dead letter of which a person is told; the books
+balance. The processes, the server and the provider are real processes; only the moment is made.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+
+from tests.chaos.failing_stack import LEASE_MS, FailingStack
+from tests.chaos.failpoints import Action, Point
+from tests.chaos.sink import TELLS
+from tests.e2e.fake_graph import graph_error
+from tests.e2e.harness import running
+from tests.e2e.waiting import eventually
+from tests.processes import Guard
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a case ends with: texts that reached the provider, and why the batch is dead, if so."""
+
+    texts: int
+    dead: str = ""
+
+
+ANSWERED = Outcome(texts=1)
+#: Nobody knows whether the text is with the customer: a person is told, and it is not repeated.
+IN_DOUBT = Outcome(texts=1, dead="ambiguous/no_status")
+IN_DOUBT_UNSENT = Outcome(texts=0, dead="ambiguous/no_status")
+REFUSED = Outcome(texts=1, dead="fatal_provider/cloud_131047")
+
+#: Points on the way of a dead letter and its alert.
+DROPPING = (Point.DROP_AFTER_BURY_BEFORE_ALERT, Point.ALERT_AFTER_POST_BEFORE_ACK)
+#: Where the outcome is another than one answer. A pause is survived by everybody: who stood still
+#: while sending says afterwards what became of the text.
+OTHERWISE = {
+    **dict.fromkeys(product(DROPPING, Action), REFUSED),
+    (Point.SEND_AFTER_DEPART, Action.EXIT): IN_DOUBT_UNSENT,
+    (Point.SEND_AFTER_DEPART, Action.LOST): IN_DOUBT_UNSENT,
+    (Point.SEND_AFTER_WRITE, Action.EXIT): IN_DOUBT,
+    (Point.SEND_AFTER_WRITE, Action.LOST): IN_DOUBT,
+    (Point.SEND_AFTER_RESPONSE, Action.EXIT): IN_DOUBT,
+    (Point.SEND_AFTER_RESPONSE, Action.LOST): IN_DOUBT,
+}
+
+
+@pytest.fixture(scope="module")
+def stack(valkey_binary: str, guard: Guard) -> Iterator[FailingStack]:
+    with running(FailingStack(valkey_binary, guard)) as installation:
+        assert isinstance(installation, FailingStack)
+        yield installation
+
+
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("point", Point)
+def test_message_is_answered_once_or_a_person_is_told(
+    stack: FailingStack, point: Point, action: Action
+) -> None:
+    if point is Point.ALERT_AFTER_POST_BEFORE_ACK and not TELLS:
+        pytest.skip("this release tells no alerts")
+    expected = OTHERWISE.get((point, action), ANSWERED)
+    customer, books = stack.customer(), stack.books
+    if expected is REFUSED:
+        stack.graph.script(customer.number, graph_error(131047))
+
+    stack.provoke(point, action, customer)
+
+    eventually(lambda: len(customer.replies) >= expected.texts, what="the text")
+    books.wait_until_settled(customer)
+    # A process that stood still may have a second copy of anything in hand.
+    books.let_pass(LEASE_MS)
+    dead = [f"{letter.reason}/{letter.detail}" for letter in books.dead_letters(customer)]
+    assert customer.replies == [customer.line("Answer to: Hi")] * expected.texts
+    assert dead == [expected.dead] * bool(expected.dead)
+    assert books.alerts_of(customer) == [expected.dead.partition("/")[0]] * bool(expected.dead)
+    if TELLS and expected.dead:
+        # However often it was posted: by its id it is one.
+        eventually(lambda: stack.told(customer), what="Sentry to be told")
+    assert len(stack.told(customer)) == (TELLS and bool(expected.dead))
+    eventually(stack.sink.is_told, what="the alert to be acknowledged")
+    assert [book for book in books.operations.balance() if not book.holds or book.lost] == []
+    assert books.operations.audit() == []

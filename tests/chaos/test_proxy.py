@@ -1,0 +1,72 @@
+"""The proxy does to connections what it is told, and otherwise nothing."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.chaos.proxy import Proxies, Proxy
+from tests.valkey_server import ValkeyServer
+
+
+@pytest.fixture
+def proxies(valkey: ValkeyServer) -> Iterator[Proxies]:
+    running = Proxies(valkey.port, 1)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def proxy(proxies: Proxies) -> Proxy:
+    return proxies.all[0]
+
+
+@pytest.fixture
+def through(proxy: Proxy) -> Iterator[redis.Redis]:
+    never = Retry(NoBackoff(), 0)
+    with redis.Redis(port=proxy.port, protocol=2, socket_timeout=0.3, retry=never) as client:
+        yield client
+
+
+def test_commands_pass(through: redis.Redis) -> None:
+    assert through.ping()
+
+
+def test_swallowed_answer_belongs_to_a_command_that_was_carried_out(
+    client: redis.Redis, through: redis.Redis, proxy: Proxy
+) -> None:
+    through.ping()
+    proxy.swallows = True
+    with pytest.raises(redis.TimeoutError):
+        through.incr("n")
+    proxy.swallows = False
+
+    assert client.get("n") == b"1"
+    assert through.incr("n") == 2
+
+
+def test_cut_connection_is_reset(through: redis.Redis, proxies: Proxies, proxy: Proxy) -> None:
+    with through.client() as held:
+        held.ping()
+        proxies.call(proxy.cut)
+
+        with pytest.raises(redis.ConnectionError):
+            held.ping()
+
+
+def test_refusal_lasts_as_long_as_it_is_told(through: redis.Redis, proxy: Proxy) -> None:
+    proxy.refuses = True
+    with pytest.raises(redis.ConnectionError):
+        through.ping()
+    proxy.refuses = False
+
+    assert through.ping()
+
+
+def test_delay_beyond_patience_is_a_timeout(through: redis.Redis, proxy: Proxy) -> None:
+    proxy.delay_ms = 600
+
+    with pytest.raises(redis.TimeoutError):
+        through.ping()
