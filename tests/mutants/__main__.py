@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutants.faults import MUTANTS
-from tests.mutants.guards import Guard, copy_of_tree, guards
+from tests.mutants.guards import Guard, UnclearError, copy_of_tree, guards
 from tests.mutants.patches import Mutant
 
 SURVIVED = "SURVIVED"
@@ -44,9 +44,13 @@ def _control(chosen: Sequence[Guard]) -> bool:
 
 def _try(mutant: Mutant, chosen: Sequence[Guard]) -> str:
     began = time.monotonic()
+    caught = SURVIVED
     with copy_of_tree() as tree:
         mutant.apply(tree)
-        caught = _first(chosen, tree)
+        try:
+            caught = _first(chosen, tree)
+        except UnclearError as error:
+            print(error, file=sys.stderr)
     _row(mutant.name, caught, time.monotonic() - began)
     return caught
 

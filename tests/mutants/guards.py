@@ -20,8 +20,8 @@ _PYTEST = (
     *("-o", "faulthandler_timeout=0", "--hypothesis-profile=mutants"),
 )
 _MODEL = "tests/batching/test_store_model.py"
-#: Names the first test that failed, or the first seed that broke.
-_CAUGHT = re.compile(r"^FAILED \S+?([^/\s]+::\S+)|^(seed \d+) BREAKS", re.MULTILINE)
+#: Names the first test that failed, or the first seed that broke; not a file that did not load.
+_CAUGHT = re.compile(r"^(?:FAILED|ERROR) \S+?([^/\s]+::\S+)|^(seed \d+) BREAKS", re.MULTILINE)
 
 
 class UnclearError(Exception):
@@ -38,18 +38,21 @@ class Guard:
     def catches(self, tree: Path) -> str:
         """Return what noticed that something is wrong in ``tree``, "" if nothing did.
 
-        Raise UnclearError, or subprocess.TimeoutExpired after PATIENCE_S.
+        Raise UnclearError.
         """
-        done = subprocess.run(
-            [sys.executable, *self.arguments],
-            cwd=tree,
-            # A mutant must not be hidden by the bytecode of the code before it.
-            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "CI": "true"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, *self.arguments],
+                cwd=tree,
+                # A mutant must not be hidden by the bytecode of the code before it.
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "CI": "true"},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UnclearError(f"{self.name}: still busy after {PATIENCE_S} s") from error
         if done.returncode == 0:
             return ""
         found = _CAUGHT.search(done.stdout)

@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
         for done in pool.imap(simulate, chunks):
             totals.join(done)
+            for failure in done.failures:
+                print(failure, end="\n\n", flush=True)
             if len(totals.failures) >= args.failures:
                 break
     _print(totals, time.monotonic() - began)
@@ -51,8 +53,6 @@ def _replay(seed: int) -> int:
 
 
 def _print(totals: Totals, took_s: float) -> None:
-    for failure in totals.failures:
-        print(failure, end="\n\n")
     hours = totals.simulated_ms / 3_600_000
     print(
         f"{totals.seeds} seeds in {took_s:.0f} s ({totals.seeds / took_s:.1f} a second), "
