@@ -74,8 +74,11 @@ class FailingStack(Stack):
         self.failpoints.arm(point, action)
         with in_background(lambda: _deliver(customer)):
             pid = eventually(lambda: self.failpoints.hit_by(point), what=f"{point} to be hit")
+            if action is Action.EXIT:
+                # Until then it passes for one that runs, and nobody starts it again.
+                eventually(lambda: _state(pid) in ("", "Z"), what=f"process {pid} to end")
             if action is Action.PAUSE:
-                eventually(lambda: _is_stopped(pid), what=f"process {pid} to stand still")
+                eventually(lambda: _state(pid) == "T", what=f"process {pid} to stand still")
                 self.books.let_pass(2 * LEASE_MS)
                 os.kill(pid, signal.SIGCONT)
         self._revive()
@@ -100,7 +103,8 @@ def _deliver(customer: Customer) -> None:
     eventually(acknowledged, what="200", every_s=0.1)
 
 
-def _is_stopped(pid: int) -> bool:
+def _state(pid: int) -> str:
+    """Return the letter by which ps shows the state of a process, "" if there is none."""
     command = ["ps", "-o", "stat=", "-p", str(pid)]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    return shown.stdout.startswith("T")
+    return shown.stdout[:1].strip()

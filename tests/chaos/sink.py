@@ -96,5 +96,5 @@ def told_in(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alert(entry: str, fields: Mapping[bytes, bytes]) -> Alert:
     told = {name.decode(): value.decode() for name, value in fields.items()}
-    batch = f"{told['conversation']}:{told['batch']}" if told.get("batch") else ""
+    batch = f"{told.get('conversation', '')}:{told['batch']}" if told.get("batch") else ""
     return Alert(entry, told["kind"], told.get("account", ""), batch)
