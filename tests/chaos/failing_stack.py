@@ -70,6 +70,8 @@ class FailingStack(Stack):
 
     def provoke(self, point: Point, action: Action, customer: Customer) -> None:
         """Have the customer write "Hi", let ``action`` happen at ``point``, and what it needs."""
+        # Who ended late in the last case may be gone only now.
+        self._revive()
         customer.web = self._meta
         self.failpoints.arm(point, action)
         with in_background(lambda: _deliver(customer)):

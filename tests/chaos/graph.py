@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.chaos.fake_server import Caller
-from tests.chaos.model import FOR_EVER_S
+from tests.chaos.model import FOR_EVER_S, pause_s
 from tests.chaos.record import Record
 from tests.e2e.behaviours import Answer
 from tests.e2e.fake_graph import graph_error
 from tests.history.events import Doubted, Taken
 
+TAKES_S = (0.005, 0.05)
 #: How many of ten texts that were taken are told of by a status.
 TOLD_OF_TEN = 8
 
@@ -66,10 +67,11 @@ class ChaosGraph:
             return Answer(body={"success": True})
         with self._lock:
             mood = self.mood
-        caller.waits(self._rng.uniform(0.005, 0.05))
         if mood and self._rng.random() < 0.7:
             return mood(path, body, caller)
+        # It has the text before it says so: whoever dies in between leaves a doubt.
         wamid = self._take(path, body, caller)
+        caller.waits(pause_s(self._rng, TAKES_S))
         return Answer(body={"messaging_product": "whatsapp", "messages": [{"id": wamid}]})
 
     def _take(self, path: str, body: dict[str, Any], caller: Caller) -> str:

@@ -17,6 +17,9 @@ from tests.history.events import Asked, Replied
 #: Longer than any caller waits.
 FOR_EVER_S = 30.0
 THINKS_S = (0.02, 0.15)
+#: One call in so many takes much longer: somebody is always in the middle of one.
+SLOW_EVERY = 8
+SLOW_S = (0.4, 1.6)
 #: One answer in so many needs two messages.
 LONG_EVERY = 25
 _SENTENCE = "Something kind of no further importance. "
@@ -77,7 +80,7 @@ class ChaosModel:
         words = tuple(turn["content"].split("\n"))
         told = tuple(word for message in past for word in message["content"].split("\n"))
         self._record.note(lambda at_ms: Asked(at_ms, call, words, "", caller.name, told))
-        stays = caller.waits(self._rng.uniform(*THINKS_S))
+        stays = caller.waits(pause_s(self._rng, THINKS_S))
         if mood and self._rng.random() < 0.7:
             answer, said = mood(caller), ""
         else:
@@ -87,6 +90,11 @@ class ChaosModel:
         parts = tuple(split(said, TEXT_LENGTH_MAX)) if said and stays else ()
         self._record.note(lambda at_ms: Replied(at_ms, call, parts))
         return answer if stays else None
+
+
+def pause_s(rng: random.Random, usual_s: tuple[float, float]) -> float:
+    """Return how long a call takes, in seconds: as usual, or now and then much longer."""
+    return rng.uniform(*(usual_s if rng.random() * SLOW_EVERY > 1 else SLOW_S))
 
 
 def _said(call: int, words: tuple[str, ...]) -> str:
