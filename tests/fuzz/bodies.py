@@ -2,23 +2,22 @@
 
 import copy
 import json
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.channels.mutations import places
-
+_HOLDERS = (dict, list)
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 #: In much of what is invented here: it must come back in no error and stand in no log.
 MARK = "Qx7Zmark"
 
 #: Depths around what the web reads, and one that no decoder takes.
 DEPTHS = (1, 2, 40, 97, 103, 400)
+#: A body has some 50 places; of a stretched one the first are like the rest.
+PLACES_MAX = 150
 #: Lengths around what is kept: of an id, an address, a text.
 LENGTHS = (0, 2, 129, 513, 4_097, 70_000)
 
@@ -72,6 +71,19 @@ class Body:
     intact: bool
 
 
+def _places(body: Any) -> list[tuple[Any, Any]]:
+    """Return where things stand in ``body``, outermost first: what holds them, and under what."""
+    found: list[tuple[Any, Any]] = []
+    level = [body]
+    for holder in level:
+        if len(found) > PLACES_MAX:
+            break
+        names = range(len(holder)) if isinstance(holder, list) else list(holder)
+        found += [(holder, name) for name in names[:PLACES_MAX]]
+        level += [holder[name] for name in names[:PLACES_MAX] if holder[name].__class__ in _HOLDERS]
+    return found
+
+
 def _one_of(draw: st.DrawFn, found: Any) -> Any:
     return found[draw(st.integers(0, len(found) - 1))]
 
@@ -93,13 +105,20 @@ def _retyped(value: Any) -> Any:
     return str(value)
 
 
+def _told_apart(item: Any, n: int) -> Any:
+    """Return an item under an id of its own: many of one id are one message."""
+    ids = {name: f"{n}" for name in ("id", "messageId") if isinstance(item, dict) and name in item}
+    return item | ids if ids else item
+
+
 def _stretched(draw: st.DrawFn, value: Any) -> Any:
     length = _one_of(draw, LENGTHS)
     match value:
         case str():
             return ((value or MARK) * (length // len(value or MARK) + 1))[:length]
         case list() if value:
-            return (value * length)[: min(length, 600)]
+            many = (value * length)[: min(length, 600)]
+            return [_told_apart(item, n) for n, item in enumerate(many)]
         case dict():
             return value | {f"{MARK}{n}": n for n in range(min(length, 600))}
     return value
@@ -107,11 +126,10 @@ def _stretched(draw: st.DrawFn, value: Any) -> Any:
 
 def _change(draw: st.DrawFn, body: Any, channel: str) -> Any:
     """Return ``body`` with one thing in it gone, doubled, moved or replaced."""
-    found = places(body)
+    found = _places(body) if body.__class__ in _HOLDERS else []
     if not found:
         return copy.deepcopy(_one_of(draw, ODD))
-    *above, last = _one_of(draw, found)
-    holder = reduce(operator.getitem, above, body)
+    holder, last = _one_of(draw, found)
     value = holder[last]
     kind = draw(st.integers(0, 9))
     if kind == 0 and isinstance(holder, dict):
@@ -130,9 +148,8 @@ def _change(draw: st.DrawFn, body: Any, channel: str) -> Any:
         holder[last] = _one_of(draw, VOCABULARY)
     elif kind == 6:
         # From anywhere in another body: the right thing in the wrong place.
-        other = _one_of(draw, RECORDED[channel])
-        path = _one_of(draw, places(other) or [()])
-        holder[last] = copy.deepcopy(reduce(operator.getitem, path, other))
+        other_holder, name = _one_of(draw, _places(_one_of(draw, RECORDED[channel])))
+        holder[last] = copy.deepcopy(other_holder[name])
     else:
         holder[last] = copy.deepcopy(_one_of(draw, ODD))
     return body

@@ -1,6 +1,7 @@
 """How many inputs, from which seed; the application as production builds it, on its own ledger."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,6 @@ class Fuzz:
     inputs: int
     seed: int
 
-    @property
-    def is_long(self) -> bool:
-        """Whether somebody asked for more than the ordinary suite has time for."""
-        return "FUZZ_INPUTS" in os.environ
-
     def run(self, strategy: SearchStrategy[Any], check: Callable[[Any], None], share: int) -> int:
         """Try a ``share``-th part of the inputs, in rounds; return how many. Raise what fails."""
         wanted = self.inputs // share
@@ -39,11 +35,19 @@ class Fuzz:
                 database=None,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
-                phases=[Phase.generate, Phase.shrink],
+                # An input is a few changes to a recorded one: readable as it is.
+                phases=[Phase.generate],
             )
             # Named arguments only, so that a failure prints the input by name.
             seed(self.seed + number)(bounds(given(delivery=strategy)(_named(check))))()
         return wanted
+
+
+    @staticmethod
+    def tell(what: str, inputs: int, tally: Counter[int], more: str = "") -> None:
+        """Print what came of a run; shown by ``make fuzz``."""
+        told = ", ".join(f"{status}: {times}" for status, times in sorted(tally.items()))
+        print(f"\n{what}: {inputs} inputs, {tally.total()} requests ({told}) {more}")
 
 
 def _named(check: Callable[[Any], None]) -> Callable[..., None]:

@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batching.encoding import TEXT_CHARACTERS_MAX, decode
@@ -19,6 +19,8 @@ from tests.fuzz.deliveries import NEIGHBOUR_ID, Delivery
 from tests.web.requests import BARBER_NUMBER, SALON_NUMBER
 from web.body import NESTING_MAX
 
+#: A walk through the whole ledger costs four round trips: it follows every so-manieth body.
+AUDIT_EVERY = 20
 #: What a request may be refused with; 503 is for a full conversation alone.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 408, 411, 413})
 NUMBERS = {SALON_NUMBER: "salon", BARBER_NUMBER: "barber"}
@@ -69,32 +71,35 @@ class Model:
 class Judge:
     """Sends deliveries by ``send`` and judges the answers, each on an empty ledger.
 
-    ``tally`` counts statuses by endpoint, over all that was sent.
+    ``tally`` counts the answers by their status.
     """
 
     def __init__(self, store: Store, send: Callable[[Delivery], Answer]) -> None:
         self._store = store
         self._send = send
-        self.tally: Counter[tuple[str, int]] = Counter()
+        self._is_empty = False
+        self._taken = 0
+        self.tally: Counter[int] = Counter()
 
     def judge(self, delivery: Delivery) -> None:
         """Deliver, and once more if anything was taken. Raise AssertionError."""
-        # Synchronously, and by the test alone: nobody else uses this database.
-        self._store.client.flushdb()
-        model = Model(self._store.pace.waiting_max)
-        parsed = _parsed(delivery)
+        if not self._is_empty:
+            self._store.client.flushdb()
+        self._is_empty = False
+        parsed, model = _parsed(delivery), Model(self._store.pace.waiting_max)
         answer = self._deliver(delivery)
         if parsed is None:
             self._check_refusal(delivery, answer)
             return
-        self._check_taken(delivery, answer, parsed, model)
-        if parsed == _parsed(delivery):
-            # Without id and time two gateway messages cannot be told from one delivered twice.
-            self._check_taken(delivery, self._deliver(delivery), parsed, model)
+        # Without id and time two gateway messages cannot be told from one delivered twice.
+        is_certain = parsed == _parsed(delivery)
+        self._check_taken(delivery, answer, parsed, model, last=not is_certain)
+        if is_certain:
+            self._check_taken(delivery, self._deliver(delivery), parsed, model, last=True)
 
     def _deliver(self, delivery: Delivery) -> Answer:
         answer = self._send(delivery)
-        self.tally[delivery.endpoint, answer.status] += 1
+        self.tally[answer.status] += 1
         return answer
 
     def _check_refusal(self, delivery: Delivery, answer: Answer) -> None:
@@ -103,10 +108,12 @@ class Judge:
             return
         assert answer.status in REFUSALS, answer
         check_error(delivery, answer)
-        assert self._kept({}) == {}
+        stats = [shard.stats for shard in self._store.keyring.all_shards]
+        assert self._store.client.exists(*stats) == 0
+        self._is_empty = True
 
     def _check_taken(
-        self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model
+        self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model, *, last: bool
     ) -> None:
         """Check the receipts' sum, the books, and that each message is there exactly once."""
         counts = model.take(parsed)
@@ -120,27 +127,47 @@ class Judge:
             names = ("accepted", "duplicate", "suppressed")
             assert {name: given[name] for name in names} == {name: counts[name] for name in names}
             assert given["malformed"] == parsed.malformed
-        wanted = {place: [_as_kept(m) for m in found] for place, found in model.kept.items()}
-        assert self._kept(wanted) == {place: found for place, found in wanted.items() if found}
+        wanted = {
+            place: [_as_kept(message) for message in found]
+            for place, found in model.kept.items()
+            if found
+        }
+        assert self._kept(wanted, last=last) == wanted
         if delivery.neighbour:
             found = [m for messages in wanted.values() for m in messages]
             assert [m.message_id for m in found].count(NEIGHBOUR_ID) == 1
 
-    def _kept(self, wanted: Kept) -> Kept:
-        """Return what waits of the conversations named, after a check that nothing else does."""
-        store, kept = self._store, {}
+    def _kept(self, wanted: Kept, *, last: bool) -> Kept:
+        """Return what waits of the conversations named, after a check that nothing else does.
+
+        One round trip; with ``last`` it empties the ledger.
+        """
+        store = self._store
+        self._taken += 1
+        if self._taken % AUDIT_EVERY == 0:
+            assert Operations(store).audit() == []
+            assert all(book.holds for book in Operations(store).balance())
+        pipe = store.client.pipeline(transaction=False)
+        for shard in store.keyring.all_shards:
+            pipe.hmget(shard.stats, "open", "suppressed", "accepted")
         for account, customer in wanted:
             conversation_id = store.conversation_id(account, customer)
-            key = store.shard_of(conversation_id).open(conversation_id)
-            raw: Any = store.client.lrange(key, 0, -1)
-            if raw:
-                kept[account, customer] = [decode(account, message) for message in raw]
-        operations = Operations(store)
-        assert operations.audit() == []
-        assert all(book.holds for book in operations.balance())
-        stats = [shard.stats for shard in store.keyring.all_shards]
-        booked = [int(store.client.hget(name, "open") or 0) for name in stats]  # type: ignore[arg-type]
-        assert sum(booked) == sum(map(len, kept.values()))
+            pipe.lrange(store.shard_of(conversation_id).open(conversation_id), 0, -1)
+        if last:
+            pipe.flushdb()
+        found: list[Any] = pipe.execute()
+        self._is_empty = last
+        shards = len(store.keyring.all_shards)
+        lists = zip(wanted, found[shards:], strict=False)
+        kept = {
+            place: [_comparable(decode(place[0], raw)) for raw in raws]
+            for place, raws in lists
+            if raws
+        }
+        opened, suppressed, accepted = (
+            sum(int(part[n] or 0) for part in found[:shards]) for n in range(3)
+        )
+        assert (opened, accepted) == (sum(map(len, kept.values())), opened + suppressed)
         return kept
 
 
@@ -151,15 +178,13 @@ def _as_kept(message: InboundMessage) -> InboundMessage:
         rest = len(text) - TEXT_CHARACTERS_MAX
         told = f"[The rest of this message, {rest} characters, is too long to be kept]"
         text = f"{text[:TEXT_CHARACTERS_MAX]} {told}"
-    return InboundMessage(
-        account_id=message.account_id,
-        customer=message.customer,
-        message_id=message.message_id,
-        kind=message.kind,
-        text=text,
-        sent_at_ms=message.sent_at_ms,
-        media=message.media,
-    )
+    return _comparable(replace(message, text=text, aliases=(), secondary=False))
+
+
+def _comparable(message: InboundMessage) -> InboundMessage:
+    """Return a gateway's message without the id that it was given by chance."""
+    made = message.account_id == "nails" and message.message_id.startswith("made_")
+    return replace(message, message_id="made") if made else message
 
 
 def check_error(delivery: Delivery, answer: Answer) -> str:
