@@ -1,6 +1,7 @@
 """How many inputs, from which seed; the application as production builds it, on its own ledger."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import HypothesisWarning
 from hypothesis.strategies import SearchStrategy
 
 from runtime.build import Runtime, build
@@ -39,7 +41,11 @@ class Fuzz:
                 phases=[Phase.generate],
             )
             # Named arguments only, so that a failure prints the input by name.
-            seed(self.seed + number)(bounds(given(delivery=strategy)(_named(check))))()
+            trial = seed(self.seed + number)(bounds(given(delivery=strategy)(_named(check))))
+            with warnings.catch_warnings():
+                # What failed may be huge; Hypothesis warns about that and would hide the failure.
+                warnings.simplefilter("ignore", HypothesisWarning)
+                trial()
         return wanted
 
 

@@ -63,7 +63,7 @@ NEIGHBOUR_ID = "neighbour-1"
 NEIGHBOUR = {"from": "79990000077"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Delivery:
     """One request. ``authentic``: it proves who sent it and has the form; its body may be odd.
 
@@ -81,6 +81,12 @@ class Delivery:
     neighbour: bool = False
     chunked: bool = False
     answer: str | None = field(default=None)
+
+    def __repr__(self) -> str:
+        """Show enough to build it again by hand: of a huge body the beginning."""
+        where = f"{self.method} {self.path}?{self.query}"
+        marks = f"{self.authentic=} {self.signer=} {self.neighbour=} {self.chunked=}"
+        return f"<{where} {dict(self.headers)} {marks} {len(self.raw)}: {self.raw[:3_000]!r}>"
 
 
 def _cloud_neighbour(value: Any) -> Any:

@@ -17,7 +17,7 @@ from channels.inbound import Parsed
 from tests.fuzz.bodies import MARK
 from tests.fuzz.deliveries import NEIGHBOUR_ID, Delivery
 from tests.web.requests import BARBER_NUMBER, SALON_NUMBER
-from web.body import NESTING_MAX
+from web.body import BODY_BYTES_MAX, NESTING_MAX
 
 #: A walk through the whole ledger costs four round trips: it follows every so-manieth body.
 AUDIT_EVERY = 20
@@ -216,7 +216,8 @@ def parsed_by(endpoint: str, value: object, signer: str) -> Parsed:
 
 def _parsed(delivery: Delivery) -> Parsed | None:
     """Return what is to be taken, None for what is to be refused."""
-    if not delivery.authentic or delivery.method == "GET":
+    is_small = len(delivery.raw) <= BODY_BYTES_MAX
+    if not (delivery.authentic and is_small and delivery.method == "POST"):
         return None
     with suppress(ValueError, RecursionError, MalformedError):
         value = json.loads(delivery.raw)
