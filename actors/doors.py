@@ -16,6 +16,9 @@ from batching.store import Store
 
 log = logging.getLogger(__name__)
 
+#: Most batches that one flush takes of each kind and shard: a script must not block for long.
+FLUSH_LIMIT = 100
+
 
 class Doors:
     """What the actors do. The broker learns nothing of failures: the ledger repeats or gives up.
@@ -40,7 +43,9 @@ class Doors:
         with _door(FLUSH):
             # Opened before looking: what becomes due while we look must be able to ring again.
             self._doorbell.flush_begins()
-            flow.flush(self._store, self._doorbell)
+            if flow.flush(self._store, self._doorbell, limit=FLUSH_LIMIT) >= FLUSH_LIMIT:
+                # There may be more: it must not wait for the scheduler's next tick.
+                self._doorbell.ring_flush()
             self._flushed()
 
     def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
