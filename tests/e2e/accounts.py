@@ -49,8 +49,12 @@ HASTY = BusinessNumber(
 RESENDING = BusinessNumber("resending", "100006", extra='ambiguous = "resend"\ntimeout_ms = 1000')
 #: Is refused as a whole by one test; no other uses it.
 LOCKED = BusinessNumber("locked", "100007")
+#: Is waited for longer than what passes for slow; hangs in the tests of bad neighbours.
+SLUGGISH = BusinessNumber(
+    "sluggish", "100008", extra="timeout_ms = 6000", model={"timeout_ms": 12_000}
+)
 
-ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED)
+ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED, SLUGGISH)
 
 
 def accounts_toml(*, graph_url: str, model_url: str, prompt_file: str) -> str:
