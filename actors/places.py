@@ -24,6 +24,10 @@ WARY_MS = 120_000
 Place = tuple[Stage, str]
 
 
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 class Places(Middleware):
     """Gives a slow account at most half of a queue's threads, at least one.
 
@@ -31,7 +35,7 @@ class Places(Middleware):
     gets no place is dropped: the ledger rings again, as for any other that was lost.
     """
 
-    def __init__(self, clock_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000):
+    def __init__(self, clock_ms: Callable[[], int] = _monotonic_ms) -> None:
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
         self._threads: dict[str, int] = {}

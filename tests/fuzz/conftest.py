@@ -48,12 +48,12 @@ class Fuzz:
                 trial()
         return wanted
 
-
     @staticmethod
     def tell(what: str, inputs: int, tally: Counter[int], more: str = "") -> None:
         """Print what came of a run; shown by ``make fuzz``."""
         told = ", ".join(f"{status}: {times}" for status, times in sorted(tally.items()))
-        print(f"\n{what}: {inputs} inputs, {tally.total()} requests ({told}) {more}")
+        figures = f"{inputs} inputs, {tally.total()} requests ({told}) {more}"
+        print(f"\n{what}: {figures}")  # noqa: T201 - its purpose
 
 
 def _named(check: Callable[[Any], None]) -> Callable[..., None]:

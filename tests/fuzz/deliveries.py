@@ -122,9 +122,9 @@ def _proof(draw: st.DrawFn, endpoint: str, raw: bytes, canary_secret: str) -> tu
             secret = draw(st.sampled_from((APP_SECRET, APP_SECRET, NEXT_SECRET, OTHER_SECRET)))
             return {"X-Hub-Signature-256": signature(raw, secret)}, True, SIGNERS[secret]
         good = signature(raw)
-        wrong = (signature(raw, MARK), f"{good},{good}", good[:-1], good[7:], f"{good}\xe9", MARK)
-        wrong += ("", "sha256=", "sha256=\xff\u0130", f"sha256={MARK * 100}", "sha1" + good[6:])
-        return {"X-Hub-Signature-256": draw(st.sampled_from(wrong))}, False, ""
+        near = (signature(raw, MARK), f"{good},{good}", good[:-1], good[7:], f"{good}\xe9", MARK)
+        far = ("", "sha256=", "sha256=\xff\u0130", f"sha256={MARK * 100}", "sha1" + good[6:])
+        return {"X-Hub-Signature-256": draw(st.sampled_from(near + far))}, False, ""
     if endpoint == "simulator":
         return {}, True, ""
     secret = GATEWAY_SECRET if endpoint == "venom" else canary_secret

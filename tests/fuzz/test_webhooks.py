@@ -77,7 +77,9 @@ class InProcess:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", sorted(SHARES))
-def test_no_request_whatever_breaks_the_promise(endpoint: str, runtime: Runtime, fuzz: Fuzz) -> None:
+def test_no_request_whatever_breaks_the_promise(
+    endpoint: str, runtime: Runtime, fuzz: Fuzz
+) -> None:
     runtime.store.pace = dataclasses.replace(runtime.store.pace, waiting_max=WAITING_MAX)
     canary = runtime.accounts.config(CANARY_ACCOUNT)
     assert canary is not None
