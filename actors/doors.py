@@ -47,10 +47,11 @@ class Doors:
         with _door(FLUSH):
             # Opened before looking: what becomes due while we look must be able to ring again.
             self._doorbell.flush_begins()
-            if flow.flush(self._store, self._doorbell, limit=FLUSH_LIMIT) >= FLUSH_LIMIT:
+            taken = flow.flush(self._store, self._doorbell, limit=FLUSH_LIMIT)
+            self._flushed()
+            if taken >= FLUSH_LIMIT:
                 # There may be more: it must not wait for the scheduler's next tick.
                 self._doorbell.ring_flush()
-            self._flushed()
 
     def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Ask the model about a batch and keep its answer."""

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: From when on a run is slow, ms: several times what a healthy provider or model takes.
 SLOW_MS = {Stage.GENERATE: 10_000, Stage.SEND: 3_000}
+#: The canary, and a doorbell that comes when its batch is gone, are nobody's neighbours.
+_NOBODY = frozenset({"", CANARY_ACCOUNT})
 #: How long after a slow run an account is held to its part of the threads, ms.
 WARY_MS = 120_000
 
@@ -64,8 +66,7 @@ class Places(Middleware):
     def _take(self, place: Place, now_ms: int) -> bool:
         stage, account_id = place
         with self._lock:
-            if account_id != CANARY_ACCOUNT:
-                self._neighbours.add(account_id)
+            self._neighbours |= {account_id} - _NOBODY
             running = self._running[place]
             slow = bool(running) and now_ms - running[0] >= SLOW_MS[stage]
             wary = slow or now_ms < self._wary_until_ms.get(place, 0)
