@@ -10,7 +10,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format ci bench simulate mutants chaos lock clean
+.PHONY: help demo test lint format ci bench simulate mutants chaos fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,11 @@ demo: $(READY) ## Run everything on this machine: no account, no key, no server 
 
 test: $(READY) ## Run the tests (ARGS="tests/batching -k late")
 	$(BIN)/python -m pytest $(ARGS)
+
+# Without the limit of time that a test has: a long run takes an hour.
+fuzz: $(READY) ## Give the webhooks odd requests (INPUTS=200000 SEED=1)
+	FUZZ_INPUTS=$(or $(INPUTS),20000) FUZZ_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/fuzz \
+	  -o faulthandler_timeout=0 -p no:randomly -rP $(ARGS)
 
 lint: $(READY) ## Check style, types, layers, scripts and prose
 	$(BIN)/python -m ruff check .

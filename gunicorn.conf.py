@@ -5,7 +5,13 @@ and hand yesterday's code and settings to every worker that it starts tomorrow. 
 a deploy starts fresh processes and never sends HUP.
 """
 
+import json
+from http import HTTPStatus
+
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
+from gunicorn.util import write_nonblock
+from gunicorn.workers.ggevent import GeventWorker
 
 
 class WithoutAccessLog(Logger):
@@ -19,12 +25,35 @@ class WithoutAccessLog(Logger):
         """Tell nothing."""
 
 
+class QuotingNothing(GeventWorker):
+    """Refuses what is no HTTP in the form of the application, with a constant log line.
+
+    gunicorn's own page and line repeat the request, its address and the secrets in it.
+    """
+
+    def handle_error(self, _req: object, client: object, _addr: object, exc: Exception) -> None:
+        """Answer 400 for what cannot be read, 500 for a failure outside of the application."""
+        is_unreadable = isinstance(exc, ParseException)
+        status = HTTPStatus.BAD_REQUEST if is_unreadable else HTTPStatus.INTERNAL_SERVER_ERROR
+        tell = self.log.warning if is_unreadable else self.log.error
+        tell("request.unreadable", extra={"error": type(exc).__name__})
+        code, message = status.phrase.lower().replace(" ", "_"), "request: cannot be read as HTTP"
+        body = json.dumps({"error": {"code": code, "message": message}})
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        try:
+            write_nonblock(client, (head + kind + body).encode())
+        except OSError:
+            # Who sends no HTTP need not be there for the answer.
+            self.log.debug("request.unanswered")
+
+
 logger_class = WithoutAccessLog
 bind = "127.0.0.1:8000"
 backlog = 2048
 workers = 2
 # Greenlets wait for Redis without the interpreter's lock, and slow clients cost nothing.
-worker_class = "gevent"
+worker_class = QuotingNothing
 worker_connections = 1000
 preload_app = False
 # An administration socket in the home directory: nobody here uses it.

@@ -5,6 +5,7 @@ import dramatiq
 from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
 from actors.doors import Doors, declare
+from actors.places import Places
 from runtime import observability
 from runtime.build import build_or_exit
 from runtime.monitor import Monitor
@@ -21,8 +22,11 @@ def main() -> None:
         client_name="ai-admin-worker",
         at_stop=(runtime.fleet.stop, observability.flush),
     )
+    places = Places()
+    broker.add_middleware(places)
     doorbell = BrokerDoorbell(broker, runtime.store.client)
-    doors = Doors(runtime.store, runtime.accounts, doorbell, Monitor(runtime.store.client).alive)
+    alive = Monitor(runtime.store.client).alive
+    doors = Doors(runtime.store, runtime.accounts, doorbell, alive, places)
     declare(broker, doors)
     dramatiq.set_broker(broker)
     runtime.fleet.start()

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import dramatiq
 
 from actors.doorbell import FLUSH, BrokerDoorbell
 from actors.keeper import keep_lease
+from actors.places import Places
 from batching import flow
 from batching.errors import TransientError
 from batching.model import Ring, Stage
@@ -16,11 +17,15 @@ from batching.store import Store
 
 log = logging.getLogger(__name__)
 
+#: Most batches that one flush takes of each kind and shard: a script must not block for long.
+FLUSH_LIMIT = 100
+
 
 class Doors:
     """What the actors do. The broker learns nothing of failures: the ledger repeats or gives up.
 
-    ``flushed`` is called after every flush that reached the whole ledger.
+    ``flushed`` is called after every flush that reached the whole ledger. ``places`` bounds what
+    an account whose calls hang may take of this process.
     """
 
     def __init__(
@@ -29,7 +34,9 @@ class Doors:
         accounts: Accounts,
         doorbell: BrokerDoorbell,
         flushed: Callable[[], None] = lambda: None,
+        places: Places | None = None,
     ) -> None:
+        self._places = places or Places()
         self._store = store
         self._accounts = accounts
         self._doorbell = doorbell
@@ -40,20 +47,28 @@ class Doors:
         with _door(FLUSH):
             # Opened before looking: what becomes due while we look must be able to ring again.
             self._doorbell.flush_begins()
-            flow.flush(self._store, self._doorbell)
+            taken = flow.flush(self._store, self._doorbell, limit=FLUSH_LIMIT)
             self._flushed()
+            if taken >= FLUSH_LIMIT:
+                # There may be more: it must not wait for the scheduler's next tick.
+                self._doorbell.ring_flush()
 
     def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Ask the model about a batch and keep its answer."""
         ring = Ring(conversation_id, batch_id, attempt, Stage.GENERATE)
-        with _door(Stage.GENERATE, ring):
-            flow.generate(self._store, self._accounts, self._doorbell, ring, keep=keep_lease)
+        with _door(Stage.GENERATE, ring), self._place(ring) as may_begin:
+            if may_begin:
+                flow.generate(self._store, self._accounts, self._doorbell, ring, keep=keep_lease)
 
     def send(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Send the answer of a batch."""
         ring = Ring(conversation_id, batch_id, attempt, Stage.SEND)
-        with _door(Stage.SEND, ring):
-            flow.send(self._store, self._accounts, ring, keep=keep_lease)
+        with _door(Stage.SEND, ring), self._place(ring) as may_begin:
+            if may_begin:
+                flow.send(self._store, self._accounts, ring, keep=keep_lease)
+
+    def _place(self, ring: Ring) -> AbstractContextManager[bool]:
+        return self._places.place(ring.stage, self._store.account_of(ring.conversation_id))
 
 
 def declare(broker: dramatiq.Broker, doors: Doors) -> None:

@@ -131,6 +131,14 @@ class Ledger:
             state=state.decode() if state else None,
         )
 
+    def account_of(self, conversation_id: str) -> str:
+        """Return whose conversation it is, "" where nothing of it is open or in flight."""
+        with reached():
+            found: Any = self.client.hget(
+                self.shard_of(conversation_id).batches(conversation_id), "account"
+            )
+        return found.decode() if found else ""
+
     def read(self, names: Sequence[str]) -> list[str | None]:
         """Return the strings kept under keys, None where there is none, in one round trip."""
         if not names:

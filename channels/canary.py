@@ -8,6 +8,7 @@ import redis
 from batching.errors import MalformedError, TransientError
 from batching.keys import CANARY
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Outbound
+from channels.fields import identifier
 from channels.inbound import Parsed
 
 CUSTOMER, _TEXT = "canary", "Are you open?"
@@ -16,8 +17,8 @@ _ID_LENGTH_MAX = 64
 
 def parse(body: object) -> Parsed:
     """Return the message of a body ``{"message_id"}``. Raise MalformedError for any other."""
-    message_id = body.get("message_id") if isinstance(body, dict) else None
-    if not isinstance(message_id, str) or not 1 <= len(message_id) <= _ID_LENGTH_MAX:
+    message_id = identifier(body, "message_id")
+    if not 1 <= len(message_id) <= _ID_LENGTH_MAX:
         raise MalformedError("wrong_field", f"message_id: must have 1..{_ID_LENGTH_MAX} characters")
     return Parsed((InboundMessage(CANARY_ACCOUNT, CUSTOMER, message_id, Kind.TEXT, _TEXT),))
 

@@ -2,8 +2,8 @@
 
     {"error": {"code": "body_too_large", "message": "body: over 3145728 bytes"}}
 
-``code`` is constant; ``message`` names the thing, the value and the limit, and never repeats
-what a customer wrote.
+``code`` is constant; ``message`` names the thing and the limit, and repeats nothing of the request
+but its size.
 """
 
 import json
@@ -47,7 +47,8 @@ def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
 def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     phrase = HTTPStatus(error.status_code).phrase
     reason = getattr(error, "reason", phrase.lower().replace(" ", "_"))
-    message = error.description or f"{req.method} {req.path}: {phrase.lower()}"
+    # The route, not the path: a path is what a stranger wrote.
+    message = error.description or f"{req.uri_template or 'address'}: {phrase.lower()}"
     resp.content_type = falcon.MEDIA_JSON
     resp.text = json.dumps({"error": {"code": reason, "message": message}})
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import dramatiq
@@ -10,7 +11,7 @@ import redis
 from dramatiq.brokers.stub import StubBroker
 
 from actors.doorbell import BrokerDoorbell
-from actors.doors import Doors, declare
+from actors.doors import FLUSH_LIMIT, Doors, declare
 from batching import flow
 from batching.errors import LedgerUnavailableError
 from batching.keys import FLUSH_GATE
@@ -104,6 +105,20 @@ def test_flush_opens_the_gate_before_it_looks(doors: Doors, client: redis.Redis)
     doors.flush()
 
     assert client.exists(FLUSH_GATE) == 0
+
+
+@pytest.mark.parametrize(("due", "again"), [(FLUSH_LIMIT - 1, 0), (FLUSH_LIMIT, 1)])
+def test_flush_that_took_all_it_may_is_followed_by_another_at_once(
+    doors: Doors, store: Store, stub: StubBroker, clock: FakeClock, due: int, again: int
+):
+    """What is left over would wait for the scheduler's next tick, and for as many as it takes."""
+    for n in range(due):
+        flow.receive(store, [replace(HELLO, customer=f"7999{n:07}")], lambda _: LIMITS)
+    clock.advance_ms(LIMITS.idle_ms)
+
+    doors.flush()
+
+    assert (stub.queues["generate"].qsize(), stub.queues["flush"].qsize()) == (due, again)
 
 
 class Failing:

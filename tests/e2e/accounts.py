@@ -50,12 +50,16 @@ HASTY = BusinessNumber(
 RESENDING = BusinessNumber("resending", "100006", extra='ambiguous = "resend"\ntimeout_ms = 1000')
 #: Is refused as a whole by one test; no other uses it.
 LOCKED = BusinessNumber("locked", "100007")
+#: Is waited for longer than what passes for slow; hangs in the tests of bad neighbours.
+SLUGGISH = BusinessNumber(
+    "sluggish", "100010", extra="timeout_ms = 6000", model={"timeout_ms": 12_000}
+)
 
 #: May ask little, of one conversation and in all.
 THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
 CAPPED = BusinessNumber("capped", "100009", budget={"account_day": 5})
 
-ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED, THRIFTY, CAPPED)
+ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED, THRIFTY, CAPPED, SLUGGISH)
 
 
 def accounts_toml(

@@ -39,10 +39,13 @@ def test_fault_of_ours_is_logged_by_class_and_place_alone(
 
 
 def test_unknown_address_is_refused_in_the_same_form(broken: falcon.testing.TestClient) -> None:
-    result = broken.simulate_get("/nowhere?token=hidden")
+    result = broken.simulate_get("/79990000001?token=hidden")
 
-    assert result.json == {"error": {"code": "not_found", "message": "GET /nowhere: not found"}}
+    assert result.json == {"error": {"code": "not_found", "message": "address: not found"}}
 
 
 def test_unknown_method_is_refused_in_the_same_form(broken: falcon.testing.TestClient) -> None:
-    assert code(broken.simulate_post("/broken")) == (405, "method_not_allowed")
+    result = broken.simulate_post("/broken/79990000001")
+
+    assert code(result) == (405, "method_not_allowed")
+    assert result.json["error"]["message"] == "/broken/{name}: method not allowed"

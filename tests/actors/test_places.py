@@ -1,0 +1,94 @@
+"""How many threads of a process an account gets, by how long its calls take."""
+
+from contextlib import ExitStack, suppress
+
+import pytest
+from dramatiq import Worker
+from dramatiq.brokers.stub import StubBroker
+
+from actors.places import SLOW_MS, WARY_MS, Places
+from batching.model import CANARY_ACCOUNT, Stage
+from tests.fakes import FakeClock
+
+#: Of so many threads five in eight generate and two send.
+THREADS = 16
+GENERATING, SENDING = 10, 4
+
+
+@pytest.fixture
+def places(clock: FakeClock) -> Places:
+    broker, made = StubBroker(middleware=[]), Places(clock)
+    queues = {"flush", "generate", "send"}
+    made.before_worker_boot(broker, Worker(broker, queues=queues, worker_threads=THREADS))
+    return made
+
+
+def run(places: Places, stage: Stage, account: str, clock: FakeClock, took_ms: int) -> None:
+    with places.place(stage, account) as may_begin:
+        assert may_begin
+        clock.advance_ms(took_ms)
+
+
+def taken(places: Places, stage: Stage, account: str, wanted: int) -> int:
+    """Begin so many runs at once; return how many got a place."""
+    with ExitStack() as runs:
+        return sum(runs.enter_context(places.place(stage, account)) for _ in range(wanted))
+
+
+@pytest.mark.parametrize(("stage", "half"), [("generate", GENERATING // 2), ("send", SENDING // 2)])
+def test_slow_account_gets_half_of_the_threads(places, clock, stage, half):
+    stage = Stage(stage)
+    run(places, stage, "barber", clock, 1)
+    run(places, stage, "salon", clock, SLOW_MS[stage])
+
+    assert taken(places, stage, "salon", 20) == half
+    assert taken(places, stage, "barber", 20) == 20
+
+
+def test_account_whose_calls_hang_right_now_is_slow(places, clock):
+    run(places, Stage.SEND, "barber", clock, 1)
+    with places.place(Stage.SEND, "salon"), places.place(Stage.SEND, "salon"):
+        clock.advance_ms(SLOW_MS[Stage.SEND])
+
+        assert taken(places, Stage.SEND, "salon", 5) == 0
+
+
+def test_slowness_at_one_stage_says_nothing_of_the_other(places, clock):
+    run(places, Stage.SEND, "barber", clock, 1)
+    run(places, Stage.GENERATE, "salon", clock, SLOW_MS[Stage.GENERATE])
+
+    assert taken(places, Stage.SEND, "salon", SENDING) == SENDING
+
+
+def test_account_is_trusted_again_after_a_while(places, clock):
+    run(places, Stage.SEND, "barber", clock, 1)
+    run(places, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
+    clock.advance_ms(WARY_MS)
+
+    assert taken(places, Stage.SEND, "salon", SENDING) == SENDING
+
+
+@pytest.mark.parametrize("nobody", ["", CANARY_ACCOUNT])
+def test_slow_account_without_neighbours_has_all_threads(places, clock, nobody):
+    """There would be nobody to keep them for."""
+    run(places, Stage.SEND, nobody, clock, 1)
+    run(places, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
+
+    assert taken(places, Stage.SEND, "salon", SENDING) == SENDING
+
+
+def test_slow_account_gets_a_thread_where_there_is_but_one(clock):
+    places = Places(clock)
+    run(places, Stage.SEND, "barber", clock, 1)
+    run(places, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
+
+    assert taken(places, Stage.SEND, "salon", 3) == 1
+
+
+def test_place_is_given_back_by_a_run_that_fails(places, clock):
+    run(places, Stage.SEND, "barber", clock, 1)
+    with suppress(KeyError), places.place(Stage.SEND, "salon"):
+        clock.advance_ms(SLOW_MS[Stage.SEND])
+        raise KeyError
+
+    assert taken(places, Stage.SEND, "salon", 9) == SENDING // 2

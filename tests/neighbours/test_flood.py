@@ -1,0 +1,93 @@
+"""One customer floods: bounded in model calls and memory, and nobody else's burden."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from batching.limits import Limits, Pace
+from tests.e2e.accounts import SALON
+from tests.e2e.behaviours import Hold, Request
+from tests.e2e.customer import Customer
+from tests.e2e.harness import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+MESSAGES, SENDERS, ORDINARY = 10_000, 8, 20
+#: How often a busy machine may leave the flooder quiet for so long that a batch ends by that.
+PAUSES_MAX = 10
+_ids = itertools.count(1)
+MESSAGES_MAX, WAITING_MAX = Limits().messages_max, Pace().waiting_max
+
+
+def used_memory(stack: Stack) -> int:
+    """Return what the ledger's server uses, bytes."""
+    info: Any = stack.books.client.info("memory")
+    return int(info["used_memory"])
+
+
+def flood(customer: Customer, messages: int) -> Counter[int]:
+    """Write as fast as the web takes it, from several connections; return the statuses."""
+
+    def write(_: int) -> int:
+        text, message_id = customer.line("flood"), f"wamid.flood-{next(_ids)}"
+        response = customer.delivers(text, message_id)
+        if response.status_code == 503:
+            assert response.json()["error"]["code"] == "conversation_full"
+            assert int(response.headers["retry-after"]) > 0
+        return response.status_code
+
+    with ThreadPoolExecutor(SENDERS) as senders:
+        return Counter(senders.map(write, range(messages)))
+
+
+def overlapping(requests: list[Request]) -> Iterator[tuple[Request, Request]]:
+    """Yield calls of which the second began before the first had ended."""
+    for before, after in itertools.pairwise(requests):
+        if not before.done_ns or after.came_ns < before.done_ns:
+            yield before, after
+
+
+def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
+    """The model is slow for the flooder at first: the conversation fills up, and is refused."""
+    flooder = stack.customer()
+    others = [stack.customer(SALON) for _ in range(ORDINARY)]
+    hold = Hold()
+    stack.openai.script(flooder.mark, hold)
+    flooder.writes(*[flooder.line("flood")] * MESSAGES_MAX)
+    flooder.wait_for_turns()
+    before = used_memory(stack)
+
+    # While the first batch is with the model, the conversation takes so much and no more.
+    held = flood(flooder, 1_000)
+    assert held == {200: WAITING_MAX - MESSAGES_MAX, 503: 1_000 - WAITING_MAX + MESSAGES_MAX}
+    assert len(flooder.turns) == 1
+    hold.released.set()
+
+    with ThreadPoolExecutor(1) as background:
+        flooding = background.submit(flood, flooder, MESSAGES - 1_000)
+        for person in others:
+            person.writes(person.line("Hi"))
+        for person in others:
+            person.wait_for_answers()
+        assert not flooding.done()
+        statuses = held + flooding.result()
+    most = used_memory(stack)
+    stack.books.wait_until_settled(flooder)
+
+    accepted = MESSAGES_MAX + statuses[200]
+    assert set(statuses) <= {200, 503}
+    assert [len(person.turns) for person in others] == [1] * ORDINARY
+    batches = [turn.count("\n") + 1 for turn in flooder.turns]
+    assert sum(batches) == accepted
+    # A batch ends by its size, unless the flood pauses; what waits meanwhile is in the next, whole.
+    assert max(batches) <= WAITING_MAX
+    assert len(batches) <= accepted // MESSAGES_MAX + PAUSES_MAX
+    assert list(overlapping(stack.openai.requests_of(flooder.mark))) == []
+    # Each accepted message leaves a digest of a few dozen bytes, of which a thousand are kept.
+    assert most - before < 4 * 2**20
+    told = f"{len(batches)} calls of the model, {(most - before) // 1024} KiB more"
+    print(f"{statuses}, {told}")  # noqa: T201 - for the documents

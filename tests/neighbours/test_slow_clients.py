@@ -1,0 +1,78 @@
+"""Connections that say little or nothing: ordinary webhooks are answered meanwhile."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.harness import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+#: Several times what would stop a server with a thread for each connection.
+SLOW, IDLE = 200, 500
+#: How often each slow client sends its next byte, s: less than the server waits for a head.
+DRIP_S = 0.5
+ORDINARY = 10
+
+HEAD = b"POST /webhooks/whatsapp_cloud HTTP/1.1\r\nHost: x\r\n"
+WITH_BODY = HEAD + b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
+
+
+@contextlib.contextmanager
+def connected(stack: Stack, count: int, first: bytes, drip: bytes) -> Iterator[None]:
+    """Keep so many connections that send ``first`` and then ``drip``, for ever.
+
+    One that the server gave up comes again at once, as an attacker would.
+    """
+    over = threading.Event()
+
+    def connect() -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", stack.port), timeout=20)
+        connection.sendall(first)
+        return connection
+
+    connections = [connect() for _ in range(count)]
+
+    def keep() -> None:
+        while not over.wait(DRIP_S):
+            for n, connection in enumerate(connections):
+                try:
+                    connection.sendall(drip)
+                except OSError:
+                    connection.close()
+                    with contextlib.suppress(OSError):
+                        connections[n] = connect()
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "drip"),
+    [
+        pytest.param(SLOW, HEAD, b"X-A: 1\r\n", id="heads that do not end"),
+        pytest.param(SLOW, WITH_BODY, b" ", id="bodies that do not end"),
+        pytest.param(IDLE, b"", b"", id="silence"),
+        pytest.param(IDLE, HEAD + b"\r\n", HEAD + b"\r\n", id="many small requests"),
+    ],
+)
+def test_ordinary_webhooks_are_answered_beside_slow_clients(
+    stack: Stack, count: int, first: bytes, drip: bytes
+) -> None:
+    with connected(stack, count, first, drip):
+        people = [stack.customer() for _ in range(ORDINARY)]
+        for person in people:
+            person.writes(person.line("Hi"))
+        answers = [person.wait_for_answers() for person in people]
+
+    assert [len(replies) for replies in answers] == [1] * ORDINARY
