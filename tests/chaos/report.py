@@ -35,7 +35,7 @@ def _figures(outcome: Outcome) -> Iterator[str]:
     yield f"services started again {outcome.restarts} times"
     yield f"messages acknowledged {figures.accepted}, webhooks refused {figures.refused}"
     yield f"answered {figures.answered}, dead and told {figures.dead}"
-    yield f"suppressed {stats.get('suppressed', 0)}, duplicates recognised {stats['duplicate']}"
+    yield f"suppressed {stats.get('suppressed', 0)}, duplicates recognised {stats.get('duplicate', 0)}"
     yield f"models asked {figures.asked} times, {figures.overlaps} beside a call without lease"
     yield f"texts in doubt {stats.get('ambiguous', 0)}, sent again by policy {figures.copies}"
     yield f"longest wait for an answer {figures.waited_ms_max} ms"
