@@ -30,14 +30,14 @@ def _faults(plan: Sequence[Planned], outcome: Outcome) -> Iterator[str]:
 
 
 def _figures(outcome: Outcome) -> Iterator[str]:
-    figures, stats = outcome.figures, outcome.stats
+    figures, stats = outcome.figures, Counter(outcome.stats)
     yield f"lasted {outcome.lasted_s} s, the last {outcome.calm_s} s without faults"
     yield f"services started again {outcome.restarts} times"
     yield f"messages acknowledged {figures.accepted}, webhooks refused {figures.refused}"
     yield f"answered {figures.answered}, dead and told {figures.dead}"
-    yield f"suppressed {stats.get('suppressed', 0)}, duplicates recognised {stats['duplicate']}"
+    yield f"suppressed {stats['suppressed']}, duplicates recognised {stats['duplicate']}"
     yield f"models asked {figures.asked} times, {figures.overlaps} beside a call without lease"
-    yield f"texts in doubt {stats.get('ambiguous', 0)}, sent again by policy {figures.copies}"
+    yield f"texts in doubt {stats['ambiguous']}, sent again by policy {figures.copies}"
     yield f"longest wait for an answer {figures.waited_ms_max} ms"
     reasons = {k.partition(":")[2]: v for k, v in sorted(stats.items()) if k.startswith("dead:")}
     yield f"dead letters by reason: {reasons}"
