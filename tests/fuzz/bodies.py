@@ -141,7 +141,8 @@ def _change(draw: st.DrawFn, body: Any, channel: str) -> Any:
     if not found:
         return copy.deepcopy(_one_of(draw, ODD))
     read = [place for place in found if place[1] in READ]
-    holder, last = _one_of(draw, read if read and draw(st.booleans()) else found)
+    is_aimed = draw(st.booleans())
+    holder, last = _one_of(draw, read if read and is_aimed else found)
     value = holder[last]
     kind = draw(st.integers(0, 9))
     if kind == 0 and isinstance(holder, dict):
