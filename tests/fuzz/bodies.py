@@ -16,6 +16,12 @@ PAYLOADS = Path(__file__).parent.parent / "payloads"
 #: In much of what is invented here: it must come back in no error and stand in no log.
 MARK = "Qx7Zmark"
 
+#: Names whose values become part of an event: half of the changes meet one of these.
+READ = frozenset(
+    {"id", "from", "to", "body", "text", "message", "caption", "title", "messageId", "customer"}
+    | {"message_id", "emoji", "type", "event", "field", "status", "phone_number_id", "timestamp"}
+    | {"chatId", "sender", "errors", "code", "response_json", "filename", "t", "messages"}
+)
 #: A little more than the web reads: changes upon changes grow without end.
 BYTES_MAX = BODY_BYTES_MAX + 100_000
 #: Depths around what the web reads, and one that no decoder takes.
@@ -134,7 +140,9 @@ def _change(draw: st.DrawFn, body: Any, channel: str) -> Any:
     found = _places(body) if body.__class__ in _HOLDERS else []
     if not found:
         return copy.deepcopy(_one_of(draw, ODD))
-    holder, last = _one_of(draw, found)
+    read = [place for place in found if place[1] in READ]
+    is_aimed = draw(st.booleans())
+    holder, last = _one_of(draw, read if read and is_aimed else found)
     value = holder[last]
     kind = draw(st.integers(0, 9))
     if kind == 0 and isinstance(holder, dict):
@@ -165,7 +173,12 @@ def _encoded(encoding: str) -> Callable[[st.DrawFn, bytes], bytes]:
 
 
 def _replaced(old: bytes, new: bytes) -> Callable[[st.DrawFn, bytes], bytes]:
-    return lambda _draw, raw: raw.replace(old, new, 1)
+    def replace_one(draw: st.DrawFn, raw: bytes) -> bytes:
+        before = raw.split(old)
+        at = draw(st.integers(1, max(1, len(before) - 1)))
+        return old.join(before[:at]) + (new if at < len(before) else b"") + old.join(before[at:])
+
+    return replace_one
 
 
 def _cut(draw: st.DrawFn, raw: bytes) -> bytes:
