@@ -278,8 +278,9 @@ def test_batch_that_kills_its_workers_is_poison(world: World) -> None:
     assert world.books() == {"accepted": 1, "dead": 1}
 
 
-def test_worker_without_lease_changes_nothing(world: World) -> None:
-    """It woke up after its batch was given to another: every step of its run is refused."""
+@pytest.mark.parametrize("begun", [True, False])
+def test_worker_without_lease_changes_nothing(world: World, *, begun: bool) -> None:
+    """It woke up after its lease: every step is refused, whether or not another has begun."""
     world.write("Hi")
     world.wait(9_000)
     (first,) = world.flush()
@@ -287,7 +288,7 @@ def test_worker_without_lease_changes_nothing(world: World) -> None:
     assert zombie
     world.wait(30_000)
     (second,) = world.flush()
-    assert world.store.begin(second)
+    assert not begun or world.store.begin(second)
 
     assert not world.store.extend(zombie)
     assert not world.store.checkpoint(zombie, ["late"], Exchange("Hi", "late"))
@@ -311,6 +312,19 @@ def test_sender_without_lease_sends_nothing(world: World) -> None:
     assert world.store.depart(run, 1, "alert") == STALE
     assert not world.store.finish(run)
     world.check()
+
+
+def test_batch_is_not_answered_while_parts_are_to_leave(world: World) -> None:
+    world.channel = FakeChannel(length_max=4)
+    world.model = FakeModel("aaaabbbb")
+    ring = world.to_sending()
+    run = world.store.begin(ring)
+    assert run
+    world.store.depart(run, 0, "alert")
+    world.store.left(Tag(ring.conversation_id, ring.batch_id, 0), "wamid.1")
+
+    assert not world.store.finish(run)
+    assert world.books() == {"accepted": 1, "flight": 1}
 
 
 def test_doorbell_of_an_attempt_that_is_over_does_nothing(world: World) -> None:
