@@ -20,7 +20,7 @@ CANARY = "aa:canary"
 #: String: there while no scheduler is to post the next canary.
 CANARY_TURN = "aa:canary:turn"
 #: String: there while Sentry's monitor needs no further sign of life.
-CHECK_IN = "aa:checkin"
+CHECK_IN = "aa:check_in"
 #: String: there while a flush has been rung for and has not begun.
 FLUSH_GATE = "aa:flush"
 
