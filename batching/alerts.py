@@ -29,7 +29,6 @@ class Alerts:
     def __init__(self, store: Store) -> None:
         self._client: Any = store.client
         self._shards = store.keyring.all_shards
-        self._grouped: set[str] = set()
 
     def take(self, limit: int) -> list[Alert]:
         """Return up to ``limit`` a shard that nobody has told yet, oldest first.
@@ -78,14 +77,18 @@ class Alerts:
     def held_back(self) -> list[Alert]:
         """Return one alert for each kind and account of which the window is over.
 
-        Its name holds the window in which it is told: told again after a crash it is the same.
+        To one caller at a time: two that counted the same would settle twice as many. Its name
+        holds the window in which it is told: told again after a crash it is the same.
         """
         found = []
         with reached():
             seconds, _ = self._client.time()
             for field, count in self._client.hgetall(self._shards[0].held).items():
                 account_id, kind = field.decode().split(" ", 1)
-                if not self._client.exists(self._shards[0].told(account_id, f"rate:{kind}")):
+                if self._client.exists(self._shards[0].told(account_id, f"rate:{kind}")):
+                    continue
+                turn = self._shards[0].told(account_id, f"held:{kind}")
+                if self._client.set(turn, 1, nx=True, px=TAKEN_MS_MAX):
                     entry_id = f"held:{field.decode()}:{int(count)}:{seconds * 1000 // RATE_MS}"
                     found.append(Alert(0, entry_id, kind, account_id=account_id, held=int(count)))
         return found
@@ -141,12 +144,9 @@ class Alerts:
         return min(found, default=None)
 
     def _ensure_group(self, shard: Shard) -> None:
-        """Make the group where this object has not seen it; one look at a stream's existence."""
-        if shard.alerts in self._grouped and self._client.exists(shard.alerts):
-            return
+        """Make the group if there is none: a ledger that came back empty has lost it too."""
         try:
             self._client.xgroup_create(shard.alerts, _GROUP, id="0", mkstream=True)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-        self._grouped.add(shard.alerts)

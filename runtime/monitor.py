@@ -9,6 +9,7 @@ from sentry_sdk.crons import capture_checkin
 from sentry_sdk.types import MonitorConfig
 
 from batching.keys import CHECK_IN
+from batching.ledger import reached
 
 SLUG = "ai-admin-flush"
 #: A little less than the monitor's minute; Sentry takes six a minute at most.
@@ -29,6 +30,8 @@ class Monitor:
         self._ledger = ledger
 
     def alive(self) -> None:
-        """Give the sign if none was given lately. Raise RedisError."""
-        if self._ledger.set(CHECK_IN, 1, nx=True, px=EVERY_MS):
+        """Give the sign if none was given lately. Raise LedgerUnavailableError."""
+        with reached():
+            our_turn = self._ledger.set(CHECK_IN, 1, nx=True, px=EVERY_MS)
+        if our_turn:
             capture_checkin(monitor_slug=SLUG, status="ok", monitor_config=CONFIG)

@@ -6,6 +6,7 @@ import pytest
 import redis
 import sentry_sdk
 
+from batching.errors import LedgerUnavailableError
 from batching.keys import CHECK_IN
 from runtime.monitor import Monitor
 from runtime.reports import start_reporting
@@ -41,3 +42,9 @@ def test_installation_checks_in_once_a_minute_however_often_and_wherever_it_flus
     monitors[0].alive()
     sentry_sdk.flush(5)
     assert len(sentry.of_kind("check_in")) == 2
+
+
+def test_redis_that_is_away_is_no_fault_of_ours() -> None:
+    """A flush that lost its Redis on the last yards must not look like broken code."""
+    with pytest.raises(LedgerUnavailableError):
+        Monitor(redis.Redis.from_url("redis://127.0.0.1:1")).alive()

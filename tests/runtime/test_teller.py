@@ -152,6 +152,37 @@ def test_flood_of_one_kind_is_told_one_by_one_up_to_a_rate_then_counted(
     assert last["contexts"]["alert"]["held"] == 100 - streams.RATE_MAX
 
 
+def test_alert_held_back_meanwhile_is_not_forgotten_with_those_that_two_tellers_tell(
+    store: Store, raised: Callable[..., None], client: redis.Redis
+) -> None:
+    """Any number of schedulers run; each looks for what was held back when the window is over."""
+    raised(streams.RATE_MAX + 5)
+    first, second = Alerts(store), Alerts(store)
+    Teller(first, LEDGER, sentry=False)()
+    client.delete(store.keyring.shards[0].told("salon", "rate:poison"))
+
+    found = [*first.held_back(), *second.held_back()]
+    first.hold(next(first.kept(1)))
+    for alert in found:
+        first.settle_held(alert)
+
+    assert [alert.held for alert in found] == [5]
+    assert first.held_counts() == {"salon poison": 1}
+
+
+def test_alert_is_told_after_the_ledger_came_back_empty(
+    store: Store, raised: Callable[..., None], client: redis.Redis
+) -> None:
+    tell = Teller(Alerts(store), LEDGER, sentry=False)
+    tell()
+    client.flushall()
+    raised()
+
+    tell()
+
+    assert told(store) == [True]
+
+
 def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
     store: Store, raised: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
