@@ -33,7 +33,7 @@ GARBAGE = (
     Answer(200, [1, 2, 3]),
     completion(None),
     completion("   \n"),
-    completion("half an ans", finish_reason="length"),
+    completion("half an a", finish_reason="length"),
     completion("x" * 20_000),
     Answer(200, b" " * 1_200_000),
 )
