@@ -27,14 +27,13 @@ class VenomWebhook:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, account_id: str) -> None:
         """Take what the gateway delivers; the module ``web.intake`` says with what outcome."""
-        # First, whoever it is from: a body that is left unread may turn the answer into a reset.
-        raw = read_raw(req)
         config = self._runtime.accounts.config(account_id)
         if config is None or config.channel != CHANNEL:
             log.warning("webhook.unknown_account", extra={"count": 1})
             raise RefusalError(
                 HTTPStatus.NOT_FOUND, "unknown_account", "account: no venom account has this id"
             )
+        raw = read_raw(req)
         if not (_knows_secret(req, config.secrets) or _is_signed(req, raw, config.secrets)):
             log.warning("webhook.refused", extra={"channel": CHANNEL, "reason": "secret"})
             raise RefusalError(

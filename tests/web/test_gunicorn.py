@@ -67,15 +67,6 @@ def test_client_is_told_that_its_body_is_too_large(server: WebServer, *, chunked
     assert result.json()["error"]["code"] == "body_too_large"
 
 
-def test_large_body_for_an_unknown_account_is_answered(server: WebServer) -> None:
-    """A body left unread turns the answer into a reset, which a gateway takes for a failure."""
-    address, large = f"{server.url}/webhooks/venom/nobody", padded(BODY_BYTES_MAX)
-
-    result = httpx2.post(address, content=large, headers=JSON, timeout=20)
-
-    assert (result.status_code, result.json()["error"]["code"]) == (404, "unknown_account")
-
-
 @pytest.mark.parametrize("chunk", [b"zz\r\n{}\r\n", b"1\r\n{}\r\n", b"-1\r\n{}\r\n"])
 def test_broken_chunks_are_the_clients_fault(server: WebServer, chunk: bytes) -> None:
     head = f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
