@@ -66,7 +66,7 @@ def _named(check: Callable[[Any], None]) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def fuzz() -> Fuzz:
     """Return how much to try: FUZZ_INPUTS and FUZZ_SEED, as ``make fuzz`` sets them."""
-    return Fuzz(int(os.environ.get("FUZZ_INPUTS", "3000")), int(os.environ.get("FUZZ_SEED", "0")))
+    return Fuzz(int(os.environ.get("FUZZ_INPUTS", "2400")), int(os.environ.get("FUZZ_SEED", "0")))
 
 
 @pytest.fixture
