@@ -127,8 +127,9 @@ def _redone(story: Story, message: Message) -> bool:
 
 def _comparable(story: Story, one: Message, other: Message) -> bool:
     """Return whether two messages kept their order: neither left its place, or both together."""
-    together = story.deaths_of(one.word) == story.deaths_of(other.word)
-    return together and not _forgotten(story, one)
+    if _forgotten(story, one) or _forgotten(story, other):
+        return False
+    return story.deaths_of(one.word) == story.deaths_of(other.word)
 
 
 def _forgotten(story: Story, message: Message) -> bool:
@@ -183,14 +184,10 @@ def _invented(story: Story) -> Iterator[str]:
             elif message.silent:
                 yield f"asked although silent: {word} in call {call.asked.call}"
     for reply in story.replies.values():
-        if not _authored(story, reply):
+        if all(call.ended > reply.began for call in story.authors_of(reply)):
             yield f"invented: {reply.batch} is not what one call answered"
     for taken in story.strays:
         yield f"invented: {taken.text} has no tag of ours"
-
-
-def _authored(story: Story, reply: Reply) -> bool:
-    return any(call.ended < reply.began for call in story.authors_of(reply))
 
 
 def _overasked(story: Story, attempts_max: int) -> Iterator[str]:
