@@ -89,9 +89,8 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
 def _misordered(story: Story) -> Iterator[str]:
     """Who wrote first is read first: within a batch, from batch to batch, and part by part."""
     for call in story.calls.values():
-        fresh = [m for m in story.known(call.asked.words) if not _redone(story, m)]
-        for earlier, later in combinations(fresh, 2):
-            if later.accepted < earlier.offered:
+        for earlier, later in combinations(story.known(call.asked.words), 2):
+            if later.accepted < earlier.offered and _comparable(story, earlier, later):
                 yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
     answered = _first_answers(story)
     for (sooner, reply), (later, other) in _pairs_of_a_person(answered):
@@ -123,8 +122,18 @@ def _pairs_of_a_person(
 
 def _redone(story: Story, message: Message) -> bool:
     """Return whether the message left its place: it died, or its customer was forgotten."""
-    erased = any(place > message.offered for place in story.erasures[message.person])
-    return erased or bool(story.deaths_of(message.word))
+    return _forgotten(story, message) or bool(story.deaths_of(message.word))
+
+
+def _comparable(story: Story, one: Message, other: Message) -> bool:
+    """Return whether two messages kept their order: neither left its place, or both together."""
+    if _forgotten(story, one) or _forgotten(story, other):
+        return False
+    return story.deaths_of(one.word) == story.deaths_of(other.word)
+
+
+def _forgotten(story: Story, message: Message) -> bool:
+    return any(place > message.offered for place in story.erasures[message.person])
 
 
 def _overlapping(story: Story) -> Iterator[str]:
@@ -175,14 +184,10 @@ def _invented(story: Story) -> Iterator[str]:
             elif message.silent:
                 yield f"asked although silent: {word} in call {call.asked.call}"
     for reply in story.replies.values():
-        if not _authored(story, reply):
+        if all(call.ended > reply.began for call in story.authors_of(reply)):
             yield f"invented: {reply.batch} is not what one call answered"
     for taken in story.strays:
         yield f"invented: {taken.text} has no tag of ours"
-
-
-def _authored(story: Story, reply: Reply) -> bool:
-    return any(call.ended < reply.began for call in story.authors_of(reply))
 
 
 def _overasked(story: Story, attempts_max: int) -> Iterator[str]:

@@ -155,6 +155,11 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "order within a batch": (
         "order in call 1: m2 before m1", [*wrote("m1", "m2"), *answered(1, "m2", "m1")],
     ),
+    "order within a batch that a person replayed": (
+        "order in call 1: m2 before m1",
+        [*wrote("m1", "m2"), *died("c:b1", "m1", "m2"), Replayed(0, "c:b1"),
+         *answered(1, "m2", "m1", batch="c:b2")],
+    ),
     "order of batches": (
         "order of answers: m2 answered before m1",
         [*wrote("m1", "m2"), *answered(1, "m2"), *answered(2, "m1", batch="c:b2")],

@@ -21,7 +21,9 @@ class Task:
     def __init__(self, name: str, *, mortal: bool) -> None:
         self.name = name
         self.mortal = mortal
+        #: When it will go on after it stood still, and what wakes it before.
         self.frozen_until_ms = 0
+        self.wake: Callable[[], object] = lambda: None
 
 
 class Hub:
@@ -77,8 +79,18 @@ class Hub:
         self.after(delay_ms, thread.switch)
 
     def sleep(self, ms: int) -> None:
-        """Suspend the task that runs now."""
-        self.after(ms, getcurrent().switch)
+        """Suspend the task that runs now, for ``ms`` or until its ``wake`` is called."""
+        thread, asleep = getcurrent(), True
+
+        def wake() -> None:
+            nonlocal asleep
+            if asleep:
+                asleep = False
+                thread.switch()
+
+        if self.task:
+            self.task.wake = wake
+        self.after(ms, wake)
         self._main.switch()
 
     def run(self, until: Callable[[], bool]) -> None:

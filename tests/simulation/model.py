@@ -41,7 +41,9 @@ class SimulatedModel:
     def _think(self, call: int, words: tuple[str, ...]) -> tuple[str, ...]:
         world = self._world
         span = SLOW_MS if world.chance("model_slow") else USUAL_MS
-        world.hub.sleep(world.rng.randint(*span))
+        span_ms = world.rng.randint(*span)
+        world.ambush(span_ms)
+        world.hub.sleep(span_ms)
         if world.chance("crash"):
             world.pause()
             raise Crash

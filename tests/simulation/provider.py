@@ -35,7 +35,9 @@ class SimulatedChannel:
         """Take the part and say so; or take it and not say so; or not take it."""
         world = self._world
         world.boundary()
-        world.hub.sleep(world.rng.randint(*CALL_MS))
+        span_ms = world.rng.randint(*CALL_MS)
+        world.ambush(span_ms)
+        world.hub.sleep(span_ms)
         if world.now_ms < self.stopped_until_ms and not world.healed:
             raise ChannelStoppedError("cloud_190")
         if world.chance("provider_transient"):

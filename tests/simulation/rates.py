@@ -10,6 +10,7 @@ from batching.limits import Limits, Pace
 MOST = {
     "crash": 0.04,
     "stall": 0.03,
+    "ambush": 0.9,
     "interleave": 0.9,
     "unavailable": 0.04,
     "reply_lost": 0.05,
@@ -50,6 +51,7 @@ class Rates:
 
     crash: float = 0
     stall: float = 0
+    ambush: float = 0
     interleave: float = 0
     unavailable: float = 0
     reply_lost: float = 0

@@ -9,6 +9,8 @@ from tests.simulation.hub import Crash, Hub, Task
 from tests.simulation.rates import Setup
 
 STALL_MS = (5_000, 130_000)
+#: After how long somebody else has taken over from who stands still: the leases, and a little.
+REPLACED_MS = (10_500, 31_000)
 
 
 class World:
@@ -24,6 +26,7 @@ class World:
         self.healed = False
         #: How far the server's clock is from the time.
         self.offset_ms = 0
+        self._frozen: dict[Task, int] = {}
 
     @property
     def now_ms(self) -> int:
@@ -63,9 +66,25 @@ class World:
             self.pause()
             raise Crash
         if self.chance("stall"):
-            self.pause()
-            stall_ms = self.rng.randint(*STALL_MS)
-            task.frozen_until_ms = self.now_ms + stall_ms
-            self.hub.sleep(stall_ms)
+            self._freeze(task)
         elif self.chance("interleave"):
             self.hub.sleep(self.rng.randint(0, 50))
+
+    def _freeze(self, task: Task) -> None:
+        """Let a task stand still; it wakes by itself, or in the worst moment: see ambush."""
+        self.pause()
+        stall_ms = self.rng.randint(*STALL_MS)
+        task.frozen_until_ms = self.now_ms + stall_ms
+        self._frozen[task] = self.now_ms + self.rng.choice(REPLACED_MS)
+        self.hub.sleep(stall_ms)
+        task.frozen_until_ms = self.now_ms
+        del self._frozen[task]
+
+    def ambush(self, span_ms: int) -> None:
+        """Wake who stood still while the present task, perhaps their successor, is in a call.
+
+        ``span_ms``: how long the call goes on.
+        """
+        for task, replaced_ms in self._frozen.items():
+            if replaced_ms <= self.now_ms and self.chance("ambush"):
+                self.hub.after(self.rng.randint(0, span_ms), task.wake)
