@@ -118,9 +118,11 @@ class LedgerMachine(RuleBasedStateMachine):
             elif item.verdict is Verdict.UNRESOLVED:
                 self._bury(item.ring, item.token, "ambiguous")
 
-    @rule(customer=st.sampled_from(CUSTOMERS))
-    def vanish(self, customer: str) -> None:
+    @rule(customer=st.sampled_from(CUSTOMERS), written=st.booleans())
+    def vanish(self, customer: str, *, written: bool) -> None:
         """Lose what is known of a customer's batches; a flush finds it, and keeps the messages."""
+        if written:
+            self.write(customer, LIMITS[0])
         c = self.store.conversation_id("salon", customer)
         self.client.delete(self.shard.batches(c))
         self.wait(120_000)

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.e2e
 
 
 def has_waited(stack: Stack, customer: Customer) -> None:
-    """Let the minute of a batch that waits be over at once."""
+    """Let the minute of a batch that waits, or is about to, be over at once."""
+    eventually(lambda: stack.books.state(customer) == "waiting", what="the batch to wait")
     conversation_id = stack.books.conversation_id(customer)
     lease = stack.books.store.shard_of(conversation_id).lease
     client: Any = stack.books.client

@@ -25,15 +25,19 @@ GARBAGE = "no doorbell but somebody's marmalade, +79998887766"
 #: What is logged as an error, and so reported, when everything has failed that can.
 ERRORS = {
     "batch.crashed",
-    "batch.dropped",
     "doorbell.failed",
     "doorbell.undecodable",
     "request.failed",
-    "settings.drift",
     "webhook.malformed",
     "webhook.unavailable",
     "webhook.unknown_account",
 }
+#: What the ledger's own alerts tell of it.
+ALERTS = {"drift", "fatal_model", "fatal_provider", "poison"}
+
+
+def alerts(stack: Stack) -> set[str]:
+    return {str(event.get("tags", {}).get("kind")) for event in stack.sentry.events}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,10 @@ def failed(stack: Stack) -> Stack:
     for customer in (anna, boris, clara):
         stack.books.wait_for_death(customer)
     with contextlib.suppress(AssertionError):  # the test says which of them are missing
-        eventually(lambda: set(stack.sentry.messages) >= ERRORS, what="all reports to arrive")
+        eventually(
+            lambda: set(stack.sentry.messages) >= ERRORS and alerts(stack) >= ALERTS,
+            what="all reports to arrive",
+        )
     stray.terminate()
     return stack
 
@@ -150,6 +157,7 @@ def shard_of(stack: Stack, customer: Customer) -> tuple[Shard, str]:
 
 def test_every_failure_is_reported(failed: Stack) -> None:
     assert set(failed.sentry.messages) >= ERRORS
+    assert alerts(failed) >= ALERTS
     crashes = [
         error["type"]
         for event in failed.sentry.events

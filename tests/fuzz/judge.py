@@ -113,7 +113,10 @@ class Judge:
         assert answer.status in REFUSALS, answer
         check_error(delivery, answer)
         stats = [shard.stats for shard in self._store.keyring.all_shards]
-        assert self._store.client.exists(*stats) == 0
+        for key in stats:
+            # A process may have given the ledger its form again: that is no message.
+            counted = self._store.client.hmget(key, "accepted", "suppressed", "duplicate", "full")
+            assert counted == [None] * 4
         self._is_empty = True
 
     def _check_taken(

@@ -123,6 +123,8 @@ def test_warning_of_python_is_a_line_too(
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        # Another test's capture may be on without having any effect any more.
+        logging.captureWarnings(capture=False)
         logging.captureWarnings(capture=True)
         warnings.warn("something is old", stacklevel=1)
 
