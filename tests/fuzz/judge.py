@@ -112,9 +112,12 @@ class Judge:
             return
         assert answer.status in REFUSALS, answer
         check_error(delivery, answer)
-        stats = [shard.stats for shard in self._store.keyring.all_shards]
-        assert self._store.client.exists(*stats) == 0
-        self._is_empty = True
+        pipe = self._store.client.pipeline(transaction=False)
+        for shard in self._store.keyring.all_shards:
+            pipe.hget(shard.stats, "accepted")
+        pipe.flushdb()
+        *accepted, self._is_empty = pipe.execute()
+        assert not any(accepted)
 
     def _check_taken(
         self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model, *, last: bool
