@@ -112,12 +112,12 @@ class Judge:
             return
         assert answer.status in REFUSALS, answer
         check_error(delivery, answer)
-        stats = [shard.stats for shard in self._store.keyring.all_shards]
-        for key in stats:
-            # A process may have given the ledger its form again: that is no message.
-            counted = self._store.client.hmget(key, "accepted", "suppressed", "duplicate", "full")
-            assert counted == [None] * 4
-        self._is_empty = True
+        pipe = self._store.client.pipeline(transaction=False)
+        for shard in self._store.keyring.all_shards:
+            pipe.hget(shard.stats, "accepted")
+        pipe.flushdb()
+        *accepted, self._is_empty = pipe.execute()
+        assert not any(accepted)
 
     def _check_taken(
         self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model, *, last: bool

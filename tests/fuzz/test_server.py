@@ -131,7 +131,8 @@ def test_no_bytes_whatever_break_the_server(
         assert set(json.loads(answer.body)["error"]) == {"code", "message"}
         assert [word for word in PRIVATE if word.encode() in answer.body] == []
 
-    heads = st.sampled_from([wanted, [b"GET /livez HTTP/1.1\r\n"], []])
+    length = b"Content-Length: %d\r\n\r\n" % len(GOOD)
+    heads = st.sampled_from([wanted, [*wanted, length, GOOD], [b"GET /livez HTTP/1.1\r\n"], []])
     parts = st.lists(PIECES | st.binary(max_size=8), max_size=8)
     done = fuzz.run(st.tuples(heads, parts).map(lambda p: p[0] + p[1]), check, share=BYTES_SHARE)
 
