@@ -9,7 +9,7 @@ from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.simulation.world import World
+from tests.simulation.world import Moment, World
 
 LATE_MS = (1_000, 60_000)
 
@@ -39,10 +39,11 @@ class Wire:
         world = self.world
 
         def execute(those: list[tuple[Any, ...]] = commands) -> Any:
+            timely = [tuple(map(self._told_now, command)) for command in those]
             try:
-                return run(those)
+                return run(timely)
             finally:
-                self.look(tuple(those))
+                self.look(tuple(timely))
 
         if world.now_ms < self.away_until_ms or world.chance("unavailable"):
             world.pause()
@@ -63,6 +64,9 @@ class Wire:
             raise RedisConnectionError
         return answer
 
+    def _told_now(self, argument: Any) -> Any:
+        return self.world.clock() if isinstance(argument, Moment) else argument
+
 
 def _forgiven(run: Callable[[], Any]) -> None:
     """Carry out what nobody waits for: the server's refusal reaches nobody either."""
@@ -78,7 +82,7 @@ class SimulatedRedis(redis.Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Carry one command."""
         plain = super().execute_command
-        return self.wire.carry([args], lambda _: plain(*args, **options))
+        return self.wire.carry([args], lambda commands: plain(*commands[0], **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "SimulatedPipeline":  # noqa: FBT001, FBT002
         """Return a pipeline that goes by the same wire."""
@@ -100,7 +104,8 @@ class SimulatedPipeline(Pipeline):
         plain = super().execute
 
         def run(commands: list[tuple[Any, ...]]) -> Any:
-            self.command_stack = stack[: len(commands)]
+            options = [options for _, options in stack]
+            self.command_stack = list(zip(commands, options, strict=False))
             return plain(raise_on_error=raise_on_error)
 
         answer: list[Any] = self.wire.carry([args for args, _ in stack], run)

@@ -13,6 +13,10 @@ STALL_MS = (5_000, 130_000)
 REPLACED_MS = (10_500, 31_000)
 
 
+class Moment(int):
+    """A time of the server's clock. In a command it is told when the server carries that out."""
+
+
 class World:
     """One seed's world. After ``heal`` nothing goes wrong any more."""
 
@@ -32,9 +36,9 @@ class World:
     def now_ms(self) -> int:
         return self.hub.now_ms
 
-    def clock(self) -> int:
+    def clock(self) -> "Moment":
         """Return what the server's clock shows."""
-        return self.hub.now_ms + self.offset_ms
+        return Moment(self.hub.now_ms + self.offset_ms)
 
     def add(self, event: Happening) -> None:
         """Note that something happened now."""
