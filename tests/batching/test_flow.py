@@ -857,3 +857,24 @@ def test_batch_that_was_answered_in_time_is_never_overdue(world: World) -> None:
     world.flush()
 
     assert world.overdue() == 0
+
+
+def test_worker_that_was_replaced_sends_no_further_part(world: World) -> None:
+    """It stood still in the first part's call; another sent the rest meanwhile."""
+
+    def stand_still() -> None:
+        world.channel.before = None
+        world.wait(30_000)
+        world.flush()
+        tag = world.channel.attempts[0].tag
+        world.receive(DeliveryStatus("salon", "out-1", "sent", tag))
+        world.answer(world.flush())
+
+    world.channel = FakeChannel(length_max=4, before=stand_still)
+    world.model = FakeModel("aaaabbbb")
+
+    world.write("Hi")
+    world.settle()
+
+    assert [outbound.text for outbound in world.channel.attempts] == ["aaaa", "bbbb"]
+    assert world.books() == {"accepted": 1, "answered": 1}

@@ -16,8 +16,9 @@ from tests.e2e.harness import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-#: What models may cost would end the flood sooner than the caps that are looked at here.
-ENVIRON = {"BUDGET_CONVERSATION_HOUR": "10000"}
+#: The ledger's own bounds are looked at, so those of the budgets are out of the way.
+ENVIRON = {"BUDGET_CONVERSATION_HOUR": "10000", "BUDGET_ACCOUNT_DAY": "10000"}
+
 MESSAGES, SENDERS, ORDINARY = 10_000, 8, 20
 #: How often a busy machine may leave the flooder quiet for so long that a batch ends by that.
 PAUSES_MAX = 10
