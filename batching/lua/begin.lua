@@ -29,6 +29,8 @@ local token = redis.call("HINCRBY", KEYS[4], "seq", 1)
 local lease_ms = string.match(flight[7], "^%d+ %d+ %d+ %d+ %d+ (%d+)")
 redis.call("HSET", KEYS[1], "state", "running", "token", token)
 redis.call("RPUSH", KEYS[6], now_ms .. " begin " .. batch .. " " .. stage .. " " .. attempt)
+-- A batch that waits for days begins each minute.
+redis.call("LTRIM", KEYS[6], -100, -1)
 redis.call("ZADD", KEYS[3], now_ms + lease_ms, conversation)
 local run = {1, now_ms, tostring(token), flight[5], tonumber(flight[6]), flight[7],
   tonumber(flight[8]), flight[9] or "", tonumber(flight[10] or 0),

@@ -46,6 +46,15 @@ _BY_STATUS: dict[int, type[AdminError]] = {
 }
 
 
+#: Meta's codes have seven digits at most; a longer number may be anything, a telephone too.
+_CODE_MAX = 9_999_999
+
+
+def named(code: int) -> str:
+    """Return our name of one of Meta's error codes, fit for logs and alerts."""
+    return f"cloud_{code}" if 0 <= code <= _CODE_MAX else "cloud_other"
+
+
 def failure(status: int, code: int | None, *, retry_after_ms: int | None = None) -> AdminError:
     """Return the error to raise for an answer with this HTTP status and ``error.code``.
 
@@ -53,7 +62,7 @@ def failure(status: int, code: int | None, *, retry_after_ms: int | None = None)
     """
     by_status = _BY_STATUS.get(status, AmbiguousError)
     verdict = by_status if code is None else _BY_CODE.get(code, by_status)
-    name = f"cloud_http_{status}" if code is None else f"cloud_{code}"
+    name = f"cloud_http_{status}" if code is None else named(code)
     detail = f"the Cloud API answered HTTP {status}"
     if issubclass(verdict, TransientError):
         return verdict(name, detail, retry_after_ms=retry_after_ms)

@@ -18,6 +18,7 @@ from channels.fields import (
     whole_number,
 )
 from channels.inbound import describe, made_id
+from channels.whatsapp_cloud.errors import named
 from channels.whatsapp_cloud.identity import sender
 from channels.whatsapp_cloud.kinds import Content, content
 
@@ -89,7 +90,7 @@ def standby_status(account_id: str, item: Record) -> Event:
         provider_id=required(identifier(item, "id"), "id"),
         state=state,
         tag=identifier(item, "biz_opaque_callback_data"),
-        code="" if code is None else f"cloud_{code}",
+        code="" if code is None else named(code),
     )
 
 

@@ -878,3 +878,14 @@ def test_worker_that_was_replaced_sends_no_further_part(world: World) -> None:
 
     assert [outbound.text for outbound in world.channel.attempts] == ["aaaa", "bbbb"]
     assert world.books() == {"accepted": 1, "answered": 1}
+
+
+def test_trail_of_a_batch_that_waits_for_a_day_stays_short(world: World) -> None:
+    world.channel = FakeChannel(*[ChannelStoppedError("cloud_190")] * 200)
+    world.write("Hi")
+    for _ in range(200):
+        world.settle(60_000)
+
+    conversation = world.store.conversation_id("salon", ANNA)
+    trail = world.store.shard_of(conversation).trail(conversation)
+    assert world.store.client.llen(trail) <= 102

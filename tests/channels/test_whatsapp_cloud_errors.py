@@ -9,7 +9,7 @@ from batching.errors import (
     PermanentError,
     TransientError,
 )
-from channels.whatsapp_cloud.errors import failure
+from channels.whatsapp_cloud.errors import failure, named
 
 #: error.code -> what it means, whatever the HTTP status.
 CODES: dict[type[AdminError], list[int]] = {
@@ -66,3 +66,13 @@ def test_what_may_pass_carries_the_wait_that_was_asked_for(code):
 
     assert isinstance(error, TransientError)
     assert error.retry_after_ms == 30_000
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(131047, "cloud_131047"), (9_999_999, "cloud_9999999"), (79990000001, "cloud_other"),
+     (-1, "cloud_other")],
+)  # fmt: skip
+def test_number_that_is_no_code_of_metas_is_not_repeated(code: int, name: str) -> None:
+    assert named(code) == name
+    assert failure(400, code).code == name
