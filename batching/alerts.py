@@ -11,7 +11,7 @@ import redis
 
 from batching.alert import Alert, alert_of, position
 from batching.keys import Shard
-from batching.ledger import reached
+from batching.ledger import reached, server_ms
 from batching.store import Store
 
 _GROUP, _READER = "told", "teller"
@@ -82,14 +82,14 @@ class Alerts:
         """
         found = []
         with reached():
-            seconds, _ = self._client.time()
+            now_ms = server_ms(self._client.time())
             for field, count in self._client.hgetall(self._shards[0].held).items():
                 account_id, kind = field.decode().split(" ", 1)
                 if self._client.exists(self._shards[0].told(account_id, f"rate:{kind}")):
                     continue
                 turn = self._shards[0].told(account_id, f"held:{kind}")
                 if self._client.set(turn, 1, nx=True, px=TAKEN_MS_MAX):
-                    entry_id = f"held:{field.decode()}:{int(count)}:{seconds * 1000 // RATE_MS}"
+                    entry_id = f"held:{field.decode()}:{int(count)}:{now_ms // RATE_MS}"
                     found.append(Alert(0, entry_id, kind, account_id=account_id, held=int(count)))
         return found
 

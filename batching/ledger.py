@@ -104,10 +104,10 @@ class Ledger:
             pipeline.zrange(shard.lease, 0, 0, withscores=True)
             pipeline.get(shard.heartbeat)
         with reached():
-            (seconds, micros), *rows = pipeline.execute()
+            time, *rows = pipeline.execute()
         beats = rows[2::3]
         return Watch(
-            now_ms=self._clock() or seconds * 1000 + micros // 1000,
+            now_ms=self._clock() or server_ms(time),
             due_ms=_earliest(rows[0::3]),
             lease_ms=_earliest(rows[1::3]),
             heartbeat_ms=min(map(int, beats)) if all(beats) else None,
@@ -121,9 +121,9 @@ class Ledger:
         pipeline.zscore(shard.due, conversation_id)
         pipeline.hmget(shard.batches(conversation_id), "open_count", "count", "stage", "state")
         with reached():
-            (seconds, micros), due_ms, (opened, flying, stage, state) = pipeline.execute()
+            time, due_ms, (opened, flying, stage, state) = pipeline.execute()
         return Peek(
-            now_ms=self._clock() or seconds * 1000 + micros // 1000,
+            now_ms=self._clock() or server_ms(time),
             open_count=int(opened or 0),
             due_ms=None if due_ms is None else int(due_ms),
             flight_count=int(flying or 0),
@@ -161,6 +161,12 @@ class Ledger:
         with reached():
             for shard in self.keyring.shards:
                 self.client.hincrby(shard.stats, "probes", 1)
+
+
+def server_ms(time: Any) -> int:  # noqa: ANN401 - redis-py types a reply as anything
+    """Return the reply of TIME in milliseconds since the epoch."""
+    seconds, micros = time
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 @contextmanager

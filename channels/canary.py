@@ -7,6 +7,7 @@ import redis
 
 from batching.errors import MalformedError, TransientError
 from batching.keys import CANARY
+from batching.ledger import server_ms
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Outbound
 from channels.fields import identifier
 from channels.inbound import Parsed
@@ -36,8 +37,7 @@ class CanarySink:
     def send(self, outbound: Outbound) -> str:
         """Note the answer by the server's time. Safe to run twice. See Channel.send."""
         try:
-            seconds, micros = self._client.time()
-            answered_ms = int(seconds) * 1000 + int(micros) // 1000
+            answered_ms = server_ms(self._client.time())
             fields = ["answered_id", outbound.answers[-1], "answered_ms", str(answered_ms)]
             self._client.hset(CANARY, items=fields)
         except redis.RedisError as error:

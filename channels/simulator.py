@@ -15,6 +15,7 @@ from batching.errors import (
     MalformedError,
     TransientError,
 )
+from batching.ledger import server_ms
 from batching.model import InboundMessage, Kind, Outbound
 from channels.inbound import Parsed, spoken
 from channels.text import clean, split
@@ -90,10 +91,9 @@ class Simulator:
 
     def _now_ms(self) -> int:
         try:
-            seconds, microseconds = self._client.time()
+            return server_ms(self._client.time())
         except redis.RedisError as error:
             raise TransientError("simulator_unreachable", type(error).__name__) from None
-        return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def transcript(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from dataclasses import asdict, replace
 
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET
-from batching.ledger import reached
+from batching.ledger import reached, server_ms
 from batching.store import Store
 from runtime.durability import identity
-from runtime.members import Member, drift, members, server_ms
+from runtime.members import Member, drift, members
 from runtime.silence import Silence
 
 log = logging.getLogger(__name__)

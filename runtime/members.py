@@ -4,12 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import redis
 
 from batching.keys import FLEET
-from batching.ledger import reached
+from batching.ledger import reached, server_ms
 
 #: Without one of these nothing is taken, nothing is flushed or nothing is answered.
 ROLES = ("web", "worker", "scheduler")
@@ -79,12 +78,6 @@ def missing(members: Sequence[Member]) -> list[str]:
         for role in ROLES
         if role not in played
     ]
-
-
-def server_ms(time: Any) -> int:  # noqa: ANN401 - redis-py types a reply as anything
-    """Return the reply of TIME in milliseconds since the epoch."""
-    seconds, micros = time
-    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _member(raw: bytes, now_ms: int) -> Member | None:

@@ -13,7 +13,7 @@ import httpx2
 
 from batching.errors import TransientError
 from batching.keys import CANARY, CANARY_TURN
-from batching.ledger import reached
+from batching.ledger import reached, server_ms
 from batching.model import CANARY_ACCOUNT
 from batching.operations import Operations
 from channels.canary import CUSTOMER
@@ -87,12 +87,12 @@ class Canary:
         pipeline.time()
         pipeline.hmget(CANARY, names)
         with reached():
-            (seconds, micros), values = pipeline.execute()
+            time, values = pipeline.execute()
         message_id, posted_ms, refused, answered_id, answered_ms, reported_id = (
             value.decode() if value else "" for value in values
         )
         return State(
-            now_ms=seconds * 1000 + micros // 1000,
+            now_ms=server_ms(time),
             message_id=message_id,
             posted_ms=int(posted_ms or 0),
             refused=refused,
@@ -143,8 +143,7 @@ class Canary:
         """Post the next message; what the webhook answers is kept for the alarm."""
         message_id = uuid.uuid4().hex
         with reached():
-            seconds, micros = self._client.time()
-            posted_ms = str(seconds * 1000 + micros // 1000)
+            posted_ms = str(server_ms(self._client.time()))
             fields = ["message_id", message_id, "posted_ms", posted_ms, "refused", ""]
             self._client.hset(CANARY, items=fields)
         if refused := self._refusal(message_id):

@@ -6,6 +6,7 @@ from typing import Any
 import redis
 
 from batching.errors import LedgerUnavailableError
+from batching.ledger import server_ms
 from batching.model import InboundMessage
 from channels.simulator import ANSWERS_MAX, ANSWERS_MS, customer_key, transcript
 
@@ -14,11 +15,10 @@ def record(client: redis.Redis, conversation_id: str, message: InboundMessage) -
     """Note a message that the ledger has. Safe to run twice. Raise LedgerUnavailableError."""
     key = customer_key(conversation_id)
     try:
-        seconds, micros = client.time()
         note = {
             "id": message.message_id,
             "text": message.text,
-            "at_ms": seconds * 1000 + micros // 1000,
+            "at_ms": server_ms(client.time()),
         }
         with client.pipeline(transaction=True) as pipe:
             pipe.rpush(key, json.dumps(note))
