@@ -1,5 +1,6 @@
 """One thing that a person must be told, as a stream of the ledger has it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -24,9 +25,20 @@ class Alert:
     told: bool = False
 
     @property
+    def written_ms(self) -> int:
+        """Return when it was written: the server makes the ids of a stream from its clock."""
+        return int(self.entry_id.partition("-")[0])
+
+    @property
     def name(self) -> str:
         """Return what tells this alert from every other of the ledger."""
         return f"{self.shard}:{self.entry_id}"
+
+
+def untold_ms(kept: Iterable[Alert], now_ms: int) -> int:
+    """Return for how long the oldest alert that nobody was told of waits, 0 if all were told."""
+    oldest_ms = min((alert.written_ms for alert in kept if not alert.told), default=now_ms)
+    return max(0, now_ms - oldest_ms)
 
 
 def position(entry_id: bytes) -> tuple[int, int]:

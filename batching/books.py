@@ -1,5 +1,7 @@
 """The books of a ledger: what came in is somewhere, counted by the scripts in the same step."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +40,22 @@ def balance(store: Store) -> list[Balance]:
             counts: Any = store.client.hmget(shard.stats, _COUNTS)
         books.append(Balance(number, *(int(count or 0) for count in counts)))
     return books
+
+
+def totals(store: Store) -> Counter[str]:
+    """Return every counter by its name, over all shards."""
+    found: Counter[str] = Counter()
+    for shard in store.keyring.shards:
+        found.update(counters(store, shard))
+    return found
+
+
+def reasons(totals: Mapping[str, int], kind: str) -> dict[str, int]:
+    """Return the counters of a kind by their reason, sorted: "dead:poison" is a poison of dead."""
+    start = f"{kind}:"
+    return {
+        name.removeprefix(start): totals[name] for name in sorted(totals) if name.startswith(start)
+    }
 
 
 def counters(store: Store, shard: Shard) -> dict[str, int]:

@@ -55,9 +55,11 @@ def take(
     answers = door.post([call for _, _, call in planned])
     receipts = []
     for (event, owner, call), answer in zip(planned, answers, strict=True):
-        if call.verb in ("append", "suppress"):
+        if isinstance(event, InboundMessage) and call.verb in ("append", "suppress"):
             receipts.append(receipt(owner, call, answer))
-        _report(event, owner, call, answer)
+            _report_message(event, receipts[-1])
+        else:
+            _report(event, owner, call, answer)
     return receipts
 
 
@@ -87,9 +89,8 @@ def _foreign(door: Door, event: ForeignMessage, owner: str) -> Call:
 
 def _report(event: Event, owner: str, call: Call, answer: Any) -> None:  # noqa: ANN401
     match event:
-        case InboundMessage() if call.verb in ("append", "suppress"):
-            _report_message(event, receipt(owner, call, answer))
-        case InboundMessage() if call.verb == "link" and not answer:
+        case InboundMessage() if not answer:
+            # The only other call of a message is that of a second id.
             about = {"account": event.account_id, "conversation": owner}
             log.error("alias.conflicted", extra=about)
         case DeliveryStatus() if call.verb == "undelivered" and answer:

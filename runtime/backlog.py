@@ -5,6 +5,7 @@ Every function raises LedgerUnavailableError.
 
 from typing import Any
 
+from batching.alert import untold_ms
 from batching.alerts import Alerts
 from batching.census import census
 from batching.keys import CANARY
@@ -12,7 +13,7 @@ from batching.ledger import reached
 from runtime.diagnosis import Subject
 from runtime.durability import Finding, Level
 
-#: How long an alert may wait to be told, ms.
+#: How long an alert may wait to be told, ms: it takes seconds, or something is wrong.
 UNTOLD_MS_MAX = 300_000
 #: So many canaries in a row may be missing, and so much later may the last one be, ms.
 CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
@@ -23,10 +24,7 @@ LOOKED_AT = 1_000
 def told(subject: Subject) -> list[Finding]:
     """Whether alerts reach a person."""
     waiting, now_ms = census(subject.store).untold, subject.store.watch().now_ms
-    kept = Alerts(subject.store).kept(LOOKED_AT)
-    # The server makes the ids of a stream from its clock.
-    written_ms = [int(alert.entry_id.partition("-")[0]) for alert in kept if not alert.told]
-    age_ms = max(0, now_ms - min(written_ms, default=now_ms))
+    age_ms = untold_ms(Alerts(subject.store).kept(LOOKED_AT), now_ms)
     says = f"not told yet: {waiting}, the oldest for {age_ms} ms"
     if age_ms <= UNTOLD_MS_MAX:
         return [Finding(Level.OK, "alerts", says)]

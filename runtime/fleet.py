@@ -69,10 +69,10 @@ class Fleet:
         """Return the identity of the ledger that this process works with."""
         return self._me.ledger_id
 
-    def beat(self) -> None:
-        """Announce this process, and forget those that fell silent. Raise LedgerUnavailableError.
+    def beat(self) -> list[Member]:
+        """Announce this process, forget those that fell silent, and return all that were there.
 
-        Times are the server's.
+        Times are the server's. Raise LedgerUnavailableError.
         """
         with reached():
             place = identity(self._client)
@@ -87,10 +87,12 @@ class Fleet:
             )
             self._client.hset(FLEET, self._me.name, json.dumps(asdict(self._me)))
         # One that speaks up between the look and the removal is back with its next beat.
-        silent = [member.name for member in self.members() if member.silent_ms > SILENT_MS_MAX]
+        found = self.members()
+        silent = [member.name for member in found if member.silent_ms > SILENT_MS_MAX]
         if silent:
             with reached():
                 self._client.hdel(FLEET, *silent)
+        return found
 
     def follow(self) -> None:
         """Tell of a ledger that took the place of ours, once, and give it its form.
@@ -133,9 +135,9 @@ class Fleet:
         Raise LedgerUnavailableError or ConfigurationError.
         """
         self.follow()
-        self.beat()
+        found = self.beat()
         self._silence.heed([self._store.watch().flusher_lag_ms])
-        problems = drift(self.members(), self._grace_ms)
+        problems = drift(found, self._grace_ms)
         if problems:
             if problems != known:
                 log.error("settings.drift", extra={"problems": problems})

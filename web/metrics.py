@@ -6,9 +6,9 @@ from typing import Any
 
 import falcon
 
+from batching.books import balance, reasons, totals
 from batching.keys import CANARY
 from batching.ledger import reached
-from batching.operations import Operations
 from runtime.build import Runtime
 
 #: What is counted since the ledger was made; the others are how many there are now.
@@ -27,7 +27,6 @@ class Metrics:
 
     def __init__(self, runtime: Runtime) -> None:
         self._store = runtime.store
-        self._operations = Operations(runtime.store)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 in Prometheus's text format. Raise LedgerUnavailableError."""
@@ -36,7 +35,7 @@ class Metrics:
         resp.text = "\n".join(lines) + "\n"
 
     def _books(self) -> Iterator[str]:
-        balances = [asdict(balance) for balance in self._operations.balance()]
+        balances = [asdict(book) for book in balance(self._store)]
         for name in (name for name in balances[0] if name != "shard"):
             kind, suffix = ("counter", "_total") if name in _COUNTERS else ("gauge", "")
             metric = f"ai_admin_messages_{name}{suffix}"
@@ -44,21 +43,14 @@ class Metrics:
             yield from (f'{metric}{{shard="{book["shard"]}"}} {book[name]}' for book in balances)
 
     def _counters(self) -> Iterator[str]:
-        stats: list[dict[str, int]] = []
-        for shard in self._store.keyring.shards:
-            with reached():
-                found: Any = self._store.client.hgetall(shard.stats)
-            stats.append({name.decode(): int(count) for name, count in found.items()})
+        counted = totals(self._store)
         for name in _EVENTS:
             yield f"# TYPE ai_admin_{name}_total counter"
-            yield f"ai_admin_{name}_total {sum(counts.get(name, 0) for counts in stats)}"
+            yield f"ai_admin_{name}_total {counted[name]}"
         for kind in _REASONS:
             yield f"# TYPE ai_admin_{kind}_total counter"
-            for name in sorted({name for counts in stats for name in counts}):
-                before, colon, reason = name.partition(":")
-                if colon and before == kind:
-                    total = sum(counts.get(name, 0) for counts in stats)
-                    yield f'ai_admin_{kind}_total{{reason="{reason}"}} {total}'
+            for reason, count in reasons(counted, kind).items():
+                yield f'ai_admin_{kind}_total{{reason="{reason}"}} {count}'
 
     def _ages(self) -> Iterator[str]:
         """Yield how far behind things are: 0 where nothing waits, -1 where there never was one."""

@@ -4,13 +4,12 @@ from argparse import ArgumentParser
 from collections import Counter
 from dataclasses import asdict
 
-from batching.alert import Alert
+from batching.alert import Alert, untold_ms
 from batching.alerts import KEPT_MAX, Alerts
+from runtime.backlog import UNTOLD_MS_MAX
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, write, write_json
 from runtime.commands.words import moment, span, table
 
-#: An alert is told within a minute while workers live, or something is wrong with the telling.
-UNTOLD_MS_MAX = 300_000
 _SHOWN = ("kind", "account_id", "conversation_id", "batch_id", "detail")
 
 
@@ -31,7 +30,7 @@ def run(request: Request) -> int:
     kept = sorted(alerts.kept(KEPT_MAX), key=lambda alert: alert.at_ms, reverse=True)
     newest, held = kept[: request.arguments.limit], alerts.held_counts()
     counts = Counter(alert.kind for alert in kept)
-    waits_ms = _untold_ms(kept, store.watch().now_ms)
+    waits_ms = untold_ms(kept, store.watch().now_ms)
     late = waits_ms > UNTOLD_MS_MAX
     if request.as_json:
         shown = [asdict(alert) for alert in newest]
@@ -53,13 +52,6 @@ def run(request: Request) -> int:
 def _line(alert: Alert) -> list[str]:
     told = "told" if alert.told else "untold"
     return [moment(alert.at_ms), told, *(str(getattr(alert, name)) or "-" for name in _SHOWN)]
-
-
-def _untold_ms(kept: list[Alert], now_ms: int) -> int:
-    """Return for how long the oldest untold alert waits, 0 if all were told."""
-    # The server numbers an entry by its own clock.
-    times = [int(alert.entry_id.partition("-")[0]) for alert in kept if not alert.told]
-    return max(0, now_ms - min(times, default=now_ms))
 
 
 def _limit(typed: str) -> int:

@@ -1,10 +1,8 @@
 """``balance``: every accepted message is somewhere, or a person is told."""
 
-from collections import Counter
 from dataclasses import asdict
 
-from batching.books import Balance, balance, counters
-from batching.store import Store
+from batching.books import Balance, balance, reasons, totals
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, write, write_json
 from runtime.commands.words import table
 
@@ -21,31 +19,25 @@ def run(request: Request) -> int:
     store = open_store(request.environ)
     books = balance(store)
     holds, lost = all(book.holds for book in books), sum(book.lost for book in books)
-    reasons = _reasons(store)
+    counted = totals(store)
+    told = {kind: _ever(reasons(counted, kind)) for kind in _REASONED}
     if request.as_json:
         shards = [asdict(book) | {"holds": book.holds} for book in books]
-        write_json({"holds": holds, "lost": lost, "shards": shards, "reasons": reasons})
+        write_json({"holds": holds, "lost": lost, "shards": shards, "reasons": told})
     else:
         rows = [_COLUMNS, *([str(getattr(book, name)) for name in _COLUMNS] for book in books)]
-        write([*table(rows, numbers=True), *_told(reasons), *_verdict(books, lost)])
+        write([*table(rows, numbers=True), *_told(told), *_verdict(books, lost)])
     return EXIT_OK if holds and not lost else EXIT_ACT
 
 
-def _reasons(store: Store) -> dict[str, dict[str, int]]:
-    """Return how many messages ever were dead or suppressed for each reason."""
-    found: dict[str, Counter[str]] = {name: Counter() for name in _REASONED}
-    for shard in store.keyring.shards:
-        for name, count in counters(store, shard).items():
-            kind, _, reason = name.partition(":")
-            if kind in found and reason and count:
-                found[kind][reason] += count
-    return {kind: dict(sorted(counts.items())) for kind, counts in found.items()}
+def _ever(counts: dict[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in counts.items() if count}
 
 
-def _told(reasons: dict[str, dict[str, int]]) -> list[str]:
+def _told(by_kind: dict[str, dict[str, int]]) -> list[str]:
     return [
         f"Ever {kind}: " + ", ".join(f"{reason} {count}" for reason, count in counts.items())
-        for kind, counts in reasons.items()
+        for kind, counts in by_kind.items()
         if counts
     ]
 
