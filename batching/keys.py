@@ -15,8 +15,10 @@ from batching.model import CANARY_ACCOUNT
 META = "aa:meta"
 #: Hash: one field per live process.
 FLEET = "aa:fleet"
-#: Hash: the canary's last message: id, when posted and answered, what went wrong.
+#: Hash: the scheduler's last canary: id, when posted and answered, what went wrong.
 CANARY = "aa:canary"
+#: Sorted set: id of a canary, whoever sent it → when it was answered, ms.
+CANARY_ANSWERED = "aa:canary:answered"
 #: String: there while no scheduler is to post the next canary.
 CANARY_TURN = "aa:canary:turn"
 #: String: there while Sentry's monitor needs no further sign of life.

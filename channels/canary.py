@@ -6,7 +6,7 @@ A canary goes the whole way that a customer's message goes, and only this way's 
 import redis
 
 from batching.errors import MalformedError, TransientError
-from batching.keys import CANARY
+from batching.keys import CANARY_ANSWERED
 from batching.ledger import server_ms
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Outbound
 from channels.fields import identifier
@@ -14,6 +14,8 @@ from channels.inbound import Parsed
 
 CUSTOMER, _TEXT = "canary", "Are you open?"
 _ID_LENGTH_MAX = 64
+#: So many answers are remembered, the newest: of a quarter of an hour at one canary a second.
+ANSWERED_MAX = 1_000
 
 
 def parse(body: object) -> Parsed:
@@ -25,7 +27,10 @@ def parse(body: object) -> Parsed:
 
 
 class CanarySink:
-    """The channel of the canary's account: notes which message was answered, and when."""
+    """The channel of the canary's account: notes which messages were answered, and when.
+
+    Each by its id: canaries of several senders come out of one batch.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -38,8 +43,9 @@ class CanarySink:
         """Note the answer by the server's time. Safe to run twice. See Channel.send."""
         try:
             answered_ms = server_ms(self._client.time())
-            fields = ["answered_id", outbound.answers[-1], "answered_ms", str(answered_ms)]
-            self._client.hset(CANARY, items=fields)
+            answered = dict.fromkeys(outbound.answers, answered_ms)
+            self._client.zadd(CANARY_ANSWERED, answered, nx=True)
+            self._client.zremrangebyrank(CANARY_ANSWERED, 0, -ANSWERED_MAX - 1)
         except redis.RedisError as error:
             raise TransientError("canary_sink_away", type(error).__name__) from None
         return f"canary:{outbound.tag}"

@@ -1,7 +1,7 @@
 """The accounts of this installation: what is known of each, and each built once it is needed."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -89,12 +89,13 @@ class AccountBook:
         config = self._configs.get(account_id)
         return self._limits if config is None else config.limits
 
-    def agreement(self) -> str:
-        """Return all that processes must agree on, secrets included: for a keyed digest only."""
-        return json.dumps(
-            [
-                [config.entry.model_dump(mode="json"), config.business, config.found]
-                for config in self
-            ],
-            sort_keys=True,
-        )
+
+def agreement(configs: Iterable[AccountConfig]) -> str:
+    """Return all that processes must agree on, secrets included: for a keyed digest only."""
+    return json.dumps(
+        [
+            [config.entry.model_dump(mode="json"), config.business, config.found]
+            for config in configs
+        ],
+        sort_keys=True,
+    )

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
@@ -19,7 +19,7 @@ from batching.store import Store
 from runtime import durability, observability
 from runtime.account_file import load_accounts
 from runtime.account_resolve import Surroundings
-from runtime.accounts import AccountBook, AccountConfig
+from runtime.accounts import AccountBook, AccountConfig, agreement
 from runtime.adapters import Adapters
 from runtime.canary import canary_account
 from runtime.clients import Role, ledger_client
@@ -65,9 +65,9 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     ledger_id = _open(store)
     _refuse_unsynced(store)
     adapters = Adapters(client, store.conversation_id)
-    canary = canary_account(settings)
-    accounts = AccountBook((*configs, canary), limits=settings.limits(), build=adapters.account)
-    fingerprint = settings.fingerprint_with(accounts.agreement())
+    everyone = with_canary(settings, configs)
+    accounts = AccountBook(everyone, limits=settings.limits(), build=adapters.account)
+    fingerprint = fingerprint_of(settings, configs)
     silence = Silence()
     fleet = Fleet(
         store,
@@ -111,6 +111,16 @@ def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[Account
         environ, settings.limits(), settings.budget(), production=settings.is_production
     )
     return load_accounts(settings.accounts_file, around)
+
+
+def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[AccountConfig]:
+    """Return the accounts of the file, and the canary's, which no file has."""
+    return [*configs, canary_account(settings)]
+
+
+def fingerprint_of(settings: Settings, configs: Iterable[AccountConfig]) -> str:
+    """Return the fingerprint of every process with these settings and accounts of the file."""
+    return settings.fingerprint_with(agreement(with_canary(settings, configs)))
 
 
 def store_of(settings: Settings, client: redis.Redis) -> Store:

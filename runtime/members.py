@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import redis
 
@@ -45,6 +45,10 @@ class Member:
     def is_alive(self) -> bool:
         """Return whether it was heard of lately."""
         return self.silent_ms <= ALIVE_MS_MAX
+
+    def as_json(self) -> dict[str, str | int | bool]:
+        """Return what a program is told of it."""
+        return asdict(self) | {"is_alive": self.is_alive}
 
 
 def members(client: redis.Redis) -> list[Member]:

@@ -105,8 +105,3 @@ class Settings(BudgetSettings):
         }
         text = json.dumps([sorted(agreed.items()), parts])
         return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
-
-    @property
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the settings alone."""
-        return self.fingerprint_with()

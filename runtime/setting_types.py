@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from runtime.urls import AMQP_SCHEMES, REDIS_SCHEMES, url_problem
 
 _SECRET_LENGTH_MAX = 256
+#: Where our own webhooks may be; without a login, for it is shown.
+HTTP_URL = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
 
 
 def _redis_url(url: str) -> str:
@@ -23,7 +25,7 @@ def _broker_url(url: str) -> str:
 
 
 def _canary_url(url: str) -> str:
-    if url and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+    if url and not re.fullmatch(HTTP_URL, url):
         raise ValueError("must look like https://HOST, where our webhooks are")
     return url.rstrip("/")
 

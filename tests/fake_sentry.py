@@ -1,11 +1,15 @@
-"""A Sentry of our own on loopback: takes envelopes as the real one does, and forgets nothing."""
+"""A Sentry of our own: takes envelopes and marks of releases as the real one, forgets nothing."""
 
 import gzip
 import json
+import re
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+#: Where releases are told of, and deploys of them.
+RELEASES = re.compile(r"/api/0/organizations/[^/]+/releases/([^/]+/deploys/)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +26,29 @@ class Item:
         return decoded
 
 
-class FakeSentry:
-    """Listens on a loopback port at ``dsn``. ``status`` is what every envelope is answered with.
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One call of the interface by which releases and deploys are told of."""
 
-    An envelope that is not answered with 200 is not among ``items``, only in ``text``: it came.
+    path: str
+    authorization: str
+    body: Any
+
+
+class FakeSentry:
+    """Listens at ``address``, by default a port of the loopback; ``dsn`` leads there.
+
+    ``status`` is what every envelope is answered with. An envelope that is not answered with 200
+    is not among ``items``, only in ``text``: it came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.status = 200
         self.items: list[Item] = []
+        self.marks: list[Mark] = []
         self._received: list[bytes] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(address, self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -43,7 +58,8 @@ class FakeSentry:
     @property
     def dsn(self) -> str:
         """Return what goes into SENTRY_DSN."""
-        return f"http://public@127.0.0.1:{self._server.server_port}/1"
+        host, port = self._server.server_address[:2]
+        return f"http://public@{host!s}:{port}/1"
 
     @property
     def text(self) -> str:
@@ -80,6 +96,12 @@ class FakeSentry:
                 self.items += items_of(raw)
             return self.status
 
+    def mark(self, path: str, authorization: str, raw: bytes) -> int:
+        """Keep what is told of a release and return the status. Called by the handler alone."""
+        with self._lock:
+            self.marks.append(Mark(path, authorization, json.loads(raw)))
+        return 201
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         sentry = self
 
@@ -91,8 +113,13 @@ class FakeSentry:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 if self.headers.get("Content-Encoding") == "gzip":
                     raw = gzip.decompress(raw)
-                known = self.path == "/api/1/envelope/"
-                status = sentry.take(f"{self.path}\n{self.headers}".encode(), raw) if known else 404
+                if self.path == "/api/1/envelope/":
+                    status = sentry.take(f"{self.path}\n{self.headers}".encode(), raw)
+                elif RELEASES.match(self.path):
+                    told = self.headers.get("Authorization", "")
+                    status = sentry.mark(self.path, told, raw)
+                else:
+                    status = 404
                 self.send_response(status)
                 self.send_header("Content-Length", "2")
                 self.end_headers()

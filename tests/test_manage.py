@@ -90,12 +90,48 @@ def test_check_of_a_good_installation_is_ready_to_start(manage: Manage) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("ok      settings: are valid, fingerprint ")
+    assert lines[0] == "ok      settings: are valid"
     assert lines[1] == (
         "ok      account salon-1: answers by scripted on venom, prompt of 20 characters"
     )
     assert "ok      BROKER_URL: is another database than REDIS_URL" in lines
     assert lines[-1] == "Ready to start."
+
+
+def test_check_foretells_the_fingerprint_and_the_ledger_of_the_processes(
+    manage: Manage, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A playbook compares what hosts would run with, before anything is switched."""
+    before = json.loads(manage("check", "--json").stdout)
+    process = subprocess.run(
+        [sys.executable, "-c", "from runtime.build import build; build('worker')"],
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+    started = json.loads(process.stdout.splitlines()[0])
+    after = json.loads(manage("check", "--json").stdout)
+    said = manage("check").stdout.splitlines()
+
+    where = {"redis_run_id": started["redis_run_id"], "redis_db": started["redis_db"]}
+    assert before["ledger"] == {"id": ""} | where
+    assert after["ledger"] == {"id": started["ledger_id"]} | where
+    assert before["fingerprint"] == after["fingerprint"] == started["fingerprint"]
+    assert any(line.startswith(f"ok      fingerprint: {started['fingerprint']},") for line in said)
+    assert f"ok      identity: the ledger is {started['ledger_id']}" in said
+
+
+def test_check_without_a_redis_names_no_ledger(manage: Manage) -> None:
+    """Nor a fingerprint where accounts have mistakes: no process will ever show one."""
+    read = json.loads(
+        manage("check", "--json", REDIS_URL="redis://127.0.0.1:1/0", GATEWAY_TOKEN="").stdout
+    )
+
+    assert read["ledger"] == {"id": "", "redis_run_id": "", "redis_db": 0}
+    assert (read["ok"], read["fingerprint"]) == (False, "")
 
 
 def test_check_makes_no_ledger(manage: Manage, client: redis.Redis) -> None:
@@ -248,6 +284,19 @@ def announce_all(client: redis.Redis) -> None:
         client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))
 
 
+SILENT: dict[str, str | int] = {
+    "role": "web",
+    "host": "host-1",
+    "pid": 7,
+    "release": "r1",
+    "fingerprint": "f1",
+    "scripts": "s1",
+    "started_ms": 1,
+    "heartbeat_ms": 1,
+    "ledger_id": "l1",
+}
+
+
 def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> None:
     announce_all(client)
 
@@ -261,7 +310,29 @@ def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> Non
         "worker:host-1:7  release r1  settings f1  alive",
         "3 processes agree.",
     ]
-    assert [member["role"] for member in members] == ["scheduler", "web", "worker"]
+    assert [(member["role"], member["is_alive"]) for member in members] == [
+        ("scheduler", True),
+        ("web", True),
+        ("worker", True),
+    ]
+
+
+def test_process_that_fell_silent_is_not_alive(manage: Manage, client: redis.Redis) -> None:
+    """A playbook waits for those that are alive, and a killed one stays listed for a minute."""
+    announce_all(client)
+    client.hset(FLEET, "web:host-1:7", json.dumps(SILENT))
+
+    members = json.loads(manage("fleet", "--json").stdout)["members"]
+
+    (web,) = (member for member in members if member["role"] == "web")
+    assert web["silent_ms"] > 15_000
+    assert web | {"silent_ms": 0} == SILENT | {
+        "silent_ms": 0,
+        "is_alive": False,
+        "redis_run_id": "",
+        "redis_db": 0,
+        "ledger_id": "l1",
+    }
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class FleetView:
         members = self._fleet.members()
         resp.cache_control = ["no-store"]
         resp.media = {
-            "members": [asdict(member) for member in members],
+            "members": [member.as_json() for member in members],
             "problems": [*missing(members), *drift(members, 0)],
         }
 

@@ -4,13 +4,31 @@ A verb prints what it found and returns the exit status: 0 all is well, 1 a pers
 2 the command itself was wrong (argparse).
 """
 
-from runtime.commands import alerts, audit, balance, check, dead, doctor, erase, fleet, model, trace
+from runtime.commands import (
+    alerts,
+    audit,
+    balance,
+    canary,
+    check,
+    dead,
+    doctor,
+    erase,
+    fleet,
+    model,
+    trace,
+)
 from runtime.commands.verb import Verb
 
 VERBS = (
     Verb("check", "look at settings, accounts and Redis before anything starts", check.run),
     Verb("doctor", "look at the running installation: what is wrong, and what to do", doctor.run),
     Verb("balance", "print the books of the ledger, and whether they hold", balance.run),
+    Verb(
+        "canary",
+        "send a synthetic message through a web process, and see it answered",
+        canary.run,
+        canary.arguments,
+    ),
     Verb("fleet", "print every live process, and what they disagree about", fleet.run),
     Verb(
         "model",

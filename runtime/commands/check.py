@@ -2,18 +2,19 @@
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from urllib.parse import urlsplit
 
 import redis
 
 from batching.errors import AdminError, ConfigurationError
 from batching.keys import META
-from runtime.build import accounts_of, store_of
+from runtime.accounts import AccountConfig
+from runtime.build import accounts_of, fingerprint_of, store_of
 from runtime.clients import PATIENCE, redis_client
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, write, write_json
 from runtime.diagnosis import Subject, same_ledger
-from runtime.durability import Finding, Level, inspect, separateness, syncing
+from runtime.durability import Finding, Level, identity, inspect, separateness, syncing
 from runtime.settings import Settings, load_settings, valid_settings
 from runtime.urls import is_redis
 
@@ -23,45 +24,124 @@ _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTA
 
 def run(request: Request) -> int:
     """Print every finding; 1 if one is a mistake. Changes nothing, and never raises AdminError."""
-    found = list(findings(request.environ))
-    return report(request, found, good="Ready to start.", bad="Nothing will start like this.")
+    look = Look(request.environ)
+    found = list(look.findings())
+    good, bad = "Ready to start.", "Nothing will start like this."
+    return report(
+        request, found, good, bad, fingerprint=look.fingerprint, ledger=asdict(look.place)
+    )
 
 
-def report(request: Request, found: Sequence[Finding], *, good: str, bad: str) -> int:
-    """Print findings, and what they mean where there are mistakes or none; the exit status."""
+def report(request: Request, found: Sequence[Finding], good: str, bad: str, **told: object) -> int:
+    """Print findings, and what they mean where there are mistakes or none; the exit status.
+
+    ``told``: what a program is told beside them.
+    """
     mistakes = sum(finding.level is Level.MISTAKE for finding in found)
     if request.as_json:
-        write_json({"ok": not mistakes, "findings": [asdict(finding) for finding in found]})
+        shown = [asdict(finding) for finding in found]
+        write_json({"ok": not mistakes} | told | {"findings": shown})
     else:
         write([*map(_line, found), f"Mistakes: {mistakes}. {bad}" if mistakes else good])
     return EXIT_ACT if mistakes else EXIT_OK
 
 
-def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what there is to say: settings, accounts, ledger, broker.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The ledger that was found, for whoever compares hosts.
 
-    Where the settings have mistakes, accounts are still looked at, with defaults in their place;
-    Redis is not: the addresses may be the mistake.
+    ``id`` is "" for one that does not exist yet, ``redis_run_id`` where no Redis was asked.
     """
-    try:
-        settings = load_settings(environ)
-    except ConfigurationError as error:
-        yield from _mistakes(error)
-        yield from _accounts(valid_settings(environ), environ)
-        return
-    yield Finding(Level.OK, "settings", f"are valid, fingerprint {settings.fingerprint}")
-    if settings.is_production and not settings.sentry_dsn:
-        advice = "set it, or watch the log for ERROR: a dropped batch is told nowhere else"
-        yield Finding(Level.WARNING, "SENTRY_DSN", "is not set", advice)
-    yield from _accounts(settings, environ)
-    yield from _redis(settings)
+
+    id: str = ""
+    redis_run_id: str = ""
+    redis_db: int = 0
 
 
-def _accounts(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+class Look:
+    """One look at an installation; what a program compares is known when ``findings`` ended.
+
+    ``fingerprint``: that of the processes, "" where they would not start.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.fingerprint = ""
+        self.place = Place()
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what there is to say: settings, accounts, ledger, broker.
+
+        Where the settings have mistakes, accounts are still looked at, with defaults in their
+        place; Redis is not: the addresses may be the mistake.
+        """
+        try:
+            settings = load_settings(self._environ)
+        except ConfigurationError as error:
+            yield from _mistakes(error)
+            yield from _accounts(_configs(valid_settings(self._environ), self._environ))
+            return
+        yield Finding(Level.OK, "settings", "are valid")
+        if settings.is_production and not settings.sentry_dsn:
+            advice = "set it, or watch the log for ERROR: a dropped batch is told nowhere else"
+            yield Finding(Level.WARNING, "SENTRY_DSN", "is not set", advice)
+        configs = _configs(settings, self._environ)
+        yield from _accounts(configs)
+        if not isinstance(configs, ConfigurationError):
+            self.fingerprint = fingerprint_of(settings, configs)
+            says = f"{self.fingerprint}, of every process with these settings and accounts"
+            yield Finding(Level.OK, "fingerprint", says)
+        yield from self._redis(settings)
+
+    def _redis(self, settings: Settings) -> Iterator[Finding]:
+        ledger = redis_client(settings.redis_url, "manage")
+        found = inspect(ledger, "REDIS_URL", keeps=True, production=settings.is_production)
+        yield from found
+        reachable = found[0].level is Level.OK
+        if reachable:
+            yield from self._ledger(ledger, settings)
+            if settings.batch_durability == "always":
+                yield syncing(ledger)
+        if not is_redis(settings.broker_url):
+            yield _rabbitmq(settings.broker_url)
+            return
+        broker = redis_client(settings.broker_url, "manage")
+        found = inspect(broker, "BROKER_URL", keeps=False, production=settings.is_production)
+        yield from found
+        if reachable and found[0].level is Level.OK:
+            yield separateness(ledger, broker)
+
+    def _ledger(self, client: redis.Redis, settings: Settings) -> Iterator[Finding]:
+        """Yield where this is, and whether it holds a ledger of our form, without making one."""
+        store = store_of(settings, client)
+        try:
+            server = identity(client)
+            self.place = Place("", server.run_id, server.db)
+            says = f"is database {server.db} of the server {server.run_id}"
+            yield Finding(Level.OK, "REDIS_URL", says)
+            if not client.exists(META):
+                yield Finding(Level.OK, "ledger", "is new: the first process will make it")
+                return
+            (found,) = same_ledger(Subject(store, settings, broker=None))
+            yield found
+            if found.level is Level.OK:
+                self.place = replace(self.place, id=store.identity())
+        except (AdminError, redis.RedisError) as error:
+            yield Finding(Level.MISTAKE, "ledger", f"cannot be read ({type(error).__name__})")
+
+
+def _configs(
+    settings: Settings, environ: Mapping[str, str]
+) -> tuple[AccountConfig, ...] | ConfigurationError:
     try:
-        configs = accounts_of(settings, environ)
+        return accounts_of(settings, environ)
     except ConfigurationError as error:
-        yield from _mistakes(error)
+        return error
+
+
+def _accounts(configs: tuple[AccountConfig, ...] | ConfigurationError) -> Iterator[Finding]:
+    if isinstance(configs, ConfigurationError):
+        yield from _mistakes(configs)
         return
     for config in configs:
         model = config.entry.model.provider
@@ -69,36 +149,6 @@ def _accounts(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findin
             f"answers by {model} on {config.channel}, prompt of {len(config.business)} characters"
         )
         yield Finding(Level.OK, f"account {config.account_id}", says)
-
-
-def _redis(settings: Settings) -> Iterator[Finding]:
-    ledger = redis_client(settings.redis_url, "manage")
-    found = inspect(ledger, "REDIS_URL", keeps=True, production=settings.is_production)
-    yield from found
-    reachable = found[0].level is Level.OK
-    if reachable:
-        yield _ledger(ledger, settings)
-        if settings.batch_durability == "always":
-            yield syncing(ledger)
-    if not is_redis(settings.broker_url):
-        yield _rabbitmq(settings.broker_url)
-        return
-    broker = redis_client(settings.broker_url, "manage")
-    found = inspect(broker, "BROKER_URL", keeps=False, production=settings.is_production)
-    yield from found
-    if reachable and found[0].level is Level.OK:
-        yield separateness(ledger, broker)
-
-
-def _ledger(client: redis.Redis, settings: Settings) -> Finding:
-    """Return whether this Redis holds a ledger of our form, without making one."""
-    store = store_of(settings, client)
-    try:
-        if not client.exists(META):
-            return Finding(Level.OK, "ledger", "is new: the first process will make it")
-        return same_ledger(Subject(store, settings, broker=None))[0]
-    except (AdminError, redis.RedisError) as error:
-        return Finding(Level.MISTAKE, "ledger", f"cannot be read ({type(error).__name__})")
 
 
 def _rabbitmq(url: str) -> Finding:

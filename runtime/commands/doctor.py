@@ -32,7 +32,7 @@ QUESTIONS = (
 def run(request: Request) -> int:
     """Print every finding; 1 if a person must act. Raise ConfigurationError."""
     found = list(findings(request.environ))
-    return report(request, found, good="All is well.", bad="A person must act.")
+    return report(request, found, "All is well.", "A person must act.")
 
 
 def findings(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,7 +1,5 @@
 """``fleet``: who is running, since when, with what, and whether they agree."""
 
-from dataclasses import asdict
-
 from runtime.clients import ledger_client
 from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, write, write_json
 from runtime.members import Member, drift, members, missing
@@ -16,7 +14,7 @@ def run(request: Request) -> int:
     found = members(ledger_client(load_settings(request.environ), "manage"))
     problems = [*missing(found), *drift(found, 0)]
     if request.as_json:
-        write_json({"members": [asdict(member) for member in found], "problems": problems})
+        write_json({"members": [member.as_json() for member in found], "problems": problems})
     else:
         lines = [_line(member) for member in found]
         write([*lines, *problems] if problems else [*lines, f"{len(found)} processes agree."])

@@ -41,14 +41,14 @@ class Caller:
 
 
 class FakeServer:
-    """Serves ``answer_to`` on the loopback; None resets the connection.
+    """Serves ``answer_to`` at ``address``, by default on the loopback; None resets the connection.
 
     Also serves as the HTTP proxy before itself: a process that is given ``proxy_for`` its name as
     HTTP_PROXY tells that name with each request.
     """
 
-    def __init__(self) -> None:
-        self._server = _Server(self)
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        self._server = _Server(self, address)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": _CLOSING_POLL_S},
@@ -59,11 +59,16 @@ class FakeServer:
     @property
     def url(self) -> str:
         """Return the address of the server, without a slash at the end."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self._where}"
 
     def proxy_for(self, name: str) -> str:
         """Return the address by which the caller ``name`` reaches the server."""
-        return f"http://{name}:-@127.0.0.1:{self._server.server_port}"
+        return f"http://{name}:-@{self._where}"
+
+    @property
+    def _where(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"{host!s}:{port}"
 
     def answer_to(self, path: str, body: Any, caller: Caller) -> Answer | None:
         """Return the answer to a request, None to break off. ``path`` may be a whole URL."""
@@ -110,9 +115,9 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, owner: FakeServer) -> None:
+    def __init__(self, owner: FakeServer, address: tuple[str, int]) -> None:
         self.owner = owner
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(address, _Handler)
 
     def shutdown_request(self, request: Any) -> None:
         """Close without a polite end: where a reset was asked for, it would be one."""

@@ -50,11 +50,17 @@ ERRORS = (
 
 
 class ChaosModel:
-    """Answers with what it was told; ``mood`` is what it does instead, to most who ask."""
+    """Answers with what it was told; ``mood`` is what it does instead, to most who ask.
 
-    def __init__(self, record: Record, rng: random.Random) -> None:
+    ``thinks_s``: the shortest and the longest that it usually takes, in seconds.
+    """
+
+    def __init__(
+        self, record: Record, rng: random.Random, *, thinks_s: tuple[float, float] = THINKS_S
+    ) -> None:
         self._record = record
         self._rng = rng
+        self._thinks_s = thinks_s
         self._calls = itertools.count(1)
         self._lock = threading.Lock()
         self.mood: Callable[[Caller], Answer | None] | None = None
@@ -80,7 +86,7 @@ class ChaosModel:
         words = tuple(turn["content"].split("\n"))
         told = tuple(word for message in past for word in message["content"].split("\n"))
         self._record.note(lambda at_ms: Asked(at_ms, call, words, "", caller.name, told))
-        stays = caller.waits(pause_s(self._rng, THINKS_S))
+        stays = caller.waits(pause_s(self._rng, self._thinks_s))
         if mood and self._rng.random() < 0.7:
             answer, said = mood(caller), ""
         else:

@@ -11,10 +11,12 @@ from tests.e2e.behaviours import Answer
 class Outside(FakeServer):
     """Serves ``model`` and ``graph``."""
 
-    def __init__(self, model: ChaosModel, graph: ChaosGraph) -> None:
+    def __init__(
+        self, model: ChaosModel, graph: ChaosGraph, address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self._model = model
         self._graph = graph
-        super().__init__()
+        super().__init__(address)
 
     def answer_to(self, path: str, body: Any, caller: Caller) -> Answer | None:
         if path.endswith("/chat/completions"):

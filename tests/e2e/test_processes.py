@@ -5,6 +5,8 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
+from batching.keys import FLEET
+from runtime.members import members
 from tests.e2e.behaviours import Hold
 from tests.e2e.fake_openai import completion
 from tests.e2e.harness import USUAL, Stack
@@ -22,6 +24,11 @@ def second_worker(stack: Stack) -> Iterator[OwnedProcess]:
     worker = stack.process("second worker", "dramatiq", "actors:main", "-p", "1", "-t", "16")
     yield worker
     worker.kill()
+
+
+def roles(stack: Stack) -> list[str]:
+    """Return who is in the fleet, silent ones included."""
+    return sorted(member.role for member in members(stack.books.client))
 
 
 def wait_for_start(process: OwnedProcess) -> None:
@@ -92,10 +99,22 @@ def test_worker_that_wakes_up_after_its_lease_changes_nothing(
     assert anna.wait_for_answers() == ["Fresh answer"]
 
 
-def test_every_process_ends_when_it_is_told_to(stack: Stack) -> None:
-    exit_codes = [stack.processes[name].terminate() for name in USUAL]
+def test_every_process_ends_when_it_is_told_to_and_leaves_the_fleet(stack: Stack) -> None:
+    """A playbook that ends old processes looks whether they are gone, not for how long silent."""
+    stack.processes["worker"].terminate()
+    pair = stack.process("pair of workers", "dramatiq", "actors:main", "-p", "2", "-t", "4")
+    pair.start()
+    # Those that other tests killed stay listed for a minute; the living announce themselves again.
+    stack.books.client.delete(FLEET)
+    eventually(lambda: roles(stack) == ["scheduler", "web", "web", "worker", "worker"])
+
+    exit_codes, left = [], []
+    for process in (pair, stack.processes["scheduler"], stack.processes["web"]):
+        exit_codes.append(process.terminate())
+        left.append(roles(stack))
     for name in USUAL:
         stack.processes[name].start()
     stack.wait_until_ready()
 
     assert exit_codes == [0, 0, 0]
+    assert left == [["scheduler", "web", "web"], ["web", "web"], []]

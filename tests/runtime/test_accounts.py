@@ -8,7 +8,7 @@ from batching.limits import Budget, Limits
 from batching.ports import Account
 from runtime.account_file import load_accounts
 from runtime.account_resolve import Surroundings
-from runtime.accounts import AccountBook, AccountConfig
+from runtime.accounts import AccountBook, AccountConfig, agreement
 from tests.fakes import FakeChannel, FakeModel
 from tests.runtime.conftest import SECRETS
 
@@ -301,17 +301,16 @@ def test_account_is_built_once_and_only_when_asked_for(accounts_file: Path) -> N
 
 
 def test_agreement_changes_with_file_prompt_and_secrets(accounts_file: Path) -> None:
-    def agreement(environ: dict[str, str]) -> str:
-        configs = load(accounts_file, environ=environ)
-        return AccountBook(configs, limits=Limits(), build=build).agreement()
+    def agreed(environ: dict[str, str]) -> str:
+        return agreement(load(accounts_file, environ=environ))
 
-    first = agreement(SECRETS)
-    assert agreement(SECRETS) == first
-    changed = {first, agreement(SECRETS | {"SALON_TOKEN": "another"})}
+    first = agreed(SECRETS)
+    assert agreed(SECRETS) == first
+    changed = {first, agreed(SECRETS | {"SALON_TOKEN": "another"})}
     (accounts_file.parent / "prompt.md").write_text("Closed on Mondays.\n")
-    changed.add(agreement(SECRETS))
+    changed.add(agreed(SECRETS))
     edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001")
-    changed.add(agreement(SECRETS))
+    changed.add(agreed(SECRETS))
 
     assert len(changed) == 4
 

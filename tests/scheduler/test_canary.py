@@ -13,11 +13,13 @@ import redis
 
 from batching import flow
 from batching.keys import CANARY, CANARY_TURN
-from batching.model import Stage
 from batching.operations import Operations
+from batching.records import Run
 from runtime.build import Runtime, build
+from runtime.canary_way import CanaryWay
 from scheduler import canary as canaries
 from scheduler.canary import Canary
+from tests.canaries import answer, collect, served
 from tests.fakes import FakeDoorbell, FakeKeeper
 from tests.http_server import HttpServer, Reply, http_server
 from tests.valkey_server import ValkeyServer
@@ -59,25 +61,6 @@ def deliver(runtime: Runtime, server: HttpServer) -> int:
     return int(result.status_code)
 
 
-def collect(runtime: Runtime, bell: FakeDoorbell) -> None:
-    """Let the quiet period be over, and flush."""
-    client: Any = runtime.store.client
-    due = runtime.store.keyring.canary.due
-    client.zadd(due, dict.fromkeys(client.zrange(due, 0, -1), 0))
-    flow.flush(runtime.store, bell)
-
-
-def answer(runtime: Runtime) -> None:
-    """Do what scheduler and workers do, until nothing is to be done."""
-    bell = FakeDoorbell()
-    collect(runtime, bell)
-    for ring in bell.rings:
-        if ring.stage is Stage.GENERATE:
-            flow.generate(runtime.store, runtime.accounts, bell, ring, keep=FakeKeeper())
-        else:
-            flow.send(runtime.store, runtime.accounts, ring, keep=FakeKeeper())
-
-
 def make_late(runtime: Runtime) -> None:
     client: Any = runtime.store.client
     posted_ms = int(client.hget(CANARY, "posted_ms"))
@@ -106,6 +89,39 @@ def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
     assert vars(told[0])["round_trip_ms"] >= 0
     assert len(http_server.requests) == 1  # the next one is a minute away
     assert alarms(runtime) == []
+
+
+def test_canary_of_an_operator_in_the_same_batch_makes_none_late(
+    runtime: Runtime, canary: Canary, http_server: HttpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the last of the batch: who looked at that alone would miss the scheduler's own."""
+    caplog.set_level(logging.INFO)
+    canary()
+    deliver(runtime, http_server)
+    with httpx2.Client(trust_env=False) as http, served(runtime) as url:
+        assert CanaryWay(runtime.store, runtime.settings, http).post(url, "operators") == ""
+    answer(runtime)
+    make_late(runtime)
+
+    canary()
+
+    assert caplog.messages.count("canary.answered") == 1
+    assert alarms(runtime) == []
+
+
+def test_canary_of_an_operator_does_not_stand_for_a_late_one(
+    runtime: Runtime, canary: Canary
+) -> None:
+    canary()  # taken by a server that keeps nothing
+    with httpx2.Client(trust_env=False) as http, served(runtime) as url:
+        CanaryWay(runtime.store, runtime.settings, http).post(url, "operators")
+    answer(runtime)
+    make_late(runtime)
+
+    canary()
+
+    (told,) = alarms(runtime)
+    assert "is the web on another Redis?" in told
 
 
 def test_canary_is_no_customer(runtime: Runtime, canary: Canary, http_server: HttpServer) -> None:
@@ -148,6 +164,7 @@ def test_webhook_without_the_secret_is_refused(runtime: Runtime) -> None:
         ("collected", "generate: claimed (last step: collect"),
         ("begun", "generate: running (last step: begin"),
         ("kept", "send: claimed (last step: checkpoint"),
+        ("buried", "ended, and the sink did not get it (last step: bury deadline too_old)"),
     ],
 )
 def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
@@ -164,10 +181,13 @@ def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
     if stage not in ("refused", "elsewhere"):
         deliver(runtime, http_server)
     store, bell = runtime.store, FakeDoorbell()
-    if stage in ("collected", "begun", "kept"):
+    if stage in ("collected", "begun", "kept", "buried"):
         collect(runtime, bell)
-    if stage == "begun":
-        store.begin(bell.rings[0])
+    if stage in ("begun", "buried"):
+        run = store.begin(bell.rings[0])
+    if stage == "buried":
+        assert isinstance(run, Run)
+        store.bury(run.ring, run.token, "deadline", "too_old")
     if stage == "kept":
         flow.generate(store, runtime.accounts, bell, bell.rings[0], keep=FakeKeeper())
     make_late(runtime)

@@ -141,7 +141,10 @@ def test_fleet_names_every_process_and_what_they_disagree_about(
     result = http.simulate_get("/fleet")
 
     assert result.status_code == 200
-    assert [member["role"] for member in result.json["members"]] == ["web", "worker"]
+    assert [(member["role"], member["is_alive"]) for member in result.json["members"]] == [
+        ("web", True),
+        ("worker", True),
+    ]
     missing, drift = result.json["problems"]
     assert missing.startswith("no scheduler is alive in this Redis")
     assert drift.startswith("settings or accounts differ")

@@ -1,0 +1,99 @@
+"""The laboratory by hand: ``PYTHONPATH=ansible/tests python -m laboratory up four``, and so on."""
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+
+from laboratory import network
+from laboratory.errors import LaboratoryError
+from laboratory.places import Names
+from laboratory.pool import ensure_pool
+from laboratory.site import Site
+from laboratory.topologies import TOPOLOGIES
+from laboratory.world import World
+
+
+def _up(given: argparse.Namespace) -> int:
+    site = Site(given.prefix, given.kind)
+    site.up()
+    print(f"up; inventory: {site.inventory.path}")
+    return 0
+
+
+def _down(given: argparse.Namespace) -> int:
+    # Of a laboratory that broke off while it was made, any kind takes away all there is.
+    Site(given.prefix, "one").down()
+    return 0
+
+
+def _play(given: argparse.Namespace) -> int:
+    return Site(given.prefix).controller.show(given.playbook, given.arguments)
+
+
+def _ssh(given: argparse.Namespace) -> int:
+    guest = Site(given.prefix).hosts.guests[given.host]
+    return subprocess.run(guest.ssh_command(*given.arguments), check=False).returncode
+
+
+def _host(given: argparse.Namespace) -> int:
+    guest = Site(given.prefix).hosts.guests[given.host]
+    verbs = {
+        "start": guest.start,
+        "stop": guest.stop,
+        "cut": guest.cut_power,
+        "freeze": guest.freeze,
+        "thaw": guest.thaw,
+    }
+    verbs[given.verb]()
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> int:
+    packages = ensure_pool()
+    network.enter(Names(given.prefix).controller)
+    World(packages, lambda *_: None, seed=0)
+    threading.Event().wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="laboratory", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    chosen = os.environ.get("LABORATORY", "lab")
+    common.add_argument("--prefix", default=chosen, help="what the laboratory's parts are called")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", dest="verb")
+
+    def verb(name: str, run: object, says: str) -> argparse.ArgumentParser:
+        command = verbs.add_parser(name, help=says, parents=[common])
+        command.set_defaults(run=run)
+        return command
+
+    verb("up", _up, "make hosts").add_argument("kind", choices=TOPOLOGIES)
+    verb("down", _down, "take them away")
+    play = verb("play", _play, "run a playbook")
+    play.add_argument("playbook")
+    play.add_argument("arguments", nargs=argparse.REMAINDER)
+    ssh = verb("ssh", _ssh, "run a command on a host")
+    ssh.add_argument("host")
+    ssh.add_argument("arguments", nargs=argparse.REMAINDER)
+    for name in ("start", "stop", "cut", "freeze", "thaw"):
+        verb(name, _host, f"{name} a host").add_argument("host")
+    verb("serve", _serve, "serve the world outside (up does it)")
+    return parser
+
+
+def main() -> int:
+    """Run one verb and return the exit status."""
+    given = _parser().parse_args()
+    try:
+        status: int = given.run(given)
+    except LaboratoryError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""An inventory as an operator writes it, for the hosts of a laboratory."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from laboratory.base import key
+from laboratory.businesses import write_accounts
+from laboratory.certificates import Authority
+from laboratory.guest import SSH_OPTIONS
+from laboratory.hosts import Hosts
+from laboratory.places import ROOT
+from laboratory.ports import DSN, OUTSIDE_URL, SENTRY_URL
+from laboratory.secrecy import SERVER_NAME, Passwords, Vault, vault_of
+from laboratory.topologies import Topology
+
+ORGANIZATION, PROJECT = "laboratory", "ai-admin"
+#: Short, so that much happens in a run; within what production allows.
+SETTINGS: Mapping[str, str] = {
+    "BATCH_IDLE_MS": "1500",
+    "BATCH_MAX_WAIT_MS": "6000",
+    "BATCH_LEASE_MS": "10000",
+    "BATCH_RING_MS": "1000",
+    "BATCH_AMBIGUOUS_MS": "5000",
+    "CANARY_EVERY_MS": "10000",
+    "BUDGET_CONVERSATION_HOUR": "10000",
+    "BUDGET_ACCOUNT_DAY": "100000",
+    "BUDGET_INSTALLATION_DAY": "100000",
+}
+
+
+class Inventory:
+    """The inventory of a laboratory; ``path`` is what ansible-playbook is given."""
+
+    def __init__(self, hosts: Hosts, topology: Topology) -> None:
+        directory = hosts.names.directory
+        self.path = directory / "inventory"
+        self.authority = Authority(directory / "authority")
+        self.vault = Vault(self.path / "group_vars/all/vault.yml", directory / "vault-password")
+        self.topology = topology
+        self._hosts = hosts
+        self._directory = directory
+
+    def write(self) -> None:
+        """Write all of it."""
+        (self.path / "group_vars/all").mkdir(parents=True)
+        (self.path / "host_vars").mkdir()
+        _dump(self.path / "hosts.yml", self._groups())
+        _dump(self.path / "group_vars/all/settings.yml", self._settings())
+        ledger = self._hosts.guests[self.topology["ledger"][0]]
+        where = ledger.host, ledger.address
+        self.vault.lock(vault_of(Passwords(), self.authority, ledger=where, dsn=DSN))
+
+    def set_host(self, host: str, variables: Mapping[str, Any]) -> None:
+        """Give a host variables of its own; none takes back what it had."""
+        _dump(self.path / "host_vars" / f"{host}.yml", dict(variables))
+
+    def _groups(self) -> dict[str, Any]:
+        guests = self._hosts.guests.values()
+        every = {
+            guest.host: {"ansible_host": guest.address, "private_address": guest.address}
+            for guest in guests
+        }
+        children = {
+            group: {"hosts": dict.fromkeys(members, None)}
+            for group, members in self.topology.items()
+        }
+        return {"all": {"hosts": every, "children": children}}
+
+    def _settings(self) -> dict[str, Any]:
+        accounts, prompts = write_accounts(self._directory / "accounts", OUTSIDE_URL)
+        return {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(key()),
+            "ansible_ssh_common_args": " ".join(f"-o {option}" for option in SSH_OPTIONS),
+            "release_repository": str(ROOT),
+            "release": "HEAD",
+            "deployment_settings": {"ENVIRONMENT": "production", **SETTINGS},
+            "deployment_accounts_file": str(accounts),
+            "deployment_prompts_directory": str(prompts),
+            "proxy_server_name": SERVER_NAME,
+            "canary_url": f"https://{SERVER_NAME}",
+            "sentry_url": SENTRY_URL,
+            "sentry_organization": ORGANIZATION,
+            "sentry_project": PROJECT,
+        }
+
+
+def _dump(path: Path, variables: Mapping[str, Any]) -> None:
+    # JSON is YAML too.
+    path.write_text(json.dumps(dict(variables), indent=2) + "\n")

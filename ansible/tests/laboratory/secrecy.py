@@ -1,0 +1,83 @@
+"""The laboratory's secrets: made at random, kept in a vault that only its password opens."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from laboratory.certificates import Authority
+from laboratory.places import ROOT
+from laboratory.shell import run
+from tests.e2e.accounts import SECRETS
+
+SERVER_NAME = "webhooks.test"
+SENTRY_TOKEN = "laboratory-sentry-token"
+
+
+def _random() -> str:
+    return secrets.token_hex(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """What guards the ledger, the wake-ups and the console of one laboratory."""
+
+    app: str = field(default_factory=_random)
+    broker: str = field(default_factory=_random)
+    admin: str = field(default_factory=_random)
+    rabbit: str = field(default_factory=_random)
+    privacy_key: str = field(default_factory=_random)
+    console_token: str = field(default_factory=_random)
+
+
+def vault_of(
+    passwords: Passwords, authority: Authority, *, ledger: tuple[str, str], dsn: str
+) -> dict[str, Any]:
+    """Return all variables that are secret. ``ledger``: name and address of the ledger's host."""
+    host, address = ledger
+    ledger_certificate, ledger_key = authority.sign(host, f"IP:{address}")
+    proxy_certificate, proxy_key = authority.sign(SERVER_NAME)
+    return {
+        "ledger_app_password": passwords.app,
+        "ledger_broker_password": passwords.broker,
+        "ledger_admin_password": passwords.admin,
+        "ledger_tls_ca": authority.certificate.read_text(),
+        "ledger_tls_certificate": ledger_certificate,
+        "ledger_tls_key": ledger_key,
+        "proxy_tls_certificate": proxy_certificate,
+        "proxy_tls_key": proxy_key,
+        "broker_password": passwords.rabbit,
+        "sentry_token": SENTRY_TOKEN,
+        "deployment_secrets": {
+            "PRIVACY_KEY": passwords.privacy_key,
+            "CONSOLE_TOKEN": passwords.console_token,
+            "SENTRY_DSN": dsn,
+            **SECRETS,
+        },
+    }
+
+
+class Vault:
+    """The encrypted file ``path`` of variables; its password is in a file beside the inventory."""
+
+    def __init__(self, path: Path, password_file: Path) -> None:
+        self.path = path
+        self.password_file = password_file
+
+    def lock(self, variables: Mapping[str, Any]) -> None:
+        """Write the variables as JSON, which is YAML too, encrypted."""
+        self.password_file.write_text(_random())
+        self.password_file.chmod(0o600)
+        self.path.write_text(json.dumps(dict(variables)))
+        self._command("encrypt")
+
+    def open(self) -> dict[str, Any]:
+        """Return the variables."""
+        variables: dict[str, Any] = json.loads(self._command("view"))
+        return variables
+
+    def _command(self, verb: str) -> str:
+        program = ROOT / ".venv/bin/ansible-vault"
+        return run([program, verb, f"--vault-password-file={self.password_file}", self.path])

@@ -1,0 +1,81 @@
+"""What a canary meets, in this process: a web server of the application, and work that is done."""
+
+import threading
+import wsgiref.simple_server
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from batching import flow
+from batching.model import Stage
+from runtime.build import Runtime
+from tests.fakes import FakeDoorbell, FakeKeeper
+from web import create_app
+
+#: How often the background worker looks for something to do, s.
+PAUSE_S = 0.01
+
+
+def collect(runtime: Runtime, bell: FakeDoorbell) -> None:
+    """Let the quiet period be over, and flush."""
+    client: Any = runtime.store.client
+    due = runtime.store.keyring.canary.due
+    client.zadd(due, dict.fromkeys(client.zrange(due, 0, -1), 0), xx=True)
+    flow.flush(runtime.store, bell)
+
+
+def answer(runtime: Runtime) -> None:
+    """Do what scheduler and workers do, until nothing is to be done."""
+    bell = FakeDoorbell()
+    collect(runtime, bell)
+    work(runtime, bell)
+
+
+def work(runtime: Runtime, bell: FakeDoorbell) -> None:
+    """Do what was rung for, and what that rings for."""
+    for ring in bell.rings:
+        if ring.stage is Stage.GENERATE:
+            flow.generate(runtime.store, runtime.accounts, bell, ring, keep=FakeKeeper())
+        else:
+            flow.send(runtime.store, runtime.accounts, ring, keep=FakeKeeper())
+
+
+@contextmanager
+def working(runtime: Runtime) -> Iterator[None]:
+    """Do what scheduler and workers do, in the background, at their own pace."""
+    over = threading.Event()
+
+    def work_on() -> None:
+        while not over.wait(PAUSE_S):
+            bell = FakeDoorbell()
+            flow.flush(runtime.store, bell)
+            work(runtime, bell)
+
+    thread = threading.Thread(target=work_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Tell nothing."""
+
+
+@contextmanager
+def served(runtime: Runtime) -> Iterator[str]:
+    """Serve the application in the background; return its address."""
+    server = wsgiref.simple_server.make_server(
+        "127.0.0.1", 0, create_app(runtime), handler_class=_Quiet
+    )
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": PAUSE_S})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
