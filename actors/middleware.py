@@ -5,15 +5,14 @@ import os
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from dramatiq import Worker
 from dramatiq.broker import Broker, MessageProxy
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.common import iter_queue
 from dramatiq.middleware import Middleware
 from dramatiq.worker import ConsumerThread
+
+from actors.drain import FastDrain
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +20,6 @@ log = logging.getLogger(__name__)
 #: at the 99th percentile, for 55 looks a second and queue and 4 % of a core; Dramatiq's 1000 makes
 #: a hop 360 ms and more.
 POLL_MS = 25
-#: How long a consumer may take to hand over what it had fetched before it was told to stop, s.
-SETTLE_S = 0.05
 #: How often a worker looks whether its master is alive, s.
 PARENT_CHECK_S = 1.0
 
@@ -98,30 +95,6 @@ def shares(threads: int, queues: set[str]) -> dict[str, int]:
     heaviest = max(weights, key=weights.__getitem__)
     parts[heaviest] += max(0, threads - sum(parts.values()))
     return parts
-
-
-class FastDrain(Middleware):
-    """Stops fetching at the first sign of a shutdown, and hands back what nobody has begun.
-
-    Dramatiq's consumers fetch on while the last jobs run, and what they fetch waits until those
-    are done. Pausing them would stop their heartbeats. For Redis only: RabbitMQ hands back what
-    is not acknowledged when the connection closes, and the ledger rings again meanwhile.
-    """
-
-    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """Set every consumer's allowance to zero and return the waiting doorbells."""
-        if not isinstance(broker, RedisBroker):
-            return
-        for thread in worker.consumers.values():
-            thread.prefetch = 0
-            if thread.consumer is not None:
-                thread.consumer.prefetch = 0  # type: ignore[attr-defined]
-        time.sleep(SETTLE_S)
-        waiting: defaultdict[str, list[MessageProxy]] = defaultdict(list)
-        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
-            waiting[item.message.queue_name].append(item.message)
-        for queue_name, messages in waiting.items():
-            worker.consumers[queue_name].requeue_messages(messages)
 
 
 class LeaveWithMaster(Middleware):
