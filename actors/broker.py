@@ -49,6 +49,7 @@ def build_broker(
         url,
         protocol=2,
         client_name=client_name,
+        driver_info=None,  # a command that an ACL would refuse at each connection
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
         # A repeated fetch strands what the first one took; a repeated enqueue rings twice.

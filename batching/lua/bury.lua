@@ -35,7 +35,7 @@ redis.call("LPUSH", KEYS[7], cjson.encode(why))
 redis.call("ZADD", KEYS[6], now_ms, batch)
 redis.call("XADD", KEYS[8], "*", "kind", reason, "detail", ARGV[6], "account", account,
   "conversation", conversation, "batch", batch, "kept", kept, "lost", lost, "at_ms", now_ms)
-redis.call("HINCRBY", KEYS[5], "flight", -count)
+redis.call("HINCRBY", KEYS[5], "flight", 0 - count)
 redis.call("HINCRBY", KEYS[5], "dead", kept)
 redis.call("HINCRBY", KEYS[5], "lost", lost)
 redis.call("HINCRBY", KEYS[5], "dead:" .. reason, count)

@@ -39,7 +39,7 @@ for _, conversation in ipairs(due) do
     redis.call("HSET", c, "id", batch, "count", count, "first", first_ms, "limits", stamp,
       "state", "claimed", "stage", "generate", "attempt", 1, "rings", 0)
     redis.call("ZADD", KEYS[2], now_ms + ring_ms, conversation)
-    redis.call("HINCRBY", KEYS[3], "open", -count)
+    redis.call("HINCRBY", KEYS[3], "open", 0 - count)
     redis.call("HINCRBY", KEYS[3], "flight", count)
     redis.call("HINCRBY", KEYS[3], "flush:" .. why, 1)
     local trail = prefix .. "trail:" .. conversation

@@ -16,7 +16,7 @@ if redis.call("ZREM", KEYS[2], batch) == 0 then
 end
 local count = math.max(0, redis.call("LLEN", KEYS[3]) - 1)
 redis.call("DEL", KEYS[3])
-redis.call("HINCRBY", KEYS[1], "dead", -count)
+redis.call("HINCRBY", KEYS[1], "dead", 0 - count)
 redis.call("HINCRBY", KEYS[1], "suppressed", count)
 redis.call("HINCRBY", KEYS[1], "suppressed:" .. reason, count)
 if reason ~= "erased" then

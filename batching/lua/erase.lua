@@ -25,8 +25,8 @@ if open_id then redis.call("ZREM", KEYS[10], conversation .. ":" .. open_id) end
 if id then redis.call("ZREM", KEYS[10], conversation .. ":" .. id) end
 redis.call("ZREM", KEYS[7], conversation)
 redis.call("ZREM", KEYS[8], conversation)
-redis.call("HINCRBY", KEYS[9], "open", -open)
-redis.call("HINCRBY", KEYS[9], "flight", -flight)
+redis.call("HINCRBY", KEYS[9], "open", 0 - open)
+redis.call("HINCRBY", KEYS[9], "flight", 0 - flight)
 redis.call("HINCRBY", KEYS[9], "suppressed", open + flight)
 redis.call("HINCRBY", KEYS[9], "suppressed:erased", open + flight)
 redis.call("HINCRBY", KEYS[9], "erasures", 1)

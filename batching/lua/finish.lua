@@ -35,7 +35,7 @@ else
   redis.call("HINCRBY", KEYS[5], "suppressed", count)
   redis.call("HINCRBY", KEYS[5], "suppressed:" .. reason, count)
 end
-redis.call("HINCRBY", KEYS[5], "flight", -count)
+redis.call("HINCRBY", KEYS[5], "flight", 0 - count)
 redis.call("DEL", KEYS[2])
 redis.call("ZREM", KEYS[4], conversation)
 redis.call("ZREM", KEYS[7], conversation .. ":" .. batch)

@@ -44,7 +44,7 @@ if why.part ~= part or why.part + 1 ~= tonumber(why.parts) then return 0 end
 local count = redis.call("LLEN", KEYS[5]) - 1
 redis.call("ZREM", KEYS[4], batch)
 redis.call("DEL", KEYS[5])
-redis.call("HINCRBY", KEYS[6], "dead", -count)
+redis.call("HINCRBY", KEYS[6], "dead", 0 - count)
 redis.call("HINCRBY", KEYS[6], "answered", count)
 redis.call("RPUSH", KEYS[7], now_ms .. " left " .. batch .. " " .. part)
 redis.call("PEXPIRE", KEYS[7], 604800000)

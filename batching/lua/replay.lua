@@ -38,7 +38,7 @@ redis.call("ZADD", KEYS[7], now_ms + string.match(opened_with, "^%d+ %d+ %d+ (%d
 redis.call("RPUSH", KEYS[8], now_ms .. " replay " .. batch .. " " .. open_id)
 redis.call("PEXPIRE", KEYS[8], 604800000)
 redis.call("HINCRBY", KEYS[1], "open_count", count)
-redis.call("HINCRBY", KEYS[4], "dead", -count)
+redis.call("HINCRBY", KEYS[4], "dead", 0 - count)
 redis.call("HINCRBY", KEYS[4], "open", count)
 redis.call("HINCRBY", KEYS[4], "replayed", count)
 if redis.call("HEXISTS", KEYS[1], "id") == 0 then

@@ -30,7 +30,7 @@ local function save(index, content, counter, detail)
       account = account, reason = "vanished", detail = detail, stage = "", attempt = 0,
       part = "", parts = "", at_ms = now_ms}))
     redis.call("ZADD", KEYS[7], now_ms, batch)
-    redis.call("HINCRBY", KEYS[6], counter, -kept)
+    redis.call("HINCRBY", KEYS[6], counter, 0 - kept)
     redis.call("HINCRBY", KEYS[6], "dead", kept)
     redis.call("HINCRBY", KEYS[6], "dead:vanished", kept)
     redis.call("RPUSH", KEYS[9], now_ms .. " bury " .. batch .. " vanished " .. detail)

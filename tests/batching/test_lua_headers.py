@@ -72,3 +72,11 @@ def test_script_asks_only_the_server_for_the_time(script: Path) -> None:
     _, body = header_and_body(script)
 
     assert ("now_ms" in body) <= ('redis.call("TIME")' in body)
+
+
+@each_script
+def test_script_subtracts_instead_of_negating(script: Path) -> None:
+    """Lua writes -x of 0 as "-0", which Redis 7.0 does not take for an integer; Valkey does."""
+    _, body = header_and_body(script)
+
+    assert re.findall(r"HINCRBY.*[,(] ?-\w+", body) == []

@@ -57,14 +57,22 @@ _numbers = itertools.count(1)
 class Stack:
     """One installation. ``start`` and ``stop`` it; ``environ`` goes over the usual settings.
 
-    ``processes`` are web, worker and scheduler by name: a test kills and starts them as it likes.
+    ``valkey``: the server of the ledger, where it is not the usual one. ``processes`` are web,
+    worker and scheduler by name: a test kills and starts them as it likes.
     """
 
-    def __init__(self, binary: str, guard: Guard, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        binary: str,
+        guard: Guard,
+        environ: Mapping[str, str] | None = None,
+        *,
+        valkey: ValkeyServer | None = None,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="aa-e2e-"))
         self.guard = guard
         self.graph, self.openai, self.sentry = FakeGraph(), FakeOpenAI(), FakeSentry()
-        self.valkey = ValkeyServer(binary, guard, append_only=True)
+        self.valkey = valkey or ValkeyServer(binary, guard, append_only=True)
         self.port = free_port()
         self.web = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.environ = self._environ() | dict(environ or {})

@@ -152,7 +152,7 @@ OPERATING = (
         'redis.call("RPOPLPUSH", KEYS[6], KEYS[2])',
         'redis.call("LPUSH", KEYS[2], redis.call("LPOP", KEYS[6]))'),
     lua("discard leaves the books as they were", "discard",
-        'redis.call("HINCRBY", KEYS[1], "dead", -count)'),
+        'redis.call("HINCRBY", KEYS[1], "dead", 0 - count)'),
     lua("erase leaves the lease", "erase", 'redis.call("ZREM", KEYS[8], conversation)'),
 )  # fmt: skip
 

@@ -1,0 +1,125 @@
+"""The whole service as the users that the deployment gives it: nothing is refused, by nobody."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.accounts import HASTY, SALON
+from tests.e2e.behaviours import Hang
+from tests.e2e.fake_openai import model_error
+from tests.e2e.harness import ROOT, Stack, running
+from tests.e2e.test_budgets import (  # noqa: F401 - collected here too, as other users
+    test_model_that_is_switched_off_is_not_asked_until_it_is_on,
+    test_questions_that_fail_are_asked_as_often_as_the_budget_says,
+)
+from tests.e2e.test_rapid_fire import (  # noqa: F401
+    test_many_customers_at_once_get_one_answer_each,
+    test_messages_during_a_generation_are_the_next_batch_and_wait_for_this_one,
+    test_three_rapid_messages_are_one_question_and_one_answer,
+)
+from tests.e2e.test_sending import (  # noqa: F401
+    test_delivery_that_fails_later_is_told_to_a_person,
+    test_late_status_resolves_a_doubt_without_a_second_copy,
+    test_status_after_the_dead_letter_settles_it,
+)
+from tests.guarded_server import GuardedServer
+from tests.processes import Guard
+
+pytestmark = pytest.mark.e2e
+TIMEOUT_S = 60
+#: Asked for on purpose where it may be allowed: INFO tells most of it too.
+DELIBERATE = ("app", "command", "config|get")
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """An installation, and its two servers."""
+
+    stack: Stack
+    ledger: GuardedServer
+    broker: GuardedServer
+
+    def manage(self, *arguments: str) -> str:
+        """Return what the operator's command line says, errors included."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            cwd=self.stack.directory,
+            env=self.stack.environ,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def guarded(valkey_binary: str, guard: Guard) -> Iterator[Guarded]:
+    ledger = GuardedServer(valkey_binary, guard, "app")
+    broker = GuardedServer(valkey_binary, guard, "broker")
+    broker.start()
+    environ = {"BROKER_URL": broker.url(), "CANARY_EVERY_MS": "2000", "BATCH_LEASE_MS": "3000"}
+    try:
+        with running(Stack(valkey_binary, guard, environ, valkey=ledger)) as stack:
+            yield Guarded(stack, ledger, broker)
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(guarded: Guarded) -> Stack:
+    return guarded.stack
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_refused(guarded: Guarded) -> Iterator[None]:
+    yield
+    assert guarded.ledger.refusals() - {DELIBERATE} == set()
+    assert guarded.broker.refusals() == set()
+
+
+def test_every_verb_says_what_it_has_to_say(guarded: Guarded, stack: Stack) -> None:
+    anna, boris, clara = stack.customer(HASTY), stack.customer(HASTY), stack.customer(SALON)
+    for customer in (anna, boris):
+        stack.openai.script(customer.mark, model_error(400))
+        customer.writes(customer.line("Hi"))
+        stack.books.wait_for_death(customer)
+    clara.writes(clara.line("Hi"))
+    clara.wait_for_answers()
+    first, second = (stack.books.dead_letters(one)[0].batch_id for one in (anna, boris))
+    conversation = stack.books.conversation_id(clara)
+
+    said = {
+        verb: guarded.manage(*verb.split())
+        for verb in (
+            *("check", "doctor", "balance", "fleet", "audit", "model off", "model on", "alerts"),
+            *("canary", "dead list", f"dead show {first} --content", f"trace {conversation}"),
+            *(f"trace wamid.{clara.mark}-1", f"dead replay {first} --yes"),
+            *(f"dead discard {second} --yes", f"erase {conversation} --yes"),
+        )
+    }
+
+    assert [text for text in said.values() if "does not answer" in text] == []
+    assert "Ready to start." in said["check"]
+    assert first in said["dead list"]
+    assert conversation in said[f"trace wamid.{clara.mark}-1"]
+    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
+    assert stack.books.dead_letters(boris) == []
+    assert guarded.manage("trace", conversation).strip() != said[f"trace {conversation}"].strip()
+
+
+def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
+    """What it held comes back by the ledger's lease, and by the broker's upkeep."""
+    anna = stack.customer()
+    stack.openai.script(anna.mark, Hang())
+    anna.writes(anna.line("Hi"))
+    anna.wait_for_turns()
+
+    stack.processes["worker"].kill()
+    stack.processes["worker"].start()
+
+    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]

@@ -1,0 +1,94 @@
+"""Servers with the users that the deployment gives them: its very template, filled in."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import redis
+
+from tests.processes import Guard
+from tests.valkey_server import ValkeyServer
+
+TEMPLATES = Path(__file__).parents[1] / "ansible" / "roles" / "ledger" / "templates"
+PASSWORDS = {
+    "app": "password-of-the-app-/?#@:%",
+    "broker": "password-of-the-broker-b41c",
+    "admin": "password-of-the-admin-d0e7",
+}
+
+
+def users(instance: str) -> str:
+    """Return the users of an instance, "ledger" or "broker", as the deployment writes them."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - no page, but what Redis reads
+    )
+    environment.filters["hash"] = lambda text, name: hashlib.new(name, text.encode()).hexdigest()
+    return environment.get_template("users.acl.j2").render(
+        ledger_instance=instance,
+        **{f"ledger_{name}_password": password for name, password in PASSWORDS.items()},
+        **{f"ledger_{name}_password_previous": "" for name in PASSWORDS},
+    )
+
+
+def commands(user: str) -> set[str]:
+    """Return the commands that a user may run."""
+    instance = "broker" if user == "broker" else "ledger"
+    (line,) = [line for line in users(instance).splitlines() if line.startswith(f"user {user} ")]
+    return {word[1:] for word in line.split() if word.startswith("+")}
+
+
+class GuardedServer(ValkeyServer):
+    """A server where ``user`` is who comes by its address; nobody comes without a password."""
+
+    def __init__(self, binary: str, guard: Guard, user: str) -> None:
+        self.user = user
+        super().__init__(binary, guard, append_only=True)
+
+    def url(self, db: int = 0) -> str:
+        """Return the TCP address of database ``db`` with the password, as the deployment does."""
+        password = "".join(f"%{byte:02X}" for byte in PASSWORDS[self.user].encode())
+        return f"redis://{self.user}:{password}@127.0.0.1:{self.port}/{db}"
+
+    def client(self, db: int = 0) -> redis.Redis:
+        """Return a client of the user's, for another database of the operator's.
+
+        The caller closes it.
+        """
+        return self._client("admin" if db else self.user, db)
+
+    def admin(self) -> redis.Redis:
+        """Return a client of the operator's; the caller closes it."""
+        return self._client("admin")
+
+    def refusals(self) -> set[tuple[str, str, str]]:
+        """Return what the server refused since its start: who, why and what."""
+        with self.admin() as client:
+            entries: Any = client.acl_log()
+        return {
+            (_text(entry["username"]), _text(entry["reason"]), _text(entry["object"]))
+            for entry in entries
+        }
+
+    def _client(self, user: str, db: int = 0) -> redis.Redis:
+        return redis.Redis(
+            unix_socket_path=self.socket,
+            username=user,
+            password=PASSWORDS[user],
+            db=db,
+            protocol=2,
+            driver_info=None,
+        )
+
+    def _command(self) -> list[str]:
+        path = self.directory / "users.acl"
+        path.write_text(users("broker" if self.user == "broker" else "ledger"))
+        return [*super()._command(), "--aclfile", str(path)]
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

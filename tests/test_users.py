@@ -1,0 +1,142 @@
+"""What the application's users may do in Redis, and what they may not."""
+
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.guarded_server import GuardedServer, commands
+from tests.processes import Guard
+
+#: What reveals, destroys or takes over a server, and is nobody's but the operator's.
+FORBIDDEN = (
+    *(
+        "ACL LIST",
+        "ACL SETUSER app +@all",
+        "BGREWRITEAOF",
+        "CLIENT LIST",
+        "CLIENT KILL 127.0.0.1:1",
+    ),
+    *("CONFIG GET *", "CONFIG SET maxmemory 1", "DEBUG SLEEP 0", "EVAL return(1) 0", "FLUSHALL"),
+    *("FLUSHDB", "FUNCTION LIST", "KEYS *", "MODULE LIST", "MONITOR", "PUBLISH aa:c text"),
+    *("REPLICAOF NO ONE", "RESTORE aa:k 0 text", "SCRIPT FLUSH", "SHUTDOWN", "SUBSCRIBE aa:c"),
+    *("SWAPDB 0 1", "GET foreign", "SET dramatiq:default text", "RENAME aa:k foreign"),
+)
+#: Redis and Valkey word it differently; DEBUG is switched off for everybody.
+REFUSAL = (
+    "permissions|ACL failure|DEBUG command not allowed"
+    "|executing the script can't (run this command|access at least one of the keys)"
+)
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("actors", "batching", "llm", "channels", "runtime", "scheduler", "web")
+#: It reads a queue of Dramatiq's.
+OF_THE_BROKER = {"undecodable.py"}
+#: What redis-py calls otherwise than Redis.
+NAMES = {
+    "delete": "del",
+    "incr": "incrby",
+    "script_load": "script|load",
+    "xgroup_create": "xgroup|create",
+    "xinfo_groups": "xinfo|groups",
+}
+#: Methods that are no commands, or of no client of Redis, or asked for where it is allowed.
+NO_COMMANDS = {
+    *("pipeline", "execute", "execute_command", "get_connection_kwargs", "config_get"),
+    *("build_request", "send", "watch"),
+}
+
+
+@pytest.fixture(scope="module")
+def ledger(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
+    server = GuardedServer(valkey_binary, guard, "app")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
+    server = GuardedServer(valkey_binary, guard, "broker")
+    server.start()
+    yield server
+    server.stop()
+
+
+def scripted(package: str, directory: str) -> set[str]:
+    """Return the commands that the scripts of a package run."""
+    files = resources.files(package).joinpath(directory).iterdir()
+    scripts = [file.read_text(encoding="utf-8") for file in files if file.name.endswith(".lua")]
+    found = {name for text in scripts for name in re.findall(r'redis\.call\(\s*"(\w+)"', text)}
+    assert sum(len(re.findall(r"redis\.p?call\b", text)) for text in scripts) == sum(
+        len(re.findall(r'redis\.call\(\s*"\w+"', text)) for text in scripts
+    )
+    return {name.lower() for name in found}
+
+
+def refused(client: redis.Redis, command: str) -> str:
+    with pytest.raises(redis.ResponseError) as raised:
+        client.execute_command(*command.split())
+    return str(raised.value)
+
+
+def called() -> set[str]:
+    """Return the commands that our Python gives to a client of the ledger."""
+    files = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    text = "".join(path.read_text() for path in files if path.name not in OF_THE_BROKER)
+    methods = set(re.findall(r"\b_?(?:client|pipeline|pipe|ledger)\.([a-z_]+)\(", text))
+    return {NAMES.get(name, name) for name in methods - NO_COMMANDS}
+
+
+def test_application_may_do_what_the_code_does_and_nothing_else() -> None:
+    connection = {"auth", "client|setname", "evalsha", "multi", "exec"}
+
+    assert commands("app") == called() | scripted("batching", "lua") | connection
+
+
+def test_user_for_wake_ups_may_do_what_dramatiq_does_and_little_else() -> None:
+    """Those that only measure a queue are for dramatiq's own tests."""
+    ours = {"ping", "info", "set"}
+    connection = {"auth", "client|setname", "evalsha", "script|load"}
+
+    asked = scripted("dramatiq", "brokers/redis") - {"hlen", "scard"}
+    assert commands("broker") == asked | ours | connection
+
+
+@pytest.mark.parametrize("command", FORBIDDEN)
+def test_application_is_refused(ledger: GuardedServer, command: str) -> None:
+    with ledger.client() as client:
+        assert re.search(REFUSAL, refused(client, command))
+
+
+@pytest.mark.parametrize("command", sorted({*FORBIDDEN} - {"KEYS *", "SET dramatiq:default text"}))
+def test_user_for_wake_ups_is_refused(broker: GuardedServer, command: str) -> None:
+    with broker.client() as client:
+        assert re.search(REFUSAL, refused(client, command))
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "KEYS *", "HLEN aa:k", "GET foreign"])
+def test_script_may_do_no_more_than_its_caller(ledger: GuardedServer, command: str) -> None:
+    """A key that a script does not declare is no way around."""
+    words = ", ".join(f'"{word}"' for word in command.split())
+    with ledger.client() as client:
+        digest = client.script_load(f"return redis.call({words})")
+
+        with pytest.raises(redis.ResponseError, match=REFUSAL):
+            client.evalsha(str(digest), 0)
+
+
+def test_nobody_comes_without_a_password(ledger: GuardedServer) -> None:
+    with (
+        redis.Redis(unix_socket_path=ledger.socket, protocol=2) as client,
+        pytest.raises(redis.exceptions.AuthenticationError),
+    ):
+        client.ping()
+
+
+def test_passwords_are_kept_as_digests_alone(ledger: GuardedServer) -> None:
+    text = (ledger.directory / "users.acl").read_text()
+
+    assert "password" not in text
