@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from laboratory.pool import ensure_pool
 from laboratory.site import Site
 from laboratory.topologies import TOPOLOGIES
 from laboratory.world import World
+from tests.chaos.record import Record
 
 
 def _up(given: argparse.Namespace) -> int:
@@ -53,7 +55,7 @@ def _host(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     packages = ensure_pool()
     network.enter(Names(given.prefix).controller)
-    World(packages, lambda *_: None, seed=0)
+    World(packages, Record(), random.Random(0), lambda *_: None)  # noqa: S311 - no secret
     threading.Event().wait()
     return 0
 

@@ -76,7 +76,7 @@ class Inventory:
             "ansible_ssh_common_args": " ".join(f"-o {option}" for option in SSH_OPTIONS),
             "release_repository": str(ROOT),
             "release": "HEAD",
-            "deployment_settings": {"ENVIRONMENT": "production", **SETTINGS},
+            "deployment_settings": {**SETTINGS, "CANARY_URL": f"https://{SERVER_NAME}"},
             "deployment_accounts_file": str(accounts),
             "deployment_prompts_directory": str(prompts),
             "proxy_server_name": SERVER_NAME,
