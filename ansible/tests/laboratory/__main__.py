@@ -6,11 +6,14 @@ import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from laboratory import network
 from laboratory.errors import LaboratoryError
-from laboratory.places import Names
+from laboratory.places import Names, cache
 from laboratory.pool import ensure_pool
+from laboratory.prove import prove
+from laboratory.scenarios import LONG, SCENARIOS, SHORT
 from laboratory.site import Site
 from laboratory.topologies import TOPOLOGIES
 from laboratory.world import World
@@ -52,6 +55,14 @@ def _host(given: argparse.Namespace) -> int:
     return 0
 
 
+def _prove(given: argparse.Namespace) -> int:
+    scenarios = given.scenarios or (SHORT if given.short else LONG)
+    directory = given.output or cache() / "proofs" / given.prefix
+    problems = prove(given.prefix, given.kind, scenarios, directory, seed=given.seed)
+    print("\n".join([*problems, f"problems: {len(problems)}; see {directory}"]))
+    return 1 if problems else 0
+
+
 def _serve(given: argparse.Namespace) -> int:
     packages = ensure_pool()
     network.enter(Names(given.prefix).controller)
@@ -82,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     ssh.add_argument("arguments", nargs=argparse.REMAINDER)
     for name in ("start", "stop", "cut", "freeze", "thaw"):
         verb(name, _host, f"{name} a host").add_argument("host")
+    proof = verb("prove", _prove, "make hosts, play scenarios on them, take them away")
+    proof.add_argument("kind", choices=TOPOLOGIES)
+    proof.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
+    proof.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
+    proof.add_argument("--seed", type=int, default=1)
+    proof.add_argument("--output", type=Path, help="where playbooks' outputs and histories go")
     verb("serve", _serve, "serve the world outside (up does it)")
     return parser
 

@@ -1,0 +1,14 @@
+"""Bare hosts: site.yml makes a service of them, and finds nothing to do the second time."""
+
+from laboratory.stage import Stage
+
+
+def bare_hosts(stage: Stage) -> None:
+    """Set everything up, and do it once more."""
+    stage.plays_well("site.yml", release="r1")
+    again = stage.plays_well("site.yml", release="r1")
+    stage.expect(again.changed, "the second run says nothing of any host")
+    changed = {host: count for host, count in again.changed.items() if count}
+    stage.expect(not changed, f"a second run of site.yml changed something: {changed}")
+    stage.plays_well("verify.yml")
+    stage.expect_only(stage.current())
