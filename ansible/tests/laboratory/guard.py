@@ -6,6 +6,7 @@ import sys
 from laboratory.hosts import down
 from laboratory.network import end_connections
 from laboratory.places import Names
+from laboratory.server import dismiss
 
 
 class Guard:
@@ -26,5 +27,6 @@ if __name__ == "__main__":
     # Ends when the other side of the pipe does, and never before.
     sys.stdin.read()
     ended = Names(sys.argv[1])
+    dismiss(ended)
     end_connections(ended)
     down(ended)

@@ -15,6 +15,7 @@ from laboratory.customers import Door, Traffic
 from laboratory.judge import Judge, Verdict
 from laboratory.ledger import opened
 from laboratory.pool import ensure_pool
+from laboratory.server import dismiss
 from laboratory.site import Site
 from laboratory.world import World
 from tests.chaos.load import Load
@@ -45,7 +46,7 @@ class Session:
         # Another session may have been here before: its words are known to the ledger.
         self._words = itertools.count(time.time_ns() // 1_000_000_000 % 10_000_000 * 1_000)
         packages = ensure_pool()
-        site.dismiss()
+        dismiss(site.names)
         network.enter(site.names.controller)
         proxy = site.hosts.guests[site.topology["proxy"][0]]
         self.meta = Door(self.record, rng, proxy.address, site.inventory.authority.certificate)
