@@ -6,9 +6,12 @@ from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
 from actors.doors import Doors, declare
 from actors.places import Places
+from actors.readiness import Readiness
 from runtime import observability
 from runtime.build import build_or_exit
 from runtime.monitor import Monitor
+from runtime.settings import supervisor_environment
+from runtime.supervisor import Supervisor
 
 
 def main() -> None:
@@ -24,6 +27,7 @@ def main() -> None:
     )
     places = Places()
     broker.add_middleware(places)
+    broker.add_middleware(Readiness(Supervisor(supervisor_environment())))
     doorbell = BrokerDoorbell(broker, runtime.store.client)
     alive = Monitor(runtime.store.client).alive
     doors = Doors(runtime.store, runtime.accounts, doorbell, alive, places)

@@ -22,12 +22,14 @@ __all__ = [
     "load_settings",
     "process_environment",
     "setting_names",
+    "supervisor_environment",
     "valid_settings",
 ]
 
 #: What may be told of a value that a message is about.
 _HIDDEN = frozenset({"privacy_key", "console_token", "sentry_dsn"})
 _MASKED = frozenset({"redis_url", "broker_url"})
+_OF_SUPERVISOR = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 def setting_names() -> list[str]:
@@ -71,6 +73,11 @@ def process_environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
     source = DotEnvSettingsSource(Settings, env_file=env_file, case_sensitive=True)
     given = {name: value for name, value in source.env_vars.items() if value is not None}
     return given | dict(os.environ)
+
+
+def supervisor_environment() -> Mapping[str, str]:
+    """Return what a supervisor told this very process; a file has no say in it."""
+    return {name: os.environ[name] for name in _OF_SUPERVISOR if name in os.environ}
 
 
 def _mistake(name: str, problem: str, value: str) -> Mistake:

@@ -8,6 +8,8 @@ from runtime import observability
 from runtime.build import build_or_exit
 from runtime.clients import http_client
 from runtime.diagnosis import subject_of
+from runtime.settings import supervisor_environment
+from runtime.supervisor import Supervisor
 from scheduler.canary import Canary
 from scheduler.tick import Tick
 from scheduler.timer import Timer
@@ -31,8 +33,15 @@ def main() -> None:
     runtime = build_or_exit("scheduler")
     broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-scheduler")
     doorbell = BrokerDoorbell(broker, runtime.store.client)
+    supervisor = Supervisor(supervisor_environment())
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
-    timer.every(runtime.settings.flush_tick_ms, Tick(runtime.store, doorbell, watchdog.alive))
+
+    def alive() -> None:
+        watchdog.alive()
+        supervisor.alive()
+
+    tick = Tick(runtime.store, doorbell, alive, supervisor.ready)
+    timer.every(runtime.settings.flush_tick_ms, tick)
     timer.every(TELL_MS, runtime.teller)
     if runtime.settings.canary_url:
         timer.every(CANARY_LOOK_MS, Canary(runtime, http_client()))
@@ -42,6 +51,7 @@ def main() -> None:
     watchdog.start()
     timer.start()
     signal.sigwait(STOP_SIGNALS)
+    supervisor.stopping()
     timer.stop()
     watchdog.stop()
     runtime.fleet.stop()

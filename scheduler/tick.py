@@ -33,21 +33,30 @@ class FlushBell(Protocol):
 class Tick:
     """Rings for a flush when there is a reason; ``alive`` is told of every tick that ended.
 
+    ``serves`` is told once, when a first tick has reached ledger and broker; until then each rings.
     A ledger or broker that is away is told once, when it goes and when it is back: the tick goes
     on, and so does the process. Any other failure does not count as life.
     """
 
-    def __init__(self, ledger: Ledger, doorbell: FlushBell, alive: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        doorbell: FlushBell,
+        alive: Callable[[], None],
+        serves: Callable[[], None] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._doorbell = doorbell
         self._alive = alive
+        self._serves = serves
         self._trouble = ""
 
     def __call__(self) -> None:
         """Look once. Never raises."""
         try:
-            if asks_for_flush(self._ledger.watch()):
-                self._doorbell.ring_flush()
+            # A flush too many costs nothing, and only one that was rung for shows the broker.
+            if asks_for_flush(self._ledger.watch()) or self._serves:
+                self._ring()
         except TransientError as error:
             self._tell(error.code, logging.WARNING)
         except Exception as error:  # noqa: BLE001 - the door of this process: it reports
@@ -56,6 +65,12 @@ class Tick:
         else:
             self._tell("", logging.INFO)
         self._alive()
+
+    def _ring(self) -> None:
+        # False tells nothing of the broker: another scheduler has rung, or found it away.
+        if self._doorbell.ring_flush() and self._serves:
+            self._serves()
+            self._serves = None
 
     def _tell(self, trouble: str, level: int) -> None:
         if trouble == self._trouble:

@@ -24,8 +24,14 @@ CONNECTING = re.compile(
     r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
 )
 #: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
-#: ``check`` knocks at RabbitMQ's door. None of them is given an address by a message.
-MAY_CONNECT = {"wire/deadline.py", "runtime/fleet.py", "runtime/commands/check.py"}
+#: ``check`` knocks at RabbitMQ's door, ``supervisor`` tells systemd through its socket. None of them
+#: is given an address by a message.
+MAY_CONNECT = {
+    "wire/deadline.py",
+    "runtime/fleet.py",
+    "runtime/supervisor.py",
+    "runtime/commands/check.py",
+}
 #: What the HTTP library is used for outside of the one package that calls: types and their making.
 HARMLESS = {"Client", "Limits", "Timeout"}
 

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tests.actors.conftest import wait_until
+from tests.notify_socket import NotifySocket
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer, free_port
 
@@ -103,3 +104,51 @@ def test_scheduler_outlives_a_broker_that_is_away(schedulers: Schedulers):
 
     assert scheduler.running
     assert scheduler.log().count("flush.hindered") == 1
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
+    listening = NotifySocket(tmp_path / "notify")
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def other(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a server that the test starts and ends, not started."""
+    server = ValkeyServer(valkey_binary, guard)
+    yield server
+    server.stop()
+
+
+def test_scheduler_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
+    schedulers: Schedulers, systemd: NotifySocket, other: ValkeyServer
+):
+    scheduler = schedulers(NOTIFY_SOCKET=systemd.address, BROKER_URL=other.url(1))
+    wait_until(lambda: "flush.hindered" in scheduler.log())
+    before = systemd.told
+    other.start()
+    wait_until(lambda: systemd.told == ["READY=1"])
+
+    code = scheduler.terminate()
+
+    assert (before, code) == ([], 0)
+    assert systemd.told == ["READY=1", "STOPPING=1"]
+
+
+def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
+    schedulers: Schedulers, systemd: NotifySocket, other: ValkeyServer
+):
+    """Ending the scheduler would not bring Redis back, and costs the time of a start."""
+    other.start()
+    scheduler = schedulers(
+        NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="400000", REDIS_URL=other.url(0)
+    )
+    wait_until(lambda: systemd.told.count("WATCHDOG=1") > 1)
+    other.kill()
+    wait_until(lambda: "flush.hindered" in scheduler.log())
+    systemd.forget()
+
+    wait_until(lambda: systemd.told.count("WATCHDOG=1") > 1)
+
+    assert scheduler.running

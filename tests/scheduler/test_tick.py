@@ -107,6 +107,52 @@ def test_idle_ledger_is_flushed_to_show_life(tick: Tick, bell: Bell, clock: Fake
     assert (before, bell.rings) == (0, 1)
 
 
+def test_first_tick_rings_to_see_that_it_serves(store: Store, bell: Bell, life: Life):
+    """Where nothing is due it would not reach the broker at all, and could not know."""
+    flow.flush(store, FakeDoorbell())
+    serves = Life()
+    tick = Tick(store, bell, life, serves)
+
+    for _ in range(3):
+        tick()
+
+    assert (serves.ticks, bell.rings, life.ticks) == (1, 1, 3)
+
+
+@pytest.mark.parametrize("trouble", [TransientError("broker_away"), KeyError("boom")])
+def test_scheduler_serves_only_when_a_tick_reached_the_broker(
+    store: Store, bell: Bell, life: Life, trouble: Exception
+):
+    serves = Life()
+    tick = Tick(store, bell, life, serves)
+    bell.failure = trouble
+    tick()
+    away = serves.ticks
+    bell.failure = None
+
+    tick()
+
+    assert (away, serves.ticks) == (0, 1)
+
+
+def test_ring_of_another_scheduler_does_not_show_that_this_one_serves(
+    client: redis.Redis, store: Store, life: Life
+):
+    broker = StubBroker(middleware=[])
+    broker.declare_queue("flush")
+    first, second = Life(), Life()
+    bell = BrokerDoorbell(broker, client)
+    Tick(store, bell, life, first)()
+    late = Tick(store, bell, life, second)
+    late()
+    held = second.ticks
+    bell.flush_begins()
+
+    late()
+
+    assert (first.ticks, held, second.ticks) == (1, 0, 1)
+
+
 def test_schedulers_together_ring_once(client: redis.Redis, store: Store, life: Life):
     broker = StubBroker(middleware=[])
     broker.declare_queue("flush")

@@ -1,0 +1,90 @@
+"""A worker under systemd, as a process: Dramatiq's master, and a child that tells for it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.actors.conftest import wait_until
+from tests.notify_socket import NotifySocket
+from tests.processes import Guard, OwnedProcess
+from tests.valkey_server import ValkeyServer
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
+    listening = NotifySocket(tmp_path / "notify")
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def broker(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a server of its own for the wake-ups, not started."""
+    server = ValkeyServer(valkey_binary, guard)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def worker(
+    valkey: ValkeyServer,
+    client: redis.Redis,
+    broker: ValkeyServer,
+    systemd: NotifySocket,
+    guard: Guard,
+    tmp_path: Path,
+) -> Iterator[OwnedProcess]:
+    assert client.dbsize() == 0
+    process = OwnedProcess(
+        [sys.executable, "-m", "dramatiq", "actors:main", "-p", "1", "-t", "4"],
+        log_path=tmp_path / "log",
+        guard=guard,
+        environ={
+            "PATH": os.environ["PATH"],
+            "REDIS_URL": valkey.url(0),
+            "BROKER_URL": broker.url(1),
+            "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
+            "ENVIRONMENT": "test",
+            "NOTIFY_SOCKET": systemd.address,
+        },
+        cwd=ROOT,
+    )
+    yield process
+    process.kill()
+
+
+def test_worker_is_ready_when_it_consumes_and_says_when_it_ends(
+    worker: OwnedProcess, broker: ValkeyServer, systemd: NotifySocket
+):
+    """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
+    worker.start()
+    wait_until(lambda: worker.log().count("Restarting consumer in") >= 3)
+    before = systemd.told
+    broker.start()
+    wait_until(lambda: systemd.told == ["READY=1"])
+
+    code = worker.terminate()
+
+    assert "ready for action" in worker.log()
+    assert (before, code) == ([], 0)
+    assert systemd.told == ["READY=1", "STOPPING=1"]
+
+
+def test_worker_that_cannot_start_never_says_that_it_is_ready(
+    worker: OwnedProcess, systemd: NotifySocket
+):
+    worker._environ = dict(worker._environ or {}) | {"BATCH_LEASE_MS": "1"}
+
+    worker.start()
+    wait_until(lambda: not worker.running)
+
+    assert worker.terminate() != 0
+    assert systemd.told == []

@@ -1,0 +1,92 @@
+"""What systemd hears of a process."""
+
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.settings import supervisor_environment
+from runtime.supervisor import Supervisor
+from tests.fakes import FakeClock
+from tests.notify_socket import NotifySocket
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySocket]:
+    listening = NotifySocket(
+        tmp_path / "notify" if request.param == "path" else f"@ai-admin-{uuid.uuid4()}"
+    )
+    yield listening
+    listening.close()
+
+
+def test_supervisor_hears_of_the_beginning_and_the_end(systemd: NotifySocket) -> None:
+    supervisor = Supervisor({"NOTIFY_SOCKET": systemd.address})
+
+    supervisor.ready()
+    supervisor.alive()
+    supervisor.stopping()
+
+    assert systemd.told == ["READY=1", "STOPPING=1"]
+
+
+def test_watchdog_is_given_a_sign_several_times_within_its_patience(
+    systemd: NotifySocket, clock: FakeClock
+) -> None:
+    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000"}
+    supervisor = Supervisor(environ | {"WATCHDOG_PID": str(os.getpid())}, clock)
+
+    told = []
+    for step_ms in (0, 499, 1, 100, 400):
+        clock.advance_ms(step_ms)
+        supervisor.alive()
+        told.append(len(systemd.told))
+
+    assert told == [1, 1, 2, 2, 3]
+    assert set(systemd.told) == {"WATCHDOG=1"}
+
+
+def test_watchdog_of_another_process_gets_no_sign_from_this_one(systemd: NotifySocket) -> None:
+    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}
+
+    Supervisor(environ).alive()
+
+    assert systemd.told == []
+
+
+def test_process_without_a_supervisor_tells_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor = Supervisor({})
+
+    supervisor.ready()
+    supervisor.alive()
+    supervisor.stopping()
+
+    assert caplog.messages == []
+
+
+def test_supervisor_that_is_away_is_logged_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+
+    Supervisor({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
+
+    (record,) = caplog.records
+    assert record.message == "supervisor.unreachable"
+    assert vars(record)["error"] == "FileNotFoundError"
+
+
+def test_file_cannot_name_a_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, systemd: NotifySocket
+) -> None:
+    (tmp_path / ".env").write_text("NOTIFY_SOCKET=/nowhere\nWATCHDOG_USEC=1\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert supervisor_environment() == {}
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    assert supervisor_environment() == {"NOTIFY_SOCKET": systemd.address}
