@@ -57,8 +57,11 @@ def _host(given: argparse.Namespace) -> int:
 
 def _prove(given: argparse.Namespace) -> int:
     scenarios = given.scenarios or (SHORT if given.short else LONG)
-    directory = given.output or cache() / "proofs" / given.prefix
-    problems = prove(given.prefix, given.kind, scenarios, directory, seed=given.seed)
+    directory: Path = given.output or cache() / "proofs"
+    problems: list[str] = []
+    for kind in given.kind or ("one", "four"):
+        kept = directory / kind
+        problems += prove(given.prefix, kind, scenarios, kept, seed=given.seed)
     print("\n".join([*problems, f"problems: {len(problems)}; see {directory}"]))
     return 1 if problems else 0
 
@@ -94,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("start", "stop", "cut", "freeze", "thaw"):
         verb(name, _host, f"{name} a host").add_argument("host")
     proof = verb("prove", _prove, "make hosts, play scenarios on them, take them away")
-    proof.add_argument("kind", choices=TOPOLOGIES)
     proof.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
+    proof.add_argument("--kind", action="append", choices=TOPOLOGIES, help="default: one and four")
     proof.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
     proof.add_argument("--seed", type=int, default=1)
     proof.add_argument("--output", type=Path, help="where playbooks' outputs and histories go")
