@@ -13,6 +13,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = MappingProxyType(
         "deploys": deploys.many_deploys,
         "deploy": deploys.one_deploy,
         "refusal": refusals.one_refusal,
+        "weather": deploys.bad_weather,
         "rollback": deploys.rollback,
         "drain": deploys.drain,
         "refusals": refusals.refusals,

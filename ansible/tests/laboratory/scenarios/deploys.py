@@ -2,6 +2,7 @@
 
 from itertools import cycle, islice
 
+from laboratory import weather
 from laboratory.stage import Stage
 
 #: How often the whole of a release or its settings is replaced.
@@ -18,6 +19,18 @@ def many_deploys(stage: Stage) -> None:
 def one_deploy(stage: Stage) -> None:
     """Replace the release once, and its settings once."""
     _replace(stage, 2)
+
+
+def bad_weather(stage: Stage) -> None:
+    """Deploy while one host's line is slow and loses frames."""
+    if stage.site.kind == "one":
+        return
+    with stage.traffic("deploy in bad weather") as chapter:
+        with weather.bad_weather(stage.site.names, "h3", delay_ms=40, jitter_ms=10, loss_percent=2):
+            stage.plays_well("deploy.yml", release="r2")
+            chapter.wait(2)
+        chapter.wait(3)
+    stage.expect_only(stage.current())
 
 
 def rollback(stage: Stage) -> None:
