@@ -15,6 +15,7 @@ from laboratory.pool import ensure_pool
 from laboratory.prove import prove
 from laboratory.scenarios import LONG, SCENARIOS, SHORT
 from laboratory.site import Site
+from laboratory.stage import DEPLOYS
 from laboratory.topologies import TOPOLOGIES
 from laboratory.world import World
 from tests.chaos.record import Record
@@ -61,7 +62,9 @@ def _prove(given: argparse.Namespace) -> int:
     problems: list[str] = []
     for kind in given.kind or ("one", "four"):
         kept = directory / kind
-        problems += prove(given.prefix, kind, scenarios, kept, seed=given.seed)
+        problems += prove(
+            given.prefix, kind, scenarios, kept, seed=given.seed, deploys=given.deploys
+        )
     print("\n".join([*problems, f"problems: {len(problems)}; see {directory}"]))
     return 1 if problems else 0
 
@@ -100,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
     proof.add_argument("--kind", action="append", choices=TOPOLOGIES, help="default: one and four")
     proof.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
+    proof.add_argument("--deploys", type=int, default=DEPLOYS, help="of the scenario deploys")
     proof.add_argument("--seed", type=int, default=1)
     proof.add_argument("--output", type=Path, help="where playbooks' outputs and histories go")
     verb("serve", _serve, "serve the world outside (up does it)")

@@ -10,11 +10,17 @@ from laboratory.guard import Guard
 from laboratory.places import Names
 from laboratory.scenarios import SCENARIOS
 from laboratory.site import Site
-from laboratory.stage import Stage
+from laboratory.stage import DEPLOYS, Stage
 
 
 def prove(
-    prefix: str, kind: str, scenarios: Sequence[str], directory: Path, *, seed: int
+    prefix: str,
+    kind: str,
+    scenarios: Sequence[str],
+    directory: Path,
+    *,
+    seed: int,
+    deploys: int = DEPLOYS,
 ) -> list[str]:
     """Make hosts of a kind, play scenarios, take the hosts away, and return the problems.
 
@@ -27,7 +33,7 @@ def prove(
     try:
         site = Site(prefix, kind)
         site.up()
-        stage = Stage(site, directory, seed=seed)
+        stage = Stage(site, directory, seed=seed, deploys=deploys)
         try:
             for scenario in scenarios:
                 began_s = time.monotonic()

@@ -78,4 +78,5 @@ def make_releases(directory: Path) -> Path:
                 raise LaboratoryError(f"release {name} is stale: {change.path} stays as it is")
         run([*git, "commit", "--quiet", "--all", f"--message=Release {name}"])
         run([*git, "tag", name])
+    run([*git, "checkout", "--quiet", "--detach", head])
     return clone

@@ -12,6 +12,8 @@ from laboratory.releases import make_releases
 from laboratory.session import Chapter, Rates, Session
 from laboratory.site import Site
 
+#: How often a release or its settings are replaced where that is tried often.
+DEPLOYS = 20
 #: Every process of the application, by the instance that it belongs to.
 _INSTANCES = (
     "cat /proc/[0-9]*/cgroup 2>/dev/null | grep -o 'ai-admin-[a-z]*@[^/]*[.]service' | sort -u"
@@ -23,15 +25,19 @@ _INSTANCE = re.compile(r"ai-admin-([a-z]+)@(.+)\.service")
 class Stage:
     """A laboratory on which scenarios are played; ``problems`` is all that was not as it should."""
 
-    def __init__(self, site: Site, directory: Path, *, seed: int) -> None:
+    def __init__(self, site: Site, directory: Path, *, seed: int, deploys: int = DEPLOYS) -> None:
         self.site = site
+        self.deploys = deploys
         self.problems: list[str] = []
         self._directory = directory
         self._seed = seed
         self._plays = 0
         self._session: Session | None = None
         directory.mkdir(parents=True, exist_ok=True)
-        site.inventory.repository = make_releases(site.names.directory)
+        # Playbooks, too, are those of the commit: a checkout may change under a long run.
+        repository = make_releases(site.names.directory)
+        site.inventory.repository = repository
+        site.controller.playbooks = repository / "ansible"
         site.inventory.set_settings()
 
     @property

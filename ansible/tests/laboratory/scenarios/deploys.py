@@ -5,15 +5,13 @@ from itertools import cycle, islice
 from laboratory import weather
 from laboratory.stage import Stage
 
-#: How often the whole of a release or its settings is replaced.
-DEPLOYS = 20
 #: Two limits that two deployments disagree about while both run.
 _IDLE_MS = ("1500", "2500", "1000")
 
 
 def many_deploys(stage: Stage) -> None:
     """Alternate releases and settings under traffic: nobody may notice."""
-    _replace(stage, DEPLOYS)
+    _replace(stage, stage.deploys)
 
 
 def one_deploy(stage: Stage) -> None:
@@ -65,7 +63,7 @@ def drain(stage: Stage) -> None:
 def _replace(stage: Stage, times: int) -> None:
     """Deploy or reload so many times under traffic, and report how long each took."""
     lasted_ms = []
-    turns = zip(range(times), cycle(("r2", "r1", "")), cycle(_IDLE_MS), strict=False)
+    turns = zip(range(times), cycle(("r2", "", "r1", "")), cycle(_IDLE_MS), strict=False)
     with stage.traffic(f"{times} deploys and reloads") as chapter:
         for _, release, idle_ms in islice(turns, times):
             chapter.wait(2)
