@@ -5,15 +5,15 @@ import os
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import dramatiq.worker
 from dramatiq import Worker
 from dramatiq.broker import Broker, MessageProxy
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.common import iter_queue
 from dramatiq.middleware import Middleware
 from dramatiq.worker import ConsumerThread
+
+from actors.drain import FastDrain
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 #: at the 99th percentile, for 55 looks a second and queue and 4 % of a core; Dramatiq's 1000 makes
 #: a hop 360 ms and more.
 POLL_MS = 25
-#: How long a consumer may take to hand over what it had fetched before it was told to stop, s.
-SETTLE_S = 0.05
+#: How long a consumer that lost its broker waits before it looks for it again, s. Dramatiq's 3 is
+#: most of what a restart of the broker costs; each look of each queue logs two lines.
+RETURN_S = 1.0
 #: How often a worker looks whether its master is alive, s.
 PARENT_CHECK_S = 1.0
 
@@ -32,6 +33,7 @@ def middleware(at_stop: Sequence[Callable[[], object]] = ()) -> list[Middleware]
     return [
         FailuresToDeadLetters(),
         PromptPickUp(),
+        PromptReturn(),
         ThreadShares(),
         FastDrain(),
         LeaveWithMaster(),
@@ -61,6 +63,18 @@ class PromptPickUp(Middleware):
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         """Set the polling time before the consumers start."""
         worker.worker_timeout = POLL_MS
+
+
+class PromptReturn(Middleware):
+    """Makes consumers come back soon after their broker did.
+
+    Dramatiq reads ``dramatiq_restart_delay`` when it is imported, which its own command does
+    before it knows of us; in a unit's environment it would be forgotten wherever else we run.
+    """
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        """Set the pause before the consumers start."""
+        dramatiq.worker.CONSUMER_RESTART_DELAY_SECS = RETURN_S
 
 
 class ThreadShares(Middleware):
@@ -98,30 +112,6 @@ def shares(threads: int, queues: set[str]) -> dict[str, int]:
     heaviest = max(weights, key=weights.__getitem__)
     parts[heaviest] += max(0, threads - sum(parts.values()))
     return parts
-
-
-class FastDrain(Middleware):
-    """Stops fetching at the first sign of a shutdown, and hands back what nobody has begun.
-
-    Dramatiq's consumers fetch on while the last jobs run, and what they fetch waits until those
-    are done. Pausing them would stop their heartbeats. For Redis only: RabbitMQ hands back what
-    is not acknowledged when the connection closes, and the ledger rings again meanwhile.
-    """
-
-    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """Set every consumer's allowance to zero and return the waiting doorbells."""
-        if not isinstance(broker, RedisBroker):
-            return
-        for thread in worker.consumers.values():
-            thread.prefetch = 0
-            if thread.consumer is not None:
-                thread.consumer.prefetch = 0  # type: ignore[attr-defined]
-        time.sleep(SETTLE_S)
-        waiting: defaultdict[str, list[MessageProxy]] = defaultdict(list)
-        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
-            waiting[item.message.queue_name].append(item.message)
-        for queue_name, messages in waiting.items():
-            worker.consumers[queue_name].requeue_messages(messages)
 
 
 class LeaveWithMaster(Middleware):

@@ -56,7 +56,8 @@ class OwnedProcess:
     """One command in a process group of its own, started and ended as often as a test likes.
 
     Its output, standard and error, is appended to ``log_path``. ``environ`` is the whole
-    environment. Signals go to the first process unless a method says otherwise.
+    environment, ``pass_fds`` are files that it inherits. Signals go to the first process unless a
+    method says otherwise.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class OwnedProcess:
         guard: Guard,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.command = list(command)
         self.log_path = log_path
         self._guard = guard
         self._environ = environ
         self._cwd = cwd
+        self._pass_fds = tuple(pass_fds)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,6 +100,7 @@ class OwnedProcess:
                 stderr=subprocess.STDOUT,
                 env=self._environ,
                 cwd=self._cwd,
+                pass_fds=self._pass_fds,
                 start_new_session=True,
             )
         self._guard.watch(self._process.pid)

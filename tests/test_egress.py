@@ -24,8 +24,8 @@ CONNECTING = re.compile(
     r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
 )
 #: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
-#: ``check`` knocks at RabbitMQ's door, ``supervisor`` tells systemd through its socket. None of them
-#: is given an address by a message.
+#: ``check`` knocks at RabbitMQ's door, ``supervisor`` tells systemd. None of them is given an
+#: address by a message.
 MAY_CONNECT = {
     "wire/deadline.py",
     "runtime/fleet.py",

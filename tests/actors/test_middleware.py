@@ -1,13 +1,15 @@
 """The corrections of Dramatiq, with its real worker on a real server."""
 
+import logging
 import threading
 
 import pytest
 import redis
 
-from actors.broker import DoorbellBroker
+from actors.broker import DoorbellBroker, build_broker
 from actors.middleware import POLL_MS, AtStop, shares
 from tests.actors.conftest import DEADLINE_S, Brokers, Workers, declare, wait_until
+from tests.valkey_server import free_port
 
 
 def block(release: threading.Event) -> None:
@@ -59,6 +61,19 @@ def test_answered_doorbell_leaves_nothing_behind(
 
     assert answered.wait(DEADLINE_S)
     wait_until(lambda: queues.keys("dramatiq:*flush*") == [])
+
+
+def test_consumer_that_lost_its_broker_looks_for_it_every_second(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+):
+    """Whoever runs the worker: Dramatiq's own command has imported its three seconds by then."""
+    caplog.set_level(logging.INFO, "dramatiq")
+    broker = build_broker(f"redis://127.0.0.1:{free_port()}/1", client_name="test")
+    declare(broker, "flush", lambda: None)
+
+    workers(broker)
+
+    wait_until(lambda: "Restarting consumer in 1.00 seconds." in caplog.messages)
 
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers, workers: Workers):
