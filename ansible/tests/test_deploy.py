@@ -1,5 +1,6 @@
 """A service that is put on a bare host, replaced, and wrongly replaced, while customers write."""
 
+import faulthandler
 import os
 from pathlib import Path
 
@@ -19,6 +20,9 @@ pytestmark = [
 
 def test_customers_notice_nothing_of_a_deploy(tmp_path: Path) -> None:
     """A deploy, a reload and a deploy that must fail cost no webhook and no answer."""
+    # It takes minutes: the limit for tests that hang is not meant for it.
+    faulthandler.cancel_dump_traceback_later()
+
     problems = prove("proof", "one", SHORT, tmp_path, seed=1)
 
     assert problems == []
