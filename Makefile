@@ -12,16 +12,20 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format ci bench simulate mutants chaos fuzz lock clean
+.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos fuzz lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Run everything on this machine: no account, no key, no server needed
 	@$(BIN)/python -m demo $(ARGS)
 
 test: $(READY) ## Run the tests (ARGS="tests/batching -k late")
 	$(BIN)/python -m pytest $(ARGS)
+
+# Scenarios are chosen by name (ARGS="bare deploys --kind four"); what is made carries the prefix.
+test-deploy: $(READY) ## Prove the playbooks on real hosts, as root, in an hour (ARGS=--short)
+	@PYTHONPATH=ansible/tests $(BIN)/python -m laboratory prove --prefix proof $(ARGS)
 
 # Without the limit of time that a test has: a long run takes an hour.
 fuzz: $(READY) ## Give the webhooks odd requests (INPUTS=200000 SEED=1)

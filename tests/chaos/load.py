@@ -3,6 +3,7 @@
 import itertools
 import random
 import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.chaos.meta import Meta, Offer
@@ -30,12 +31,24 @@ SILENT_EVERY = 40
 
 
 class Load:
-    """Has customers write ``bursts_per_s`` bursts a second until it is stopped."""
+    """Has customers write ``bursts_per_s`` bursts a second until it is stopped.
 
-    def __init__(self, meta: Meta, rng: random.Random, *, bursts_per_s: float) -> None:
+    ``words``: numbers for words that nobody has written yet.
+    """
+
+    def __init__(
+        self,
+        meta: Meta,
+        rng: random.Random,
+        *,
+        bursts_per_s: float,
+        businesses: Sequence[BusinessNumber] = BUSINESSES,
+        words: Iterator[int] | None = None,
+    ) -> None:
         self._meta = meta
         self._rng = rng
-        self._words = itertools.count(1)
+        self._businesses = businesses
+        self._words = words or itertools.count(1)
         self._pause_s = 1 / bursts_per_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write, name="load", daemon=True)
@@ -51,7 +64,7 @@ class Load:
 
     def _write(self) -> None:
         while not self._over.wait(self._rng.expovariate(1 / self._pause_s)):
-            business = self._rng.choice(BUSINESSES)
+            business = self._rng.choice(self._businesses)
             customer = self._customer()
             after_s = 0.0
             for n in range(self._rng.randint(1, BURST_MAX)):
@@ -60,6 +73,12 @@ class Load:
                     messages.append(self._message(business, self._customer()))
                 self._deliver(business, messages, after_s)
                 after_s += self._rng.uniform(0.0, TYPING_S_MAX)
+
+    def react(self) -> None:
+        """Have a customer react to something, which asks for no answer."""
+        business = self._rng.choice(self._businesses)
+        message = self._message(business, self._customer(), is_silent=True)
+        self._deliver(business, [message], 0.0)
 
     def _deliver(
         self,
@@ -71,9 +90,11 @@ class Load:
         body = webhooks.envelope(business.phone_number_id, messages=list(items))
         self._meta.deliver(body, offers, after_s=after_s)
 
-    def _message(self, business: BusinessNumber, customer: str) -> tuple[dict[str, Any], Offer]:
+    def _message(
+        self, business: BusinessNumber, customer: str, *, is_silent: bool = False
+    ) -> tuple[dict[str, Any], Offer]:
         word = f"m{next(self._words)}"
-        silent = self._rng.random() * SILENT_EVERY < 1
+        silent = is_silent or self._rng.random() * SILENT_EVERY < 1
         item = webhooks.text_message(customer, f"wamid.{word}", word)
         if silent:
             reaction = {"message_id": "wamid.OUT1", "emoji": "\N{THUMBS UP SIGN}"}

@@ -46,9 +46,14 @@ class _Delivery:
 
 
 class Meta:
-    """Delivers webhooks to ``ports``, each to any of them; ``pending`` is how many are left."""
+    """Delivers webhooks to ``ports``, each to any of them; ``pending`` is how many are left.
 
-    def __init__(self, record: Record, rng: random.Random, ports: Sequence[int]) -> None:
+    ``senders``: how many it delivers at a time.
+    """
+
+    def __init__(
+        self, record: Record, rng: random.Random, ports: Sequence[int], *, senders: int = SENDERS
+    ) -> None:
         self.ports = list(ports)
         self.pending = 0
         self._record = record
@@ -57,8 +62,8 @@ class Meta:
         self._now: queue.Queue[_Delivery] = queue.Queue()
         self._lock = threading.Lock()
         self._over = threading.Event()
-        senders = [threading.Thread(target=self._send, daemon=True) for _ in range(SENDERS)]
-        self._threads = [threading.Thread(target=self._keep_time, daemon=True), *senders]
+        threads = [threading.Thread(target=self._send, daemon=True) for _ in range(senders)]
+        self._threads = [threading.Thread(target=self._keep_time, daemon=True), *threads]
         for thread in self._threads:
             thread.start()
 
@@ -99,9 +104,9 @@ class Meta:
     def _offer(self, delivery: _Delivery) -> None:
         for offer in delivery.offers:
             self._record.note(partial(Offered, **asdict(offer)))
-        status = self._post(delivery.raw)
+        status, why = self._post(delivery.raw)
         if status != str(HTTPStatus.OK):
-            self._record.note(lambda at_ms: Refused(at_ms, status))
+            self._record.note(lambda at_ms: Refused(at_ms, status, why))
             self._put(delivery, self._rng.uniform(*AGAIN_S))
             return
         for offer in delivery.offers:
@@ -112,20 +117,24 @@ class Meta:
         with self._lock:
             self.pending -= 1
 
-    def _post(self, raw: bytes) -> str:
-        """Return the status of the answer, "" if there was none."""
+    def _connection(self) -> http.client.HTTPConnection:
+        """Return how the next webhook is delivered."""
+        port = self._rng.choice(self.ports)
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+
+    def _post(self, raw: bytes) -> tuple[str, str]:
+        """Return the status of the answer, "" if there was none, and then why not."""
         signature = hmac.new(APP_SECRET.encode(), raw, hashlib.sha256).hexdigest()
         headers = {
             "Content-Type": "application/json",
             "X-Hub-Signature-256": f"sha256={signature}",
             "Connection": "close",
         }
-        port = self._rng.choice(self.ports)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+        connection = self._connection()
         try:
             connection.request("POST", webhooks.PATH, raw, headers)
-            return str(connection.getresponse().status)
-        except (OSError, http.client.HTTPException):
-            return ""
+            return str(connection.getresponse().status), ""
+        except (OSError, http.client.HTTPException) as error:
+            return "", type(error).__name__
         finally:
             connection.close()

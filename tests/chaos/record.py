@@ -30,10 +30,14 @@ class Healed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A webhook was not answered 200: by what was said instead, "" if nothing was."""
+    """A webhook was not answered 200: by what was said instead, "" if nothing was.
+
+    ``why``: what became of the connection then.
+    """
 
     at_ms: int
     status: str
+    why: str = ""
 
 
 Noted = Happening | Struck | Healed | Refused

@@ -2,17 +2,23 @@
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from laboratory import network
 from laboratory.errors import LaboratoryError
-from laboratory.places import Names
+from laboratory.places import Names, cache
 from laboratory.pool import ensure_pool
+from laboratory.prove import prove
+from laboratory.scenarios import LONG, SCENARIOS, SHORT
 from laboratory.site import Site
+from laboratory.stage import DEPLOYS
 from laboratory.topologies import TOPOLOGIES
 from laboratory.world import World
+from tests.chaos.record import Record
 
 
 def _up(given: argparse.Namespace) -> int:
@@ -50,10 +56,23 @@ def _host(given: argparse.Namespace) -> int:
     return 0
 
 
+def _prove(given: argparse.Namespace) -> int:
+    scenarios = given.scenarios or (SHORT if given.short else LONG)
+    directory: Path = given.output or cache() / "proofs"
+    problems: list[str] = []
+    for kind in given.kind or ("one", "four"):
+        kept = directory / kind
+        problems += prove(
+            given.prefix, kind, scenarios, kept, seed=given.seed, deploys=given.deploys
+        )
+    print("\n".join([*problems, f"problems: {len(problems)}; see {directory}"]))
+    return 1 if problems else 0
+
+
 def _serve(given: argparse.Namespace) -> int:
     packages = ensure_pool()
     network.enter(Names(given.prefix).controller)
-    World(packages, lambda *_: None, seed=0)
+    World(packages, Record(), random.Random(0), lambda *_: None)  # noqa: S311 - no secret
     threading.Event().wait()
     return 0
 
@@ -80,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     ssh.add_argument("arguments", nargs=argparse.REMAINDER)
     for name in ("start", "stop", "cut", "freeze", "thaw"):
         verb(name, _host, f"{name} a host").add_argument("host")
+    proof = verb("prove", _prove, "make hosts, play scenarios on them, take them away")
+    proof.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
+    proof.add_argument("--kind", action="append", choices=TOPOLOGIES, help="default: one and four")
+    proof.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
+    proof.add_argument("--deploys", type=int, default=DEPLOYS, help="of the scenario deploys")
+    proof.add_argument("--seed", type=int, default=1)
+    proof.add_argument("--output", type=Path, help="where playbooks' outputs and histories go")
     verb("serve", _serve, "serve the world outside (up does it)")
     return parser
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from laboratory import cgroups, network
@@ -109,6 +110,11 @@ class Guest:
     def ssh(self, *words: str, timeout_s: float = 120.0) -> str:
         """Return what a command prints in the guest. Raise LaboratoryError if it fails."""
         return run(self.ssh_command(*words), timeout_s=timeout_s)
+
+    def keep_journal(self, path: Path) -> None:
+        """Write all that the guest has logged to ``path``, if it can still be asked."""
+        with suppress(LaboratoryError):
+            path.write_text(self.ssh("journalctl --no-pager --output=short-iso-precise"))
 
     def wait_until_up(self) -> None:
         """Return when the guest has booted and can be reached."""

@@ -39,6 +39,8 @@ class Inventory:
         self.authority = Authority(directory / "authority")
         self.vault = Vault(self.path / "group_vars/all/vault.yml", directory / "vault-password")
         self.topology = topology
+        #: Where releases come from.
+        self.repository = ROOT
         self._hosts = hosts
         self._directory = directory
 
@@ -47,10 +49,14 @@ class Inventory:
         (self.path / "group_vars/all").mkdir(parents=True)
         (self.path / "host_vars").mkdir()
         _dump(self.path / "hosts.yml", self._groups())
-        _dump(self.path / "group_vars/all/settings.yml", self._settings())
+        _dump(self.path / "group_vars/all/settings.yml", self._settings({}))
         ledger = self._hosts.guests[self.topology["ledger"][0]]
         where = ledger.host, ledger.address
         self.vault.lock(vault_of(Passwords(), self.authority, ledger=where, dsn=DSN))
+
+    def set_settings(self, **changes: str) -> None:
+        """Have the usual settings with ``changes``; none takes back what was changed."""
+        _dump(self.path / "group_vars/all/settings.yml", self._settings(changes))
 
     def set_host(self, host: str, variables: Mapping[str, Any]) -> None:
         """Give a host variables of its own; none takes back what it had."""
@@ -68,15 +74,15 @@ class Inventory:
         }
         return {"all": {"hosts": every, "children": children}}
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, changes: Mapping[str, str]) -> dict[str, Any]:
         accounts, prompts = write_accounts(self._directory / "accounts", OUTSIDE_URL)
         return {
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(key()),
             "ansible_ssh_common_args": " ".join(f"-o {option}" for option in SSH_OPTIONS),
-            "release_repository": str(ROOT),
+            "release_repository": str(self.repository),
             "release": "HEAD",
-            "deployment_settings": {"ENVIRONMENT": "production", **SETTINGS},
+            "deployment_settings": {**SETTINGS, "CANARY_URL": f"https://{SERVER_NAME}", **changes},
             "deployment_accounts_file": str(accounts),
             "deployment_prompts_directory": str(prompts),
             "proxy_server_name": SERVER_NAME,

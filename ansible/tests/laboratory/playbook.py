@@ -42,6 +42,8 @@ class Controller:
     """Whoever deploys: runs playbooks with an inventory from the laboratory's own network."""
 
     def __init__(self, names: Names, inventory: Inventory) -> None:
+        #: Whose playbooks are played.
+        self.playbooks = PLAYBOOKS
         self._names = names
         self._inventory = inventory
 
@@ -66,7 +68,7 @@ class Controller:
         began_ns = time.monotonic_ns()
         done = subprocess.run(
             self.command(playbook, *arguments),
-            cwd=PLAYBOOKS,
+            cwd=self.playbooks,
             env=self.environ(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -84,4 +86,4 @@ class Controller:
         """Play it on this terminal and return its exit status."""
         environ = self.environ() | {"ANSIBLE_NOCOLOR": "0", "ANSIBLE_FORCE_COLOR": "0"}
         command = self.command(playbook, *arguments)
-        return subprocess.run(command, cwd=PLAYBOOKS, env=environ, check=False).returncode
+        return subprocess.run(command, cwd=self.playbooks, env=environ, check=False).returncode

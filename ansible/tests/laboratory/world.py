@@ -28,14 +28,16 @@ class World:
     """
 
     def __init__(
-        self, packages: Path, tell: Callable[[str, str, str, str], None], seed: int
+        self,
+        packages: Path,
+        record: Record,
+        rng: random.Random,
+        tell: Callable[[str, str, str, str], None],
     ) -> None:
-        rng = random.Random(seed)  # noqa: S311 - to repeat a run, no secret
-        self.record = Record()
         self.sentry = FakeSentry(SENTRY)
-        self.model = ChaosModel(self.record, rng, thinks_s=THINKS_S)
+        self.model = ChaosModel(record, rng, thinks_s=THINKS_S)
         accounts = {business.phone_number_id: business.account_id for business in BUSINESSES}
-        self.graph = ChaosGraph(self.record, rng, accounts, tell)
+        self.graph = ChaosGraph(record, rng, accounts, tell)
         self._outside = Outside(self.model, self.graph, OUTSIDE)
         self._packages = _Packages(packages)
 

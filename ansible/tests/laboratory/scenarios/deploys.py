@@ -1,0 +1,79 @@
+"""Deploys, reloads, a rollback and drained hosts, all of them in the middle of traffic."""
+
+from itertools import cycle, islice
+
+from laboratory import weather
+from laboratory.stage import Stage
+
+#: Two limits that two deployments disagree about while both run.
+_IDLE_MS = ("1500", "2500", "1000")
+
+
+def many_deploys(stage: Stage) -> None:
+    """Alternate releases and settings under traffic: nobody may notice."""
+    _replace(stage, stage.deploys)
+
+
+def one_deploy(stage: Stage) -> None:
+    """Replace the release once, and its settings once."""
+    _replace(stage, 2)
+
+
+def bad_weather(stage: Stage) -> None:
+    """Deploy while one host's line is slow and loses frames."""
+    if stage.site.kind == "one":
+        return
+    with stage.traffic("deploy in bad weather") as chapter:
+        with weather.bad_weather(stage.site.names, "h3", delay_ms=40, jitter_ms=10, loss_percent=2):
+            stage.plays_well("deploy.yml", release="r2")
+            chapter.wait(2)
+        chapter.wait(3)
+    stage.expect_only(stage.current())
+
+
+def rollback(stage: Stage) -> None:
+    """Deploy and think better of it."""
+    stage.plays_well("deploy.yml", release="r1")
+    before = stage.current()
+    with stage.traffic("rollback") as chapter:
+        stage.plays_well("deploy.yml", release="r2")
+        chapter.wait(3)
+        stage.plays_well("rollback.yml")
+        chapter.wait(3)
+        stage.expect_only(before)
+
+
+def drain(stage: Stage) -> None:
+    """Take a web host out, and in again; the same with a host that only works."""
+    if stage.site.kind == "one":
+        return
+    for host in ("h3", "h4"):
+        with stage.traffic(f"drain of {host}") as chapter:
+            stage.plays_well("drain.yml", "-e", f"drain_host={host}")
+            left = stage.site.hosts.guests[host].ssh(
+                "systemctl list-units --plain --no-legend 'ai-admin-*@*'"
+            )
+            stage.expect(not left.strip(), f"{host} is drained and runs {left.strip()}")
+            chapter.wait(5)
+            stage.plays_well("site.yml", release="r1")
+            chapter.wait(3)
+        stage.expect_only(stage.current())
+
+
+def _replace(stage: Stage, times: int) -> None:
+    """Deploy or reload so many times under traffic, and report how long each took."""
+    lasted_ms = []
+    turns = zip(range(times), cycle(("r2", "", "r1", "")), cycle(_IDLE_MS), strict=False)
+    with stage.traffic(f"{times} deploys and reloads") as chapter:
+        for _, release, idle_ms in islice(turns, times):
+            chapter.wait(2)
+            stage.site.inventory.set_settings(BATCH_IDLE_MS=idle_ms)
+            if release:
+                played = stage.plays_well("deploy.yml", release=release)
+            else:
+                played = stage.plays_well("reload.yml")
+            lasted_ms.append(played.lasted_ms)
+            stage.expect_only(stage.current())
+        chapter.wait(2)
+    stage.tell(f"ms for each: {lasted_ms}, at most {max(lasted_ms)}")
+    stage.site.inventory.set_settings()
