@@ -1,5 +1,6 @@
 """A request's body: raw bytes within a limit and a time, then JSON within a depth."""
 
+import contextlib
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -12,6 +13,12 @@ from web.errors import RefusalError
 
 #: Meta posts up to 3 MB; one byte more is refused.
 BODY_BYTES_MAX = 3 * 1024 * 1024
+
+#: So much of a body that is too large is still taken, for so long: a proxy that sends it on would
+#: else meet a closed connection where the refusal is, and try another host.
+DISCARDED_BYTES_MAX = 2 * BODY_BYTES_MAX
+DISCARDED_MS_MAX = 2_000
+DISCARDED_AT_ONCE = 64 * 1024
 
 #: How long a client may take to send its body; a webhook's arrives in one piece.
 BODY_MS_MAX = 20_000
@@ -30,6 +37,8 @@ def read_raw(req: falcon.Request) -> bytes:
     """
     stated = req.content_length
     if stated is not None and stated > BODY_BYTES_MAX:
+        if stated <= DISCARDED_BYTES_MAX:
+            _discard(req)
         raise _too_large(f"{stated} bytes")
     try:
         # The whole read has one deadline: a limit per packet would let a client drip for ever.
@@ -86,6 +95,14 @@ def _read(req: falcon.Request, stated: int | None) -> bytes:
         # Chunked: the server ends the stream with the body, so reading on does not wait.
         return req.stream.read(BODY_BYTES_MAX + 1)
     return b""
+
+
+def _discard(req: falcon.Request) -> None:
+    """Take the body and forget it, as far as it comes."""
+    enough = gevent.Timeout(DISCARDED_MS_MAX / 1000, TimeoutError("body"))
+    with contextlib.suppress(OSError, ParseException), enough:
+        while req.bounded_stream.read(DISCARDED_AT_ONCE):
+            pass
 
 
 def _deeper_than(value: object, limit: int) -> bool:

@@ -69,6 +69,19 @@ def test_client_is_told_that_its_body_is_too_large(server: WebServer, *, chunked
     assert result.json()["error"]["code"] == "body_too_large"
 
 
+def test_sender_of_too_large_a_body_can_send_all_of_it_and_reads_why(server: WebServer) -> None:
+    """A proxy writes first and reads then: a reset connection would tell it to ask elsewhere."""
+    raw = b" " * (BODY_BYTES_MAX + 1_000_000)
+    head = f"POST {CLOUD} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(raw)}\r\n\r\n"
+
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(head.encode() + raw)
+            answer = client.recv(1000)
+
+        assert answer.split(b" ")[1] == b"413"
+
+
 @pytest.mark.parametrize("chunk", [b"zz\r\n{}\r\n", b"1\r\n{}\r\n", b"-1\r\n{}\r\n"])
 def test_broken_chunks_are_the_clients_fault(server: WebServer, chunk: bytes) -> None:
     head = f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
