@@ -46,5 +46,5 @@ class Site:
     def down(self) -> None:
         """Take all of it away."""
         dismiss(self.names)
-        network.end_connections(self.names)
+        network.end_processes(self.names)
         all_hosts.down(self.names)
