@@ -27,7 +27,7 @@ class Hosts:
     def up(self, known: Iterable[tuple[str, str]] = ()) -> None:
         """Make and start the guests. ``known``: further names and addresses for all of them."""
         rootfs = ensure_base()
-        if self.names.directory.exists():
+        if (self.names.directory / "guests").exists():
             raise LaboratoryError(f"laboratory {self.names.prefix} is there already: down first")
         network.make_controller(self.names)
         everybody = [(guest.host, guest.address) for guest in self.guests.values()]
