@@ -389,7 +389,7 @@ def test_store_agrees_with_a_plain_model_whatever_the_order_of_steps(client: red
     LedgerMachine.client = client
     case = LedgerMachine.TestCase
     case.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
-    # Chance decides which outcomes a round meets: one that missed a rare one is followed by another.
+    # Chance decides which outcomes a round meets: one that missed a rare one is followed by more.
     for _ in range(ROUNDS_MAX):
         case().runTest()
         if (+LedgerMachine.occurred).keys() >= EXPECTED:
