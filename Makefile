@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# It looks for its companions on PATH, and for our roles where their configuration says.
+ANSIBLE_LINT := PATH="$(abspath $(BIN)):$$PATH" ANSIBLE_CONFIG=ansible/ansible.cfg ansible-lint -q
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
 # A developer's shell must not decide what is imported or where packages go.
@@ -36,6 +38,7 @@ lint: $(READY) ## Check style, types, layers, scripts and prose
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m yamllint --strict .
+	$(ANSIBLE_LINT) ansible
 	$(BIN)/python -m codespell_lib
 	$(call if-installed,luacheck,lua-check,luacheck --quiet batching/lua bench)
 	$(call if-installed,shellcheck,shellcheck,shellcheck .ci/run)
