@@ -35,7 +35,8 @@ Backlog=2048
 _FILES = f"""
 mkdir -p {HOME} && cp /opt/ai-admin/deployments/current/env {HOME}/env &&
 chgrp ai-admin {HOME}/env && chmod 640 {HOME}/env &&
-ln -sfn "$(readlink -f /opt/ai-admin/deployments/current/app)" {HOME}/app && systemctl daemon-reload &&
+ln -sfn "$(readlink -f /opt/ai-admin/deployments/current/app)" {HOME}/app &&
+systemctl daemon-reload &&
 """
 _CHANGE = f"""
 sed -i '/^RELEASE=/d' {HOME}/env && echo 'RELEASE="another"' >> {HOME}/env &&
