@@ -69,12 +69,11 @@ def fetch_wheels(python: str) -> None:
 
     ``python``: the version that the guests have.
     """
-    build, releases = (
-        PLAYBOOKS / "roles/release/files/build.py",
-        cache().parent / "ai-admin/releases",
-    )
-    chosen = ["--repository", ROOT, "--ref", "HEAD", "--cache", releases]
-    run([sys.executable, build, *chosen, "--python", python, "--machine", platform.machine()])
+    build = PLAYBOOKS / "roles/release/files/build.py"
+    kept = cache().parent / "ai-admin/releases"
+    of_what = [f"--repository={ROOT}", "--ref=HEAD", f"--cache={kept}"]
+    for_what = [f"--python={python}", f"--machine={platform.machine()}"]
+    run([sys.executable, build, *of_what, *for_what])
 
 
 def make_releases(directory: Path) -> Path:
