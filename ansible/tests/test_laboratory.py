@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
+from laboratory.certificates import Authority
 from laboratory.errors import LaboratoryError
-from laboratory.places import Names
+from laboratory.places import CONTROLLER, PLAYBOOKS, Names
 from laboratory.playbook import Played
 from laboratory.releases import RELEASES, make_releases
 from laboratory.scenarios import LONG, SCENARIOS, SHORT
+from laboratory.secrecy import Passwords, vault_of
 from laboratory.shell import run
 from laboratory.topologies import TOPOLOGIES, size
 
@@ -35,6 +38,17 @@ def test_four_hosts_leave_another_for_each_that_is_hurt() -> None:
     assert size(four) == 4
     assert [group for group in ("web", "workers", "scheduler") if len(four[group]) != 2] == []
     assert "h4" not in (*four["web"], *four["ledger"], *four["proxy"])
+
+
+def test_inventory_to_copy_names_every_secret_that_a_proven_one_has(tmp_path: Path) -> None:
+    """What the playbooks were proved with is what an operator is asked for."""
+    example = yaml.safe_load((PLAYBOOKS / "inventory.example/group_vars/all/vault.yml").read_text())
+    authority = Authority(tmp_path / "authority")
+
+    proven = vault_of(Passwords(), authority, ledger=("h1", CONTROLLER), dsn="")
+
+    assert {*example} == {*proven} - {"broker_password"}
+    assert {"PRIVACY_KEY", "CONSOLE_TOKEN", "SENTRY_DSN"} <= {*example["deployment_secrets"]}
 
 
 def test_scenarios_that_are_chosen_exist() -> None:

@@ -24,6 +24,8 @@ LIMITS = (
     Limits(idle_ms=1_000, wait_max_ms=3_000, messages_max=4, attempts_max=3, lease_ms=10_000),
 )
 PACE = Pace(waiting_max=6)
+#: How many rounds of examples there may be.
+ROUNDS_MAX = 4
 #: What the examples must have met together.
 EXPECTED = {
     *(f"reap {verdict}" for verdict in Verdict),
@@ -387,6 +389,10 @@ def test_store_agrees_with_a_plain_model_whatever_the_order_of_steps(client: red
     LedgerMachine.client = client
     case = LedgerMachine.TestCase
     case.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
-    case().runTest()
+    # Chance decides which outcomes a round meets: one that missed a rare one is followed by more.
+    for _ in range(ROUNDS_MAX):
+        case().runTest()
+        if (+LedgerMachine.occurred).keys() >= EXPECTED:
+            break
 
     assert (+LedgerMachine.occurred).keys() >= EXPECTED

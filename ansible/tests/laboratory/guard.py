@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from laboratory.hosts import down
-from laboratory.network import end_connections
+from laboratory.network import end_processes
 from laboratory.places import Names
 from laboratory.server import dismiss
 
@@ -28,5 +28,5 @@ if __name__ == "__main__":
     sys.stdin.read()
     ended = Names(sys.argv[1])
     dismiss(ended)
-    end_connections(ended)
+    end_processes(ended)
     down(ended)

@@ -1,11 +1,12 @@
 """The hosts of a laboratory: made together, and taken away together with all they left behind."""
 
+import os
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
 from laboratory import cgroups, network
 from laboratory.base import ensure_base
+from laboratory.errors import LaboratoryError
 from laboratory.guest import Guest
 from laboratory.places import NETWORK, Names
 from laboratory.shell import attempt
@@ -26,6 +27,8 @@ class Hosts:
     def up(self, known: Iterable[tuple[str, str]] = ()) -> None:
         """Make and start the guests. ``known``: further names and addresses for all of them."""
         rootfs = ensure_base()
+        if (self.names.directory / "guests").exists():
+            raise LaboratoryError(f"laboratory {self.names.prefix} is there already: down first")
         network.make_controller(self.names)
         everybody = [(guest.host, guest.address) for guest in self.guests.values()]
         for guest in self.guests.values():
@@ -42,9 +45,11 @@ def down(names: Names) -> None:
     for root in sorted(guests.glob("*/root")):
         if not attempt(["umount", root]):
             attempt(["umount", "--lazy", root])
-    if not any(_is_mounted(root) for root in guests.glob("*/root")):
-        shutil.rmtree(names.directory, ignore_errors=True)
-
-
-def _is_mounted(root: Path) -> bool:
-    return root.is_mount()
+    if any(root.is_mount() for root in guests.glob("*/root")):
+        raise LaboratoryError(f"a disk below {guests} is in use: end what uses it, then try again")
+    # Aside first: disks are large, and whoever makes the next laboratory need not wait for it.
+    gone = names.directory.with_name(f".{names.prefix}.{os.getpid()}")
+    if names.directory.exists():
+        names.directory.rename(gone)
+    for directory in names.directory.parent.glob(f".{names.prefix}.*"):
+        shutil.rmtree(directory, ignore_errors=True)

@@ -35,7 +35,8 @@ Backlog=2048
 _FILES = f"""
 mkdir -p {HOME} && cp /opt/ai-admin/deployments/current/env {HOME}/env &&
 chgrp ai-admin {HOME}/env && chmod 640 {HOME}/env &&
-ln -sfn "$(readlink -f /opt/ai-admin/deployments/current/app)" {HOME}/app && systemctl daemon-reload
+ln -sfn "$(readlink -f /opt/ai-admin/deployments/current/app)" {HOME}/app &&
+systemctl daemon-reload &&
 """
 _CHANGE = f"""
 sed -i '/^RELEASE=/d' {HOME}/env && echo 'RELEASE="another"' >> {HOME}/env &&
@@ -64,7 +65,7 @@ class Measured:
         if with_socket:
             self._write("measured-web.socket", _SOCKET.format(address=guest.address, port=PORT))
             start = f"measured-web.socket {start}"
-        guest.ssh(f"{_FILES} && systemctl start {start}")
+        guest.ssh(f"{_FILES}systemctl start {start}")
         time.sleep(_SETTLED_S)
 
     def do(self, verb: str) -> None:

@@ -54,9 +54,9 @@ def remove_namespaces(names: Names) -> None:
         attempt(["ip", "netns", "del", namespace.name])
 
 
-def end_connections(names: Names) -> None:
-    """End what Ansible keeps open to the guests for its next play."""
-    kept = str(names.connections).encode()
+def end_processes(names: Names) -> None:
+    """End what still runs for a laboratory: a playbook, or what Ansible keeps for its next one."""
+    kept = f"{names.directory}/".encode()
     for process in Path("/proc").glob("[0-9]*"):
         # It may end while we look.
         with contextlib.suppress(OSError):

@@ -34,7 +34,11 @@ class Played:
     def reasons(self) -> Iterator[str]:
         """Yield what failed tasks said."""
         for line in self.output.splitlines():
-            if "msg:" in line or line.startswith(("fatal:", "[ERROR]", "ERROR!")):
+            if (
+                "msg:" in line
+                or "stderr:" in line
+                or line.startswith(("fatal:", "[ERROR]", "ERROR!"))
+            ):
                 yield line.strip()
 
 

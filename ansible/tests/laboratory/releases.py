@@ -1,12 +1,14 @@
 """Releases under test: commits in a clone of the repository, good ones and bad ones."""
 
+import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from laboratory.errors import LaboratoryError
-from laboratory.places import ROOT
+from laboratory.places import PLAYBOOKS, ROOT, cache
 from laboratory.shell import run
 
 #: Dies when it has been ready for a while, whichever process it is.
@@ -60,6 +62,18 @@ RELEASES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         ),
     }
 )
+
+
+def fetch_wheels(python: str) -> None:
+    """Have the playbooks' cache hold the wheels: in a laboratory's network nothing can be had.
+
+    ``python``: the version that the guests have.
+    """
+    build = PLAYBOOKS / "roles/release/files/build.py"
+    kept = cache().parent / "ai-admin/releases"
+    of_what = [f"--repository={ROOT}", "--ref=HEAD", f"--cache={kept}"]
+    for_what = [f"--python={python}", f"--machine={platform.machine()}"]
+    run([sys.executable, build, *of_what, *for_what])
 
 
 def make_releases(directory: Path) -> Path:

@@ -8,6 +8,7 @@ from laboratory.inventory import Inventory
 from laboratory.places import CONTROLLER, Names
 from laboratory.playbook import Controller
 from laboratory.pool import ensure_pool
+from laboratory.releases import fetch_wheels
 from laboratory.secrecy import SERVER_NAME
 from laboratory.server import dismiss, serve
 from laboratory.topologies import TOPOLOGIES, size
@@ -42,9 +43,10 @@ class Site:
         for guest in self.hosts.guests.values():
             (guest.root / _TRUST.lstrip("/")).write_text(trusted)
             guest.ssh("update-ca-certificates && apt-get -qq update")
+        fetch_wheels(proxy.ssh("python3 --version").split()[1])
 
     def down(self) -> None:
         """Take all of it away."""
         dismiss(self.names)
-        network.end_connections(self.names)
+        network.end_processes(self.names)
         all_hosts.down(self.names)

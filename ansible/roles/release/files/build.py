@@ -49,16 +49,19 @@ def main() -> None:
         if not wheels.exists():
             _download(lock, wheels, python=given.python, machine=given.machine)
     except BuildError as error:
-        sys.exit(f"release: {error}")
+        sys.exit(str(error))
     told = {"release": release, "archive": str(archive), "wheels": str(wheels), "lock": digest}
     print(json.dumps(told))  # noqa: T201 - a command line prints
 
 
 def _name(repository: Path, ref: str) -> str:
     """Return what the commit is called: its tag, or the tag before it with the commit, or that."""
-    commit = _run(["git", "-C", str(repository), "rev-parse", "--verify", f"{ref}^{{commit}}"])
-    told = _run(["git", "-C", str(repository), "describe", "--tags", "--always", commit.strip()])
-    name = told.strip()
+    git = ["git", "-C", str(repository)]
+    try:
+        commit = _run([*git, "rev-parse", "--verify", f"{ref}^{{commit}}"]).strip()
+    except BuildError as error:
+        raise BuildError(f"{ref!r} is no commit of {repository} ({error})") from None
+    name = _run([*git, "describe", "--tags", "--always", commit]).strip()
     if not NAME.fullmatch(name):
         raise BuildError(f"{name!r} is no name for it: 1..40 letters, digits or ._- are allowed")
     return name
