@@ -72,9 +72,12 @@ def test_client_is_told_that_its_body_is_too_large(server: WebServer, *, chunked
 def test_sender_of_too_large_a_body_can_send_all_of_it_and_reads_why(server: WebServer) -> None:
     """A proxy writes first and reads then: a reset connection would tell it to ask elsewhere."""
     raw = b" " * (BODY_BYTES_MAX + 1_000_000)
-    head = f"POST {CLOUD} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(raw)}\r\n\r\n"
+    head = (
+        f"POST {CLOUD} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+        f"Content-Length: {len(raw)}\r\n\r\n"
+    )
 
-    for _ in range(5):
+    for _ in range(20):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
             client.sendall(head.encode() + raw)
             answer = client.recv(1000)
