@@ -136,6 +136,30 @@ def test_nobody_comes_without_a_password(ledger: GuardedServer) -> None:
         client.ping()
 
 
+def test_what_scripts_and_transactions_wrote_survives_a_power_cut(ledger: GuardedServer) -> None:
+    """Redis 7.0 replays them as the default user, and skips what that may not do."""
+    with ledger.client() as client:
+        script = 'redis.call("SET", KEYS[1], 1) redis.call("RPUSH", KEYS[2], 1, 2)'
+        client.evalsha(str(client.script_load(script)), 2, "aa:written", "aa:listed")
+        client.pipeline(transaction=True).set("aa:first", 1).set("aa:second", 1).execute()
+
+    ledger.kill()
+    ledger.start()
+
+    with ledger.client() as client:
+        found = client.mget("aa:written", "aa:first", "aa:second"), client.llen("aa:listed")
+    assert found == ([b"1", b"1", b"1"], 2)
+
+
+@pytest.mark.parametrize("login", [(), ("default", ""), ("default", "password")])
+def test_nobody_is_the_default_user(ledger: GuardedServer, login: tuple[str, ...]) -> None:
+    with (
+        redis.Redis(unix_socket_path=ledger.socket, protocol=2, driver_info=None) as client,
+        pytest.raises(redis.RedisError, match=r"WRONGPASS|uthentication required|invalid username"),
+    ):
+        client.execute_command(*(("AUTH", *login) if login else ("GET", "aa:k")))
+
+
 def test_passwords_are_kept_as_digests_alone(ledger: GuardedServer) -> None:
     text = (ledger.directory / "users.acl").read_text()
 
