@@ -138,6 +138,15 @@ def test_nobody_comes_without_a_password(ledger: GuardedServer) -> None:
         client.ping()
 
 
+@pytest.mark.parametrize("login", [(), ("default", ""), ("default", "password")])
+def test_nobody_is_the_default_user(ledger: GuardedServer, login: tuple[str, ...]) -> None:
+    with (
+        redis.Redis(unix_socket_path=ledger.socket, protocol=2, driver_info=None) as client,
+        pytest.raises(redis.RedisError, match=r"WRONGPASS|uthentication required|invalid username"),
+    ):
+        client.execute_command(*(("AUTH", *login) if login else ("GET", "aa:k")))
+
+
 @pytest.mark.parametrize("program", ["valkey", "redis-server"])
 def test_what_scripts_wrote_is_there_after_a_restart(
     program: str, valkey_binary: str, guard: Guard
