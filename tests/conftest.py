@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import redis
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.fakes import FakeClock
+from tests.notify_socket import NotifySocket
 from tests.processes import Guard
 from tests.valkey_server import ValkeyServer, find_binary
 
@@ -91,3 +93,11 @@ def store(client: redis.Redis, clock: FakeClock) -> "Store":
     from batching.store import Store  # noqa: PLC0415 - a test without a store needs no domain
 
     return Store(client, privacy_key="privacy-key-of-the-tests", clock=clock)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
+    """Return what listens as systemd does."""
+    listening = NotifySocket(tmp_path / "notify")
+    yield listening
+    listening.close()

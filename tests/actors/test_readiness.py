@@ -19,13 +19,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 @pytest.fixture
-def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
-    listening = NotifySocket(tmp_path / "notify")
-    yield listening
-    listening.close()
-
-
-@pytest.fixture
 def broker(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
     """Return a server of its own for the wake-ups, not started."""
     server = ValkeyServer(valkey_binary, guard)

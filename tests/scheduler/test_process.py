@@ -107,13 +107,6 @@ def test_scheduler_outlives_a_broker_that_is_away(schedulers: Schedulers):
 
 
 @pytest.fixture
-def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
-    listening = NotifySocket(tmp_path / "notify")
-    yield listening
-    listening.close()
-
-
-@pytest.fixture
 def other(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
     """Return a server that the test starts and ends, not started."""
     server = ValkeyServer(valkey_binary, guard)
