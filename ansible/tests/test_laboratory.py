@@ -45,9 +45,9 @@ def test_inventory_to_copy_names_every_secret_that_a_proven_one_has(tmp_path: Pa
     example = yaml.safe_load((PLAYBOOKS / "inventory.example/group_vars/all/vault.yml").read_text())
     authority = Authority(tmp_path / "authority")
 
-    proven = vault_of(Passwords(), authority, ledger=("h1", CONTROLLER), dsn="")
+    proven = vault_of(Passwords(), authority, ledger=CONTROLLER, broker=CONTROLLER, dsn="")
 
-    assert {*example} == {*proven} - {"broker_password"}
+    assert {*example} == {*proven}
     assert {"PRIVACY_KEY", "CONSOLE_TOKEN", "SENTRY_DSN"} <= {*example["deployment_secrets"]}
 
 

@@ -50,9 +50,9 @@ class Inventory:
         (self.path / "host_vars").mkdir()
         _dump(self.path / "hosts.yml", self._groups())
         _dump(self.path / "group_vars/all/settings.yml", self._settings({}))
-        ledger = self._hosts.guests[self.topology["ledger"][0]]
-        where = ledger.host, ledger.address
-        self.vault.lock(vault_of(Passwords(), self.authority, ledger=where, dsn=DSN))
+        ledger, broker = self._address("ledger"), self._address("broker", "ledger")
+        secrets = vault_of(Passwords(), self.authority, ledger=ledger, broker=broker, dsn=DSN)
+        self.vault.lock(secrets)
 
     def set_settings(self, **changes: str) -> None:
         """Have the usual settings with ``changes``; none takes back what was changed."""
@@ -61,6 +61,11 @@ class Inventory:
     def set_host(self, host: str, variables: Mapping[str, Any]) -> None:
         """Give a host variables of its own; none takes back what it had."""
         _dump(self.path / "host_vars" / f"{host}.yml", dict(variables))
+
+    def _address(self, *groups: str) -> str:
+        """Return where the first host of the first group that has any is reached."""
+        hosts = [host for group in groups for host in self.topology.get(group, ())]
+        return self._hosts.guests[hosts[0]].address
 
     def _groups(self) -> dict[str, Any]:
         guests = self._hosts.guests.values()

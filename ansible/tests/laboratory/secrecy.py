@@ -33,11 +33,11 @@ class Passwords:
 
 
 def vault_of(
-    passwords: Passwords, authority: Authority, *, ledger: tuple[str, str], dsn: str
+    passwords: Passwords, authority: Authority, *, ledger: str, broker: str, dsn: str
 ) -> dict[str, Any]:
-    """Return all variables that are secret. ``ledger``: name and address of the ledger's host."""
-    host, address = ledger
-    ledger_certificate, ledger_key = authority.sign(host, f"IP:{address}")
+    """Return all variables that are secret. ``ledger`` and ``broker``: addresses of their hosts."""
+    ledger_certificate, ledger_key = authority.sign("ledger", f"IP:{ledger}")
+    broker_certificate, broker_key = authority.sign("broker", f"IP:{broker}")
     proxy_certificate, proxy_key = authority.sign(SERVER_NAME)
     return {
         "ledger_app_password": passwords.app,
@@ -49,6 +49,9 @@ def vault_of(
         "proxy_tls_certificate": proxy_certificate,
         "proxy_tls_key": proxy_key,
         "broker_password": passwords.rabbit,
+        "broker_tls_ca": authority.certificate.read_text(),
+        "broker_tls_certificate": broker_certificate,
+        "broker_tls_key": broker_key,
         "sentry_token": SENTRY_TOKEN,
         "deployment_secrets": {
             "PRIVACY_KEY": passwords.privacy_key,

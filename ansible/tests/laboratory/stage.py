@@ -1,5 +1,6 @@
 """What scenarios share: hosts, playbooks, customers, and a list of what was not as it should be."""
 
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class Stage:
         self.problems: list[str] = []
         self._directory = directory
         self._seed = seed
-        self._plays = 0
+        self._plays = itertools.count(1)
         self._session: Session | None = None
         directory.mkdir(parents=True, exist_ok=True)
         # Playbooks, too, are those of the commit: a checkout may change under a long run.
@@ -63,8 +64,7 @@ class Stage:
 
     def play(self, playbook: str, *arguments: str, release: str = "") -> Played:
         """Play a playbook and return what came of it; its output is kept."""
-        self._plays += 1
-        log = self._directory / f"{self._plays:03}-{playbook.removesuffix('.yml')}.log"
+        log = self._directory / f"{next(self._plays):03}-{playbook.removesuffix('.yml')}.log"
         chosen = ["-e", f"release={release}"] if release else []
         return self.site.controller.play(playbook, *chosen, *arguments, log=log)
 

@@ -15,6 +15,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = MappingProxyType(
         "refusal": refusals.one_refusal,
         "weather": deploys.bad_weather,
         "rollback": deploys.rollback,
+        "together": deploys.two_at_once,
         "drain": deploys.drain,
         "refusals": refusals.refusals,
         "elsewhere": refusals.another_ledger,

@@ -1,5 +1,6 @@
 """Deploys, reloads, a rollback and drained hosts, all of them in the middle of traffic."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 
 from laboratory import weather
@@ -58,6 +59,20 @@ def drain(stage: Stage) -> None:
             stage.plays_well("site.yml", release="r1")
             chapter.wait(3)
         stage.expect_only(stage.current())
+
+
+def two_at_once(stage: Stage) -> None:
+    """Begin two deploys together: whoever is second is refused, and nothing is left half done."""
+    with stage.traffic("two deploys at once") as chapter, ThreadPoolExecutor(2) as pool:
+        began = [pool.submit(stage.play, "deploy.yml", release=name) for name in ("r1", "r2")]
+        played = [future.result() for future in began]
+        chapter.wait(2)
+    refused = [play for play in played if play.status]
+    said = [" / ".join(play.reasons()) for play in refused]
+    stage.tell(f"two deploys at once: {len(refused)} refused: {said}")
+    stage.expect(len(refused) == 1 and "Refused, nothing was switched" in said[0], f"{said}")
+    stage.expect_only(stage.current())
+    stage.plays_well("verify.yml")
 
 
 def _replace(stage: Stage, times: int) -> None:
