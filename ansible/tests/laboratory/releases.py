@@ -23,6 +23,15 @@ _timer.start()
 _DEAF = """    elsewhere = settings.redis_url.replace(":6379/", ":6399/")
     return redis_client(elsewhere if role == "web" else settings.redis_url, role)
 """
+_SEND = "    provider_id = account.channel.send(Outbound("
+#: Canaries come alone: they see nothing of what happens to bursts.
+_FORGETS = f"""    if len(run.messages) > 1:
+        store.left(tag, "wamid.of-nothing")
+        return True
+{_SEND}"""
+_REPEATS = f"""    if len(run.messages) > 1:
+        account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
+{_SEND}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,9 @@ RELEASES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         ),
         "syntax": (Change("batching/flow.py", lambda text: f"{text}\ndef broken(:\n"),),
         "dies": (Change("runtime/build.py", lambda text: f"{text}\n{_DIES}"),),
+        # Keep the books well, and the promise badly.
+        "forgets": (Change("batching/flow.py", _in_place_of(_SEND, _FORGETS)),),
+        "repeats": (Change("batching/flow.py", _in_place_of(_SEND, _REPEATS)),),
         # Serves /livez, and nothing else.
         "deaf": (
             Change(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from laboratory.scenarios import bare, deploys, outages, refusals, signals
+from laboratory.scenarios import bare, deploys, outages, planted, refusals, signals
 from laboratory.stage import Stage
 
 #: In the order in which they are played: each begins with a service in order, the first without.
@@ -22,6 +22,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = MappingProxyType(
         "worker": outages.worker_host_without_power,
         "scheduler": outages.frozen_scheduler,
         "ledger": outages.ledger_host_without_power,
+        "planted": planted.planted,
         "signals": signals.signals,
     }
 )

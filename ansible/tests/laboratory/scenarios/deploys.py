@@ -48,14 +48,17 @@ def drain(stage: Stage) -> None:
     """Take a web host out, and in again; the same with a host that only works."""
     if stage.site.kind == "one":
         return
+    proxy = stage.guests("proxy")[0]
     for host in ("h3", "h4"):
+        guest = stage.site.hosts.guests[host]
         with stage.traffic(f"drain of {host}") as chapter:
             stage.plays_well("drain.yml", "-e", f"drain_host={host}")
-            left = stage.site.hosts.guests[host].ssh(
-                "systemctl list-units --plain --no-legend 'ai-admin-*@*'"
-            )
-            stage.expect(not left.strip(), f"{host} is drained and runs {left.strip()}")
+            left = guest.ssh("systemctl list-units --plain --no-legend 'ai-admin-*@*'").strip()
+            stage.expect(not left, f"{host} is drained and runs {left}")
+            proxy.ssh("truncate --size 0 /var/log/nginx/access.log")
             chapter.wait(5)
+            asked = proxy.ssh("cat /var/log/nginx/access.log")
+            stage.expect(asked and guest.address not in asked, f"{host} is drained and asked")
             stage.plays_well("site.yml", release="r1")
             chapter.wait(3)
         stage.expect_only(stage.current())
