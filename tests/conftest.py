@@ -82,6 +82,23 @@ def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
+def other_valkey(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a second server, not started, for the test to start and end."""
+    server = ValkeyServer(valkey_binary, guard)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a second server, started, that keeps everything."""
+    server = ValkeyServer(valkey_binary, guard, append_only=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     """Return a clock that stands at noon of an ordinary day."""
     return FakeClock()

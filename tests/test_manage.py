@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import redis
 from batching.keys import FLEET, META
 from batching.store import Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
-from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 
 ROOT = Path(__file__).parent.parent
@@ -50,14 +49,6 @@ def environ(valkey: ValkeyServer, client: redis.Redis, tmp_path: Path) -> dict[s
         "GATEWAY_TOKEN": "value-of-gateway-token",
         "GATEWAY_SECRET": "value-of-gateway-secret",
     }
-
-
-@pytest.fixture
-def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(valkey_binary, guard, append_only=True)
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -19,18 +19,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 @pytest.fixture
-def broker(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
-    """Return a server of its own for the wake-ups, not started."""
-    server = ValkeyServer(valkey_binary, guard)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def worker(
     valkey: ValkeyServer,
     client: redis.Redis,
-    broker: ValkeyServer,
+    other_valkey: ValkeyServer,
     systemd: NotifySocket,
     guard: Guard,
     tmp_path: Path,
@@ -43,7 +35,7 @@ def worker(
         environ={
             "PATH": os.environ["PATH"],
             "REDIS_URL": valkey.url(0),
-            "BROKER_URL": broker.url(1),
+            "BROKER_URL": other_valkey.url(1),
             "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
             "ENVIRONMENT": "test",
             "NOTIFY_SOCKET": systemd.address,
@@ -55,13 +47,13 @@ def worker(
 
 
 def test_worker_is_ready_when_it_consumes_and_says_when_it_ends(
-    worker: OwnedProcess, broker: ValkeyServer, systemd: NotifySocket
+    worker: OwnedProcess, other_valkey: ValkeyServer, systemd: NotifySocket
 ):
     """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
     worker.start()
     wait_until(lambda: worker.log().count("Restarting consumer in") >= 3)
     before = systemd.told
-    broker.start()
+    other_valkey.start()
     wait_until(lambda: systemd.told == ["READY=1"])
 
     code = worker.terminate()
