@@ -17,6 +17,8 @@ from tests.valkey_server import ValkeyServer, find_binary
 if TYPE_CHECKING:
     from batching.store import Store
 
+ROOT = Path(__file__).parent.parent
+
 #: Under CI a run must be repeatable and a missing server is a fault, not a reason to skip.
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -96,6 +98,19 @@ def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def demo_environ(valkey: ValkeyServer, client: redis.Redis) -> dict[str, str]:
+    """Return the environment of a process with the demo's accounts and an empty ledger."""
+    assert client.dbsize() == 0
+    return {
+        "PATH": os.environ["PATH"],
+        "REDIS_URL": valkey.url(0),
+        "BROKER_URL": valkey.url(1),
+        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
+        "ENVIRONMENT": "test",
+    }
 
 
 @pytest.fixture

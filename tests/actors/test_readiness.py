@@ -1,12 +1,10 @@
 """A worker under systemd, as a process: Dramatiq's master, and a child that tells for it."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from tests.actors.conftest import wait_until
 from tests.notify_socket import NotifySocket
@@ -20,26 +18,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 @pytest.fixture
 def worker(
-    valkey: ValkeyServer,
-    client: redis.Redis,
+    demo_environ: dict[str, str],
     other_valkey: ValkeyServer,
     systemd: NotifySocket,
     guard: Guard,
     tmp_path: Path,
 ) -> Iterator[OwnedProcess]:
-    assert client.dbsize() == 0
+    changes = {"BROKER_URL": other_valkey.url(1), "NOTIFY_SOCKET": systemd.address}
     process = OwnedProcess(
         [sys.executable, "-m", "dramatiq", "actors:main", "-p", "1", "-t", "4"],
         log_path=tmp_path / "log",
         guard=guard,
-        environ={
-            "PATH": os.environ["PATH"],
-            "REDIS_URL": valkey.url(0),
-            "BROKER_URL": other_valkey.url(1),
-            "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
-            "ENVIRONMENT": "test",
-            "NOTIFY_SOCKET": systemd.address,
-        },
+        environ=demo_environ | changes,
         cwd=ROOT,
     )
     yield process

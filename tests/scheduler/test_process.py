@@ -1,6 +1,5 @@
 """``python -m scheduler`` as a process."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,18 +21,8 @@ Schedulers = Callable[..., OwnedProcess]
 
 
 @pytest.fixture
-def schedulers(
-    valkey: ValkeyServer, client: redis.Redis, guard: Guard, tmp_path: Path
-) -> Iterator[Schedulers]:
+def schedulers(demo_environ: dict[str, str], guard: Guard, tmp_path: Path) -> Iterator[Schedulers]:
     """Return a starter of schedulers on the tests' server, which is empty."""
-    assert client.dbsize() == 0
-    environ = {
-        "PATH": os.environ["PATH"],
-        "REDIS_URL": valkey.url(0),
-        "BROKER_URL": valkey.url(1),
-        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
-        "ENVIRONMENT": "test",
-    }
     started: list[OwnedProcess] = []
 
     def start(**settings: str) -> OwnedProcess:
@@ -41,7 +30,7 @@ def schedulers(
             [sys.executable, "-m", "scheduler"],
             log_path=tmp_path / f"log{len(started)}",
             guard=guard,
-            environ=environ | settings,
+            environ=demo_environ | settings,
             cwd=ROOT,
         )
         started.append(process)
