@@ -11,7 +11,7 @@ from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
 from batching.errors import TransientError
 from batching.model import Ring, Stage
-from tests.actors.conftest import DEADLINE_S, Workers, declare, wait_until
+from tests.actors.conftest import DEADLINE_S, Workers, declare, draining, wait_until
 from tests.actors.rabbitmq_server import BINARY, RabbitServer
 from tests.processes import Guard
 
@@ -84,39 +84,18 @@ def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
     rabbit: RabbitServer, workers: Workers
 ):
     """A worker that stops has one slow job; a doorbell waits behind it, others come in."""
-    release, begun = threading.Event(), threading.Event()
     sent, flushed = threading.Semaphore(0), threading.Semaphore(0)
-    draining, other = (build_broker(rabbit.url, client_name="test") for _ in range(2))
+    broker, other = (build_broker(rabbit.url, client_name="test") for _ in range(2))
 
-    def generate() -> None:
-        begun.set()
-        release.wait(4 * DEADLINE_S)
-
-    for broker in (draining, other):
-        declare(broker, "generate", generate)
-        declare(broker, "send", sent.release)
-        declare(broker, "flush", flushed.release)
-    worker = workers(draining, threads=1)
-    draining.get_actor("generate").send()
-    assert begun.wait(DEADLINE_S)
-    draining.get_actor("send").send()
-    wait_until(lambda: not worker.work_queue.empty())
-
-    stopping = threading.Thread(target=worker.stop, daemon=True)
-    stopping.start()
-    try:
-        wait_until(worker.work_queue.empty)
-        wait_until(lambda: draining.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
+    with draining(broker, other, workers, send=sent.release, flush=flushed.release):
+        wait_until(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
         workers(other, threads=3)
         for _ in range(4):
             other.get_actor("flush").send()
         taken_over = [sent.acquire(timeout=DEADLINE_S)]
         taken_over += [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
-    finally:
-        release.set()
-        stopping.join()
-    left = counts(draining)
-    draining.close()
+    left = counts(broker)
+    broker.close()
     other.close()
 
     assert taken_over == [True] * 5
