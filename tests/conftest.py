@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard
+from tests.rabbitmq_server import RabbitMQServer, find_rabbitmq
 from tests.valkey_server import ValkeyServer, find_binary
 
 if TYPE_CHECKING:
@@ -98,6 +99,26 @@ def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_script() -> str:
+    """Return the path of RabbitMQ's script; skip where there is none."""
+    script = find_rabbitmq()
+    if script is None:
+        pytest.skip("rabbitmq-server is not installed")
+    return script
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(rabbitmq_script: str, guard: Guard) -> Iterator[RabbitMQServer]:
+    """Return a RabbitMQ that lives for a module."""
+    server = RabbitMQServer(rabbitmq_script, guard)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
