@@ -12,10 +12,13 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard
+from tests.rabbitmq_server import RabbitMQServer, find_rabbitmq
 from tests.valkey_server import ValkeyServer, find_binary
 
 if TYPE_CHECKING:
     from batching.store import Store
+
+ROOT = Path(__file__).parent.parent
 
 #: Under CI a run must be repeatable and a missing server is a fault, not a reason to skip.
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -79,6 +82,56 @@ def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
     valkey.empty()
     with valkey.client() as connection:
         yield connection
+
+
+@pytest.fixture
+def other_valkey(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a second server, not started, for the test to start and end."""
+    server = ValkeyServer(valkey_binary, guard)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
+    """Return a second server, started, that keeps everything."""
+    server = ValkeyServer(valkey_binary, guard, append_only=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_script() -> str:
+    """Return the path of RabbitMQ's script; skip where there is none."""
+    script = find_rabbitmq()
+    if script is None:
+        pytest.skip("rabbitmq-server is not installed")
+    return script
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(rabbitmq_script: str, guard: Guard) -> Iterator[RabbitMQServer]:
+    """Return a RabbitMQ that lives for a module."""
+    server = RabbitMQServer(rabbitmq_script, guard)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def demo_environ(valkey: ValkeyServer, client: redis.Redis) -> dict[str, str]:
+    """Return the environment of a process with the demo's accounts and an empty ledger."""
+    assert client.dbsize() == 0
+    return {
+        "PATH": os.environ["PATH"],
+        "REDIS_URL": valkey.url(0),
+        "BROKER_URL": valkey.url(1),
+        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
+        "ENVIRONMENT": "test",
+    }
 
 
 @pytest.fixture

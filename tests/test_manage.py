@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import redis
 from batching.keys import FLEET, META
 from batching.store import Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
-from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 
 ROOT = Path(__file__).parent.parent
@@ -53,14 +52,6 @@ def environ(valkey: ValkeyServer, client: redis.Redis, tmp_path: Path) -> dict[s
 
 
 @pytest.fixture
-def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(valkey_binary, guard, append_only=True)
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def manage(environ: dict[str, str], tmp_path: Path) -> Manage:
     """Run manage.py in the installation's directory, with changes to its environment."""
 
@@ -83,6 +74,10 @@ def manage(environ: dict[str, str], tmp_path: Path) -> Manage:
 def findings(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
     return found
+
+
+def mistakes(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [found for found in findings(done) if found["level"] == "mistake"]
 
 
 def test_check_of_a_good_installation_is_ready_to_start(manage: Manage) -> None:
@@ -162,8 +157,7 @@ def test_check_finds_two_databases_that_are_one(manage: Manage, valkey: ValkeySe
     done = manage("check", "--json", BROKER_URL=f"unix://{valkey.socket}")
 
     assert done.returncode == 1
-    mistakes = [found for found in findings(done) if found["level"] == "mistake"]
-    assert [(found["about"], found["says"]) for found in mistakes] == [
+    assert [(found["about"], found["says"]) for found in mistakes(done)] == [
         ("BROKER_URL", "is the same database as REDIS_URL")
     ]
 
@@ -174,7 +168,7 @@ def test_check_finds_a_ledger_of_another_form(manage: Manage, client: redis.Redi
     done = manage("check", "--json")
 
     assert done.returncode == 1
-    (mistake,) = [found for found in findings(done) if found["level"] == "mistake"]
+    (mistake,) = mistakes(done)
     assert mistake["says"] == "shards=1: this ledger was made with shards=2"
     assert "BATCH_SHARDS" in mistake["advice"]
 
@@ -267,23 +261,6 @@ def test_fleet_without_processes_names_the_missing_roles(manage: Manage) -> None
     ]
 
 
-def announce_all(client: redis.Redis) -> None:
-    """Have every role alive, on settings and a release that they agree on."""
-    told: Any = client.time()
-    for role in ("web", "worker", "scheduler"):
-        member = {
-            "role": role,
-            "host": "host-1",
-            "pid": 7,
-            "release": "r1",
-            "fingerprint": "f1",
-            "scripts": "s1",
-            "started_ms": 1,
-            "heartbeat_ms": told[0] * 1000,
-        }
-        client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))
-
-
 SILENT: dict[str, str | int] = {
     "role": "web",
     "host": "host-1",
@@ -295,6 +272,14 @@ SILENT: dict[str, str | int] = {
     "heartbeat_ms": 1,
     "ledger_id": "l1",
 }
+
+
+def announce_all(client: redis.Redis) -> None:
+    """Have every role alive, on settings and a release that they agree on."""
+    told: Any = client.time()
+    for role in ("web", "worker", "scheduler"):
+        member = SILENT | {"role": role, "heartbeat_ms": told[0] * 1000}
+        client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))
 
 
 def test_fleet_that_agrees_is_listed(manage: Manage, client: redis.Redis) -> None:
@@ -331,7 +316,6 @@ def test_process_that_fell_silent_is_not_alive(manage: Manage, client: redis.Red
         "is_alive": False,
         "redis_run_id": "",
         "redis_db": 0,
-        "ledger_id": "l1",
     }
 
 
@@ -364,14 +348,13 @@ def test_doctor_says_what_to_do_where_a_person_must_act(manage: Manage, running:
     running.client.set(shard.stopped("salon-1"), "gateway_401")
 
     done = manage("doctor")
-    told = json.loads(manage("doctor", "--json").stdout)
+    told = mistakes(manage("doctor", "--json"))
 
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "Mistakes: 2. A person must act."
-    mistakes = [found for found in told["findings"] if found["level"] == "mistake"]
-    assert [found["about"] for found in mistakes] == ["books", "accounts"]
-    assert all(found["advice"] for found in mistakes)
-    assert mistakes[1]["says"] == "salon-1 cannot send: gateway_401"
+    assert [found["about"] for found in told] == ["books", "accounts"]
+    assert all(found["advice"] for found in told)
+    assert told[1]["says"] == "salon-1 cannot send: gateway_401"
 
 
 @pytest.mark.usefixtures("running")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from batching.alert import Alert, untold_ms
 from batching.alerts import KEPT_MAX, Alerts
 from runtime.backlog import UNTOLD_MS_MAX
-from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, write, write_json
+from runtime.commands.verb import EXIT_ACT, EXIT_OK, Request, open_store, up_to, write, write_json
 from runtime.commands.words import moment, span, table
 
 _SHOWN = ("kind", "account_id", "conversation_id", "batch_id", "detail")
@@ -16,7 +16,7 @@ _SHOWN = ("kind", "account_id", "conversation_id", "batch_id", "detail")
 def arguments(parser: ArgumentParser) -> None:
     """Add --limit."""
     parser.add_argument(
-        "--limit", type=_limit, default=50, metavar="N", help=f"newest N, 1..{KEPT_MAX}"
+        "--limit", type=up_to(KEPT_MAX), default=50, metavar="N", help=f"newest N, 1..{KEPT_MAX}"
     )
 
 
@@ -52,10 +52,3 @@ def run(request: Request) -> int:
 def _line(alert: Alert) -> list[str]:
     told = "told" if alert.told else "untold"
     return [moment(alert.at_ms), told, *(str(getattr(alert, name)) or "-" for name in _SHOWN)]
-
-
-def _limit(typed: str) -> int:
-    number = int(typed)
-    if not 1 <= number <= KEPT_MAX:
-        raise ValueError
-    return number

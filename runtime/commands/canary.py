@@ -14,6 +14,7 @@ from runtime.commands.verb import (
     Request,
     UsageError,
     open_store,
+    up_to,
     write,
     write_json,
 )
@@ -45,7 +46,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--wait-ms",
-        type=_wait_ms,
+        type=up_to(WAIT_MS_MAX),
         default=WAIT_MS,
         metavar="N",
         help=f"how long to wait for the answer, 1..{WAIT_MS_MAX}; default: {WAIT_MS}",
@@ -85,10 +86,3 @@ def _send(way: CanaryWay, url: str, wait_ms: int) -> Outcome:
             return Outcome(url, message_id, None, way.last_step(message_id, refused))
         time.sleep(LOOK_MS / 1000)
     return Outcome(url, message_id, answered_ms - posted_ms, "")
-
-
-def _wait_ms(typed: str) -> int:
-    number = int(typed)
-    if not 1 <= number <= WAIT_MS_MAX:
-        raise ValueError
-    return number

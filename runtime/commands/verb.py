@@ -71,6 +71,17 @@ def open_accounts(environ: Mapping[str, str]) -> dict[str, AccountConfig]:
     return {config.account_id: config for config in configs}
 
 
+def up_to(most: int) -> Callable[[str], int]:
+    """Return what reads an argument that is a whole number, 1..``most``."""
+
+    def number(typed: str) -> int:
+        if not 1 <= int(typed) <= most:
+            raise ValueError
+        return int(typed)
+
+    return number
+
+
 def write(lines: list[str]) -> None:
     """Print lines for a person."""
     print("\n".join(lines))  # noqa: T201 - a command line prints

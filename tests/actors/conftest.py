@@ -1,7 +1,9 @@
 """A broker on the tests' server, workers that are always stopped, and a way to wait for a fact."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import dramatiq
 import pytest
@@ -31,6 +33,45 @@ def declare(
 ) -> dramatiq.Actor[..., None]:
     """Return an actor on the queue of its name."""
     return dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
+
+
+def block(release: threading.Event) -> None:
+    release.wait(DEADLINE_S * 4)
+
+
+@contextmanager
+def draining(
+    broker: dramatiq.Broker,
+    other: dramatiq.Broker,
+    workers: Workers,
+    **actions: Callable[..., None],
+) -> Iterator[None]:
+    """Have a worker of ``broker`` stop for the body, with one slow job; a send waits behind it.
+
+    ``actions``: what both brokers' actors do beside it, by the names of their queues.
+    """
+    release, begun = threading.Event(), threading.Event()
+
+    def generate() -> None:
+        begun.set()
+        block(release)
+
+    for name, action in {"generate": generate, **actions}.items():
+        declare(broker, name, action)
+        declare(other, name, action)
+    worker = workers(broker, threads=1)
+    broker.get_actor("generate").send()
+    assert begun.wait(DEADLINE_S)
+    broker.get_actor("send").send()
+    wait_until(lambda: not worker.work_queue.empty())
+
+    stopping = threading.Thread(target=worker.stop, daemon=True)
+    stopping.start()
+    try:
+        yield
+    finally:
+        release.set()
+        stopping.join()
 
 
 @pytest.fixture

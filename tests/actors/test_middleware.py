@@ -8,12 +8,8 @@ import redis
 
 from actors.broker import DoorbellBroker, build_broker
 from actors.middleware import POLL_MS, AtStop, shares
-from tests.actors.conftest import DEADLINE_S, Brokers, Workers, declare, wait_until
+from tests.actors.conftest import DEADLINE_S, Brokers, Workers, block, declare, draining, wait_until
 from tests.valkey_server import free_port
-
-
-def block(release: threading.Event) -> None:
-    release.wait(DEADLINE_S * 3)
 
 
 def dead_letters(queues: redis.Redis, queue: str) -> int:
@@ -78,34 +74,14 @@ def test_consumer_that_lost_its_broker_looks_for_it_every_second(
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers, workers: Workers):
     """A worker that stops has one slow job; a doorbell waits behind it, another comes in."""
-    release, begun = threading.Event(), threading.Event()
     sent, flushed = threading.Event(), threading.Event()
-    draining, other = brokers(), brokers()
+    broker, other = brokers(), brokers()
 
-    def generate() -> None:
-        begun.set()
-        block(release)
-
-    for broker in (draining, other):
-        declare(broker, "generate", generate)
-        declare(broker, "send", sent.set)
-        declare(broker, "flush", flushed.set)
-    worker = workers(draining, threads=1)
-    draining.get_actor("generate").send()
-    assert begun.wait(DEADLINE_S)
-    draining.get_actor("send").send()
-    wait_until(lambda: draining.client.llen("dramatiq:send") == 0)
-
-    stopping = threading.Thread(target=worker.stop, daemon=True)
-    stopping.start()
-    try:
-        wait_until(lambda: draining.client.llen("dramatiq:send") == 1)
-        draining.get_actor("flush").send()
+    with draining(broker, other, workers, send=sent.set, flush=flushed.set):
+        wait_until(lambda: broker.client.llen("dramatiq:send") == 1)
+        broker.get_actor("flush").send()
         workers(other, threads=3)
         taken_over = sent.wait(DEADLINE_S), flushed.wait(DEADLINE_S)
-    finally:
-        release.set()
-        stopping.join()
 
     assert taken_over == (True, True)
 

@@ -11,31 +11,18 @@ from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
 from batching.errors import TransientError
 from batching.model import Ring, Stage
-from tests.actors.conftest import DEADLINE_S, Workers, declare, wait_until
-from tests.actors.rabbitmq_server import BINARY, RabbitServer
+from tests.actors.conftest import DEADLINE_S, Workers, declare, draining, wait_until
 from tests.processes import Guard
+from tests.rabbitmq_server import RabbitMQServer
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not BINARY.exists(), reason="RabbitMQ is not installed"),
-]
+pytestmark = pytest.mark.slow
 
 RING = Ring("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
 
 
-@pytest.fixture(scope="module")
-def rabbit(guard: Guard) -> Iterator[RabbitServer]:
-    server = RabbitServer(guard)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
-def rabbit_broker(rabbit: RabbitServer) -> Iterator[dramatiq.Broker]:
-    broker = build_broker(rabbit.url, client_name="test")
+def rabbit_broker(rabbitmq: RabbitMQServer) -> Iterator[dramatiq.Broker]:
+    broker = build_broker(rabbitmq.url, client_name="test")
     yield broker
     broker.close()
 
@@ -81,50 +68,31 @@ def test_doorbell_whose_processing_raised_is_dead_lettered_by_rabbitmq(
 
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
-    rabbit: RabbitServer, workers: Workers
+    rabbitmq: RabbitMQServer, workers: Workers
 ):
     """A worker that stops has one slow job; a doorbell waits behind it, others come in."""
-    release, begun = threading.Event(), threading.Event()
     sent, flushed = threading.Semaphore(0), threading.Semaphore(0)
-    draining, other = (build_broker(rabbit.url, client_name="test") for _ in range(2))
+    broker, other = (build_broker(rabbitmq.url, client_name="test") for _ in range(2))
 
-    def generate() -> None:
-        begun.set()
-        release.wait(4 * DEADLINE_S)
-
-    for broker in (draining, other):
-        declare(broker, "generate", generate)
-        declare(broker, "send", sent.release)
-        declare(broker, "flush", flushed.release)
-    worker = workers(draining, threads=1)
-    draining.get_actor("generate").send()
-    assert begun.wait(DEADLINE_S)
-    draining.get_actor("send").send()
-    wait_until(lambda: not worker.work_queue.empty())
-
-    stopping = threading.Thread(target=worker.stop, daemon=True)
-    stopping.start()
-    try:
-        wait_until(worker.work_queue.empty)
-        wait_until(lambda: draining.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
+    with draining(broker, other, workers, send=sent.release, flush=flushed.release):
+        wait_until(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
         workers(other, threads=3)
         for _ in range(4):
             other.get_actor("flush").send()
         taken_over = [sent.acquire(timeout=DEADLINE_S)]
         taken_over += [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
-    finally:
-        release.set()
-        stopping.join()
-    left = counts(draining)
-    draining.close()
+    left = counts(broker)
+    broker.close()
     other.close()
 
     assert taken_over == [True] * 5
     assert left == (0, 0, left[2])  # what ran is acknowledged, although nothing is consumed
 
 
-def test_rabbitmq_that_stopped_is_a_passing_failure(guard: Guard, client: redis.Redis):
-    server = RabbitServer(guard)
+def test_rabbitmq_that_stopped_is_a_passing_failure(
+    rabbitmq_script: str, guard: Guard, client: redis.Redis
+):
+    server = RabbitMQServer(rabbitmq_script, guard)
     server.start()
     broker = build_broker(server.url, client_name="test")
     doorbell = BrokerDoorbell(broker, client)

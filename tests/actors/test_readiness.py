@@ -1,12 +1,10 @@
 """A worker under systemd, as a process: Dramatiq's master, and a child that tells for it."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from tests.actors.conftest import wait_until
 from tests.notify_socket import NotifySocket
@@ -19,35 +17,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 @pytest.fixture
-def broker(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
-    """Return a server of its own for the wake-ups, not started."""
-    server = ValkeyServer(valkey_binary, guard)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def worker(
-    valkey: ValkeyServer,
-    client: redis.Redis,
-    broker: ValkeyServer,
+    demo_environ: dict[str, str],
+    other_valkey: ValkeyServer,
     systemd: NotifySocket,
     guard: Guard,
     tmp_path: Path,
 ) -> Iterator[OwnedProcess]:
-    assert client.dbsize() == 0
+    changes = {"BROKER_URL": other_valkey.url(1), "NOTIFY_SOCKET": systemd.address}
     process = OwnedProcess(
         [sys.executable, "-m", "dramatiq", "actors:main", "-p", "1", "-t", "4"],
         log_path=tmp_path / "log",
         guard=guard,
-        environ={
-            "PATH": os.environ["PATH"],
-            "REDIS_URL": valkey.url(0),
-            "BROKER_URL": broker.url(1),
-            "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
-            "ENVIRONMENT": "test",
-            "NOTIFY_SOCKET": systemd.address,
-        },
+        environ=demo_environ | changes,
         cwd=ROOT,
     )
     yield process
@@ -55,13 +37,13 @@ def worker(
 
 
 def test_worker_is_ready_when_it_consumes_and_says_when_it_ends(
-    worker: OwnedProcess, broker: ValkeyServer, systemd: NotifySocket
+    worker: OwnedProcess, other_valkey: ValkeyServer, systemd: NotifySocket
 ):
     """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
     worker.start()
     wait_until(lambda: worker.log().count("Restarting consumer in") >= 3)
     before = systemd.told
-    broker.start()
+    other_valkey.start()
     wait_until(lambda: systemd.told == ["READY=1"])
 
     code = worker.terminate()

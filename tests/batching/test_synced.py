@@ -9,24 +9,14 @@ from batching.operations import Operations
 from batching.store import Store
 from tests.batching.world import World
 from tests.fakes import FakeClock
-from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 
 
 @pytest.fixture
-def server(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
-    """Return a server that writes its file, and syncs it only when somebody waits."""
-    running = ValkeyServer(valkey_binary, guard, append_only=True)
-    running.start()
-    with running.client() as client:
+def world(durable: ValkeyServer) -> Iterator[World]:
+    """Return a world whose server syncs its file only when somebody waits."""
+    with durable.client() as client:
         client.config_set("appendfsync", "everysec")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def world(server: ValkeyServer) -> Iterator[World]:
-    with server.client() as client:
         clock = FakeClock()
         store = Store(client, privacy_key="k", synced=True, clock=clock)
         yield World(store, clock)

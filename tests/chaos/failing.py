@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import redis
 
+from batching import alerts
 from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import CANARY_ACCOUNT, Exchange
 from batching.ports import Account, Model
@@ -19,7 +20,6 @@ from runtime.accounts import AccountConfig
 from runtime.build import Runtime
 from runtime.clients import Role
 from tests.chaos.failpoints import Failpoints, Point
-from tests.chaos.sink import TELLS
 
 #: The environment's name for the directory of the failpoints.
 DIRECTORY = "FAILPOINTS"
@@ -57,14 +57,12 @@ def fail_where_armed() -> None:
         return runtime
 
     build.build = built
-    if TELLS:
-        _fail_between_post_and_ack(failpoints)
+    _fail_between_post_and_ack(failpoints)
 
 
 def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
     """Reach the point when Sentry has an alert, and the ledger does not know yet."""
     teller: Any = import_module("runtime.teller")
-    alerts: Any = import_module("batching.alerts")
     alerts.TAKEN_MS_MAX = TAKEN_MS_MAX
     deliver = teller.deliver
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from runtime.settings import setting_names
 from tests.chaos.load import BUSINESSES
 from tests.chaos.outside import Outside
 from tests.chaos.proxy import Proxies, Proxy
@@ -41,7 +40,7 @@ WINDOWS = MappingProxyType(
 OTHER_WINDOWS = MappingProxyType(
     {"RELEASE": "other", "BATCH_IDLE_MS": "1200", "BATCH_MAX_MESSAGES": "2"}
 )
-#: More questions than a run asks; a release without budgets knows none of them.
+#: More questions than a run asks.
 BUDGETS = ("BUDGET_CONVERSATION_HOUR", "BUDGET_ACCOUNT_DAY", "BUDGET_INSTALLATION_DAY")
 BUDGET = "10000"
 #: How long what a killed master left runs on before the supervisor ends it, as systemd does.
@@ -57,7 +56,7 @@ class Site(Stack):
         # These are reached without the proxy that tells callers apart.
         direct = f"{urlsplit(sentry_dsn).netloc.rpartition('@')[2]},127.0.0.1:{self.port}"
         self.environ |= {"SENTRY_DSN": sentry_dsn, "NO_PROXY": direct}
-        self.environ |= {name: BUDGET for name in BUDGETS if name in setting_names()}
+        self.environ |= dict.fromkeys(BUDGETS, BUDGET)
         self._outside = outside
         names = (*SERVICES, *OTHERS)
         self._proxies = Proxies(self.valkey.port, len(names))

@@ -12,7 +12,6 @@ import pytest
 
 from tests.chaos.failing_stack import LEASE_MS, FailingStack
 from tests.chaos.failpoints import Action, Point
-from tests.chaos.sink import TELLS
 from tests.e2e.fake_graph import graph_error
 from tests.e2e.harness import running
 from tests.e2e.waiting import eventually
@@ -62,8 +61,6 @@ def stack(valkey_binary: str, guard: Guard) -> Iterator[FailingStack]:
 def test_message_is_answered_once_or_a_person_is_told(
     stack: FailingStack, point: Point, action: Action
 ) -> None:
-    if point is Point.ALERT_AFTER_POST_BEFORE_ACK and not TELLS:
-        pytest.skip("this release tells no alerts")
     expected = OTHERWISE.get((point, action), ANSWERED)
     customer, books = stack.customer(), stack.books
     if expected is REFUSED:
@@ -79,10 +76,10 @@ def test_message_is_answered_once_or_a_person_is_told(
     assert customer.replies == [customer.line("Answer to: Hi")] * expected.texts
     assert dead == [expected.dead] * bool(expected.dead)
     assert books.alerts_of(customer) == [expected.dead.partition("/")[0]] * bool(expected.dead)
-    if TELLS and expected.dead:
+    if expected.dead:
         # However often it was posted: by its id it is one.
         eventually(lambda: stack.told(customer), what="Sentry to be told")
-    assert len(stack.told(customer)) == (TELLS and bool(expected.dead))
+    assert len(stack.told(customer)) == bool(expected.dead)
     eventually(stack.sink.is_told, what="the alert to be acknowledged")
     assert [book for book in books.operations.balance() if not book.holds or book.lost] == []
     assert books.operations.audit() == []

@@ -5,28 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.harness import Stack, running
-from tests.e2e.rabbitmq_server import RabbitMQServer, find_rabbitmq
 from tests.e2e.test_rapid_fire import (  # noqa: F401 - collected here too, over the other broker
     test_many_customers_at_once_get_one_answer_each,
     test_messages_during_a_generation_are_the_next_batch_and_wait_for_this_one,
     test_three_rapid_messages_are_one_question_and_one_answer,
 )
 from tests.processes import Guard
+from tests.rabbitmq_server import RabbitMQServer
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(guard: Guard) -> Iterator[RabbitMQServer]:
-    script = find_rabbitmq()
-    if script is None:
-        pytest.skip("rabbitmq-server is not installed")
-    server = RabbitMQServer(script, guard)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,11 @@
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import falcon.testing
 import httpx2
 import pytest
-import redis
 
 from batching import flow
 from batching.keys import CANARY, CANARY_TURN
@@ -22,27 +20,14 @@ from scheduler.canary import Canary
 from tests.canaries import answer, collect, served
 from tests.fakes import FakeDoorbell, FakeKeeper
 from tests.http_server import HttpServer, Reply, http_server
-from tests.valkey_server import ValkeyServer
 from web import create_app
 
 __all__ = ["http_server"]
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def runtime(
-    valkey: ValkeyServer,
-    client: redis.Redis,  # noqa: ARG001 - an empty ledger
-    http_server: HttpServer,
-) -> Iterator[Runtime]:
-    environ = {
-        "REDIS_URL": valkey.url(0),
-        "BROKER_URL": valkey.url(1),
-        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
-        "ENVIRONMENT": "test",
-        "CANARY_URL": http_server.url,
-    }
-    built = build("scheduler", environ)
+def runtime(demo_environ: dict[str, str], http_server: HttpServer) -> Iterator[Runtime]:
+    built = build("scheduler", demo_environ | {"CANARY_URL": http_server.url})
     yield built
     built.store.client.connection_pool.disconnect()
 

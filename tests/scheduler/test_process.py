@@ -1,6 +1,5 @@
 """``python -m scheduler`` as a process."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,18 +21,8 @@ Schedulers = Callable[..., OwnedProcess]
 
 
 @pytest.fixture
-def schedulers(
-    valkey: ValkeyServer, client: redis.Redis, guard: Guard, tmp_path: Path
-) -> Iterator[Schedulers]:
+def schedulers(demo_environ: dict[str, str], guard: Guard, tmp_path: Path) -> Iterator[Schedulers]:
     """Return a starter of schedulers on the tests' server, which is empty."""
-    assert client.dbsize() == 0
-    environ = {
-        "PATH": os.environ["PATH"],
-        "REDIS_URL": valkey.url(0),
-        "BROKER_URL": valkey.url(1),
-        "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
-        "ENVIRONMENT": "test",
-    }
     started: list[OwnedProcess] = []
 
     def start(**settings: str) -> OwnedProcess:
@@ -41,7 +30,7 @@ def schedulers(
             [sys.executable, "-m", "scheduler"],
             log_path=tmp_path / f"log{len(started)}",
             guard=guard,
-            environ=environ | settings,
+            environ=demo_environ | settings,
             cwd=ROOT,
         )
         started.append(process)
@@ -106,21 +95,13 @@ def test_scheduler_outlives_a_broker_that_is_away(schedulers: Schedulers):
     assert scheduler.log().count("flush.hindered") == 1
 
 
-@pytest.fixture
-def other(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
-    """Return a server that the test starts and ends, not started."""
-    server = ValkeyServer(valkey_binary, guard)
-    yield server
-    server.stop()
-
-
 def test_scheduler_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
-    schedulers: Schedulers, systemd: NotifySocket, other: ValkeyServer
+    schedulers: Schedulers, systemd: NotifySocket, other_valkey: ValkeyServer
 ):
-    scheduler = schedulers(NOTIFY_SOCKET=systemd.address, BROKER_URL=other.url(1))
+    scheduler = schedulers(NOTIFY_SOCKET=systemd.address, BROKER_URL=other_valkey.url(1))
     wait_until(lambda: "flush.hindered" in scheduler.log())
     before = systemd.told
-    other.start()
+    other_valkey.start()
     wait_until(lambda: systemd.told == ["READY=1"])
 
     code = scheduler.terminate()
@@ -130,15 +111,15 @@ def test_scheduler_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
 
 
 def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
-    schedulers: Schedulers, systemd: NotifySocket, other: ValkeyServer
+    schedulers: Schedulers, systemd: NotifySocket, other_valkey: ValkeyServer
 ):
     """Ending the scheduler would not bring Redis back, and costs the time of a start."""
-    other.start()
+    other_valkey.start()
     scheduler = schedulers(
-        NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="400000", REDIS_URL=other.url(0)
+        NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="400000", REDIS_URL=other_valkey.url(0)
     )
     wait_until(lambda: systemd.told.count("WATCHDOG=1") > 1)
-    other.kill()
+    other_valkey.kill()
     wait_until(lambda: "flush.hindered" in scheduler.log())
     systemd.forget()
 

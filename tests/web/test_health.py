@@ -10,7 +10,6 @@ from batching.store import Store
 from runtime.build import Runtime, build
 from runtime.silence import SEEN_MS, Silence
 from tests.fakes import FakeClock
-from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
 from tests.web.requests import Caller, body, change, code, text_message
@@ -19,13 +18,12 @@ from web import create_app
 
 @pytest.fixture
 def without_ledger(
-    valkey_binary: str, guard: Guard, tmp_path: Path
+    other_valkey: ValkeyServer, tmp_path: Path
 ) -> Iterator[falcon.testing.TestClient]:
     """Yield the application after its Redis went away."""
-    server = ValkeyServer(valkey_binary, guard)
-    server.start()
-    runtime = build("web", environ_of(server, write_accounts(tmp_path)))
-    server.stop()
+    other_valkey.start()
+    runtime = build("web", environ_of(other_valkey, write_accounts(tmp_path)))
+    other_valkey.kill()
     yield falcon.testing.TestClient(create_app(runtime))
     runtime.store.client.connection_pool.disconnect()
 

@@ -53,7 +53,7 @@ class RabbitMQServer:
         """Start the node and return once it takes connections."""
         for process in self._processes:
             process.start()
-        eventually(self._listens, what=f"RabbitMQ on port {self.port}")
+        eventually(self._greets, what=f"RabbitMQ on port {self.port}", every_s=0.1)
 
     def kill(self) -> None:
         """End the node as a power cut would; ``start`` brings it back. Safe to run twice."""
@@ -69,10 +69,17 @@ class RabbitMQServer:
         """Return what the node wrote."""
         return "\n".join(process.log() for process in self._processes)
 
-    def _listens(self) -> bool:
+    def _greets(self) -> bool:
+        """Return whether it answers a protocol header; its port is open long before."""
         assert all(process.running for process in self._processes), self.log()
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            probe.settimeout(1)
+            try:
+                probe.connect(("127.0.0.1", self.port))
+                probe.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(probe.recv(1))
+            except OSError:
+                return False
 
     def _environ(self, name_service_port: str) -> dict[str, str]:
         return {
@@ -80,7 +87,7 @@ class RabbitMQServer:
             "HOME": str(self.directory),
             "ERL_EPMD_PORT": name_service_port,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"e2e-{self.port}@localhost",
+            "RABBITMQ_NODENAME": f"aa-{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(free_port()),
