@@ -14,6 +14,7 @@ from dramatiq.errors import ConnectionClosed, DecodeError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from actors.drain import IdleConsumer
 from actors.middleware import middleware
 from actors.undecodable import reject
 
@@ -113,7 +114,20 @@ def _rabbitmq(url: str, at_stop: Sequence[Callable[[], object]]) -> dramatiq.Bro
     from dramatiq.brokers import rabbitmq  # noqa: PLC0415 - loads pika, which few need
 
     class RabbitmqDoorbellBroker(rabbitmq.RabbitmqBroker):
-        """A RabbitMQ broker without consumers for delays."""
+        """A RabbitMQ broker without consumers for delays, nor for a worker that ends."""
+
+        #: Whether this process takes no doorbells any more.
+        drains = False
+
+        def consume(
+            self, queue_name: str, prefetch: int = 1, timeout: int = 5_000
+        ) -> dramatiq.broker.Consumer:
+            """Return a consumer, an idle one in a worker that ends. ``timeout``: ms."""
+            consumer: dramatiq.broker.Consumer = super().consume(queue_name, prefetch, timeout)
+            if not self.drains:
+                return consumer
+            consumer.close()
+            return IdleConsumer(timeout)
 
         def get_declared_delay_queues(self) -> set[str]:
             """Return none: nothing is ever delayed, and each such queue costs a connection."""

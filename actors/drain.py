@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from dramatiq import Worker
-from dramatiq.broker import Broker, MessageProxy
+from dramatiq.broker import Broker, Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import iter_queue
 from dramatiq.middleware import Middleware
@@ -27,10 +27,18 @@ class FastDrain(Middleware):
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Have no consumer fetch any more, and return the waiting doorbells."""
         on_redis = isinstance(broker, RedisBroker)
-        for thread in worker.consumers.values():
-            thread.prefetch = 0
-            if thread.consumer is not None:
-                (_fetch_no_more if on_redis else _cancel)(thread.consumer)
+        if on_redis:
+            for thread in worker.consumers.values():
+                # One that connects only now, or again, goes by the thread's.
+                thread.prefetch = 0
+                if thread.consumer is not None:
+                    thread.consumer.prefetch = 0  # type: ignore[attr-defined]
+        else:
+            # For RabbitMQ 0 is no limit at all.
+            broker.drains = True  # type: ignore[attr-defined]
+            for thread in worker.consumers.values():
+                if thread.consumer is not None:
+                    _cancel(thread.consumer)
         time.sleep(SETTLE_S)
         waiting: defaultdict[str, list[MessageProxy]] = defaultdict(list)
         for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
@@ -43,11 +51,24 @@ class FastDrain(Middleware):
                 _hand_back(thread, messages)
 
 
-def _fetch_no_more(consumer: Any) -> None:  # noqa: ANN401 - Dramatiq's own, one for each broker
-    consumer.prefetch = 0
+class IdleConsumer(Consumer):
+    """Finds nothing, every ``timeout_ms``; what a consumer before it had, its broker has back."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._timeout_ms = timeout_ms
+
+    def __next__(self) -> None:
+        """Return None after a while."""
+        time.sleep(self._timeout_ms / 1000)
+
+    def ack(self, message: MessageProxy) -> None:
+        """Do nothing."""
+
+    def nack(self, message: MessageProxy) -> None:
+        """Do nothing."""
 
 
-def _cancel(consumer: Any) -> None:  # noqa: ANN401
+def _cancel(consumer: Any) -> None:  # noqa: ANN401 - Dramatiq's own
     """Have RabbitMQ deliver no more; the channel stays, for what runs is acknowledged on it."""
 
     def cancel() -> None:
@@ -60,6 +81,8 @@ def _cancel(consumer: Any) -> None:  # noqa: ANN401
 def _hand_back(thread: ConsumerThread, messages: Sequence[Any]) -> None:
     """Return doorbells to RabbitMQ now: by itself it has them back when the connection ends."""
     consumer: Any = thread.consumer
+    if isinstance(consumer, IdleConsumer):
+        return
     for message in messages:
         consumer.known_tags.discard(message._tag)  # noqa: SLF001 - where Dramatiq keeps it
         back = partial(consumer.channel.basic_nack, message._tag, requeue=True)  # noqa: SLF001

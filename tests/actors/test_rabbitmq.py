@@ -1,11 +1,13 @@
 """The same doorbells through a real RabbitMQ."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import dramatiq
 import pytest
 import redis
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from actors.broker import build_broker
 from actors.doorbell import BrokerDoorbell
@@ -18,6 +20,9 @@ from tests.rabbitmq_server import RabbitMQServer
 pytestmark = pytest.mark.slow
 
 RING = Ring("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
+
+#: In this time whoever would consume does.
+SETTLED_S = 0.5
 
 
 @pytest.fixture
@@ -87,6 +92,35 @@ def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
 
     assert taken_over == [True] * 5
     assert left == (0, 0, left[2])  # what ran is acknowledged, although nothing is consumed
+
+
+def test_worker_that_ends_before_it_consumes_takes_nothing_from_rabbitmq(
+    rabbitmq: RabbitMQServer, workers: Workers, monkeypatch: pytest.MonkeyPatch
+):
+    """One queue's connection comes up only when the worker drains already."""
+    flushed, late = threading.Semaphore(0), threading.Event()
+    broker, other = (build_broker(rabbitmq.url, client_name="test") for _ in range(2))
+    connect = RabbitmqBroker.consume
+
+    def consume(self: dramatiq.Broker, queue_name: str, *given: object, **named: object) -> object:
+        if self is broker and queue_name == "flush":
+            late.wait(DEADLINE_S)
+        return connect(self, queue_name, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RabbitmqBroker, "consume", consume)
+
+    with draining(broker, other, workers, send=lambda: None, flush=flushed.release):
+        wait_until(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
+        late.set()
+        time.sleep(SETTLED_S)
+        for _ in range(4):
+            other.get_actor("flush").send()
+        workers(other, threads=3)
+        taken_over = [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
+    broker.close()
+    other.close()
+
+    assert taken_over == [True] * 4
 
 
 def test_rabbitmq_that_stopped_is_a_passing_failure(

@@ -24,7 +24,7 @@ _DEAF = """    elsewhere = settings.redis_url.replace(":6379/", ":6399/")
     return redis_client(elsewhere if role == "web" else settings.redis_url, role)
 """
 _SEND = "    provider_id = account.channel.send(Outbound("
-#: Canaries come alone: they see nothing of what happens to bursts.
+#: A canary that comes alone sees nothing of what happens to bursts.
 _FORGETS = f"""    if len(run.messages) > 1:
         store.left(tag, "wamid.of-nothing")
         return True
