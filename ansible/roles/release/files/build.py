@@ -86,6 +86,8 @@ def _download(lock: str, target: Path, *, python: str, machine: str) -> None:
     _run(
         [
             *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps"),
+            # A company's own authority is in the system's store, where pip looks too.
+            "--system-certs",
             *("--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"),
             *("--python-version", python, "--python-platform", platform),
             *("--output-file", str(chosen), str(directory / "universal.txt")),
