@@ -27,18 +27,7 @@ class FastDrain(Middleware):
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Have no consumer fetch any more, and return the waiting doorbells."""
         on_redis = isinstance(broker, RedisBroker)
-        if on_redis:
-            for thread in worker.consumers.values():
-                # One that connects only now, or again, goes by the thread's.
-                thread.prefetch = 0
-                if thread.consumer is not None:
-                    thread.consumer.prefetch = 0  # type: ignore[attr-defined]
-        else:
-            # For RabbitMQ 0 is no limit at all.
-            broker.drains = True  # type: ignore[attr-defined]
-            for thread in worker.consumers.values():
-                if thread.consumer is not None:
-                    _cancel(thread.consumer)
+        (_fetch_no_more if on_redis else _cancel_all)(broker, worker)
         time.sleep(SETTLE_S)
         waiting: defaultdict[str, list[MessageProxy]] = defaultdict(list)
         for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
@@ -68,7 +57,24 @@ class IdleConsumer(Consumer):
         """Do nothing."""
 
 
-def _cancel(consumer: Any) -> None:  # noqa: ANN401 - Dramatiq's own
+def _fetch_no_more(_: Broker, worker: Worker) -> None:
+    for thread in worker.consumers.values():
+        # One that connects only now, or again, goes by the thread's.
+        thread.prefetch = 0
+        consumer: Any = thread.consumer
+        if consumer is not None:
+            consumer.prefetch = 0
+
+
+def _cancel_all(broker: Any, worker: Worker) -> None:  # noqa: ANN401 - ours, not in Dramatiq's types
+    # Not by the prefetch: to RabbitMQ 0 means no limit at all.
+    broker.drains = True
+    for thread in worker.consumers.values():
+        if thread.consumer is not None:
+            _cancel(thread.consumer)
+
+
+def _cancel(consumer: Any) -> None:  # noqa: ANN401 - Dramatiq's own, of RabbitMQ
     """Have RabbitMQ deliver no more; the channel stays, for what runs is acknowledged on it."""
 
     def cancel() -> None:

@@ -32,6 +32,16 @@ def rabbit_broker(rabbitmq: RabbitMQServer) -> Iterator[dramatiq.Broker]:
     broker.close()
 
 
+@pytest.fixture
+def pair(
+    rabbit_broker: dramatiq.Broker, rabbitmq: RabbitMQServer
+) -> Iterator[tuple[dramatiq.Broker, dramatiq.Broker]]:
+    """Return two brokers, as two processes would have them."""
+    other = build_broker(rabbitmq.url, client_name="test")
+    yield rabbit_broker, other
+    other.close()
+
+
 def counts(broker: dramatiq.Broker) -> tuple[int, int, int]:
     """Return how many doorbells wait, are delayed, are dead."""
     found: tuple[int, int, int] = broker.get_queue_message_counts("generate")  # type: ignore[attr-defined]
@@ -73,11 +83,11 @@ def test_doorbell_whose_processing_raised_is_dead_lettered_by_rabbitmq(
 
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
-    rabbitmq: RabbitMQServer, workers: Workers
+    pair: tuple[dramatiq.Broker, dramatiq.Broker], workers: Workers
 ):
     """A worker that stops has one slow job; a doorbell waits behind it, others come in."""
     sent, flushed = threading.Semaphore(0), threading.Semaphore(0)
-    broker, other = (build_broker(rabbitmq.url, client_name="test") for _ in range(2))
+    broker, other = pair
 
     with draining(broker, other, workers, send=sent.release, flush=flushed.release):
         wait_until(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
@@ -87,19 +97,19 @@ def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
         taken_over = [sent.acquire(timeout=DEADLINE_S)]
         taken_over += [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
     left = counts(broker)
-    broker.close()
-    other.close()
 
     assert taken_over == [True] * 5
     assert left == (0, 0, left[2])  # what ran is acknowledged, although nothing is consumed
 
 
 def test_worker_that_ends_before_it_consumes_takes_nothing_from_rabbitmq(
-    rabbitmq: RabbitMQServer, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[dramatiq.Broker, dramatiq.Broker],
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     """One queue's connection comes up only when the worker drains already."""
     flushed, late = threading.Semaphore(0), threading.Event()
-    broker, other = (build_broker(rabbitmq.url, client_name="test") for _ in range(2))
+    broker, other = pair
     connect = RabbitmqBroker.consume
 
     def consume(self: dramatiq.Broker, queue_name: str, *given: object, **named: object) -> object:
@@ -117,8 +127,6 @@ def test_worker_that_ends_before_it_consumes_takes_nothing_from_rabbitmq(
             other.get_actor("flush").send()
         workers(other, threads=3)
         taken_over = [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
-    broker.close()
-    other.close()
 
     assert taken_over == [True] * 4
 
