@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
-from tests.processes import Guard
+from tests.processes import Guard, started
 from tests.rabbitmq_server import RabbitMQServer, find_rabbitmq
 from tests.valkey_server import ValkeyServer, find_binary
 
@@ -68,12 +68,8 @@ def guard() -> Iterator[Guard]:
 @pytest.fixture(scope="session")
 def valkey(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
     """Return a server that lives for the session and keeps nothing."""
-    server = ValkeyServer(valkey_binary, guard)
-    try:
-        server.start()
+    with started(ValkeyServer(valkey_binary, guard)) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -95,10 +91,8 @@ def other_valkey(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
 @pytest.fixture
 def durable(valkey_binary: str, guard: Guard) -> Iterator[ValkeyServer]:
     """Return a second server, started, that keeps everything."""
-    server = ValkeyServer(valkey_binary, guard, append_only=True)
-    server.start()
-    yield server
-    server.stop()
+    with started(ValkeyServer(valkey_binary, guard, append_only=True)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -113,12 +107,8 @@ def rabbitmq_script() -> str:
 @pytest.fixture(scope="module")
 def rabbitmq(rabbitmq_script: str, guard: Guard) -> Iterator[RabbitMQServer]:
     """Return a RabbitMQ that lives for a module."""
-    server = RabbitMQServer(rabbitmq_script, guard)
-    try:
-        server.start()
+    with started(RabbitMQServer(rabbitmq_script, guard)) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
+from typing import Protocol, TypeVar
 
 #: Reads group ids from its standard input, "+7" to add and "-7" to forget, and kills those that it
 #: still knows when the input ends: also when the test run itself was killed and cleaned nothing up.
@@ -22,6 +24,29 @@ for group in groups:
     except ProcessLookupError:
         pass
 """
+
+
+class Server(Protocol):
+    """What can be started and ended."""
+
+    def start(self) -> None:
+        """Start it and return once it serves."""
+
+    def stop(self) -> None:
+        """End it, however far it came."""
+
+
+ServerT = TypeVar("ServerT", bound=Server)
+
+
+@contextmanager
+def started(server: ServerT) -> Iterator[ServerT]:
+    """Have a server run during the body."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 class Guard:

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.guarded_server import GuardedServer, commands
-from tests.processes import Guard
+from tests.processes import Guard, started
 
 #: What reveals, destroys or takes over a server, and is nobody's but the operator's.
 FORBIDDEN = (
@@ -53,18 +53,14 @@ NO_COMMANDS = {
 
 @pytest.fixture(scope="module")
 def ledger(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
-    server = GuardedServer(valkey_binary, guard, "app")
-    server.start()
-    yield server
-    server.stop()
+    with started(GuardedServer(valkey_binary, guard, "app")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def broker(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
-    server = GuardedServer(valkey_binary, guard, "broker")
-    server.start()
-    yield server
-    server.stop()
+    with started(GuardedServer(valkey_binary, guard, "broker")) as server:
+        yield server
 
 
 def scripted(package: str, directory: str) -> set[str]:
@@ -156,20 +152,18 @@ def test_what_scripts_wrote_is_there_after_a_restart(
     if not binary:
         assert os.environ.get("CI") != "true", f"{program} is missing: apt install {program}"
         pytest.skip(f"no {program}: apt install {program}")
-    server = GuardedServer(binary, guard, "app")
-    server.start()
-    with server.client() as client:
-        digest = client.script_load(
-            'redis.call("HSET", KEYS[1], "a", 1) redis.call("HSET", KEYS[1], "b", 2)'
-        )
-        client.evalsha(str(digest), 1, "aa:kept")
+    with started(GuardedServer(binary, guard, "app")) as server:
+        with server.client() as client:
+            digest = client.script_load(
+                'redis.call("HSET", KEYS[1], "a", 1) redis.call("HSET", KEYS[1], "b", 2)'
+            )
+            client.evalsha(str(digest), 1, "aa:kept")
 
-    server.kill()
-    server.start()
+        server.kill()
+        server.start()
 
-    with server.client() as client:
-        kept = client.hgetall("aa:kept")
-    server.stop()
+        with server.client() as client:
+            kept = client.hgetall("aa:kept")
     assert kept == {b"a": b"1", b"b": b"2"}
 
 

