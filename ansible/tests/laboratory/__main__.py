@@ -8,14 +8,13 @@ import sys
 import threading
 from pathlib import Path
 
-from laboratory import hosts, network
+from laboratory import network
 from laboratory.errors import LaboratoryError
-from laboratory.guard import Guard
 from laboratory.places import Names, cache
 from laboratory.pool import ensure_pool
 from laboratory.prove import prove
 from laboratory.scenarios import LONG, SCENARIOS, SHORT
-from laboratory.site import Site
+from laboratory.site import Site, passing
 from laboratory.stage import DEPLOYS
 from laboratory.topologies import TOPOLOGIES
 from laboratory.world import World
@@ -23,14 +22,8 @@ from tests.chaos.record import Record
 
 
 def _prepare(given: argparse.Namespace) -> int:
-    names = Names(given.prefix)
-    hosts.down(names)
-    guard = Guard(names)
-    try:
-        Site(given.prefix, "one").up()
-    finally:
-        guard.close()
-    print(f"hosts can be made here, from what is in {cache()}")
+    with passing(given.prefix, "one"):
+        print(f"hosts can be made here, from what is in {cache()}")
     return 0
 
 

@@ -5,11 +5,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from laboratory import hosts
-from laboratory.guard import Guard
-from laboratory.places import Names
 from laboratory.scenarios import SCENARIOS
-from laboratory.site import Site
+from laboratory.site import passing
 from laboratory.stage import DEPLOYS, Stage
 
 
@@ -26,13 +23,8 @@ def prove(
 
     What playbooks printed and customers saw is left in ``directory``.
     """
-    names = Names(prefix)
-    hosts.down(names)
-    guard = Guard(names)
     shutil.rmtree(directory, ignore_errors=True)
-    try:
-        site = Site(prefix, kind)
-        site.up()
+    with passing(prefix, kind) as site:
         stage = Stage(site, directory, seed=seed, deploys=deploys)
         try:
             for scenario in scenarios:
@@ -44,6 +36,4 @@ def prove(
             stage.close()
             for host, guest in site.hosts.guests.items():
                 guest.keep_journal(directory / f"{host}.journal")
-    finally:
-        guard.close()
     return stage.problems

@@ -1,8 +1,12 @@
 """A whole laboratory: hosts, their inventory, and the controller."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from laboratory import hosts as all_hosts
 from laboratory import network, shell
 from laboratory.errors import LaboratoryError
+from laboratory.guard import Guard
 from laboratory.hosts import Hosts
 from laboratory.inventory import Inventory
 from laboratory.places import CONTROLLER, Names
@@ -14,6 +18,20 @@ from laboratory.server import dismiss, serve
 from laboratory.topologies import TOPOLOGIES, size
 
 _TRUST = "/usr/local/share/ca-certificates/laboratory.crt"
+
+
+@contextmanager
+def passing(prefix: str, kind: str) -> Iterator["Site"]:
+    """Have a laboratory up during the body; afterwards it is gone, however that went."""
+    names = Names(prefix)
+    all_hosts.down(names)
+    guard = Guard(names)
+    try:
+        site = Site(prefix, kind)
+        site.up()
+        yield site
+    finally:
+        guard.close()
 
 
 class Site:
