@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from batching.errors import AdminError
-from runtime.build import plainly
-from runtime.commands import VERBS
-from runtime.commands.verb import EXIT_ACT, Request, UsageError
+from cli import VERBS
+from cli.common import EXIT_ACT, Request, UsageError
+from runtime.build import error_text
 from runtime.settings import process_environment
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         parser.error(str(error))
     except AdminError as error:
-        print(plainly(error), file=sys.stderr)
+        print(error_text(error), file=sys.stderr)
         return EXIT_ACT
     return status
 

@@ -1,17 +1,16 @@
-"""Dramatiq: carries doorbells between processes and calls the flow. ``dramatiq actors:main``."""
+"""Dramatiq: carries wake-ups between processes and calls the flow. ``dramatiq actors:main``."""
 
 import dramatiq
 
 from actors.broker import build_broker
-from actors.doorbell import BrokerDoorbell
-from actors.doors import Doors, declare
-from actors.places import Places
-from actors.readiness import Readiness
-from runtime import observability
+from actors.bulkhead import Bulkhead
+from actors.middleware import Readiness
+from actors.tasks import BrokerQueue, Tasks, declare
+from runtime import sentry
 from runtime.build import build_or_exit
-from runtime.monitor import Monitor
-from runtime.settings import supervisor_environment
-from runtime.supervisor import Supervisor
+from runtime.sentry import CronMonitor
+from runtime.settings import systemd_environment
+from runtime.systemd import Systemd
 
 
 def main() -> None:
@@ -23,14 +22,14 @@ def main() -> None:
     broker = build_broker(
         runtime.settings.broker_url,
         client_name="ai-admin-worker",
-        at_stop=(runtime.fleet.stop, observability.flush),
+        at_stop=(runtime.fleet.stop, sentry.flush),
     )
-    places = Places()
+    places = Bulkhead()
     broker.add_middleware(places)
-    broker.add_middleware(Readiness(Supervisor(supervisor_environment())))
-    doorbell = BrokerDoorbell(broker, runtime.store.client)
-    alive = Monitor(runtime.store.client).alive
-    doors = Doors(runtime.store, runtime.accounts, doorbell, alive, places)
-    declare(broker, doors)
+    broker.add_middleware(Readiness(Systemd(systemd_environment())))
+    queue = BrokerQueue(broker, runtime.store.client)
+    alive = CronMonitor(runtime.store.client).alive
+    tasks = Tasks(runtime.store, runtime.accounts, queue, alive, places)
+    declare(broker, tasks)
     dramatiq.set_broker(broker)
     runtime.fleet.start()

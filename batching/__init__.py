@@ -30,6 +30,6 @@ suppressed
     Deliberately not answered, with a reason: human takeover, reaction, discarded, erased.
 ambiguous
     Handed to the provider, outcome unknown.
-doorbell
+wake-up
     A message through the broker that says only "look at batch B, attempt N".
 """

@@ -9,10 +9,9 @@ from typing import Any
 
 import redis
 
-from batching.alert import Alert, alert_of, position
 from batching.keys import Shard
-from batching.ledger import reached, server_ms
-from batching.store import Store
+from batching.model import Alert, alert_of, position
+from batching.store import Store, reached, server_ms
 
 _GROUP, _READER = "told", "teller"
 #: After this an alert that was taken and not settled is given out again, ms.

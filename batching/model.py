@@ -1,9 +1,13 @@
-"""The values that move through the flow, and the small sums over them. No I/O, no clock."""
+"""The values that move through the flow, and how each is stored. No I/O, no clock."""
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from batching.errors import ConfigurationError
 
 #: The reserved account of the canary; no other may bear its name.
 CANARY_ACCOUNT: Final = "canary"
@@ -132,8 +136,8 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """A doorbell: look at this attempt of this batch. It carries nothing else."""
+class WakeUp:
+    """A wake-up: look at this attempt of this batch. It carries nothing else."""
 
     conversation_id: str
     batch_id: str
@@ -180,3 +184,333 @@ class Tag:
             case ["aa", conversation_id, batch_id, part] if _PART.fullmatch(part):
                 return cls(conversation_id, batch_id, int(part))
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a batch is held to. Stamped into it by whoever opens it, so a stale process is harmless.
+
+    All ``*_ms`` are milliseconds. ``overdue_ms``: a person is told, nothing is dropped.
+    ``reply_deadline_ms``: past it the batch is a dead letter (WhatsApp answers for 24 h only).
+    """
+
+    idle_ms: int = 9_000
+    max_messages: int = 10
+    max_wait_ms: int = 45_000
+    overdue_ms: int = 120_000
+    reply_deadline_ms: int = 86_400_000
+    lease_ms: int = 30_000
+    max_attempts: int = 8
+
+    def stamp(self) -> str:
+        """Return the limits as the ledger keeps them: numbers in field order, space-separated."""
+        return " ".join(str(getattr(self, field.name)) for field in fields(self))
+
+    @classmethod
+    def from_stamp(cls, stamp: str) -> Self:
+        """Return the limits of a stamp. Raise ConfigurationError if it is of another schema."""
+        numbers = stamp.split(" ")
+        if len(numbers) != len(fields(cls)) or not all(number.isdigit() for number in numbers):
+            raise ConfigurationError(
+                "limits_schema", f"stamp {stamp!r}: must be {len(fields(cls))} numbers"
+            )
+        return cls(*map(int, numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most questions to models: by conversation and hour, by account and by all in a day.
+
+    A window begins with its first question. Questions that fail count too.
+    """
+
+    conversation_hour: int
+    account_day: int
+    installation_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How the ledger waits, repeats and forgets; one set for a whole ledger, in milliseconds.
+
+    ``ring_ms``: how long a wake-up may stay unanswered before it is rung again, doubling up to
+    ``ring_max_ms``. ``ambiguous_ms``: how long a status may take to tell what became of a part.
+    ``seen_ms`` outlives the longest redelivery known (Meta: 7 days). ``waiting_max``: messages a
+    conversation may hold unanswered before the webhook is refused.
+    """
+
+    ring_ms: int = 10_000
+    ring_max_ms: int = 60_000
+    ambiguous_ms: int = 60_000
+    park_ms: int = 60_000
+    takeover_ms: int = 1_800_000
+    seen_ms: int = 8 * 86_400_000
+    seen_max: int = 1_000
+    waiting_max: int = 200
+    history_max: int = 30
+    history_ms: int = 30 * 86_400_000
+    sent_ms: int = 2 * 86_400_000
+    alias_ms: int = 180 * 86_400_000
+
+
+#: Longest text that is kept of one message, in characters: as long as WhatsApp lets anybody write.
+TEXT_CHARACTERS_MAX = 65_536
+_KINDS = frozenset(Kind)
+
+
+def encode(message: InboundMessage) -> bytes:
+    """Return a message as the ledger keeps it; its account is the conversation's.
+
+    A JSON list without names, and without what a text does not have: what waits in Redis is paid
+    for in memory.
+    """
+    kept: list[Any] = [
+        message.message_id,
+        message.customer,
+        _bounded(message.text),
+        message.sent_at_ms,
+    ]
+    if message.kind is not Kind.TEXT or message.media is not None:
+        kept.append(message.kind)
+    if message.media is not None:
+        kept.append([message.media.media_id, message.media.mime_type, message.media.url])
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _bounded(text: str) -> str:
+    """Return ``text`` within the limit, with a sentence about the rest if there is one."""
+    rest = len(text) - TEXT_CHARACTERS_MAX
+    if rest <= 0:
+        return text
+    told = f"[The rest of this message, {rest} characters, is too long to be kept]"
+    return f"{text[:TEXT_CHARACTERS_MAX]} {told}"
+
+
+def decode(account_id: str, raw: bytes) -> InboundMessage:
+    """Return the message that ``encode`` kept."""
+    message_id, customer, text, sent_at_ms, *rest = json.loads(raw)
+    kind = rest[0] if rest else Kind.TEXT
+    return InboundMessage(
+        account_id=account_id,
+        customer=customer,
+        message_id=message_id,
+        # A newer release may have written a kind that this one does not know.
+        kind=Kind(kind) if kind in _KINDS else Kind.UNSUPPORTED,
+        text=text,
+        sent_at_ms=sent_at_ms,
+        media=Media(*rest[1]) if len(rest) > 1 else None,
+    )
+
+
+class Status(StrEnum):
+    """What became of a message at the door."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    SUPPRESSED = "suppressed"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The ledger's answer to one message.
+
+    ``batch_id``, ``count`` and ``due_ms`` are those of the open batch, "" and 0 if the message
+    is in none. ``flusher_lag_ms``: since a flusher last collected from this very Redis, -1 if
+    none ever did, -2 where the script does not tell.
+    """
+
+    status: Status
+    conversation_id: str
+    batch_id: str = ""
+    count: int = 0
+    due_ms: int = 0
+    flusher_lag_ms: int = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A batch that was just put in flight. ``why``: size, age or idle.
+
+    vanished: the conversation was due and its batch is missing; ``batch_id`` is "".
+    """
+
+    conversation_id: str
+    account_id: str
+    batch_id: str
+    count: int
+    waited_ms: int
+    why: str
+
+    @property
+    def wake_up(self) -> WakeUp:
+        """The wake-up that starts it."""
+        return WakeUp(self.conversation_id, self.batch_id, 1, Stage.GENERATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A batch of which a person was just told that it waits too long."""
+
+    conversation_id: str
+    batch_id: str
+    account_id: str
+
+
+class Verdict(StrEnum):
+    """What is to be done about a batch whose lease ran out."""
+
+    RING = "ring"
+    SPENT = "spent"
+    AMBIGUOUS = "ambiguous"
+    UNRESOLVED = "unresolved"
+    VANISHED = "vanished"
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """A batch whose lease ran out. ``token`` and ``policy`` are "" where it has none."""
+
+    wake_up: WakeUp
+    account_id: str
+    verdict: Verdict
+    token: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at one stage of a batch, held under ``token`` until its lease runs out.
+
+    ``count`` messages were accepted; fewer in ``messages`` means that some vanished.
+    ``parts`` is the reply and ``part`` the first that has not left, once there is a reply.
+    """
+
+    wake_up: WakeUp
+    token: str
+    account_id: str
+    now_ms: int
+    first_ms: int
+    limits: Limits
+    count: int
+    messages: tuple[InboundMessage, ...]
+    parts: tuple[str, ...] = ()
+    part: int = 0
+    taken_over: bool = False
+
+    @property
+    def age_ms(self) -> int:
+        """How long the batch's first message has waited."""
+        return self.now_ms - self.first_ms
+
+    @property
+    def turn(self) -> str:
+        """The batch as the model sees it: the texts in order of arrival, one a line."""
+        return "\n".join(message.text for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One cheap look at all shards: earliest due and lease, latest heartbeat; None for none."""
+
+    now_ms: int
+    due_ms: int | None
+    lease_ms: int | None
+    heartbeat_ms: int | None
+
+    @property
+    def flusher_lag_ms(self) -> int:
+        """How long ago a flusher last collected from this very Redis, -1 if none ever did."""
+        return -1 if self.heartbeat_ms is None else max(0, self.now_ms - self.heartbeat_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What a conversation is doing now; for people to look at, never to decide by."""
+
+    now_ms: int
+    open_count: int
+    due_ms: int | None
+    flight_count: int
+    stage: Stage | None
+    state: str | None
+
+
+def decode_run(wake_up: WakeUp, fields: list[Any]) -> Run:
+    """Return the run that ``begin.lua`` describes."""
+    now_ms, token, account, first_ms, stamp, count, reply, part, taken_over, *messages = fields
+    account_id = account.decode()
+    return Run(
+        wake_up=wake_up,
+        token=token.decode(),
+        account_id=account_id,
+        now_ms=now_ms,
+        first_ms=first_ms,
+        limits=Limits.from_stamp(stamp.decode()),
+        count=count,
+        messages=tuple(decode(account_id, raw) for raw in messages),
+        parts=tuple(json.loads(reply)) if reply else (),
+        part=part,
+        taken_over=bool(taken_over),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing to tell. ``kind``: a Reason, or overdue, undelivered, an alarm …; "" for none.
+
+    ``name`` is the same for ever; ``held`` counts those of its kind that it stands for, else 0.
+    """
+
+    shard: int
+    entry_id: str
+    kind: str
+    detail: str = ""
+    account_id: str = ""
+    conversation_id: str = ""
+    batch_id: str = ""
+    at_ms: int = 0
+    kept: int = 0
+    lost: int = 0
+    held: int = 0
+    told: bool = False
+
+    @property
+    def written_ms(self) -> int:
+        """Return when it was written: the server makes the ids of a stream from its clock."""
+        return int(self.entry_id.partition("-")[0])
+
+    @property
+    def name(self) -> str:
+        """Return what tells this alert from every other of the ledger."""
+        return f"{self.shard}:{self.entry_id}"
+
+
+def undelivered_ms(kept: Iterable[Alert], now_ms: int) -> int:
+    """Return for how long the oldest alert that nobody was told of waits, 0 if all were told."""
+    oldest_ms = min((alert.written_ms for alert in kept if not alert.told), default=now_ms)
+    return max(0, now_ms - oldest_ms)
+
+
+def position(entry_id: bytes) -> tuple[int, int]:
+    """Return where an entry stands in its stream, fit to be compared."""
+    ms, _, number = entry_id.decode().partition("-")
+    return int(ms), int(number)
+
+
+def alert_of(shard: int, entry: tuple[bytes, dict[bytes, bytes]], *, told: bool = False) -> Alert:
+    """Return the alert of a stream's entry."""
+    fields = {name.decode(): value.decode() for name, value in entry[1].items()}
+    return Alert(
+        shard=shard,
+        entry_id=entry[0].decode(),
+        kind=fields.get("kind", ""),
+        detail=fields.get("detail", ""),
+        account_id=fields.get("account", ""),
+        conversation_id=fields.get("conversation", ""),
+        batch_id=fields.get("batch", ""),
+        at_ms=int(fields.get("at_ms", 0)),
+        kept=int(fields.get("kept", 0)),
+        lost=int(fields.get("lost", 0)),
+        told=told,
+    )

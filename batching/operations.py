@@ -1,11 +1,9 @@
 """The operator's verbs on a ledger, together: all keep its invariants."""
 
-from batching import audit, books, erasure
-from batching.books import Balance
-from batching.dead import DeadLetter, Letters
+from batching import audit, erase, inspect
+from batching.inspect import Balance, DeadLetter, DeadLetters
 from batching.keys import Shard
-from batching.limits import Limits
-from batching.model import Reason
+from batching.model import Limits, Reason
 from batching.store import Store
 
 __all__ = ["Balance", "DeadLetter", "Operations"]
@@ -16,11 +14,11 @@ class Operations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._letters = Letters(store)
+        self._letters = DeadLetters(store)
 
     def balance(self) -> list[Balance]:
         """Return the books of every shard."""
-        return books.balance(self._store)
+        return inspect.balance(self._store)
 
     def audit(self) -> list[str]:
         """Return what contradicts the invariants of a ledger at rest; empty if nothing does."""
@@ -28,10 +26,10 @@ class Operations:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return every dead letter with its messages, oldest first."""
-        faces = list(self._letters.faces())
+        headers = list(self._letters.headers())
         read = (
             self.dead_letter(face.batch_id, self._store.shard_of(face.conversation_id))
-            for face in faces
+            for face in headers
         )
         return sorted((letter for letter in read if letter), key=lambda letter: letter.died_ms)
 
@@ -49,4 +47,4 @@ class Operations:
 
     def erase(self, conversation_id: str) -> int:
         """Forget a customer; return the messages that are not answered because of it."""
-        return erasure.erase(self._store, conversation_id).messages
+        return erase.erase(self._store, conversation_id).messages

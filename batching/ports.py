@@ -5,8 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from batching.limits import Budget, Limits
-from batching.model import Exchange, Outbound, Ring
+from batching.model import Budget, Exchange, Limits, Outbound, WakeUp
 
 
 class Model(Protocol):
@@ -38,17 +37,17 @@ class Channel(Protocol):
         ...
 
 
-class Doorbell(Protocol):
+class Queue(Protocol):
     """Wakes a worker."""
 
-    def ring(self, ring: Ring) -> None:
+    def enqueue(self, wake_up: WakeUp) -> None:
         """Ask somebody to look at the batch. May be lost, repeated, late. Raise TransientError."""
         ...
 
 
 #: Keeps a lease while a slow call runs: calls the given function now and then until the context
 #: ends. The function returns False when the run is no longer the holder's.
-Keeper = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
+LeaseRenewer = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)

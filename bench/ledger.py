@@ -5,16 +5,13 @@ from collections.abc import Callable, Iterator
 
 import redis
 
-from batching.door import Door
-from batching.limits import Limits
-from batching.model import InboundMessage, Kind
-from batching.scripts import Call
-from batching.store import Store
+from batching.model import InboundMessage, Kind, Limits
+from batching.store import Call, Door, Store
 from bench.figures import Figure, Scale, percentile
 
 ACCOUNT = "bench"
 #: So far away that nothing becomes due while we measure.
-LIMITS = Limits(idle_ms=3_600_000, wait_max_ms=3_600_000)
+LIMITS = Limits(idle_ms=3_600_000, max_wait_ms=3_600_000)
 #: Calls in one round trip while filling.
 CHUNK = 1_000
 #: What a customer's message of 300 bytes is made of.

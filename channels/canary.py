@@ -7,8 +7,8 @@ import redis
 
 from batching.errors import MalformedError, TransientError
 from batching.keys import CANARY_ANSWERED
-from batching.ledger import server_ms
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Outbound
+from batching.store import server_ms
 from channels.fields import identifier
 from channels.inbound import Parsed
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import httpx2
 
+import httpjson
 from batching.errors import AmbiguousError, PermanentError, TransientError
-from wire import post
-from wire.errors import UnansweredError, UnsendableError, UnsentError
+from httpjson import UnansweredError, UnsendableError, UnsentError
 
 #: The longest a connection may take, for each address of the host, ms.
 CONNECT_MS_MAX = 5_000
@@ -25,7 +25,7 @@ def post_json(
     headers: Mapping[str, str],
     timeout_ms: int,
     code_prefix: str,
-) -> post.Reply:
+) -> httpjson.Reply:
     """POST ``body`` as JSON and return the whole answer, whatever its status; follow no redirect.
 
     ``timeout_ms`` bounds everything from connecting to the last byte. Not safe to run twice.
@@ -34,7 +34,7 @@ def post_json(
     PermanentError ``<prefix>_request`` where the URL or a header cannot be sent at all.
     """
     try:
-        return post.post_json(
+        return httpjson.post_json(
             client,
             url,
             body,

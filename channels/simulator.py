@@ -15,8 +15,8 @@ from batching.errors import (
     MalformedError,
     TransientError,
 )
-from batching.ledger import server_ms
 from batching.model import InboundMessage, Kind, Outbound
+from batching.store import server_ms
 from channels.inbound import Parsed, spoken
 from channels.text import clean, split
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from runtime.urls import REDIS_SCHEMES, place_of, url_problem
+from runtime.settings import REDIS_SCHEMES, database_of, url_problem
 
 ACCOUNTS_FILE = Path(__file__).resolve().parent / "accounts.toml"
 
@@ -34,7 +34,7 @@ def next_database(url: str) -> str:
     """Return the address of the database after the one at ``url``, on the same server."""
     if url_problem(url, REDIS_SCHEMES):
         return url  # The check of the settings says what is wrong with it.
-    following = place_of(url).db + 1
+    following = database_of(url).db + 1
     parts = urlsplit(url)
     if parts.scheme == "unix" or "db=" in parts.query:
         return f"{url.partition('?')[0]}?db={following}"

@@ -7,10 +7,8 @@ import httpx2
 
 from batching.errors import TransientError
 from batching.model import Exchange
-from llm.asking import Endpoint, ask
-from llm.history import dialogue
-from llm.prompt import Prompt
-from llm.reply import malformed, whole, words
+from llm.client import Endpoint, ask, malformed, whole, words
+from llm.prompt import Prompt, dialogue
 
 TokenLimitField = Literal["max_completion_tokens", "max_tokens"]
 

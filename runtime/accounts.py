@@ -1,13 +1,254 @@
-"""The accounts of this installation: what is known of each, and each built once it is needed."""
+"""The accounts of this installation: read from the accounts file, checked, built when first needed.
+
+Secrets are never written in the file, only the names of the environment variables that hold them.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from threading import Lock
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from batching.limits import Budget, Limits
-from batching.ports import Account
-from runtime.account_config import AnyAccount, WhatsAppCloudAccount
+import httpx2
+import redis
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from batching.errors import ConfigurationError
+from batching.model import CANARY_ACCOUNT, Budget, Limits
+from batching.ports import Account, Channel, Model
+from channels.canary import CanarySink
+from channels.simulator import Simulator
+from channels.venom import VenomGateway
+from channels.whatsapp_cloud import WhatsAppCloud
+from llm.anthropic import Anthropic
+from llm.guard import Guarded
+from llm.openai_compatible import OpenAICompatible
+from llm.prompt import Prompt
+from llm.scripted import Scripted
+from runtime import settings
+from runtime.clients import http_client
+from runtime.settings import (
+    AccountDay,
+    ConversationHour,
+    Mistake,
+    Whole,
+    masked,
+    problem_of,
+    refuse,
+    suggestion,
+)
+
+_SECRETS_MAX = 2
+_TEMPERATURE_MAX = 2
+
+
+def _matches(pattern: str, problem: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(problem)
+        return text
+
+    return AfterValidator(check)
+
+
+def _one_or_two(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list) and not 1 <= len(names) <= _SECRETS_MAX:
+        raise ValueError(f"must be one name, or a list of 1..{_SECRETS_MAX}")
+    return names
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone such as Europe/Berlin") from None
+    return name
+
+
+def _temperature(value: float) -> float:
+    if not 0 <= value <= _TEMPERATURE_MAX:
+        raise ValueError(f"must be 0..{_TEMPERATURE_MAX}")
+    return value
+
+
+AccountId = Annotated[
+    str,
+    _matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -"),
+    _matches(rf"(?!{CANARY_ACCOUNT}$).*", "is reserved for the canary"),
+]
+EnvName = Annotated[
+    str, _matches(r"[A-Z_][A-Z0-9_]{0,63}", "must be the NAME of an environment variable")
+]
+EnvNames = Annotated[list[EnvName], BeforeValidator(_one_or_two)]
+Digits = Annotated[str, _matches(r"\d{5,20}", "must be 5..20 digits in quotes")]
+Word = Annotated[str, _matches(r"[\w.:/@+-]{1,100}", "must be 1..100 letters, digits or .:/@+-_")]
+Url = Annotated[str, _matches(r"https?://[^\s/@?#]+[^\s@?#]*", "must look like https://HOST/PATH")]
+Language = Annotated[str, _matches(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'must look like "en"')]
+Timezone = Annotated[str, AfterValidator(_timezone)]
+FilePath = Annotated[str, _matches(r"[^\0\n]{1,200}", "must be a path")]
+Temperature = Annotated[float, AfterValidator(_temperature)]
+
+
+#: Names of fields that hold the name of an environment variable end so.
+ENV_SUFFIX = "_env"
+
+
+class Entry(BaseModel):
+    """A table of the file: unknown names are mistakes, and nothing changes after the start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BatchEntry(Entry):
+    """``[account.batch]``: limits of this account in place of the BATCH_* settings."""
+
+    idle_ms: settings.IdleMs | None = None
+    max_messages: settings.MaxMessages | None = None
+    max_wait_ms: settings.MaxWaitMs | None = None
+    overdue_ms: settings.OverdueMs | None = None
+    reply_deadline_ms: settings.ReplyDeadlineMs | None = None
+    lease_ms: settings.LeaseMs | None = None
+    max_attempts: settings.MaxAttempts | None = None
+
+
+class BudgetEntry(Entry):
+    """``[account.budget]``: budgets of this account in place of the BUDGET_* settings."""
+
+    conversation_hour: ConversationHour | None = None
+    account_day: AccountDay | None = None
+
+
+class ScriptedModel(Entry):
+    """Answers from the prompt file alone, without a network: for demos and tests."""
+
+    provider: Literal["scripted"]
+    pause_ms: Annotated[int, Whole(0, 10_000)] = 0
+
+
+class _RemoteModel(Entry):
+    model: Word
+    timeout_ms: Annotated[int, Whole(1_000, 300_000)] = 60_000
+    output_tokens_max: Annotated[int, Whole(16, 32_000)] = 800
+    temperature: Temperature | None = None
+
+
+class OpenAICompatibleModel(_RemoteModel):
+    """Any API of the form of OpenAI's chat completions. Without ``api_key_env`` no key is sent."""
+
+    provider: Literal["openai_compatible"]
+    base_url: Url = "https://api.openai.com/v1"
+    api_key_env: EnvName | None = None
+    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - counts, opens nothing
+
+
+class AnthropicModel(_RemoteModel):
+    """Anthropic's messages API."""
+
+    provider: Literal["anthropic"]
+    base_url: Url = "https://api.anthropic.com"
+    api_key_env: EnvName
+
+
+ModelEntry = Annotated[
+    ScriptedModel | OpenAICompatibleModel | AnthropicModel, Field(discriminator="provider")
+]
+
+
+class _AccountEntry(Entry):
+    id: AccountId
+    language: Language
+    timezone: Timezone
+    prompt_file: FilePath
+    model: ModelEntry
+    batch: BatchEntry = BatchEntry()
+    budget: BudgetEntry = BudgetEntry()
+    ambiguous: Literal["alert", "resend"] = "alert"
+
+
+class WhatsAppCloudAccount(_AccountEntry):
+    """A number of Meta's WhatsApp Cloud API."""
+
+    channel: Literal["whatsapp_cloud"]
+    phone_number_id: Digits
+    access_token_env: EnvName
+    app_secret_env: EnvNames
+    verify_token_env: EnvName
+    api_url: Url = "https://graph.facebook.com/v24.0"
+    timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
+
+
+class VenomAccount(_AccountEntry):
+    """A number behind a Venom, WPPConnect or compatible gateway."""
+
+    channel: Literal["venom"]
+    api_url: Url
+    token_env: EnvName
+    webhook_secret_env: EnvNames
+    session: Word = "default"
+    flavour: Literal["wppconnect", "gateway"] = "wppconnect"
+    timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
+
+
+class SimulatorAccount(_AccountEntry):
+    """A number that exists on our own page alone; refused in production."""
+
+    channel: Literal["simulator"]
+
+
+class CanaryAccount(_AccountEntry):
+    """The reserved account of the canary, in every installation and in no file."""
+
+    id: Literal["canary"]
+    channel: Literal["canary"]
+
+
+FileAccount = WhatsAppCloudAccount | VenomAccount | SimulatorAccount
+AnyAccount = FileAccount | CanaryAccount
+AccountEntry = Annotated[FileAccount, Field(discriminator="channel")]
+
+
+def env_names(entry: BaseModel, path: str = "") -> list[tuple[str, str]]:
+    """Return the environment variables that a table names, each with the field that names it."""
+    named: list[tuple[str, str]] = []
+    for name in type(entry).model_fields:
+        value: Any = getattr(entry, name)
+        if isinstance(value, BaseModel):
+            named += env_names(value, f"{path}{name}.")
+        elif name.endswith(ENV_SUFFIX) and value is not None:
+            values = value if isinstance(value, list) else [value]
+            named += [(f"{path}{name}", variable) for variable in values]
+    return named
+
+
+def known_names() -> frozenset[str]:
+    """Return every name that some table of the file may have."""
+    tables = (
+        WhatsAppCloudAccount,
+        VenomAccount,
+        SimulatorAccount,
+        ScriptedModel,
+        OpenAICompatibleModel,
+        AnthropicModel,
+        BatchEntry,
+        BudgetEntry,
+    )
+    return frozenset(name for table in tables for name in table.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +340,273 @@ def agreement(configs: Iterable[AccountConfig]) -> str:
         ],
         sort_keys=True,
     )
+
+
+PROMPT_BYTES_MAX = 64_000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What accounts are read against: secrets, the settings' limits, and how serious it is."""
+
+    environ: Mapping[str, str]
+    limits: Limits
+    budget: Budget
+    production: bool
+
+
+def resolve(
+    entry: AnyAccount, where: str, folder: Path, around: Surroundings
+) -> tuple[AccountConfig, list[Mistake]]:
+    """Return the account, usable if there are no mistakes, and the mistakes."""
+    found, mistakes = _secrets(entry, where, around.environ)
+    overrides = entry.batch.model_dump(exclude_none=True)
+    limits = replace(
+        around.limits, **{settings.LIMIT_FIELDS[name]: value for name, value in overrides.items()}
+    )
+    ordered = settings.order_mistakes(limits, "batch.{}".format, f"{where}: ")
+    mistakes += [mistake for _, mistake in ordered]
+    business, problem = _prompt(folder / entry.prompt_file)
+    if problem:
+        mistakes.append(Mistake(f"{where}: prompt_file", problem, entry.prompt_file))
+    if isinstance(entry, SimulatorAccount) and around.production:
+        problem = "is refused with ENVIRONMENT=production: anybody could write to it"
+        mistakes.append(Mistake(f"{where}: channel", problem, entry.channel))
+    secrets, verify_token = _webhook_secrets(entry)
+    config = AccountConfig(
+        account_id=entry.id,
+        channel=entry.channel,
+        limits=limits,
+        budget=replace(around.budget, **entry.budget.model_dump(exclude_none=True)),
+        entry=entry,
+        business=business,
+        secrets=tuple(found[name] for name in secrets),
+        verify_token=found.get(verify_token, ""),
+        found=found,
+    )
+    return config, mistakes
+
+
+def _webhook_secrets(entry: AnyAccount) -> tuple[list[str], str]:
+    """Return the variables that prove a webhook, and the one of the verify token, "" if none."""
+    match entry:
+        case WhatsAppCloudAccount():
+            return entry.app_secret_env, entry.verify_token_env
+        case VenomAccount():
+            return entry.webhook_secret_env, ""
+        case SimulatorAccount() | CanaryAccount():
+            return [], ""
+
+
+def _secrets(
+    entry: AnyAccount, where: str, environ: Mapping[str, str]
+) -> tuple[dict[str, str], list[Mistake]]:
+    """Return the value of each variable that the account names, and what is wrong with them."""
+    found, mistakes = dict[str, str](), list[Mistake]()
+    for field, variable in env_names(entry):
+        found[variable] = value = environ.get(variable, "")
+        if not value:
+            problem = "this environment variable is not set"
+        elif not value.isascii() or not value.isprintable() or " " in value:
+            problem = "this environment variable holds a space, a line end or a non-ASCII character"
+        else:
+            continue
+        mistakes.append(Mistake(f"{where}: {field}", problem, variable))
+    return found, mistakes
+
+
+def _prompt(path: Path) -> tuple[str, str]:
+    """Return the text of a prompt file, and what is wrong with it, "" if nothing is."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode()
+    except OSError as error:
+        return "", f"cannot be read ({error.strerror}); it is looked for beside the accounts file"
+    except UnicodeDecodeError:
+        return "", "must be UTF-8 text"
+    if not text.strip() or len(raw) > PROMPT_BYTES_MAX:
+        return "", f"has {len(raw)} bytes: must be 1..{PROMPT_BYTES_MAX}, and not blank"
+    return text, ""
+
+
+FILE_BYTES_MAX = 1_000_000
+ACCOUNTS_MAX = 1_000
+
+_ENTRY: TypeAdapter[AnyAccount] = TypeAdapter(AccountEntry)
+_ADVICE = "copy accounts.example.toml to begin"
+#: Words that pydantic puts into the place of a mistake and the file does not have.
+_TAGS = frozenset(
+    {"whatsapp_cloud", "venom", "simulator", "scripted", "openai_compatible", "anthropic"}
+)
+_NAMES = known_names()
+
+
+def load_accounts(path: Path, around: Surroundings) -> tuple[AccountConfig, ...]:
+    """Return the accounts in ``path``, in its order; at least one.
+
+    Raise ConfigurationError with every mistake on a line of its own. Secrets are never shown.
+    """
+    entries, configs, mistakes = list[AnyAccount](), list[AccountConfig](), list[Mistake]()
+    for number, table in enumerate(_tables(path), start=1):
+        where = f"{path}: account {_name(table, number)}"
+        try:
+            entry = _ENTRY.validate_python(table)
+        except ValidationError as error:
+            mistakes += [_mistake(where, detail) for detail in error.errors()]
+            continue
+        config, found = resolve(entry, where, path.parent, around)
+        entries.append(entry)
+        configs.append(config)
+        mistakes += found
+    refuse("accounts", [*mistakes, *_duplicates(path, entries)])
+    return tuple(configs)
+
+
+def _tables(path: Path) -> list[Any]:
+    """Return the ``[[account]]`` tables as written. Raise ConfigurationError."""
+    try:
+        raw = path.read_bytes()
+        given = tomllib.loads(raw.decode()) if len(raw) <= FILE_BYTES_MAX else None
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror}); {_ADVICE}"
+        raise ConfigurationError("accounts", f"ACCOUNTS_FILE={path}: {problem}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # The parser's own words may quote the file, and so a secret: only the place is told.
+        place = re.search(r"\(at [^)]*\)$", str(error))
+        problem = f"is not TOML {place.group() if place else ''}".strip()
+        raise ConfigurationError("accounts", f"{path}: {problem}") from None
+    if given is None:
+        raise ConfigurationError("accounts", f"{path}: must be at most {FILE_BYTES_MAX} bytes")
+    tables = given.pop("account", [])
+    refuse("accounts", [Mistake(f"{path}: {name}", "is not known here") for name in given])
+    if not isinstance(tables, list) or not 1 <= len(tables) <= ACCOUNTS_MAX:
+        problem = f"must hold 1..{ACCOUNTS_MAX} tables [[account]]"
+        raise ConfigurationError("accounts", f"{path}: {problem}; {_ADVICE}")
+    return tables
+
+
+def _name(table: object, number: int) -> str:
+    account_id = str(table.get("id")) if isinstance(table, dict) and "id" in table else ""
+    return account_id if re.fullmatch(r"[a-z0-9-]{1,40}", account_id) else str(number)
+
+
+def _mistake(where: str, error: ErrorDetails) -> Mistake:
+    """Return one of pydantic's findings in our words."""
+    parts = [str(part) for part in error["loc"] if part not in _TAGS and isinstance(part, str)]
+    problem, value = problem_of(error), error["input"]
+    match error["type"]:
+        case "extra_forbidden":
+            return Mistake(f"{where}: {'.'.join(parts)}", f"is not known here{_near(parts[-1])}")
+        case "union_tag_invalid" | "union_tag_not_found":
+            parts.append("provider" if parts else "channel")
+            value = error.get("ctx", {}).get("tag")
+    if not parts:
+        return Mistake(where, problem)
+    # What was written in place of a variable's name may be the secret itself.
+    hidden = parts[-1].endswith(ENV_SUFFIX) or not isinstance(value, str | int | float)
+    shown = None if hidden else masked(value) if parts[-1].endswith("_url") else str(value)
+    return Mistake(f"{where}: {'.'.join(parts)}", problem, shown)
+
+
+def _near(name: str) -> str:
+    return suggestion(name, sorted(_NAMES))
+
+
+def _duplicates(path: Path, entries: list[AnyAccount]) -> Iterator[Mistake]:
+    """Yield what two accounts must not share."""
+    numbers = [e.phone_number_id for e in entries if isinstance(e, WhatsAppCloudAccount)]
+    for name, values in (("id", [e.id for e in entries]), ("phone_number_id", numbers)):
+        for value, count in Counter(values).items():
+            if count > 1:
+                yield Mistake(f"{path}: {name}", f"belongs to {count} accounts, must to one", value)
+
+
+class Adapters:
+    """Builds accounts. All share one HTTP client, opened when the first needs it.
+
+    ``ledger`` and ``conversation_id``, which makes an id of an account and a customer, are for
+    the simulator, which keeps in Redis what it was sent.
+    """
+
+    def __init__(self, ledger: redis.Redis, conversation_id: Callable[[str, str], str]) -> None:
+        self._ledger = ledger
+        self._conversation_id = conversation_id
+
+    def account(self, config: AccountConfig) -> Account:
+        """Return the account, ready to answer. Connects nowhere."""
+        prompt = Prompt(
+            business=config.business,
+            language=config.entry.language,
+            timezone=config.entry.timezone,
+        )
+        model = self._model(config, prompt)
+        return Account(
+            account_id=config.account_id,
+            limits=config.limits,
+            channel=self._channel(config),
+            model=Guarded(model, prompt=prompt, account_id=config.account_id),
+            ambiguous=config.entry.ambiguous,
+            budget=None if isinstance(config.entry.model, ScriptedModel) else config.budget,
+        )
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        return http_client()
+
+    def _channel(self, config: AccountConfig) -> Channel:
+        entry, found = config.entry, config.found
+        match entry:
+            case WhatsAppCloudAccount():
+                return WhatsAppCloud(
+                    phone_number_id=entry.phone_number_id,
+                    access_token=found[entry.access_token_env],
+                    api_url=entry.api_url,
+                    http=self._http,
+                    timeout_ms=entry.timeout_ms,
+                )
+            case VenomAccount():
+                return VenomGateway(
+                    api_url=entry.api_url,
+                    token=found[entry.token_env],
+                    session=entry.session,
+                    flavour=entry.flavour,
+                    http=self._http,
+                    timeout_ms=entry.timeout_ms,
+                )
+            case CanaryAccount():
+                return CanarySink(self._ledger)
+            case SimulatorAccount():
+                return Simulator(
+                    account_id=entry.id,
+                    client=self._ledger,
+                    conversation_id=self._conversation_id,
+                )
+
+    def _model(self, config: AccountConfig, prompt: Prompt) -> Model:
+        entry, found = config.entry.model, config.found
+        match entry:
+            case ScriptedModel():
+                return Scripted(prompt=prompt, pause_ms=entry.pause_ms)
+            case OpenAICompatibleModel():
+                return OpenAICompatible(
+                    prompt=prompt,
+                    model=entry.model,
+                    base_url=entry.base_url,
+                    api_key=found[entry.api_key_env] if entry.api_key_env else "",
+                    http=self._http,
+                    timeout_ms=entry.timeout_ms,
+                    output_tokens_max=entry.output_tokens_max,
+                    token_limit_field=entry.token_limit_field,
+                    temperature=entry.temperature,
+                )
+            case AnthropicModel():
+                return Anthropic(
+                    prompt=prompt,
+                    model=entry.model,
+                    base_url=entry.base_url,
+                    api_key=found[entry.api_key_env],
+                    http=self._http,
+                    timeout_ms=entry.timeout_ms,
+                    output_tokens_max=entry.output_tokens_max,
+                    temperature=entry.temperature,
+                )

@@ -11,22 +11,23 @@ from typing import NoReturn
 import redis
 
 from batching.alerts import Alerts
-from batching.census import census
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
-from batching.ledger import reached
-from batching.scripts import digests
-from batching.store import Store
-from runtime import durability, observability
-from runtime.account_file import load_accounts
-from runtime.account_resolve import Surroundings
-from runtime.accounts import AccountBook, AccountConfig, agreement
-from runtime.adapters import Adapters
+from batching.inspect import census
+from batching.store import Store, digests, reached
+from runtime import health, sentry
+from runtime.accounts import (
+    AccountBook,
+    AccountConfig,
+    Adapters,
+    Surroundings,
+    agreement,
+    load_accounts,
+)
 from runtime.canary import canary_account
-from runtime.clients import Role, ledger_client
-from runtime.fleet import Fleet
+from runtime.clients import Role, database_id, ledger_client
+from runtime.fleet import Fleet, Silence
+from runtime.notifier import Notifier
 from runtime.settings import Settings, load_settings, process_environment
-from runtime.silence import Silence
-from runtime.teller import Teller
 
 #: How long a starting process waits for its Redis. Shorter than gunicorn's patience with a worker.
 LEDGER_WAIT_S = 10.0
@@ -45,7 +46,7 @@ class Runtime:
     store: Store
     silence: Silence
     fleet: Fleet
-    teller: Teller
+    notifier: Notifier
     fingerprint: str
     ledger_id: str
 
@@ -59,7 +60,7 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
     configs = accounts_of(settings, environ)
-    observability.configure(settings, role)
+    sentry.configure(settings, role)
     client = ledger_client(settings, role)
     store = store_of(settings, client)
     ledger_id = _open(store)
@@ -79,9 +80,11 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
         grace_ms=settings.deploy_grace_ms,
         silence=silence,
     )
-    observability.log_start(settings, fingerprint=fingerprint, ledger=_found(store, ledger_id))
-    teller = Teller(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn))
-    return Runtime(role, settings, accounts, store, silence, fleet, teller, fingerprint, ledger_id)
+    sentry.log_start(settings, fingerprint=fingerprint, ledger=_found(store, ledger_id))
+    notifier = Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn))
+    return Runtime(
+        role, settings, accounts, store, silence, fleet, notifier, fingerprint, ledger_id
+    )
 
 
 def build_or_exit(role: Role) -> Runtime:
@@ -94,11 +97,11 @@ def build_or_exit(role: Role) -> Runtime:
 
 def exit_with(error: AdminError) -> NoReturn:
     """End this process, saying why on stderr in plain lines."""
-    print(plainly(error), file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+    print(error_text(error), file=sys.stderr)  # noqa: T201 - logs may not be set up yet
     raise SystemExit(EXIT_CANNOT_START)
 
 
-def plainly(error: AdminError) -> str:
+def error_text(error: AdminError) -> str:
     """Return what is wrong in lines for a person, who knows settings and no exceptions."""
     if isinstance(error, LedgerUnavailableError):
         return f"REDIS_URL: does not answer ({error.detail})"
@@ -129,7 +132,7 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
         client,
         privacy_key=settings.privacy_key,
         shards=settings.batch_shards,
-        pace=settings.pace(),
+        timing=settings.timing(),
         synced=settings.batch_durability == "always",
     )
 
@@ -139,8 +142,8 @@ def _refuse_unsynced(store: Store) -> None:
     if not store.synced:
         return
     with reached():
-        found = durability.syncing(store.client)
-    if found.level is durability.Level.MISTAKE:
+        found = health.syncing(store.client)
+    if found.level is health.Level.MISTAKE:
         raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
 
 
@@ -162,7 +165,7 @@ def _open(store: Store) -> str:
 def _found(store: Store, ledger_id: str) -> dict[str, object]:
     """Return what a process tells at its start of the ledger that it found."""
     with reached():
-        place = durability.identity(store.client)
+        place = database_id(store.client)
     where = {"ledger_id": ledger_id, "redis_run_id": place.run_id, "redis_db": place.db}
     return where | {"counts": asdict(census(store))}
 

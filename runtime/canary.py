@@ -3,15 +3,13 @@
 import hashlib
 import hmac
 
-from batching.limits import Limits
-from batching.model import CANARY_ACCOUNT
-from runtime.account_config import CanaryAccount, ScriptedModel
-from runtime.accounts import AccountConfig
+from batching.model import CANARY_ACCOUNT, Limits
+from runtime.accounts import AccountConfig, CanaryAccount, ScriptedModel
 from runtime.settings import Settings
 
 #: Short, so that its round trip tells of the service and not of the wait.
 LIMITS = Limits(
-    idle_ms=500, wait_max_ms=1_000, overdue_ms=60_000, reply_deadline_ms=600_000, attempts_max=3
+    idle_ms=500, max_wait_ms=1_000, overdue_ms=60_000, reply_deadline_ms=600_000, max_attempts=3
 )
 
 

@@ -8,17 +8,14 @@ from typing import Any
 
 import httpx2
 
+from batching.inspect import MessageLocation, Place, Trace, locate, trace
 from batching.keys import CANARY_ANSWERED
-from batching.ledger import reached, server_ms
 from batching.model import CANARY_ACCOUNT
-from batching.place import Place, Whereabouts, whereabouts
-from batching.store import Store
-from batching.trace import Trace, trace
+from batching.store import Store, reached, server_ms
 from channels.canary import CUSTOMER
+from httpjson import WireError, post_json
 from runtime.canary import canary_account
 from runtime.settings import Settings
-from wire.errors import WireError
-from wire.post import post_json
 
 #: How long a web process may take to answer the webhook, ms.
 POST_MS_MAX = 5_000
@@ -73,10 +70,10 @@ class CanaryWay:
         if accepted_ms is None:
             return "the ledger in our REDIS_URL does not have it: is the web on another Redis?"
         found = trace(self._store, self._conversation_id)
-        return _step(found, whereabouts(found, message_id, int(accepted_ms)))
+        return _step(found, locate(found, message_id, int(accepted_ms)))
 
 
-def _step(found: Trace, at: Whereabouts) -> str:
+def _step(found: Trace, at: MessageLocation) -> str:
     flight = found.flight
     last = found.steps[-1] if found.steps else None
     done = f" (last step: {' '.join((last.verb, *last.words))})" if last else ""

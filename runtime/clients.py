@@ -5,7 +5,7 @@ within WEB_ANSWER_S_MAX even where packets vanish. The others wait longer and wo
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 import redis
@@ -97,3 +97,26 @@ def http_client() -> httpx2.Client:
         ),
         follow_redirects=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseId:
+    """One database of one running server. Two addresses with one identity are one place."""
+
+    run_id: str
+    db: int
+
+
+def database_id(client: redis.Redis) -> DatabaseId:
+    """Return which database of which server the client talks to. Raise RedisError."""
+    run_id = str(server_info(client, "server").get("run_id", ""))
+    return DatabaseId(run_id, int(client.get_connection_kwargs().get("db") or 0))
+
+
+def server_info(client: redis.Redis, section: str) -> dict[str, object]:
+    """Return a section of INFO, {} where that is not allowed. Raise RedisError."""
+    try:
+        told: Any = client.info(section)
+        return dict(told)
+    except redis.ResponseError:
+        return {}

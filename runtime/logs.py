@@ -1,16 +1,94 @@
 """Log lines: one JSON object each on stdout, a constant event name and fields, no values of people.
 
 ``ts`` is UTC; ``event`` is ``noun.verbed`` for our own lines, a library's message for others.
+Nobody logs a text, a name or a number on purpose; a library's message or an exception might, so
+everything that leaves in a line or a report is redacted here.
 """
 
 import logging
+import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import PurePath
+from types import TracebackType
 from typing import Any
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from runtime.privacy import clean, exception_name, fields_of, trace
+from batching.errors import AdminError
+
+#: What may be a phone number: 9 to 15 digits, however they are spaced, not inside a word.
+_DIGITS_MIN, _DIGITS_MAX = 9, 15
+_PHONE = re.compile(r"(?<![\w.])\+?\(?\d[\d ()-]{7,20}\d(?!\w)")
+_REMOVED = "[number]"
+_TEXT_MAX, _ITEMS_MAX, _DEPTH_MAX = 2_000, 100, 5
+_FRAMES_MAX = 30
+_RECORDS_OWN = frozenset({*RESERVED_ATTRS, "message", "asctime", "taskName"})
+
+
+def redacted(text: str) -> str:
+    """Return ``text`` without what may be a phone number, and not longer than it should be."""
+    short = text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
+    return _PHONE.sub(_hide, short)
+
+
+def clean(value: object, name: str = "", depth: int = 0) -> object:
+    """Return ``value`` fit to be logged: JSON's own types, redacted; others by their type alone.
+
+    ``name`` is that of the field: a number in one that ends with ``_ms`` is a time.
+    """
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        long = _DIGITS_MIN <= len(str(abs(value))) <= _DIGITS_MAX
+        return _REMOVED if long and not name.endswith("_ms") else value
+    if isinstance(value, str | PurePath):
+        return redacted(str(value))
+    if depth < _DEPTH_MAX and isinstance(value, Mapping | list | tuple):
+        return _clean_items(value, name, depth + 1)
+    return f"<{type(value).__name__}>"
+
+
+def _clean_items(
+    value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], name: str, depth: int
+) -> object:
+    if isinstance(value, Mapping):
+        items = list(value.items())[:_ITEMS_MAX]
+        return {redacted(str(key)): clean(item, str(key), depth) for key, item in items}
+    return [clean(item, name, depth) for item in value[:_ITEMS_MAX]]
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return the fields that a log call gave, fit to be told."""
+    return {
+        name: clean(value, name)
+        for name, value in vars(record).items()
+        if name not in _RECORDS_OWN and not name.startswith("_")
+    }
+
+
+def exception_name(error: BaseException) -> str:
+    """Return what an exception is, without what it says: that may quote a customer."""
+    code = f" {error.code}" if isinstance(error, AdminError) else ""
+    return f"{type(error).__module__}.{type(error).__qualname__}{code}"
+
+
+def trace(tb: TracebackType | None) -> list[str]:
+    """Return where an exception passed, innermost last: file, line and function, no values."""
+    frames = []
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        frames.append(f"{code.co_filename}:{tb.tb_lineno} {code.co_name}")
+        tb = tb.tb_next
+    return frames[-_FRAMES_MAX:]
+
+
+def _hide(found: re.Match[str]) -> str:
+    digits = sum(letter.isdigit() for letter in found.group())
+    return _REMOVED if _DIGITS_MIN <= digits <= _DIGITS_MAX else found.group()
+
 
 #: Libraries that tell of every request or job at INFO, and of customers' addresses while at it.
 _QUIET = ("apscheduler", "httpcore2", "httpx2", "urllib3")

@@ -3,18 +3,16 @@
 import signal
 
 from actors.broker import build_broker
-from actors.doorbell import BrokerDoorbell
-from runtime import observability
+from actors.tasks import BrokerQueue
+from runtime import sentry
 from runtime.build import build_or_exit
 from runtime.clients import http_client
-from runtime.diagnosis import subject_of
-from runtime.settings import supervisor_environment
-from runtime.supervisor import Supervisor
+from runtime.health import MONITOR_EVERY_MS, Monitor, context_of
+from runtime.settings import systemd_environment
+from runtime.systemd import Systemd
 from scheduler.canary import Canary
 from scheduler.tick import Tick
-from scheduler.timer import Timer
-from scheduler.watch import EVERY_MS, Rounds
-from scheduler.watchdog import Watchdog
+from scheduler.timer import Timer, Watchdog
 
 #: HUP too: settings are read once, so a process is replaced, never told to read them again.
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -32,31 +30,31 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     runtime = build_or_exit("scheduler")
     broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-scheduler")
-    doorbell = BrokerDoorbell(broker, runtime.store.client)
-    supervisor = Supervisor(supervisor_environment())
+    queue = BrokerQueue(broker, runtime.store.client)
+    systemd = Systemd(systemd_environment())
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
 
     def alive() -> None:
         watchdog.alive()
-        supervisor.alive()
+        systemd.alive()
 
-    tick = Tick(runtime.store, doorbell, alive, supervisor.ready)
+    tick = Tick(runtime.store, queue, alive, systemd.ready)
     timer.every(runtime.settings.flush_tick_ms, tick)
-    timer.every(TELL_MS, runtime.teller)
+    timer.every(TELL_MS, runtime.notifier)
     if runtime.settings.canary_url:
         timer.every(CANARY_LOOK_MS, Canary(runtime, http_client()))
-    timer.every(EVERY_MS, Rounds(subject_of(runtime.store, runtime.settings, "scheduler")))
+    timer.every(MONITOR_EVERY_MS, Monitor(context_of(runtime.store, runtime.settings, "scheduler")))
 
     runtime.fleet.start()
     watchdog.start()
     timer.start()
     signal.sigwait(STOP_SIGNALS)
-    supervisor.stopping()
+    systemd.stopping()
     timer.stop()
     watchdog.stop()
     runtime.fleet.stop()
     broker.close()
-    observability.flush()
+    sentry.flush()
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import httpx2
 
 from batching.errors import TransientError
 from batching.keys import CANARY, CANARY_TURN
-from batching.ledger import reached
 from batching.model import CANARY_ACCOUNT
 from batching.operations import Operations
+from batching.store import reached
 from runtime.build import Runtime
 from runtime.canary_way import CanaryWay
 

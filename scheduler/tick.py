@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from batching.errors import TransientError
-from batching.records import Watch
+from batching.model import Watch
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ class Ledger(Protocol):
         ...
 
 
-class FlushBell(Protocol):
+class FlushQueue(Protocol):
     """What a tick rings."""
 
-    def ring_flush(self) -> bool:
+    def enqueue_flush(self) -> bool:
         """Ask for a flush, unless one was asked for and has not begun. Raise TransientError."""
         ...
 
@@ -41,12 +41,12 @@ class Tick:
     def __init__(
         self,
         ledger: Ledger,
-        doorbell: FlushBell,
+        queue: FlushQueue,
         alive: Callable[[], None],
         serves: Callable[[], None] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._doorbell = doorbell
+        self._queue = queue
         self._alive = alive
         self._serves = serves
         self._trouble = ""
@@ -68,7 +68,7 @@ class Tick:
 
     def _ring(self) -> None:
         # False tells nothing of the broker: another scheduler has rung, or found it away.
-        if self._doorbell.ring_flush() and self._serves:
+        if self._queue.enqueue_flush() and self._serves:
             self._serves()
             self._serves = None
 

@@ -9,14 +9,14 @@ from typing import Any
 from batching import flow
 from batching.model import Stage
 from runtime.build import Runtime
-from tests.fakes import FakeDoorbell, FakeKeeper
+from tests.fakes import FakeKeeper, FakeQueue
 from web import create_app
 
 #: How often the background worker looks for something to do, s.
 PAUSE_S = 0.01
 
 
-def collect(runtime: Runtime, bell: FakeDoorbell) -> None:
+def collect(runtime: Runtime, bell: FakeQueue) -> None:
     """Let the quiet period be over, and flush."""
     client: Any = runtime.store.client
     due = runtime.store.keyring.canary.due
@@ -26,18 +26,18 @@ def collect(runtime: Runtime, bell: FakeDoorbell) -> None:
 
 def answer(runtime: Runtime) -> None:
     """Do what scheduler and workers do, until nothing is to be done."""
-    bell = FakeDoorbell()
+    bell = FakeQueue()
     collect(runtime, bell)
     work(runtime, bell)
 
 
-def work(runtime: Runtime, bell: FakeDoorbell) -> None:
+def work(runtime: Runtime, bell: FakeQueue) -> None:
     """Do what was rung for, and what that rings for."""
-    for ring in bell.rings:
-        if ring.stage is Stage.GENERATE:
-            flow.generate(runtime.store, runtime.accounts, bell, ring, keep=FakeKeeper())
+    for wake_up in bell.wake_ups:
+        if wake_up.stage is Stage.GENERATE:
+            flow.generate(runtime.store, runtime.accounts, bell, wake_up, keep=FakeKeeper())
         else:
-            flow.send(runtime.store, runtime.accounts, ring, keep=FakeKeeper())
+            flow.send(runtime.store, runtime.accounts, wake_up, keep=FakeKeeper())
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def working(runtime: Runtime) -> Iterator[None]:
 
     def work_on() -> None:
         while not over.wait(PAUSE_S):
-            bell = FakeDoorbell()
+            bell = FakeQueue()
             flow.flush(runtime.store, bell)
             work(runtime, bell)
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from batching.limits import Limits
-from batching.model import Exchange, Outbound, Ring
+from batching.model import Exchange, Limits, Outbound, WakeUp
 from batching.ports import Account
 
 #: 2026-01-15 12:00:00 UTC: a fixed, plausible "now" for tests.
@@ -109,22 +108,22 @@ class FakeChannel:
         return outcome
 
 
-class FakeDoorbell:
+class FakeQueue:
     """Keeps the rings; raises the next of ``failures`` instead where there is one."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
-        self.rings: list[Ring] = []
+        self.wake_ups: list[WakeUp] = []
 
-    def ring(self, ring: Ring) -> None:
+    def enqueue(self, wake_up: WakeUp) -> None:
         """Record the ring or raise the next failure."""
         if self.failures:
             raise self.failures.pop(0)
-        self.rings.append(ring)
+        self.wake_ups.append(wake_up)
 
-    def take(self) -> list[Ring]:
+    def take(self) -> list[WakeUp]:
         """Return the rings so far and forget them."""
-        taken, self.rings = self.rings, []
+        taken, self.wake_ups = self.wake_ups, []
         return taken
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     *("actors", "batching", "bench", "channels", "demo"),
-    *("llm", "runtime", "scheduler", "web", "wire"),
+    *("llm", "runtime", "scheduler", "web", "cli", "httpjson"),
 )
 MODULE_LINES_MAX = 200
 FUNCTION_LINES_MAX = 40

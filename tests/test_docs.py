@@ -10,11 +10,22 @@ from pathlib import Path
 import pytest
 
 from batching import keys
-from runtime.commands import VERBS
+from cli import VERBS
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("actors", "batching", "channels", "demo", "llm", "runtime", "scheduler", "web", "wire")
+PACKAGES = (
+    "actors",
+    "batching",
+    "channels",
+    "demo",
+    "llm",
+    "runtime",
+    "scheduler",
+    "web",
+    "cli",
+    "httpjson",
+)
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 #: Methods of a logger → where among their arguments the event stands.
 LEVELS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "exception": 0, "critical": 0, "log": 1}

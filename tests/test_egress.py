@@ -16,7 +16,17 @@ from tests.web.requests import body, change, text_message
 __all__ = ["street"]
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("actors", "batching", "channels", "llm", "runtime", "scheduler", "web", "wire")
+PACKAGES = (
+    "actors",
+    "batching",
+    "channels",
+    "cli",
+    "llm",
+    "runtime",
+    "scheduler",
+    "web",
+    "httpjson",
+)
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 #: Whatever can open a connection by itself.
 CONNECTING = re.compile(
@@ -27,10 +37,10 @@ CONNECTING = re.compile(
 #: ``check`` knocks at RabbitMQ's door, ``supervisor`` tells systemd. None of them is given an
 #: address by a message.
 MAY_CONNECT = {
-    "wire/deadline.py",
+    "httpjson/__init__.py",
     "runtime/fleet.py",
-    "runtime/supervisor.py",
-    "runtime/commands/check.py",
+    "runtime/systemd.py",
+    "cli/check.py",
 }
 #: What the HTTP library is used for outside of the one package that calls: types and their making.
 HARMLESS = {"Client", "Limits", "Timeout"}
@@ -76,7 +86,7 @@ def test_only_one_package_calls_over_http() -> None:
         str(path.relative_to(ROOT)) for path in SOURCES if list(deeds(ast.parse(path.read_text())))
     }
 
-    assert found == {"wire/deadline.py", "wire/post.py"}
+    assert found == {"httpjson/__init__.py"}
 
 
 def test_client_follows_no_redirect() -> None:

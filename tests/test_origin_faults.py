@@ -11,13 +11,11 @@ import pytest
 
 from batching import flow
 from batching.errors import TransientError
-from batching.limits import Limits
-from batching.model import Event, ForeignMessage, Kind
-from batching.records import Status
+from batching.model import Event, ForeignMessage, Kind, Limits, Status
 from batching.store import Store
 from channels import whatsapp_cloud
 from tests.batching.world import ANNA, World
-from tests.fakes import FakeClock, FakeDoorbell, FakeModel
+from tests.fakes import FakeClock, FakeModel, FakeQueue
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def world(store: Store, clock: FakeClock) -> World:
 
 
 def test_fault_1_batch_outlives_an_enqueue_that_fails(world: World) -> None:
-    world.doorbell.failures = [TransientError("broker_away")] * 3
+    world.queue.failures = [TransientError("broker_away")] * 3
     world.write("Hi")
     world.settle()
     world.settle(10_000)
@@ -38,10 +36,10 @@ def test_fault_1_batch_outlives_an_enqueue_that_fails(world: World) -> None:
 
 
 def test_fault_2_message_that_lands_between_reading_and_deleting_survives(world: World) -> None:
-    ring = world.to_sending("Hi")
+    wake_up = world.to_sending("Hi")
     world.channel.before = lambda: world.channel.attempts[1:] or world.write("landed in between")
 
-    world.send(ring)
+    world.send(wake_up)
     world.settle()
 
     assert world.model.turns == ["Hi", "landed in between"]
@@ -92,7 +90,7 @@ def test_fault_7_redelivered_message_is_taken_once(world: World) -> None:
 
 
 def test_fault_8_customer_who_never_pauses_is_answered(world: World) -> None:
-    world.limits = Limits(messages_max=1_000)
+    world.limits = Limits(max_messages=1_000)
     for _ in range(10):
         world.write("and")
         world.settle(5_000)
@@ -103,13 +101,13 @@ def test_fault_8_customer_who_never_pauses_is_answered(world: World) -> None:
 def test_fault_9_two_answers_never_grow_in_one_conversation(world: World) -> None:
     world.write("first")
     world.wait(9_000)
-    (ring,) = world.flush()
+    (wake_up,) = world.flush()
     world.write("second")
     world.wait(9_000)
 
     assert world.flush() == []  # the second waits, whatever is due
 
-    world.answer([ring])
+    world.answer([wake_up])
     world.settle()
     assert world.model.turns == ["first", "second"]
 
@@ -177,14 +175,14 @@ def test_fault_12_two_flushers_and_two_workers_send_once(world: World) -> None:
     for n in range(20):
         world.write("Hi", customer=f"7999000{n:04}")
     world.wait(9_000)
-    bells = [FakeDoorbell(), FakeDoorbell()]
+    bells = [FakeQueue(), FakeQueue()]
 
-    def work(bell: FakeDoorbell) -> None:
+    def work(bell: FakeQueue) -> None:
         flow.flush(world.store, bell)
-        for ring in bell.take() * 2:
-            flow.generate(world.store, world.accounts, bell, ring, keep=world.keeper)
-        for ring in bell.take() * 2:
-            flow.send(world.store, world.accounts, ring, keep=world.keeper)
+        for wake_up in bell.take() * 2:
+            flow.generate(world.store, world.accounts, bell, wake_up, keep=world.keeper)
+        for wake_up in bell.take() * 2:
+            flow.send(world.store, world.accounts, wake_up, keep=world.keeper)
 
     threads = [threading.Thread(target=work, args=[bell]) for bell in bells]
     for thread in threads:
@@ -221,13 +219,13 @@ def test_fault_13_process_on_other_settings_is_counted_and_harmless(world: World
 def test_message_between_the_last_read_and_the_end_of_the_batch_is_not_stranded(
     world: World,
 ) -> None:
-    ring = world.to_sending("Hi")
-    run = world.store.begin(ring)
+    wake_up = world.to_sending("Hi")
+    run = world.store.begin(wake_up)
     assert run
     world.write("late")
-    assert world.store.depart(run, 0, "alert") == 1
+    assert world.store.mark_sending(run, 0, "alert") == 1
     world.store.client.hset(
-        world.store.shard_of(ring.conversation_id).batches(ring.conversation_id),
+        world.store.shard_of(wake_up.conversation_id).batches(wake_up.conversation_id),
         mapping={"state": "running", "part": 1},
     )
     assert world.store.finish(run)
@@ -253,7 +251,7 @@ def test_equal_and_reordered_timestamps_do_not_disturb_the_order_of_arrival(worl
 
 
 def test_new_message_does_not_spend_the_running_batchs_retries(world: World) -> None:
-    world.limits = Limits(attempts_max=3)
+    world.limits = Limits(max_attempts=3)
     world.model = FakeModel(TransientError("model_500"), TransientError("model_500"))
     world.write("first")
     world.settle()

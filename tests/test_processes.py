@@ -88,7 +88,7 @@ def is_alive(group: int) -> bool:
 
 
 def ends(group: int) -> bool:
-    """Return whether a group ends; the system may take a moment to bury its dead."""
+    """Return whether a group ends; the system may take a moment to dead_letter its dead."""
     deadline = time.monotonic() + 20
     while is_alive(group) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -7,18 +7,17 @@ from http import HTTPStatus
 import falcon
 
 from batching.errors import LedgerUnavailableError
-from runtime import diagnosis
+from runtime import health
 from runtime.build import Runtime
-from runtime.diagnosis import Subject
-from runtime.durability import Finding, Level
-from runtime.members import drift, missing
+from runtime.fleet import drift, missing
+from runtime.health import CheckResult, Context, Level
 
 #: What must hold for a message taken now to be answered; the first is whether others can be asked.
-QUESTIONS: dict[str, Callable[[Subject], list[Finding]]] = {
-    "ledger": diagnosis.writable,
-    "identity": diagnosis.same_ledger,
-    "flusher": diagnosis.flusher,
-    "fleet": diagnosis.agreement,
+QUESTIONS: dict[str, Callable[[Context], list[CheckResult]]] = {
+    "ledger": health.check_writable,
+    "identity": health.check_ledger_id,
+    "flusher": health.check_flusher,
+    "fleet": health.check_agreement,
 }
 
 
@@ -44,7 +43,7 @@ class Ready:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._subject = diagnosis.subject_of(runtime.store, runtime.settings, runtime.role)
+        self._context = health.context_of(runtime.store, runtime.settings, runtime.role)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 if every check holds, else 503; the body says which, in plain words."""
@@ -60,14 +59,14 @@ class Ready:
         }
 
     def _checks(self) -> dict[str, Check]:
-        subject = replace(self._subject, ledger_id=self._runtime.fleet.ledger_id)
+        context = replace(self._context, ledger_id=self._runtime.fleet.ledger_id)
         checks: dict[str, Check] = {}
         for name, ask in QUESTIONS.items():
             if checks and not checks["ledger"].ok:
                 # Each further question would only wait for the same Redis again.
                 checks[name] = Check(ok=False, says="unknown: the ledger does not answer")
             else:
-                checks[name] = _checked(ask, subject)
+                checks[name] = _checked(ask, context)
         return checks
 
 
@@ -87,9 +86,9 @@ class FleetView:
         }
 
 
-def _checked(ask: Callable[[Subject], Sequence[Finding]], subject: Subject) -> Check:
+def _checked(ask: Callable[[Context], Sequence[CheckResult]], context: Context) -> Check:
     try:
-        found = ask(subject)
+        found = ask(context)
     except LedgerUnavailableError as error:
         return Check(ok=False, says=f"the ledger cannot be used: {error.code}")
     return Check(

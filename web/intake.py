@@ -7,7 +7,7 @@ from http import HTTPStatus
 import falcon
 
 from batching.flow import receive
-from batching.records import Status
+from batching.model import Status
 from channels.inbound import Parsed
 from runtime.build import Runtime
 from web.errors import RETRY_AFTER_S, RefusalError
@@ -26,14 +26,14 @@ def acknowledge(runtime: Runtime, parsed: Parsed, resp: falcon.Response) -> None
     if parsed.unknown_accounts:
         log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
     receipts = receive(runtime.store, parsed.events, runtime.accounts.limits_of)
-    runtime.silence.heed(receipt.flusher_lag_ms for receipt in receipts)
+    runtime.silence.observe(receipt.flusher_lag_ms for receipt in receipts)
     counts = Counter(receipt.status for receipt in receipts)
     if full := counts[Status.FULL]:
         raise RefusalError(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "conversation_full",
             f"messages refused: {full}; a conversation holds at most "
-            f"{runtime.store.pace.waiting_max} unanswered",
+            f"{runtime.store.timing.waiting_max} unanswered",
             retry_after_s=RETRY_AFTER_S,
         )
     resp.media = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import falcon
 
-from batching.books import balance, reasons, totals
+from batching.inspect import balance, reasons, totals
 from batching.keys import CANARY
-from batching.ledger import reached
+from batching.store import reached
 from runtime.build import Runtime
 
 #: What is counted since the ledger was made; the others are how many there are now.

@@ -11,7 +11,7 @@
 -- ARGV[3]  account id
 -- ARGV[4]  message digest
 -- ARGV[5]  message, JSON
--- ARGV[6]  limits stamp: "idle_ms messages_max wait_max_ms ..."
+-- ARGV[6]  limits stamp: "idle_ms max_messages max_wait_ms ..."
 -- ARGV[7]  most messages a conversation may hold unanswered
 -- ARGV[8]  age at which a digest is forgotten, ms
 -- ARGV[9]  most digests kept
@@ -21,7 +21,7 @@
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, stamp = ARGV[2], ARGV[6]
-local idle_ms, messages_max, wait_max_ms, overdue_ms = string.match(stamp,
+local idle_ms, max_messages, max_wait_ms, overdue_ms = string.match(stamp,
   "^(%d+) (%d+) (%d+) (%d+)")
 if not idle_ms then return redis.error_reply("limits stamp: " .. stamp) end
 local beat_ms = redis.call("GET", KEYS[6])
@@ -48,13 +48,13 @@ if not batch then
   redis.call("ZADD", KEYS[7], now_ms + overdue_ms, conversation .. ":" .. batch)
 elseif opened_with ~= stamp then
   tally("limits_mismatch") -- The batch keeps the limits that it was opened with.
-  idle_ms, messages_max, wait_max_ms = string.match(opened_with, "^(%d+) (%d+) (%d+)")
+  idle_ms, max_messages, max_wait_ms = string.match(opened_with, "^(%d+) (%d+) (%d+)")
 end
 redis.call("RPUSH", KEYS[2], ARGV[5])
 count = redis.call("HINCRBY", KEYS[1], "open_count", 1)
 redis.call("HSET", KEYS[1], "open_last", now_ms)
 tally("open")
-local due_ms = math.min(now_ms + idle_ms, first_ms + wait_max_ms)
-if count >= tonumber(messages_max) then due_ms = now_ms end
+local due_ms = math.min(now_ms + idle_ms, first_ms + max_wait_ms)
+if count >= tonumber(max_messages) then due_ms = now_ms end
 if not flying then redis.call("ZADD", KEYS[4], due_ms, conversation) end
 return {1, batch, count, due_ms, lag_ms}

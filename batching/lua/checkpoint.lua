@@ -8,7 +8,7 @@
 -- ARGV[4]  reply, JSON list of parts
 -- ARGV[5]  number of parts
 -- ARGV[6]  exchange for the history, JSON
--- ARGV[7]  how long a doorbell may stay unanswered, ms
+-- ARGV[7]  how long a wake-up may stay unanswered, ms
 -- Returns     1; 0 if the token is not (or no longer) that of a run of generate.
 -- Complexity  O(log N), N = leases.
 local time = redis.call("TIME")

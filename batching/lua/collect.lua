@@ -6,9 +6,9 @@
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  key prefix of the shard; c:, o:, f: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to take
--- ARGV[4]  how long a doorbell may stay unanswered, ms
+-- ARGV[4]  how long a wake-up may stay unanswered, ms
 -- Returns     {now ms, {conversation, account, batch, count, waited ms, why} ...};
---             why: size, age or idle; vanished: not taken, its batch is missing (see salvage).
+--             why: size, age or idle; vanished: not taken, its batch is missing (see recover_orphan).
 -- Complexity  O(k log N), k = batches taken, N = due conversations; content moves by RENAME.
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,10 +27,10 @@ for _, conversation in ipairs(due) do
   if gone then
     taken[#taken + 1] = {conversation, account or "", "", 0, 0, "vanished"}
   elseif not flying then
-    local _, messages_max, wait_max_ms = string.match(stamp, "^(%d+) (%d+) (%d+)")
+    local _, max_messages, max_wait_ms = string.match(stamp, "^(%d+) (%d+) (%d+)")
     local why = "idle"
-    if now_ms >= first_ms + wait_max_ms then why = "age" end
-    if tonumber(count) >= tonumber(messages_max) then why = "size" end
+    if now_ms >= first_ms + max_wait_ms then why = "age" end
+    if tonumber(count) >= tonumber(max_messages) then why = "size" end
     -- More than counted: an earlier batch lost its hash; its messages are answered with these.
     local kept = redis.call("LLEN", o)
     count = math.max(count, kept)

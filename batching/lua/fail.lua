@@ -10,7 +10,7 @@
 --          about to leave may be out; if none was, or a status told that it left, as retry)
 -- ARGV[5]  wait, ms: until the next try, or for the provider's status
 -- ARGV[6]  detail, an error code
--- Returns     1 done; 2 retry refused, the attempts are spent: bury it; 0 stale.
+-- Returns     1 done; 2 retry refused, the attempts are spent: dead_letter it; 0 stale.
 -- Complexity  O(log N), N = leases.
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
@@ -28,14 +28,14 @@ if verdict == "ambiguous" and state == "sending" then
   redis.call("HINCRBY", KEYS[3], "ambiguous", 1)
 else
   if verdict ~= "park" then
-    local attempts_max = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
+    local max_attempts = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
     -- With all parts out only the end of the batch is to be recorded: never too late for that.
-    if tonumber(attempt) >= tonumber(attempts_max) and not (parts and part == parts) then
+    if tonumber(attempt) >= tonumber(max_attempts) and not (parts and part == parts) then
       return 2
     end
     redis.call("HINCRBY", KEYS[1], "attempt", 1)
   end
-  -- A part in doubt is sent again once at most: depart reads this mark.
+  -- A part in doubt is sent again once at most: mark_sending reads this mark.
   if state == "ambiguous" then redis.call("HSET", KEYS[1], "resent", 1) end
   redis.call("HDEL", KEYS[1], "token")
   redis.call("HSET", KEYS[1], "state", "waiting")

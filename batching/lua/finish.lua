@@ -49,8 +49,8 @@ if not waiting then
   redis.call("DEL", KEYS[1])
   return 1
 end
-local idle_ms, messages_max, wait_max_ms = string.match(stamp, "^(%d+) (%d+) (%d+)")
-local due_ms = math.min(last_ms + idle_ms, first_ms + wait_max_ms)
-if tonumber(waiting) >= tonumber(messages_max) then due_ms = last_ms end
+local idle_ms, max_messages, max_wait_ms = string.match(stamp, "^(%d+) (%d+) (%d+)")
+local due_ms = math.min(last_ms + idle_ms, first_ms + max_wait_ms)
+if tonumber(waiting) >= tonumber(max_messages) then due_ms = last_ms end
 redis.call("ZADD", KEYS[3], due_ms, conversation)
 return 1

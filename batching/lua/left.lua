@@ -29,7 +29,7 @@ if id == batch and next_part == part then
   if state == "sending" then
     redis.call("HSET", KEYS[1], "state", "running")
   elseif state == "ambiguous" then
-    -- Due at once: the next reap rings for what is still to be done. Who was about to bury it
+    -- Due at once: the next reap rings for what is still to be done. Who was about to dead_letter it
     -- for want of a status must not.
     redis.call("HDEL", KEYS[1], "token")
     redis.call("HSET", KEYS[1], "state", "waiting")

@@ -4,12 +4,12 @@
 -- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  key prefix of the shard; c: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to look at
--- ARGV[4]  how long a doorbell may stay unanswered, ms; doubles with every ring
+-- ARGV[4]  how long a wake-up may stay unanswered, ms; doubles with every ring
 -- ARGV[5]  most that it doubles to, ms
 -- ARGV[6]  how long the provider's status may take, ms
 -- Returns     {conversation, account, batch, stage, attempt, verdict, token, policy} ...;
---             verdict: ring, spent (bury it), ambiguous (just became so), unresolved (no status),
---             vanished (the batch is missing: see salvage).
+--             verdict: ring, spent (dead_letter it), ambiguous (just became so), unresolved (no status),
+--             vanished (the batch is missing: see recover_orphan).
 -- Complexity  O(k log N), k = batches looked at, N = leases.
 local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,12 +25,12 @@ for _, conversation in ipairs(expired) do
     seen[#seen + 1] = {conversation, account or "", "", "generate", 0, "vanished", "", ""}
   else
     if state == "claimed" then
-      -- The doorbell was lost, or the queue is long: ring again, more rarely, no attempt spent.
+      -- The wake-up was lost, or the queue is long: ring again, more rarely, no attempt spent.
       rings_now, wait_ms = rings + 1, math.min(ring_ms * 2 ^ (rings + 1), tonumber(ring_max_ms))
     elseif state == "running" then
-      local attempts_max = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
+      local max_attempts = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
       redis.call("HINCRBY", KEYS[2], "worker_died", 1)
-      if tonumber(attempt) >= tonumber(attempts_max) and not (parts and part == parts) then
+      if tonumber(attempt) >= tonumber(max_attempts) and not (parts and part == parts) then
         -- The last worker may only be slow: a new token keeps it from sending meanwhile.
         verdict, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))
         redis.call("HSET", c, "token", token)

@@ -21,8 +21,7 @@ from channels.fields import Record, at, items
 from channels.http import post_json
 from channels.text import split
 from channels.venom.ids import is_lid, key
-from wire.post import Reply
-from wire.retry_after import retry_after_ms
+from httpjson import Reply, retry_after_ms
 
 #: Longest text of one message, in UTF-16 units. WhatsApp takes more, but folds it away.
 TEXT_LENGTH_MAX = 4096

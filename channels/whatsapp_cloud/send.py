@@ -11,8 +11,7 @@ from channels.http import post_json
 from channels.text import split
 from channels.whatsapp_cloud.errors import failure
 from channels.whatsapp_cloud.identity import is_business_scoped
-from wire.post import Reply
-from wire.retry_after import retry_after_ms
+from httpjson import Reply, retry_after_ms
 
 #: Longest text of one message, in UTF-16 units.
 TEXT_LENGTH_MAX = 4096

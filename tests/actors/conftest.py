@@ -10,13 +10,13 @@ import pytest
 import redis
 from dramatiq import Worker
 
-from actors.broker import DoorbellBroker, build_broker
+from actors.broker import WakeUpBroker, build_broker
 from tests.valkey_server import ValkeyServer
 
 #: How long a fact may take to come true on a busy machine.
 DEADLINE_S = 10.0
 
-Brokers = Callable[[], DoorbellBroker]
+Brokers = Callable[[], WakeUpBroker]
 Workers = Callable[..., Worker]
 
 
@@ -78,11 +78,11 @@ def draining(
 def brokers(valkey: ValkeyServer, client: redis.Redis) -> Iterator[Brokers]:
     """Return a maker of brokers, each as another process would have it; ``client`` empties all."""
     assert client.dbsize() == 0
-    made: list[DoorbellBroker] = []
+    made: list[WakeUpBroker] = []
 
-    def make() -> DoorbellBroker:
+    def make() -> WakeUpBroker:
         broker = build_broker(valkey.url(1), client_name="test")
-        assert isinstance(broker, DoorbellBroker)
+        assert isinstance(broker, WakeUpBroker)
         made.append(broker)
         return broker
 
@@ -92,12 +92,12 @@ def brokers(valkey: ValkeyServer, client: redis.Redis) -> Iterator[Brokers]:
 
 
 @pytest.fixture
-def broker(brokers: Brokers) -> DoorbellBroker:
+def broker(brokers: Brokers) -> WakeUpBroker:
     return brokers()
 
 
 @pytest.fixture
-def queues(valkey: ValkeyServer, broker: DoorbellBroker) -> Iterator[redis.Redis]:
+def queues(valkey: ValkeyServer, broker: WakeUpBroker) -> Iterator[redis.Redis]:
     """Return a client of the database of ``broker``."""
     assert broker.get_declared_queues() == set()
     with valkey.client(1) as connection:

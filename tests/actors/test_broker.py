@@ -8,7 +8,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
 
-from actors.broker import DoorbellBroker, build_broker, with_limits
+from actors.broker import WakeUpBroker, build_broker, with_limits
 from tests.actors.conftest import DEADLINE_S, Workers, declare, wait_until
 
 BROKEN = b'{"queue_name": "flush", broken'
@@ -20,7 +20,7 @@ def put_raw(queues: redis.Redis, message_id: str, body: bytes) -> None:
 
 
 def test_undecodable_message_is_dead_lettered_and_its_neighbours_are_answered(
-    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+    broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     """They are fetched together; Dramatiq's consumer dies of it, with all of them in its hands."""
     answered: list[int] = []
@@ -39,7 +39,7 @@ def test_undecodable_message_is_dead_lettered_and_its_neighbours_are_answered(
 
 @pytest.mark.parametrize("command", ["fetch", "ack", "nack"])
 def test_any_answer_of_redis_reconnects_the_consumer(
-    broker: DoorbellBroker, queues: redis.Redis, command: str
+    broker: WakeUpBroker, queues: redis.Redis, command: str
 ):
     """Dramatiq takes only a lost connection for one; a timeout or READONLY passes for a bug."""
     broker.declare_queue("flush")
@@ -62,14 +62,14 @@ def test_any_answer_of_redis_reconnects_the_consumer(
         commands[command]()
 
 
-def test_enqueue_is_never_sent_twice_by_the_client(broker: DoorbellBroker):
+def test_enqueue_is_never_sent_twice_by_the_client(broker: WakeUpBroker):
     retry = broker.client.get_retry()
 
     assert retry is not None
     assert retry.get_retries() == 0
 
 
-def test_every_wait_for_redis_is_bounded(broker: DoorbellBroker):
+def test_every_wait_for_redis_is_bounded(broker: WakeUpBroker):
     options = broker.client.connection_pool.connection_kwargs
 
     assert (options["socket_connect_timeout"], options["socket_timeout"]) == (2, 5)
@@ -91,7 +91,7 @@ def test_broker_confirms_deliveries_to_rabbitmq():
     assert vars(broker)["confirm_delivery"] is True
 
 
-def test_doorbells_ring_while_the_consumer_waits(broker: DoorbellBroker, workers: Workers):
+def test_doorbells_ring_while_the_consumer_waits(broker: WakeUpBroker, workers: Workers):
     answered = threading.Event()
     actor = declare(broker, "flush", answered.set)
     workers(broker)

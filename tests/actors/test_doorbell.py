@@ -11,13 +11,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from actors.broker import build_broker
-from actors.doorbell import BrokerDoorbell
+from actors.tasks import BrokerQueue
 from batching.errors import LedgerUnavailableError, TransientError
 from batching.keys import FLUSH_GATE
-from batching.model import Ring, Stage
+from batching.model import Stage, WakeUp
 from tests.valkey_server import free_port
 
-RING = Ring("c_0123456789abcdef01234567", "b7", 2, Stage.SEND)
+RING = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.SEND)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def stub() -> StubBroker:
 
 
 @pytest.fixture
-def nobody() -> Iterator[redis.Redis]:
+def describe_lag() -> Iterator[redis.Redis]:
     """Return a client of an address where nobody listens."""
     with redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0), protocol=2) as connection:
         yield connection
@@ -40,7 +40,7 @@ def rung(broker: StubBroker, queue: str) -> list[dramatiq.Message[None]]:
 
 
 def test_ring_names_batch_and_attempt_and_nothing_else(stub: StubBroker, client: redis.Redis):
-    BrokerDoorbell(stub, client).ring(RING)
+    BrokerQueue(stub, client).enqueue(RING)
 
     (message,) = rung(stub, "send")
     body = json.loads(message.encode())
@@ -53,27 +53,27 @@ def test_ring_names_batch_and_attempt_and_nothing_else(stub: StubBroker, client:
 
 
 def test_many_schedulers_have_one_flush_outstanding(stub: StubBroker, client: redis.Redis):
-    first, second = BrokerDoorbell(stub, client), BrokerDoorbell(stub, client)
+    first, second = BrokerQueue(stub, client), BrokerQueue(stub, client)
 
-    answers = [first.ring_flush(), second.ring_flush(), first.ring_flush()]
+    answers = [first.enqueue_flush(), second.enqueue_flush(), first.enqueue_flush()]
 
     assert answers == [True, False, False]
     assert len(rung(stub, "flush")) == 1
 
 
 def test_flush_that_began_may_be_rung_for_again(stub: StubBroker, client: redis.Redis):
-    doorbell = BrokerDoorbell(stub, client)
-    doorbell.ring_flush()
+    queue = BrokerQueue(stub, client)
+    queue.enqueue_flush()
 
-    doorbell.flush_begins()
+    queue.flush_begins()
 
-    assert doorbell.ring_flush() is True
+    assert queue.enqueue_flush() is True
 
 
 def test_flush_that_never_begins_blocks_the_bell_for_seconds_only(
     stub: StubBroker, client: redis.Redis
 ):
-    BrokerDoorbell(stub, client).ring_flush()
+    BrokerQueue(stub, client).enqueue_flush()
 
     assert 0 < client.pttl(FLUSH_GATE) <= 3_000
 
@@ -82,17 +82,17 @@ def test_broker_that_is_away_is_a_passing_failure(client: redis.Redis):
     broker = build_broker(f"redis://127.0.0.1:{free_port()}/1", client_name="test")
 
     with pytest.raises(TransientError, match="broker_away"):
-        BrokerDoorbell(broker, client).ring(RING)
+        BrokerQueue(broker, client).enqueue(RING)
 
 
 def test_rabbitmq_that_is_away_is_a_passing_failure(client: redis.Redis):
     broker = build_broker(f"amqp://127.0.0.1:{free_port()}/", client_name="test")
 
     with pytest.raises(TransientError, match="broker_away"):
-        BrokerDoorbell(broker, client).ring(RING)
+        BrokerQueue(broker, client).enqueue(RING)
 
 
 @pytest.mark.parametrize("verb", ["ring_flush", "flush_begins"])
-def test_ledger_that_is_away_is_named(stub: StubBroker, nobody: redis.Redis, verb: str):
+def test_ledger_that_is_away_is_named(stub: StubBroker, describe_lag: redis.Redis, verb: str):
     with pytest.raises(LedgerUnavailableError):
-        getattr(BrokerDoorbell(stub, nobody), verb)()
+        getattr(BrokerQueue(stub, describe_lag), verb)()

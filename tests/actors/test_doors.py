@@ -10,13 +10,11 @@ import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
 
-from actors.doorbell import BrokerDoorbell
-from actors.doors import FLUSH_LIMIT, Doors, declare
+from actors.tasks import FLUSH_LIMIT, BrokerQueue, Tasks, declare
 from batching import flow
 from batching.errors import LedgerUnavailableError
 from batching.keys import FLUSH_GATE
-from batching.limits import Limits
-from batching.model import InboundMessage, Kind, Stage
+from batching.model import InboundMessage, Kind, Limits, Stage
 from batching.ports import Account
 from batching.store import Store
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
@@ -42,25 +40,25 @@ def stub() -> StubBroker:
 
 
 @pytest.fixture
-def doors(store: Store, accounts: FakeAccounts, stub: StubBroker) -> Doors:
-    doors = Doors(store, accounts, BrokerDoorbell(stub, store.client))
-    declare(stub, doors)
-    return doors
+def tasks(store: Store, accounts: FakeAccounts, stub: StubBroker) -> Tasks:
+    tasks = Tasks(store, accounts, BrokerQueue(stub, store.client))
+    declare(stub, tasks)
+    return tasks
 
 
 def answer_door(broker: StubBroker, queue: str) -> None:
-    """Do what a worker does with the next doorbell of a queue."""
+    """Do what a worker does with the next wake-up of a queue."""
     message = dramatiq.Message.decode(broker.queues[queue].get_nowait())
     broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
 
 
 def test_doorbells_lead_from_due_message_to_sent_answer(
-    doors: Doors, store: Store, stub: StubBroker, clock: FakeClock, channel: FakeChannel
+    tasks: Tasks, store: Store, stub: StubBroker, clock: FakeClock, channel: FakeChannel
 ):
     flow.receive(store, [HELLO], lambda _: LIMITS)
     clock.advance_ms(LIMITS.idle_ms)
 
-    doors.flush()
+    tasks.flush()
     answer_door(stub, "generate")
     answer_door(stub, "send")
 
@@ -87,36 +85,36 @@ def test_lease_is_kept_while_a_slow_call_runs(
     channel = FakeChannel(before=calls[Stage.SEND])
     model = FakeModel(before=calls[Stage.GENERATE])
     accounts = FakeAccounts.of(Account("salon", limits, channel, model))
-    doors = Doors(store, accounts, BrokerDoorbell(stub, client))
-    declare(stub, doors)
+    tasks = Tasks(store, accounts, BrokerQueue(stub, client))
+    declare(stub, tasks)
     flow.receive(store, [HELLO], lambda _: limits)
     clock.advance_ms(limits.idle_ms)
 
-    doors.flush()
+    tasks.flush()
     answer_door(stub, "generate")
     answer_door(stub, "send")
 
     assert kept
 
 
-def test_flush_opens_the_gate_before_it_looks(doors: Doors, client: redis.Redis):
+def test_flush_opens_the_gate_before_it_looks(tasks: Tasks, client: redis.Redis):
     client.set(FLUSH_GATE, 1)
 
-    doors.flush()
+    tasks.flush()
 
     assert client.exists(FLUSH_GATE) == 0
 
 
 @pytest.mark.parametrize(("due", "again"), [(FLUSH_LIMIT - 1, 0), (FLUSH_LIMIT, 1)])
 def test_flush_that_took_all_it_may_is_followed_by_another_at_once(
-    doors: Doors, store: Store, stub: StubBroker, clock: FakeClock, due: int, again: int
+    tasks: Tasks, store: Store, stub: StubBroker, clock: FakeClock, due: int, again: int
 ):
     """What is left over would wait for the scheduler's next tick, and for as many as it takes."""
     for n in range(due):
         flow.receive(store, [replace(HELLO, customer=f"7999{n:07}")], lambda _: LIMITS)
     clock.advance_ms(LIMITS.idle_ms)
 
-    doors.flush()
+    tasks.flush()
 
     assert (stub.queues["generate"].qsize(), stub.queues["flush"].qsize()) == (due, again)
 
@@ -143,9 +141,9 @@ def test_failure_is_reported_and_ends_at_the_door(
     stub: StubBroker, client: redis.Redis, caplog, failure, event, level, door
 ):
     store = Failing(failure)
-    doors = Doors(store, FakeAccounts(), BrokerDoorbell(stub, client))  # type: ignore[arg-type]
+    tasks = Tasks(store, FakeAccounts(), BrokerQueue(stub, client))  # type: ignore[arg-type]
     args = () if door == "flush" else ("c_0123456789abcdef01234567", "b7", 1)
 
-    getattr(doors, door)(*args)
+    getattr(tasks, door)(*args)
 
     assert [(record.message, record.levelno) for record in caplog.records] == [(event, level)]

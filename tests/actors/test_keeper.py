@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from actors.keeper import keep_lease
+from actors.tasks import renew_lease
 from batching.errors import LedgerUnavailableError
 
 DEADLINE_S = 10.0
@@ -37,21 +37,21 @@ def keepers() -> list[threading.Thread]:
 def test_lease_is_renewed_while_the_call_runs():
     lease = Lease()
 
-    with keep_lease(lease.extend, 30):
+    with renew_lease(lease.extend, 30):
         assert lease.renewed(3)
 
 
 def test_keeper_ends_with_the_call():
     lease = Lease()
 
-    with keep_lease(lease.extend, 3):
+    with renew_lease(lease.extend, 3):
         assert lease.renewed(1)
 
     assert keepers() == []
 
 
 def test_keeper_ends_when_the_call_raises():
-    with pytest.raises(ValueError, match="slow"), keep_lease(Lease().extend, 30_000):
+    with pytest.raises(ValueError, match="slow"), renew_lease(Lease().extend, 30_000):
         raise ValueError("slow")
 
     assert keepers() == []
@@ -60,7 +60,7 @@ def test_keeper_ends_when_the_call_raises():
 def test_lost_lease_is_not_renewed_again():
     lease = Lease(lost_at=2)
 
-    with keep_lease(lease.extend, 3):
+    with renew_lease(lease.extend, 3):
         assert lease.renewed(2)
         for keeper in keepers():
             keeper.join(DEADLINE_S)
@@ -71,5 +71,5 @@ def test_lost_lease_is_not_renewed_again():
 def test_missed_renewal_is_followed_by_another():
     lease = Lease(LedgerUnavailableError("ledger_away"))
 
-    with keep_lease(lease.extend, 3):
+    with renew_lease(lease.extend, 3):
         assert lease.renewed(2)

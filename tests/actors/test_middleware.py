@@ -6,7 +6,7 @@ import threading
 import pytest
 import redis
 
-from actors.broker import DoorbellBroker, build_broker
+from actors.broker import WakeUpBroker, build_broker
 from actors.middleware import POLL_MS, AtStop, shares
 from tests.actors.conftest import DEADLINE_S, Brokers, Workers, block, declare, draining, wait_until
 from tests.valkey_server import free_port
@@ -17,7 +17,7 @@ def dead_letters(queues: redis.Redis, queue: str) -> int:
 
 
 def test_doorbell_whose_processing_raised_is_dead_lettered(
-    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+    broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     """Dramatiq without its Retries acknowledges a failure as if it were a success."""
 
@@ -34,7 +34,7 @@ def test_doorbell_whose_processing_raised_is_dead_lettered(
 
 
 def test_doorbell_with_foreign_arguments_is_dead_lettered(
-    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+    broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     """Another release may ring with arguments that this one does not take."""
     actor = declare(broker, "send", lambda _batch_id: None)
@@ -47,7 +47,7 @@ def test_doorbell_with_foreign_arguments_is_dead_lettered(
 
 
 def test_answered_doorbell_leaves_nothing_behind(
-    broker: DoorbellBroker, queues: redis.Redis, workers: Workers
+    broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     answered = threading.Event()
     actor = declare(broker, "flush", answered.set)
@@ -73,7 +73,7 @@ def test_consumer_that_lost_its_broker_looks_for_it_every_second(
 
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers, workers: Workers):
-    """A worker that stops has one slow job; a doorbell waits behind it, another comes in."""
+    """A worker that stops has one slow job; a wake-up waits behind it, another comes in."""
     sent, flushed = threading.Event(), threading.Event()
     broker, other = brokers(), brokers()
 
@@ -86,9 +86,7 @@ def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers
     assert taken_over == (True, True)
 
 
-def test_slow_generations_leave_threads_for_flush_and_send(
-    broker: DoorbellBroker, workers: Workers
-):
+def test_slow_generations_leave_threads_for_flush_and_send(broker: WakeUpBroker, workers: Workers):
     release = threading.Event()
     flushed, sent = threading.Event(), threading.Event()
     generate = declare(broker, "generate", lambda: block(release))
@@ -107,9 +105,7 @@ def test_slow_generations_leave_threads_for_flush_and_send(
     assert moved == (True, True)
 
 
-def test_worker_fetches_no_more_than_its_threads_can_begin(
-    broker: DoorbellBroker, workers: Workers
-):
+def test_worker_fetches_no_more_than_its_threads_can_begin(broker: WakeUpBroker, workers: Workers):
     release, begun = threading.Event(), threading.Semaphore(0)
 
     def generate() -> None:
@@ -144,7 +140,7 @@ def test_threads_are_shared_by_weight(threads, queues, expected):
     assert shares(threads, queues) == expected
 
 
-def test_idle_consumers_look_every_few_milliseconds(broker: DoorbellBroker, workers: Workers):
+def test_idle_consumers_look_every_few_milliseconds(broker: WakeUpBroker, workers: Workers):
     declare(broker, "flush", lambda: None)
 
     worker = workers(broker)
@@ -152,7 +148,7 @@ def test_idle_consumers_look_every_few_milliseconds(broker: DoorbellBroker, work
     assert {name: c.worker_timeout for name, c in worker.consumers.items()} == {"flush": POLL_MS}
 
 
-def test_no_consumer_waits_for_delayed_doorbells(broker: DoorbellBroker, workers: Workers):
+def test_no_consumer_waits_for_delayed_doorbells(broker: WakeUpBroker, workers: Workers):
     for name in ("flush", "generate", "send"):
         declare(broker, name, lambda: None)
 
@@ -161,7 +157,7 @@ def test_no_consumer_waits_for_delayed_doorbells(broker: DoorbellBroker, workers
     assert set(worker.consumers) == {"flush", "generate", "send"}
 
 
-def test_every_call_at_stop_is_made_though_one_fails(broker: DoorbellBroker, workers: Workers):
+def test_every_call_at_stop_is_made_though_one_fails(broker: WakeUpBroker, workers: Workers):
     calls: list[str] = []
 
     def fail() -> None:

@@ -6,7 +6,7 @@ import pytest
 from dramatiq import Worker
 from dramatiq.brokers.stub import StubBroker
 
-from actors.places import SLOW_MS, WARY_MS, Places
+from actors.bulkhead import SLOW_MS, WARY_MS, Bulkhead
 from batching.model import CANARY_ACCOUNT, Stage
 from tests.fakes import FakeClock
 
@@ -16,20 +16,20 @@ GENERATING, SENDING = 10, 4
 
 
 @pytest.fixture
-def places(clock: FakeClock) -> Places:
-    broker, made = StubBroker(middleware=[]), Places(clock)
+def places(clock: FakeClock) -> Bulkhead:
+    broker, made = StubBroker(middleware=[]), Bulkhead(clock)
     queues = {"flush", "generate", "send"}
     made.before_worker_boot(broker, Worker(broker, queues=queues, worker_threads=THREADS))
     return made
 
 
-def run(places: Places, stage: Stage, account: str, clock: FakeClock, took_ms: int) -> None:
+def run(places: Bulkhead, stage: Stage, account: str, clock: FakeClock, took_ms: int) -> None:
     with places.place(stage, account) as may_begin:
         assert may_begin
         clock.advance_ms(took_ms)
 
 
-def taken(places: Places, stage: Stage, account: str, wanted: int) -> int:
+def taken(places: Bulkhead, stage: Stage, account: str, wanted: int) -> int:
     """Begin so many runs at once; return how many got a place."""
     with ExitStack() as runs:
         return sum(runs.enter_context(places.place(stage, account)) for _ in range(wanted))
@@ -69,16 +69,16 @@ def test_account_is_trusted_again_after_a_while(places, clock):
 
 
 @pytest.mark.parametrize("nobody", ["", CANARY_ACCOUNT])
-def test_slow_account_without_neighbours_has_all_threads(places, clock, nobody):
+def test_slow_account_without_neighbours_has_all_threads(places, clock, describe_lag):
     """There would be nobody to keep them for."""
-    run(places, Stage.SEND, nobody, clock, 1)
+    run(places, Stage.SEND, describe_lag, clock, 1)
     run(places, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
 
     assert taken(places, Stage.SEND, "salon", SENDING) == SENDING
 
 
 def test_slow_account_gets_a_thread_where_there_is_but_one(clock):
-    places = Places(clock)
+    places = Bulkhead(clock)
     run(places, Stage.SEND, "barber", clock, 1)
     run(places, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
 

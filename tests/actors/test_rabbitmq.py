@@ -1,4 +1,4 @@
-"""The same doorbells through a real RabbitMQ."""
+"""The same wake-ups through a real RabbitMQ."""
 
 import threading
 import time
@@ -10,16 +10,16 @@ import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from actors.broker import build_broker
-from actors.doorbell import BrokerDoorbell
+from actors.tasks import BrokerQueue
 from batching.errors import TransientError
-from batching.model import Ring, Stage
+from batching.model import Stage, WakeUp
 from tests.actors.conftest import DEADLINE_S, Workers, declare, draining, wait_until
 from tests.processes import Guard
 from tests.rabbitmq_server import RabbitMQServer
 
 pytestmark = pytest.mark.slow
 
-RING = Ring("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
+RING = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
 
 #: In this time whoever would consume does.
 SETTLED_S = 0.5
@@ -43,7 +43,7 @@ def pair(
 
 
 def counts(broker: dramatiq.Broker) -> tuple[int, int, int]:
-    """Return how many doorbells wait, are delayed, are dead."""
+    """Return how many wake-ups wait, are delayed, are dead."""
     found: tuple[int, int, int] = broker.get_queue_message_counts("generate")  # type: ignore[attr-defined]
     return found
 
@@ -61,7 +61,7 @@ def test_doorbell_is_answered(
     declare(rabbit_broker, "generate", generate)
     workers(rabbit_broker)
 
-    BrokerDoorbell(rabbit_broker, client).ring(RING)
+    BrokerQueue(rabbit_broker, client).enqueue(RING)
 
     assert rung.wait(DEADLINE_S)
     assert answered == [("c_0123456789abcdef01234567", "b7", 2)]
@@ -85,7 +85,7 @@ def test_doorbell_whose_processing_raised_is_dead_lettered_by_rabbitmq(
 def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
     pair: tuple[dramatiq.Broker, dramatiq.Broker], workers: Workers
 ):
-    """A worker that stops has one slow job; a doorbell waits behind it, others come in."""
+    """A worker that stops has one slow job; a wake-up waits behind it, others come in."""
     sent, flushed = threading.Semaphore(0), threading.Semaphore(0)
     broker, other = pair
 
@@ -137,11 +137,11 @@ def test_rabbitmq_that_stopped_is_a_passing_failure(
     server = RabbitMQServer(rabbitmq_script, guard)
     server.start()
     broker = build_broker(server.url, client_name="test")
-    doorbell = BrokerDoorbell(broker, client)
-    doorbell.ring(RING)
+    queue = BrokerQueue(broker, client)
+    queue.enqueue(RING)
 
     server.stop()
 
     with pytest.raises(TransientError, match="broker_away"):
-        doorbell.ring(RING)
+        queue.enqueue(RING)
     broker.close()

@@ -3,9 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from batching.limits import Limits, Pace
-from batching.model import Ring, Stage
-from batching.records import Status, Verdict
+from batching.model import Limits, Stage, Status, Timing, Verdict, WakeUp
 
 
 @dataclass
@@ -24,9 +22,9 @@ class Open:
         """When the batch is to be flushed: at once if a person replayed it."""
         if self.replayed_ms is not None:
             return self.replayed_ms
-        if len(self.ids) >= self.limits.messages_max:
+        if len(self.ids) >= self.limits.max_messages:
             return self.last_ms
-        return min(self.last_ms + self.limits.idle_ms, self.first_ms + self.limits.wait_max_ms)
+        return min(self.last_ms + self.limits.idle_ms, self.first_ms + self.limits.max_wait_ms)
 
 
 @dataclass
@@ -41,7 +39,7 @@ class Flight:
     state: str = "claimed"
     stage: Stage = Stage.GENERATE
     attempt: int = 1
-    rings: int = 0
+    wake_ups: int = 0
     token: str = ""
     parts: int = 0
     part: int = 0
@@ -58,7 +56,7 @@ class Flight:
 class Plain:
     """One shard. Every method mirrors a script and returns what the store's method tells."""
 
-    pace: Pace
+    timing: Timing
     now_ms: int
     seq: int = 0
     opened: dict[str, Open] = field(default_factory=dict)
@@ -75,7 +73,7 @@ class Plain:
             return Status.DUPLICATE
         held = len(self.opened[c].ids) if c in self.opened else 0
         held += len(self.flying[c].ids) if c in self.flying else 0
-        if held >= self.pace.waiting_max:
+        if held >= self.timing.waiting_max:
             return Status.FULL
         self.seen.add((c, message_id))
         self.counts["accepted"] += 1
@@ -97,26 +95,26 @@ class Plain:
         taken = set()
         for _, c in ready:
             batch = self.opened.pop(c)
-            lease_ms = self.now_ms + self.pace.ring_ms
+            lease_ms = self.now_ms + self.timing.ring_ms
             self.flying[c] = Flight(
                 batch.batch_id, batch.first_ms, batch.limits, batch.ids, lease_ms
             )
             taken.add((c, batch.batch_id, len(batch.ids)))
         return taken
 
-    def reap(self, limit: int) -> set[tuple[Ring, Verdict, str]]:
+    def reap(self, limit: int) -> set[tuple[WakeUp, Verdict, str]]:
         expired = sorted(
             (f.lease_ms, c) for c, f in self.flying.items() if f.lease_ms <= self.now_ms
         )
         found = set()
         for _, c in expired[:limit]:
             flight = self.flying[c]
-            verdict, wait_ms, rings = Verdict.RING, self.pace.ring_ms, 0
+            verdict, wait_ms, wake_ups = Verdict.RING, self.timing.ring_ms, 0
             if flight.state == "claimed":
-                rings = flight.rings + 1
-                wait_ms = min(self.pace.ring_ms * 2**rings, self.pace.ring_max_ms)
+                wake_ups = flight.wake_ups + 1
+                wait_ms = min(self.timing.ring_ms * 2**wake_ups, self.timing.ring_max_ms)
             elif flight.state == "running":
-                if flight.attempt >= flight.limits.attempts_max and not flight.all_left:
+                if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
                     verdict = Verdict.SPENT
                     self.seq += 1
                     flight.token = str(self.seq)
@@ -126,15 +124,15 @@ class Plain:
                 flight.state, verdict, wait_ms = (
                     "ambiguous",
                     Verdict.AMBIGUOUS,
-                    self.pace.ambiguous_ms,
+                    self.timing.ambiguous_ms,
                 )
             elif flight.state == "ambiguous":
                 verdict = Verdict.UNRESOLVED
             if verdict is Verdict.RING:
-                flight.state, flight.rings, flight.token = "claimed", rings, ""
+                flight.state, flight.wake_ups, flight.token = "claimed", wake_ups, ""
             flight.lease_ms = self.now_ms + wait_ms
-            ring = Ring(c, flight.batch_id, flight.attempt, flight.stage)
-            found.add((ring, verdict, flight.token))
+            wake_up = WakeUp(c, flight.batch_id, flight.attempt, flight.stage)
+            found.add((wake_up, verdict, flight.token))
         return found
 
     def tell_overdue(self, limit: int) -> set[tuple[str, str]]:
@@ -145,14 +143,14 @@ class Plain:
         self.alerts += len(told)
         return told
 
-    def begin(self, ring: Ring) -> Flight | None:
-        flight = self.flying.get(ring.conversation_id)
+    def begin(self, wake_up: WakeUp) -> Flight | None:
+        flight = self.flying.get(wake_up.conversation_id)
         if flight is None or flight.state != "claimed":
             return None
         if (flight.batch_id, flight.attempt, flight.stage) != (
-            ring.batch_id,
-            ring.attempt,
-            ring.stage,
+            wake_up.batch_id,
+            wake_up.attempt,
+            wake_up.stage,
         ):
             return None
         self.seq += 1
@@ -175,12 +173,12 @@ class Plain:
         flight = self._held(c, token, "running")
         if flight is None or flight.stage is not Stage.GENERATE:
             return False
-        flight.state, flight.stage, flight.attempt, flight.rings = "claimed", Stage.SEND, 1, 0
+        flight.state, flight.stage, flight.attempt, flight.wake_ups = "claimed", Stage.SEND, 1, 0
         flight.token, flight.parts, flight.part = "", parts, 0
-        flight.lease_ms = self.now_ms + self.pace.ring_ms
+        flight.lease_ms = self.now_ms + self.timing.ring_ms
         return True
 
-    def depart(self, c: str, token: str, part: int, policy: str) -> int:
+    def mark_sending(self, c: str, token: str, part: int, policy: str) -> int:
         flight = self._held(c, token, "running", "sending")
         if flight is None or flight.stage is not Stage.SEND:
             return 0
@@ -228,7 +226,7 @@ class Plain:
             flight.state = "ambiguous"
         else:
             if verdict != "park":
-                if flight.attempt >= flight.limits.attempts_max and not flight.all_left:
+                if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
                     return 2
                 flight.attempt += 1
             flight.resent = flight.resent or flight.state == "ambiguous"
@@ -236,7 +234,7 @@ class Plain:
         flight.lease_ms = self.now_ms + wait_ms
         return 1
 
-    def bury(self, c: str, batch_id: str, token: str, reason: str) -> bool:
+    def dead_letter(self, c: str, batch_id: str, token: str, reason: str) -> bool:
         flight = self.flying.get(c)
         if flight is None or (flight.batch_id, flight.token) != (batch_id, token):
             return False
@@ -250,7 +248,7 @@ class Plain:
         """Forget a conversation's batches; return them, that in flight first."""
         return [part for part in (self.flying.pop(c, None), self.opened.pop(c, None)) if part]
 
-    def salvage(self, c: str, lost: list[Flight | Open]) -> None:
+    def recover_orphan(self, c: str, lost: list[Flight | Open]) -> None:
         for part in lost:
             self.seq += 1
             then = Flight("", part.first_ms, part.limits, part.ids, 0)

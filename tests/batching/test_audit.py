@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from batching.audit import WALKS_MAX, audit
+from batching.audit import WALKS_MAX, Look, audit
 from batching.errors import PermanentError
 from batching.keys import Shard
-from batching.look import Look
 from batching.operations import Operations
 from batching.store import Store
 from tests.batching.world import ANNA, BORIS, World

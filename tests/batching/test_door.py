@@ -7,11 +7,19 @@ import pytest
 import redis
 
 from batching import flow
-from batching.encoding import TEXT_CHARACTERS_MAX, decode, encode
 from batching.errors import ConfigurationError, LedgerUnavailableError
-from batching.limits import Limits, Pace
-from batching.model import ForeignMessage, InboundMessage, Kind, Media
-from batching.records import Status
+from batching.model import (
+    TEXT_CHARACTERS_MAX,
+    ForeignMessage,
+    InboundMessage,
+    Kind,
+    Limits,
+    Media,
+    Status,
+    Timing,
+    decode,
+    encode,
+)
 from batching.store import Store
 from tests.batching.world import ANNA, World
 from tests.fakes import NOON_MS, FakeClock
@@ -94,7 +102,7 @@ def test_same_id_on_two_accounts_is_two_messages(world: World) -> None:
 def test_full_conversation_refuses_without_recording_the_id(client: Any) -> None:
     """What is refused now is accepted when it is delivered again, after there is room."""
     clock = FakeClock()
-    world = World(Store(client, privacy_key="k", pace=Pace(waiting_max=2), clock=clock), clock)
+    world = World(Store(client, privacy_key="k", timing=Timing(waiting_max=2), clock=clock), clock)
     world.write("one", "two")
     third = world.message("three")
 

@@ -1,17 +1,17 @@
 """Nobody crowds out anybody: what is due goes in order of time, and each conversation once."""
 
 from batching import flow
-from batching.model import Ring
+from batching.model import WakeUp
 from tests.batching.world import World
 
 LIMIT = 10
 WAITING = 95
 
 
-def flushed(world: World) -> list[Ring]:
+def flushed(world: World) -> list[WakeUp]:
     """Flush so much and no more, and return whom it rang for."""
-    flow.flush(world.store, world.doorbell, limit=LIMIT)
-    return world.doorbell.take()
+    flow.flush(world.store, world.queue, limit=LIMIT)
+    return world.queue.take()
 
 
 def id_of(world: World, customer: str) -> str:
@@ -27,15 +27,15 @@ def test_many_due_conversations_are_taken_in_order_of_their_time(world: World):
 
     taken = [flushed(world) for _ in range(WAITING // LIMIT + 1)]
 
-    assert [len(rings) for rings in taken] == [LIMIT] * (WAITING // LIMIT) + [WAITING % LIMIT]
-    order = [ring.conversation_id for rings in taken for ring in rings]
+    assert [len(wake_ups) for wake_ups in taken] == [LIMIT] * (WAITING // LIMIT) + [WAITING % LIMIT]
+    order = [wake_up.conversation_id for wake_ups in taken for wake_up in wake_ups]
     assert order == [id_of(world, customer) for customer in customers]
 
 
 def test_flooding_customer_takes_one_place_of_a_flush(world: World):
     """However much is written and however fast it is answered, others who are due come first."""
     flooder = "79990009999"
-    world.write(*["flood"] * world.limits.messages_max, customer=flooder)
+    world.write(*["flood"] * world.limits.max_messages, customer=flooder)
     world.wait(1)
     customers = [f"7999{n:07}" for n in range(WAITING)]
     for customer in customers:
@@ -46,23 +46,23 @@ def test_flooding_customer_takes_one_place_of_a_flush(world: World):
     for _ in range(WAITING // LIMIT + 2):
         taken.append(flushed(world))
         world.answer(list(taken[-1]))
-        world.write(*["flood"] * world.limits.messages_max, customer=flooder)
+        world.write(*["flood"] * world.limits.max_messages, customer=flooder)
 
-    places = [sum(ring.conversation_id == id_of(world, flooder) for ring in r) for r in taken]
+    places = [sum(wake_up.conversation_id == id_of(world, flooder) for wake_up in r) for r in taken]
     assert places == [1] + [0] * (WAITING // LIMIT - 1) + [1, 1]
-    others = {ring.conversation_id for rings in taken for ring in rings}
+    others = {wake_up.conversation_id for wake_ups in taken for wake_up in wake_ups}
     assert others >= {id_of(world, customer) for customer in customers}
 
 
 def test_expired_leases_beyond_the_limit_are_seen_to_by_the_next_flushes(world: World):
-    """Those whose doorbell was just repeated make room for those that still wait for it."""
+    """Those whose wake-up was just repeated make room for those that still wait for it."""
     for n in range(WAITING):
         world.write("hello", customer=f"7999{n:07}")
     world.wait(world.limits.idle_ms)
-    flow.flush(world.store, world.doorbell, limit=WAITING)
-    rung = sorted(ring.conversation_id for ring in world.doorbell.take())
-    world.wait(world.store.pace.ring_ms)
+    flow.flush(world.store, world.queue, limit=WAITING)
+    rung = sorted(wake_up.conversation_id for wake_up in world.queue.take())
+    world.wait(world.store.timing.ring_ms)
 
     again = [flushed(world) for _ in range(WAITING // LIMIT + 1)]
 
-    assert sorted(ring.conversation_id for rings in again for ring in rings) == rung
+    assert sorted(wake_up.conversation_id for wake_ups in again for wake_up in wake_ups) == rung

@@ -13,11 +13,20 @@ from batching.errors import (
     PermanentError,
     TransientError,
 )
-from batching.limits import Limits
-from batching.model import DeliveryStatus, Exchange, ForeignMessage, Kind, Ring, Stage, Tag
+from batching.model import (
+    DeliveryStatus,
+    Exchange,
+    ForeignMessage,
+    Kind,
+    Limits,
+    Run,
+    Stage,
+    Status,
+    Tag,
+    WakeUp,
+)
 from batching.operations import Operations
 from batching.ports import Account
-from batching.records import Run, Status
 from batching.store import DONE, GO, STALE, Store
 from tests.batching.world import ANNA, BORIS, World
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
@@ -54,7 +63,7 @@ def test_full_batch_is_due_at_once(world: World) -> None:
 
 
 def test_customer_who_never_pauses_is_answered_at_the_longest_wait(world: World) -> None:
-    world.limits = Limits(messages_max=100)
+    world.limits = Limits(max_messages=100)
     for _ in range(9):
         world.write("and")
         world.wait(5_000)
@@ -83,7 +92,9 @@ def test_messages_during_a_generation_form_the_next_batch(world: World) -> None:
 
     (send,) = world.generate(generate)
     world.wait(60_000)
-    assert [ring.stage for ring in world.flush()] == [Stage.SEND]  # rung again, nothing collected
+    assert [wake_up.stage for wake_up in world.flush()] == [
+        Stage.SEND
+    ]  # rung again, nothing collected
     world.send(send)
     world.answer(world.flush())
 
@@ -149,7 +160,7 @@ def test_lost_doorbell_is_rung_again_and_spends_no_attempt(world: World) -> None
 
 
 def test_broker_that_is_away_delays_and_loses_nothing(world: World) -> None:
-    world.doorbell.failures = [TransientError("broker_away")]
+    world.queue.failures = [TransientError("broker_away")]
     world.write("Hi")
     world.settle()
     assert world.model.turns == []
@@ -161,14 +172,14 @@ def test_broker_that_is_away_delays_and_loses_nothing(world: World) -> None:
 
 def test_broker_that_is_away_is_asked_once_for_each_flush(world: World) -> None:
     """A black hole would else cost a time-out for every batch that is due."""
-    world.doorbell.failures = [TransientError("broker_away")] * 3
+    world.queue.failures = [TransientError("broker_away")] * 3
     for n in range(3):
         world.write("Hi", customer=f"7999000000{n}")
     world.wait(9_000)
 
     assert world.flush() == []
 
-    assert len(world.doorbell.failures) == 2
+    assert len(world.queue.failures) == 2
 
 
 def test_model_that_fails_is_asked_again_after_a_growing_wait(world: World) -> None:
@@ -196,7 +207,7 @@ def test_model_is_given_the_wait_that_it_asked_for(world: World) -> None:
 
 
 def test_batch_whose_attempts_are_spent_is_a_dead_letter_with_one_alert(world: World) -> None:
-    world.limits = Limits(attempts_max=2)
+    world.limits = Limits(max_attempts=2)
     world.model = FakeModel(*[TransientError("model_timeout")] * 2)
     world.write("Hi", "there")
     world.settle()
@@ -223,7 +234,7 @@ def test_refused_message_is_a_dead_letter_at_once(world: World) -> None:
 
 
 def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) -> None:
-    world.limits = Limits(attempts_max=1)
+    world.limits = Limits(max_attempts=1)
     world.channel = FakeChannel(ChannelStoppedError("cloud_190"))
     world.write("Hi")
     world.write("Hello", customer=BORIS)
@@ -245,7 +256,7 @@ def test_stopped_account_is_tried_again_by_itself(world: World) -> None:
 
     client, shard = world.store.client, world.store.keyring.shards[0]
     stopped_ms: Any = client.pttl(shard.stopped("salon"))
-    assert 0 < stopped_ms <= world.store.pace.park_ms
+    assert 0 < stopped_ms <= world.store.timing.park_ms
 
 
 def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: World) -> None:
@@ -265,12 +276,12 @@ def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: Worl
 
 
 def test_batch_that_kills_its_workers_is_poison(world: World) -> None:
-    world.limits = Limits(attempts_max=3)
+    world.limits = Limits(max_attempts=3)
     world.write("Hi")
     world.wait(9_000)
     for _ in range(3):
-        (ring,) = world.flush()
-        assert world.store.begin(ring)
+        (wake_up,) = world.flush()
+        assert world.store.begin(wake_up)
         world.wait(30_000)
     assert world.flush() == []
 
@@ -293,23 +304,23 @@ def test_worker_without_lease_changes_nothing(world: World, *, begun: bool) -> N
     assert not world.store.extend(zombie)
     assert not world.store.checkpoint(zombie, ["late"], Exchange("Hi", "late"))
     assert not world.store.finish(zombie, suppressed="takeover")
-    assert not world.store.fail(zombie.ring, zombie.token, "retry", 0)
-    assert world.store.bury(zombie.ring, zombie.token, "poison", "late") is None
+    assert not world.store.fail(zombie.wake_up, zombie.token, "retry", 0)
+    assert world.store.dead_letter(zombie.wake_up, zombie.token, "poison", "late") is None
     assert world.books() == {"accepted": 1, "flight": 1}
 
 
 def test_sender_without_lease_sends_nothing(world: World) -> None:
-    ring = world.to_sending()
-    zombie = world.store.begin(ring)
+    wake_up = world.to_sending()
+    zombie = world.store.begin(wake_up)
     assert zombie
     world.wait(30_000)
     (second,) = world.flush()
     run = world.store.begin(second)
     assert run
 
-    assert world.store.depart(zombie, 0, "alert") == STALE
-    assert world.store.depart(run, 0, "alert") == GO
-    assert world.store.depart(run, 1, "alert") == STALE
+    assert world.store.mark_sending(zombie, 0, "alert") == STALE
+    assert world.store.mark_sending(run, 0, "alert") == GO
+    assert world.store.mark_sending(run, 1, "alert") == STALE
     assert not world.store.finish(run)
     world.check()
 
@@ -317,11 +328,11 @@ def test_sender_without_lease_sends_nothing(world: World) -> None:
 def test_batch_is_not_answered_while_parts_are_to_leave(world: World) -> None:
     world.channel = FakeChannel(length_max=4)
     world.model = FakeModel("aaaabbbb")
-    ring = world.to_sending()
-    run = world.store.begin(ring)
+    wake_up = world.to_sending()
+    run = world.store.begin(wake_up)
     assert run
-    world.store.depart(run, 0, "alert")
-    world.store.left(Tag(ring.conversation_id, ring.batch_id, 0), "wamid.1")
+    world.store.mark_sending(run, 0, "alert")
+    world.store.left(Tag(wake_up.conversation_id, wake_up.batch_id, 0), "wamid.1")
 
     assert not world.store.finish(run)
     assert world.books() == {"accepted": 1, "flight": 1}
@@ -345,8 +356,8 @@ def test_doorbell_of_an_attempt_that_is_over_does_nothing(world: World) -> None:
 def test_slow_run_keeps_its_lease(world: World) -> None:
     world.write("Hi")
     world.wait(9_000)
-    (ring,) = world.flush()
-    run = world.store.begin(ring)
+    (wake_up,) = world.flush()
+    run = world.store.begin(wake_up)
     assert run
     for _ in range(5):
         world.wait(29_000)
@@ -375,8 +386,8 @@ def test_call_that_outlasts_the_lease_is_kept_and_made_once(world: World, stage:
 
 
 def test_worker_that_dies_while_sending_leaves_a_doubt_not_a_second_copy(world: World) -> None:
-    ring = world.to_sending()
-    _die_while_sending(world, ring)
+    wake_up = world.to_sending()
+    _die_while_sending(world, wake_up)
 
     world.settle(30_000)
     assert world.channel.attempts == []
@@ -387,11 +398,11 @@ def test_worker_that_dies_while_sending_leaves_a_doubt_not_a_second_copy(world: 
     assert world.books() == {"accepted": 1, "dead": 1}
 
 
-def _die_while_sending(world: World, ring: Ring) -> Tag:
-    run = world.store.begin(ring)
+def _die_while_sending(world: World, wake_up: WakeUp) -> Tag:
+    run = world.store.begin(wake_up)
     assert run
-    assert world.store.depart(run, run.part, world.ambiguous) == 1
-    return Tag(ring.conversation_id, ring.batch_id, run.part)
+    assert world.store.mark_sending(run, run.part, world.ambiguous) == 1
+    return Tag(wake_up.conversation_id, wake_up.batch_id, run.part)
 
 
 def _status(tag: Tag, state: str = "sent") -> DeliveryStatus:
@@ -401,8 +412,8 @@ def _status(tag: Tag, state: str = "sent") -> DeliveryStatus:
 @pytest.mark.parametrize("wait_ms", [0, 30_000])
 def test_status_with_our_tag_resolves_the_doubt(world: World, wait_ms: int) -> None:
     """Whether it comes before the lease runs out or after."""
-    ring = world.to_sending()
-    tag = _die_while_sending(world, ring)
+    wake_up = world.to_sending()
+    tag = _die_while_sending(world, wake_up)
     world.settle(wait_ms)
 
     world.receive(_status(tag))
@@ -457,8 +468,8 @@ def test_account_may_choose_to_send_once_more(world: World) -> None:
     """Once: the second doubt about the same part goes to a person."""
     world.ambiguous = "resend"
     world.channel = FakeChannel(AmbiguousError("cloud_timeout"), AmbiguousError("cloud_timeout"))
-    ring = world.to_sending()
-    world.send(ring)
+    wake_up = world.to_sending()
+    world.send(wake_up)
     for _ in range(4):
         world.settle(60_000)
 
@@ -507,12 +518,12 @@ def test_doubt_that_outlasts_the_lease_sends_no_second_copy(world: World) -> Non
 def _sending(world: World) -> Run:
     run = world.store.begin(world.to_sending())
     assert run
-    assert world.store.depart(run, run.part, world.ambiguous) == GO
+    assert world.store.mark_sending(run, run.part, world.ambiguous) == GO
     return run
 
 
 def _doubted(world: World, run: Run) -> int:
-    return world.store.fail(run.ring, run.token, "ambiguous", world.store.pace.ambiguous_ms)
+    return world.store.fail(run.wake_up, run.token, "ambiguous", world.store.timing.ambiguous_ms)
 
 
 def test_status_that_is_faster_than_the_answer_settles_it(world: World) -> None:
@@ -592,7 +603,7 @@ def test_account_that_was_removed_keeps_its_batch_waiting(world: World) -> None:
 
 
 def test_fault_of_ours_is_tried_again_then_given_to_a_person(world: World) -> None:
-    world.limits = Limits(attempts_max=2)
+    world.limits = Limits(max_attempts=2)
     world.model = FakeModel(ZeroDivisionError(), ZeroDivisionError())
     world.write("Hi")
     world.settle()
@@ -608,12 +619,12 @@ def test_account_that_cannot_be_built_is_named_as_the_cause(world: World) -> Non
         def get(self, account_id: str) -> Account | None:
             raise LookupError(account_id)
 
-    world.limits = Limits(attempts_max=1)
+    world.limits = Limits(max_attempts=1)
     world.write("Hi")
     world.wait(9_000)
-    (ring,) = world.flush()
+    (wake_up,) = world.flush()
 
-    flow.generate(world.store, Broken(), world.doorbell, ring, keep=world.keeper)
+    flow.generate(world.store, Broken(), world.queue, wake_up, keep=world.keeper)
 
     assert world.alerts() == [("poison", "LookupError")]
 
@@ -650,10 +661,10 @@ def test_person_who_answers_pauses_the_model(world: World) -> None:
 
 
 def test_person_who_answers_during_the_generation_is_not_talked_over(world: World) -> None:
-    ring = world.to_sending()
+    wake_up = world.to_sending()
 
     world.receive(ForeignMessage("salon", ANNA, "phone-1", "person"))
-    world.send(ring)
+    world.send(wake_up)
 
     assert world.channel.attempts == []
     assert world.books() == {"accepted": 1, "suppressed": 1}
@@ -667,7 +678,7 @@ def test_takeover_ends_by_itself(world: World) -> None:
     ttl_ms = world.store.client.pttl(key)
 
     assert isinstance(ttl_ms, int)
-    assert 0 < ttl_ms <= world.store.pace.takeover_ms
+    assert 0 < ttl_ms <= world.store.timing.takeover_ms
 
 
 def test_echo_of_our_own_reply_is_no_takeover(world: World) -> None:
@@ -685,7 +696,7 @@ def test_echo_of_our_own_reply_is_no_takeover(world: World) -> None:
 def test_limits_are_those_of_who_opened_the_batch(world: World) -> None:
     """A process on other settings is counted, and changes nothing of a batch in progress."""
     world.write("Hi")
-    world.limits = Limits(idle_ms=60_000, messages_max=2)
+    world.limits = Limits(idle_ms=60_000, max_messages=2)
     (receipt,) = world.write("more")
 
     assert receipt.due_ms == world.clock() + 9_000
@@ -694,7 +705,7 @@ def test_limits_are_those_of_who_opened_the_batch(world: World) -> None:
 
 
 def test_status_that_comes_while_a_doubt_is_given_up_wins(world: World) -> None:
-    """Reaped as unresolved, then its status came, then the flusher went on to bury it."""
+    """Reaped as unresolved, then its status came, then the flusher went on to dead_letter it."""
     tag = _die_while_sending(world, world.to_sending())
     world.settle(30_000)
     world.wait(60_000)
@@ -702,7 +713,10 @@ def test_status_that_comes_while_a_doubt_is_given_up_wins(world: World) -> None:
 
     world.receive(_status(tag))
 
-    assert world.store.bury(unresolved.ring, unresolved.token, "ambiguous", "no_status") is None
+    assert (
+        world.store.dead_letter(unresolved.wake_up, unresolved.token, "ambiguous", "no_status")
+        is None
+    )
     world.settle(10_000)
     assert world.books() == {"accepted": 1, "answered": 1}
 
@@ -712,39 +726,39 @@ def test_batch_whose_parts_all_left_is_answered_whatever_holds_later(
     world: World, later: str
 ) -> None:
     """The worker died between the last part and the end of the batch."""
-    world.limits = Limits(attempts_max=1)
+    world.limits = Limits(max_attempts=1)
     tag = _die_while_sending(world, world.to_sending())
     world.store.left(tag, "wamid.1")
     world.wait(86_400_001 if later == "deadline" else 30_000)
     if later == "takeover":
         world.receive(ForeignMessage("salon", ANNA, "phone-1", "person"))
-    (ring,) = world.flush()
+    (wake_up,) = world.flush()
 
     accounts = FakeAccounts() if later == "account gone" else world.accounts
-    flow.send(world.store, accounts, ring, keep=world.keeper)
+    flow.send(world.store, accounts, wake_up, keep=world.keeper)
 
     assert world.books() == {"accepted": 1, "answered": 1}
     assert world.alerts() == []
 
 
 def test_slow_worker_cannot_send_while_its_batch_is_given_up(world: World) -> None:
-    world.limits = Limits(attempts_max=1)
-    ring = world.to_sending()
-    slow = world.store.begin(ring)
+    world.limits = Limits(max_attempts=1)
+    wake_up = world.to_sending()
+    slow = world.store.begin(wake_up)
     assert slow
     world.wait(30_000)
     (spent,) = world.store.reap(world.store.keyring.shards[0], limit=9)
 
-    assert world.store.depart(slow, 0, "alert") == STALE
-    assert world.store.bury(spent.ring, spent.token, "poison", "worker_died")
+    assert world.store.mark_sending(slow, 0, "alert") == STALE
+    assert world.store.dead_letter(spent.wake_up, spent.token, "poison", "worker_died")
 
 
 def test_departure_whose_answer_got_lost_may_be_asked_again(world: World) -> None:
-    ring = world.to_sending()
-    run = world.store.begin(ring)
+    wake_up = world.to_sending()
+    run = world.store.begin(wake_up)
     assert run
 
-    assert [world.store.depart(run, 0, "alert") for _ in range(2)] == [GO, GO]
+    assert [world.store.mark_sending(run, 0, "alert") for _ in range(2)] == [GO, GO]
 
 
 def test_full_redis_takes_nothing_new_and_answers_what_it_has(world: World) -> None:
@@ -777,9 +791,9 @@ def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:
         world.flush()
 
     others = [shard for shard in world.store.keyring.shards if shard is not broken]
-    assert len(world.doorbell.rings) == sum(client.zcard(shard.lease) for shard in others) > 0
+    assert len(world.queue.wake_ups) == sum(client.zcard(shard.lease) for shard in others) > 0
     client.restore(broken.due, 0, kept, replace=True)
-    world.answer(world.doorbell.take())
+    world.answer(world.queue.take())
     world.settle()
     assert world.books() == {"accepted": 9, "answered": 9}
 

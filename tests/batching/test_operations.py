@@ -35,11 +35,11 @@ def test_replayed_letter_is_answered_before_what_came_since(
 def test_letter_replayed_during_a_generation_waits_for_it(world: World, letter: DeadLetter) -> None:
     world.write("hello?")
     world.wait(9_000)
-    rings = world.flush()
+    wake_ups = world.flush()
 
     Operations(world.store).replay(letter, world.limits)
     world.check()
-    world.answer(rings)
+    world.answer(wake_ups)
     world.settle()
 
     assert world.model.turns[1:] == ["hello?", "Hi\nthere"]
@@ -82,10 +82,10 @@ def test_erased_customer_leaves_no_words_behind(world: World, letter: DeadLetter
 
 
 def test_erasing_stops_the_run_that_is_under_way(world: World) -> None:
-    ring = world.to_sending()
-    Operations(world.store).erase(ring.conversation_id)
+    wake_up = world.to_sending()
+    Operations(world.store).erase(wake_up.conversation_id)
 
-    world.send(ring)
+    world.send(wake_up)
 
     assert world.channel.attempts == []
 

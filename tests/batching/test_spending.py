@@ -7,10 +7,9 @@ import pytest
 import redis
 
 from batching.errors import BudgetSpentError, TransientError
-from batching.limits import Budget, Limits
+from batching.flow import asked, model_is_on, spend, switch_model
+from batching.model import Budget, Limits, Run
 from batching.operations import Operations
-from batching.records import Run
-from batching.spending import asked, model_is_on, spend, switch_model
 from batching.store import Store
 from tests.batching.world import ANNA, BORIS, World
 from tests.fakes import FakeClock, FakeModel
@@ -23,8 +22,8 @@ def running(world: World) -> Run:
     """Return a run that is about to ask."""
     world.write("Hi")
     world.wait(9_000)
-    (ring,) = world.flush()
-    run = world.store.begin(ring)
+    (wake_up,) = world.flush()
+    run = world.store.begin(wake_up)
     assert run
     return run
 
@@ -116,7 +115,7 @@ def test_account_beyond_its_day_leaves_the_others_theirs(world: World) -> None:
 
 
 def test_batch_that_waits_for_a_budget_spends_no_attempt(world: World) -> None:
-    world.limits = Limits(attempts_max=1)
+    world.limits = Limits(max_attempts=1)
     world.budget = replace(AMPLE, account_day=1)
     world.write("Hi", customer=BORIS)
     world.settle()
@@ -147,7 +146,7 @@ def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
 
 
 def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> None:
-    world.limits = Limits(attempts_max=1)
+    world.limits = Limits(max_attempts=1)
     world.budget = AMPLE
     switch_model(world.store, on=False)
     world.write("Hi")
@@ -166,10 +165,10 @@ def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> Non
 
 def test_reply_that_is_kept_leaves_though_the_model_is_off(world: World) -> None:
     world.budget = AMPLE
-    ring = world.to_sending()
+    wake_up = world.to_sending()
     switch_model(world.store, on=False)
 
-    world.send(ring)
+    world.send(wake_up)
 
     assert world.books() == {"accepted": 1, "answered": 1}
 

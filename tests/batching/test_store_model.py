@@ -9,39 +9,57 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batching.door import Door, receipt
-from batching.limits import Limits, Pace
-from batching.model import Exchange, InboundMessage, Kind, Ring, Stage, Tag
+from batching.model import (
+    Exchange,
+    InboundMessage,
+    Kind,
+    Limits,
+    Run,
+    Stage,
+    Status,
+    Tag,
+    Timing,
+    Verdict,
+    WakeUp,
+)
 from batching.operations import Operations
-from batching.records import Run, Status, Verdict
-from batching.store import Setback, Store
+from batching.store import Door, Setback, Store, receipt
 from tests.batching.plain import Plain
 from tests.fakes import FakeClock
 
 CUSTOMERS = ("79990000001", "79990000002")
 LIMITS = (
-    Limits(messages_max=3, attempts_max=2),
-    Limits(idle_ms=1_000, wait_max_ms=3_000, messages_max=4, attempts_max=3, lease_ms=10_000),
+    Limits(max_messages=3, max_attempts=2),
+    Limits(idle_ms=1_000, max_wait_ms=3_000, max_messages=4, max_attempts=3, lease_ms=10_000),
 )
-PACE = Pace(waiting_max=6)
+PACE = Timing(waiting_max=6)
 #: How many rounds of examples there may be.
 ROUNDS_MAX = 4
 #: What the examples must have met together.
 EXPECTED = {
     *(f"reap {verdict}" for verdict in Verdict),
     *(f"fail {outcome}" for outcome in (0, 1, 2)),
-    *(f"{step} {done}" for step in ("bury", "left", "finish") for done in (True, False)),
-    *(f"depart {leave}" for leave in (0, 1)),
+    *(f"{step} {done}" for step in ("dead_letter", "left", "finish") for done in (True, False)),
+    *(f"mark_sending {leave}" for leave in (0, 1)),
     *(f"overdue {found}" for found in (True, False)),
     "vanish due",
 }
 UNTIL = ("running", "claimed", "sending", "ambiguous", "end")
-STEPS = ("extend", "checkpoint", "depart", "left", "finish", "suppress", "bury", *get_args(Setback))
+STEPS = (
+    "extend",
+    "checkpoint",
+    "mark_sending",
+    "left",
+    "finish",
+    "suppress",
+    "dead_letter",
+    *get_args(Setback),
+)
 TIMES = st.sampled_from([1, 1_000, 8_999, 9_000, 10_000, 30_000, 60_000])
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Steps in any order, by anybody: fresh and stale doorbells, live workers and zombies."""
+    """Steps in any order, by anybody: fresh and stale wake-ups, live workers and zombies."""
 
     client: Any
     #: What occurred in all examples: a machine that never gets there proves nothing.
@@ -51,12 +69,12 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.client.flushall()
         self.clock = FakeClock()
-        self.store = Store(self.client, privacy_key="k", pace=PACE, clock=self.clock)
+        self.store = Store(self.client, privacy_key="k", timing=PACE, clock=self.clock)
         self.door = Door(self.store)
         self.shard = self.store.keyring.shards[0]
         self.plain = Plain(PACE, self.clock())
         self.written = 0
-        self.rings: list[Ring] = []
+        self.wake_ups: list[WakeUp] = []
         self.runs: list[Run] = []
 
     def _append(self, customer: str, message_id: str, limits: Limits) -> None:
@@ -71,7 +89,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert got.due_ms == self.plain.opened[c].due_ms or self._just_full(c)
 
     def _just_full(self, c: str) -> bool:
-        return len(self.plain.opened[c].ids) >= self.plain.opened[c].limits.messages_max
+        return len(self.plain.opened[c].ids) >= self.plain.opened[c].limits.max_messages
 
     @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
     def write(self, customer: str, limits: Limits) -> None:
@@ -98,7 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
         found = {(b.conversation_id, b.batch_id, b.count) for b in taken if b.batch_id}
         assert found == self.plain.collect(limit)
         self.occurred["vanish due"] += len(taken) - len(found)
-        self.rings += [batch.ring for batch in taken if batch.batch_id]
+        self.wake_ups += [batch.wake_up for batch in taken if batch.batch_id]
 
     @rule(limit=st.integers(1, 3))
     def reap(self, limit: int) -> None:
@@ -107,18 +125,18 @@ class LedgerMachine(RuleBasedStateMachine):
         gone = [item for item in reaped if item.verdict is Verdict.VANISHED]
         self.occurred[f"reap {Verdict.VANISHED}"] += len(gone)
         reaped = [item for item in reaped if item not in gone]
-        found = {(item.ring, item.verdict, item.token) for item in reaped}
+        found = {(item.wake_up, item.verdict, item.token) for item in reaped}
         assert found == self.plain.reap(limit)
         for item in reaped:
             self.occurred[f"reap {item.verdict}"] += 1
             if item.verdict is Verdict.RING:
-                self.rings.append(item.ring)
+                self.wake_ups.append(item.wake_up)
             elif item.verdict is Verdict.SPENT:
-                self._bury(item.ring, item.token, "poison")
+                self._bury(item.wake_up, item.token, "poison")
             elif item.verdict is Verdict.UNRESOLVED and item.policy == "resend":
-                self._fail(item.ring, item.token, "retry", 0)
+                self._fail(item.wake_up, item.token, "retry", 0)
             elif item.verdict is Verdict.UNRESOLVED:
-                self._bury(item.ring, item.token, "ambiguous")
+                self._bury(item.wake_up, item.token, "ambiguous")
 
     @rule(customer=st.sampled_from(CUSTOMERS), written=st.booleans())
     def vanish(self, customer: str, *, written: bool) -> None:
@@ -131,8 +149,8 @@ class LedgerMachine(RuleBasedStateMachine):
         lost = self.plain.lose(c)
         self.collect(9)
         self.reap(9)
-        saved = self.store.salvage(c)
-        self.plain.salvage(c, lost)
+        saved = self.store.recover_orphan(c)
+        self.plain.recover_orphan(c, lost)
         assert [kept for _, _, kept in saved] == [len(part.ids) for part in lost]
         self.tell_overdue(9)
 
@@ -144,26 +162,26 @@ class LedgerMachine(RuleBasedStateMachine):
         assert found == self.plain.tell_overdue(limit)
         self.occurred[f"overdue {bool(found)}"] += 1
 
-    def _bury(self, ring: Ring, token: str, reason: str) -> None:
-        got = self.store.bury(ring, token, reason, "test")
-        expected = self.plain.bury(ring.conversation_id, ring.batch_id, token, reason)
+    def _bury(self, wake_up: WakeUp, token: str, reason: str) -> None:
+        got = self.store.dead_letter(wake_up, token, reason, "test")
+        expected = self.plain.dead_letter(wake_up.conversation_id, wake_up.batch_id, token, reason)
         assert (got is not None) == expected
-        self.occurred[f"bury {expected}"] += 1
+        self.occurred[f"dead_letter {expected}"] += 1
 
-    def _fail(self, ring: Ring, token: str, verdict: str, wait_ms: int) -> None:
-        got = self.store.fail(ring, token, cast("Setback", verdict), wait_ms)
-        assert got == self.plain.fail(ring.conversation_id, token, verdict, wait_ms)
+    def _fail(self, wake_up: WakeUp, token: str, verdict: str, wait_ms: int) -> None:
+        got = self.store.fail(wake_up, token, cast("Setback", verdict), wait_ms)
+        assert got == self.plain.fail(wake_up.conversation_id, token, verdict, wait_ms)
         self.occurred[f"fail {got}"] += 1
 
-    @precondition(lambda self: self.rings)
+    @precondition(lambda self: self.wake_ups)
     @rule(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        """Answer any doorbell ever rung, the newest rather."""
-        newest_first = self.rings[::-1]
+        """Answer any wake-up ever rung, the newest rather."""
+        newest_first = self.wake_ups[::-1]
         self._begin(data.draw(st.sampled_from(newest_first)))
 
-    def _begin(self, ring: Ring) -> Run | None:
-        run, flight = self.store.begin(ring), self.plain.begin(ring)
+    def _begin(self, wake_up: WakeUp) -> Run | None:
+        run, flight = self.store.begin(wake_up), self.plain.begin(wake_up)
         assert (run is None) == (flight is None)
         if run is not None and flight is not None:
             assert [message.message_id for message in run.messages] == flight.ids
@@ -188,7 +206,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._act(run, step, policy)
 
     def _act(self, run: Run, step: str, policy: str = "alert") -> None:  # noqa: C901
-        c, token, plain = run.ring.conversation_id, run.token, self.plain
+        c, token, plain = run.wake_up.conversation_id, run.token, self.plain
         match step:
             case "extend":
                 assert self.store.extend(run) == plain.extend(c, token)
@@ -196,16 +214,18 @@ class LedgerMachine(RuleBasedStateMachine):
                 kept = self.store.checkpoint(run, ["a", "b"], Exchange(run.turn, "ab"))
                 assert kept == plain.checkpoint(c, token, 2)
                 if kept:
-                    self.rings.append(Ring(c, run.ring.batch_id, 1, Stage.SEND))
-            case "depart":
+                    self.wake_ups.append(WakeUp(c, run.wake_up.batch_id, 1, Stage.SEND))
+            case "mark_sending":
                 for part in (0, 1):
-                    got = self.store.depart(run, part, policy)
-                    assert got == plain.depart(c, token, part, policy)
-                    self.occurred[f"depart {got}"] += 1
+                    got = self.store.mark_sending(run, part, policy)
+                    assert got == plain.mark_sending(c, token, part, policy)
+                    self.occurred[f"mark_sending {got}"] += 1
             case "left":
                 for part in (0, 1):
-                    got = self.store.left(Tag(c, run.ring.batch_id, part), f"{run.ring}{part}")
-                    assert got == plain.left(c, run.ring.batch_id, part)
+                    got = self.store.left(
+                        Tag(c, run.wake_up.batch_id, part), f"{run.wake_up}{part}"
+                    )
+                    assert got == plain.left(c, run.wake_up.batch_id, part)
                     self.occurred[f"left {got}"] += 1
             case "finish":
                 ended = self.store.finish(run)
@@ -213,10 +233,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.occurred[f"finish {ended}"] += 1
             case "suppress":
                 assert self.store.finish(run, suppressed="takeover") == plain.finish(c, token, "t")
-            case "bury":
-                self._bury(run.ring, token, "fatal_model")
+            case "dead_letter":
+                self._bury(run.wake_up, token, "fatal_model")
             case _:
-                self._fail(run.ring, token, step, 5_000)
+                self._fail(run.wake_up, token, step, 5_000)
 
     @precondition(lambda self: self.plain.flying)
     @rule(data=st.data(), until=st.sampled_from(UNTIL))
@@ -224,23 +244,23 @@ class LedgerMachine(RuleBasedStateMachine):
         """Jump to a deep state: random steps seldom get there by themselves."""
         c = data.draw(st.sampled_from(sorted(self.plain.flying)))
         flight = self.plain.flying[c]
-        run = self._begin(Ring(c, flight.batch_id, flight.attempt, flight.stage))
+        run = self._begin(WakeUp(c, flight.batch_id, flight.attempt, flight.stage))
         if run is None or until == "running":
             return
-        if run.ring.stage is Stage.GENERATE:
+        if run.wake_up.stage is Stage.GENERATE:
             self._act(run, "checkpoint")
             if until == "claimed":
                 return
-            run = self._begin(self.rings[-1])
+            run = self._begin(self.wake_ups[-1])
             assert run
-        self._act(run, "depart")
+        self._act(run, "mark_sending")
         if until == "ambiguous":
             self._act(run, "ambiguous")
         if until == "end":
-            for step in ("left", "depart", "left", "finish"):
+            for step in ("left", "mark_sending", "left", "finish"):
                 self._act(run, step)
 
-    def _start(self, customer: str, limits: Limits) -> Ring | None:
+    def _start(self, customer: str, limits: Limits) -> WakeUp | None:
         """Bring a new batch of the customer in flight; None if another is."""
         c = self.store.conversation_id("salon", customer)
         if c in self.plain.flying:
@@ -250,36 +270,36 @@ class LedgerMachine(RuleBasedStateMachine):
         self.collect(3)
         return self._ring(c)
 
-    def _ring(self, c: str) -> Ring | None:
-        """Return the doorbell that the batch in flight waits for, None where there is none."""
+    def _ring(self, c: str) -> WakeUp | None:
+        """Return the wake-up that the batch in flight waits for, None where there is none."""
         flight = self.plain.flying.get(c)
         if flight is None:
             return None
-        return Ring(c, flight.batch_id, flight.attempt, flight.stage)
+        return WakeUp(c, flight.batch_id, flight.attempt, flight.stage)
 
     @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
     def kill_every_worker(self, customer: str, limits: Limits) -> None:
         """Begin and die until the attempts are spent."""
-        ring = self._start(customer, limits)
-        for _ in range(limits.attempts_max):
-            if ring is not None:
-                self._begin(ring)
+        wake_up = self._start(customer, limits)
+        for _ in range(limits.max_attempts):
+            if wake_up is not None:
+                self._begin(wake_up)
                 self.wait(30_000)
                 self.reap(3)
-                ring = self._ring(ring.conversation_id)
+                wake_up = self._ring(wake_up.conversation_id)
 
     @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
     def fail_every_attempt(self, customer: str, limits: Limits) -> None:
-        """Set the batch back until the attempts are spent, then bury it as the flow would."""
-        ring = self._start(customer, limits)
-        for _ in range(limits.attempts_max):
-            run = self._begin(ring) if ring else None
+        """Set the batch back until the attempts are spent, then dead_letter it as the flow would."""
+        wake_up = self._start(customer, limits)
+        for _ in range(limits.max_attempts):
+            run = self._begin(wake_up) if wake_up else None
             if run is not None:
                 self._act(run, "retry")
-                self._act(run, "bury")
+                self._act(run, "dead_letter")
                 self.wait(10_000)
                 self.reap(3)
-                ring = self._ring(run.ring.conversation_id)
+                wake_up = self._ring(run.wake_up.conversation_id)
 
     @rule(
         customer=st.sampled_from(CUSTOMERS),
@@ -288,14 +308,14 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def die_while_sending(self, customer: str, policy: str, told: str) -> None:
         """Leave a part in doubt; its status comes before the doubt is given up, after, or never."""
-        ring = self._start(customer, LIMITS[0])
-        run = self._begin(ring) if ring else None
+        wake_up = self._start(customer, LIMITS[0])
+        run = self._begin(wake_up) if wake_up else None
         if run is None:
             return
         self._act(run, "checkpoint")
-        sending = self._begin(self.rings[-1])
+        sending = self._begin(self.wake_ups[-1])
         assert sending
-        self._act(sending, "depart", policy)
+        self._act(sending, "mark_sending", policy)
         for pause_ms, moment in ((30_000, "in time"), (60_000, "late"), (60_000, "")):
             self.wait(pause_ms)
             self.reap(3)
@@ -305,14 +325,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(customer=st.sampled_from(CUSTOMERS))
     def answer(self, customer: str) -> None:
         """Go the whole way without a fault."""
-        ring = self._start(customer, LIMITS[0])
-        run = self._begin(ring) if ring else None
+        wake_up = self._start(customer, LIMITS[0])
+        run = self._begin(wake_up) if wake_up else None
         if run is None:
             return
         self._act(run, "checkpoint")
-        sending = self._begin(self.rings[-1])
+        sending = self._begin(self.wake_ups[-1])
         assert sending
-        for step in ("depart", "left", "depart", "left", "finish"):
+        for step in ("mark_sending", "left", "mark_sending", "left", "finish"):
             self._act(sending, step)
 
     @precondition(lambda self: self.plain.dead)

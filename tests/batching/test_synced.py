@@ -50,10 +50,10 @@ def test_message_is_not_acknowledged_before_the_disk_has_it(world: World) -> Non
 
 
 def test_part_does_not_leave_before_the_disk_knows(world: World) -> None:
-    ring = world.to_sending()
+    wake_up = world.to_sending()
     world.store.client.config_set("appendonly", "no")
 
     with pytest.raises(LedgerUnavailableError, match="ledger_not_synced"):
-        world.send(ring)
+        world.send(wake_up)
 
     assert world.channel.attempts == []

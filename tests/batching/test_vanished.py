@@ -42,10 +42,10 @@ def test_open_messages_without_a_batch_become_a_dead_letter(world: World) -> Non
 def test_messages_in_flight_without_a_batch_become_a_dead_letter(world: World) -> None:
     world.write("one", "two")
     world.wait(9_000)
-    (ring,) = world.flush()
+    (wake_up,) = world.flush()
     lose_hash(world)
 
-    assert world.generate(ring) == []
+    assert world.generate(wake_up) == []
     world.settle(10_000)
 
     assert letters(world) == [("vanished", "flight_missing", "", ["one", "two"])]
@@ -120,12 +120,12 @@ def test_batch_of_which_nothing_is_left_is_told_once(world: World) -> None:
 def test_salvage_of_a_sound_conversation_changes_nothing(world: World) -> None:
     world.write("one")
     world.wait(9_000)
-    rings = world.flush()
+    wake_ups = world.flush()
     world.write("two")
 
-    assert world.store.salvage(world.store.conversation_id("salon", ANNA)) == []
+    assert world.store.recover_orphan(world.store.conversation_id("salon", ANNA)) == []
 
-    world.answer(rings)
+    world.answer(wake_ups)
     world.settle()
     assert world.books() == {"accepted": 2, "answered": 2}
 

@@ -4,13 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batching import flow
-from batching.limits import Budget, Limits
-from batching.model import Event, InboundMessage, Kind, Ring, Stage
+from batching.model import Budget, Event, InboundMessage, Kind, Limits, Receipt, Stage, WakeUp
 from batching.operations import Operations
 from batching.ports import Account
-from batching.records import Receipt
 from batching.store import Store
-from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeDoorbell, FakeKeeper, FakeModel
+from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeKeeper, FakeModel, FakeQueue
 
 ANNA = "79990000001"
 BORIS = "79990000002"
@@ -25,7 +23,7 @@ class World:
     clock: FakeClock
     model: FakeModel = field(default_factory=FakeModel)
     channel: FakeChannel = field(default_factory=FakeChannel)
-    doorbell: FakeDoorbell = field(default_factory=FakeDoorbell)
+    queue: FakeQueue = field(default_factory=FakeQueue)
     keeper: FakeKeeper = field(default_factory=FakeKeeper)
     limits: Limits = LIMITS
     ambiguous: str = "alert"
@@ -68,35 +66,35 @@ class World:
         """Let time pass."""
         self.clock.advance_ms(ms)
 
-    def flush(self) -> list[Ring]:
-        """Flush and return the doorbells that it rang."""
-        flow.flush(self.store, self.doorbell)
-        return self.doorbell.take()
+    def flush(self) -> list[WakeUp]:
+        """Flush and return the wake-ups that it rang."""
+        flow.flush(self.store, self.queue)
+        return self.queue.take()
 
-    def generate(self, ring: Ring) -> list[Ring]:
-        """Run the generate actor and return the doorbells that it rang."""
-        flow.generate(self.store, self.accounts, self.doorbell, ring, keep=self.keeper)
-        return self.doorbell.take()
+    def generate(self, wake_up: WakeUp) -> list[WakeUp]:
+        """Run the generate actor and return the wake-ups that it rang."""
+        flow.generate(self.store, self.accounts, self.queue, wake_up, keep=self.keeper)
+        return self.queue.take()
 
-    def send(self, ring: Ring) -> None:
+    def send(self, wake_up: WakeUp) -> None:
         """Run the send actor."""
-        flow.send(self.store, self.accounts, ring, keep=self.keeper)
+        flow.send(self.store, self.accounts, wake_up, keep=self.keeper)
 
-    def answer(self, rings: list[Ring]) -> None:
-        """Do what the doorbells ask for until they are silent."""
-        while rings:
-            ring = rings.pop(0)
-            if ring.stage is Stage.GENERATE:
-                rings += self.generate(ring)
+    def answer(self, wake_ups: list[WakeUp]) -> None:
+        """Do what the wake-ups ask for until they are silent."""
+        while wake_ups:
+            wake_up = wake_ups.pop(0)
+            if wake_up.stage is Stage.GENERATE:
+                wake_ups += self.generate(wake_up)
             else:
-                self.send(ring)
+                self.send(wake_up)
 
     def settle(self, ms: int = 9_000) -> None:
         """Let time pass, flush, and answer what is due."""
         self.wait(ms)
         self.answer(self.flush())
 
-    def to_sending(self, *texts: str) -> Ring:
+    def to_sending(self, *texts: str) -> WakeUp:
         """Bring a batch of these texts to the point where it is to be sent."""
         self.write(*(texts or ("hello",)))
         self.wait(9_000)

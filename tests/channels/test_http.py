@@ -3,16 +3,16 @@
 import httpx2
 import pytest
 
+import httpjson
 from batching.errors import AdminError, AmbiguousError, PermanentError, TransientError
 from channels.http import post_json
+from httpjson import ANSWER_BYTES_MAX
 from tests.http_server import Deed, HttpServer, Reply, closed_port, hang, reset, say
-from wire import post
-from wire.post import ANSWER_BYTES_MAX
 
 TOKEN = "token-of-the-tests"
 
 
-def call(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> post.Reply:
+def call(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> httpjson.Reply:
     return post_json(
         http,
         f"{url}/send/secret-path",

@@ -13,19 +13,16 @@ from dataclasses import dataclass
 
 import redis
 
-from batching.door import Door
 from batching.errors import LedgerUnavailableError
-from batching.limits import Limits
-from batching.model import InboundMessage, Kind
-from batching.scripts import run
-from batching.store import Store
+from batching.model import InboundMessage, Kind, Limits
+from batching.store import Door, Store, run
 from tests.chaos.synced import SyncWatch, missing
 from tests.processes import Guard
 from tests.valkey_server import ValkeyServer, find_binary
 
 WRITERS = 8
 CONVERSATIONS = 50
-LIMITS = Limits(idle_ms=3_600_000, wait_max_ms=3_600_000, messages_max=100)
+LIMITS = Limits(idle_ms=3_600_000, max_wait_ms=3_600_000, max_messages=100)
 
 
 @dataclass(frozen=True, slots=True)

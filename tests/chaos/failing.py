@@ -14,7 +14,7 @@ from batching import alerts
 from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import CANARY_ACCOUNT, Exchange
 from batching.ports import Account, Model
-from batching.scripts import digests
+from batching.store import digests
 from runtime import build
 from runtime.accounts import AccountConfig
 from runtime.build import Runtime
@@ -38,9 +38,9 @@ AFTER: dict[tuple[Role, str], Point] = {
     ("worker", "collect"): Point.FLUSH_AFTER_COLLECT_BEFORE_RING,
     ("worker", "begin"): Point.GENERATE_AFTER_BEGIN,
     ("worker", "checkpoint"): Point.GENERATE_AFTER_CHECKPOINT,
-    ("worker", "depart"): Point.SEND_AFTER_DEPART,
+    ("worker", "mark_sending"): Point.SEND_AFTER_DEPART,
     ("worker", "left"): Point.SEND_AFTER_LEFT,
-    ("worker", "bury"): Point.DROP_AFTER_BURY_BEFORE_ALERT,
+    ("worker", "dead_letter"): Point.DROP_AFTER_BURY_BEFORE_ALERT,
 }
 
 
@@ -62,16 +62,16 @@ def fail_where_armed() -> None:
 
 def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
     """Reach the point when Sentry has an alert, and the ledger does not know yet."""
-    teller: Any = import_module("runtime.teller")
+    notifier: Any = import_module("runtime.teller")
     alerts.TAKEN_MS_MAX = TAKEN_MS_MAX
-    deliver = teller.deliver
+    deliver = notifier.deliver
 
     def delivered(events: Iterable[Any]) -> Any:
         told = deliver(events)
         failpoints.reach(Point.ALERT_AFTER_POST_BEFORE_ACK, LedgerUnavailableError("lost"))
         return told
 
-    teller.deliver = delivered
+    notifier.deliver = delivered
 
 
 class FailingRedis(redis.Redis):

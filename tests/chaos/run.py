@@ -87,9 +87,9 @@ class Run:
         problems = assault.failed + self._calm_down()
         letters, alerts = self.site.books.operations.dead_letters(), self._sink.alerts()
         history = verdict.whole(self.record.events, letters, alerts)
-        attempts_max = int(WINDOWS["BATCH_MAX_ATTEMPTS"])
-        problems += verdict.judge(history, resend=RESENDING, attempts_max=attempts_max)
-        problems += [*self._books(), *self._logs(), *self._sink.untold()]
+        max_attempts = int(WINDOWS["BATCH_MAX_ATTEMPTS"])
+        problems += verdict.judge(history, resend=RESENDING, max_attempts=max_attempts)
+        problems += [*self._books(), *self._logs(), *self._sink.undelivered_count()]
         return Outcome(
             problems=problems,
             figures=verdict.count(history, self.record.events),

@@ -48,7 +48,7 @@ class Sink:
                     return False
         return True
 
-    def untold(self) -> Iterator[str]:
+    def undelivered_count(self) -> Iterator[str]:
         """Yield what no person was told of, by kind and account; nothing where all were."""
         due = Counter((alert.account, alert.kind) for alert in self.alerts())
         seen = self._seen()

@@ -66,7 +66,7 @@ class Site(Stack):
         self._wanted: set[str] = set()
         self._lock = threading.RLock()
         self._over = threading.Event()
-        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._systemd = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._configure()
 
     def start(self) -> None:
@@ -76,13 +76,13 @@ class Site(Stack):
             self.processes[name].start()
         self.wait_until_ready()
         self._wanted |= set(SERVICES)
-        self._supervisor.start()
+        self._systemd.start()
 
     def stop(self) -> None:
         """End everything."""
         self._over.set()
-        if self._supervisor.is_alive():
-            self._supervisor.join()
+        if self._systemd.is_alive():
+            self._systemd.join()
         super().stop()
         self._proxies.close()
 

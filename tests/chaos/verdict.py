@@ -77,9 +77,9 @@ def batch_of(tag: str) -> str:
     return f"{ours.conversation_id}:{ours.batch_id}" if ours else ""
 
 
-def judge(history: Sequence[Happening], *, resend: frozenset[str], attempts_max: int) -> list[str]:
+def judge(history: Sequence[Happening], *, resend: frozenset[str], max_attempts: int) -> list[str]:
     """Return every promise that was broken."""
-    return check(history, resend=resend, attempts_max=attempts_max)
+    return check(history, resend=resend, max_attempts=max_attempts)
 
 
 @dataclass(frozen=True, slots=True)

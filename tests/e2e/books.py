@@ -4,14 +4,14 @@ from typing import Any
 
 import redis
 
-from batching.limits import Pace
+from batching.model import Timing
 from batching.operations import DeadLetter, Operations
 from batching.store import Store
 from tests.e2e.customer import Customer
 from tests.e2e.waiting import eventually
 
 #: The pace of the installation: a test that flushes by itself must not slow it down.
-PACE = Pace(ring_ms=1_000)
+PACE = Timing(ring_ms=1_000)
 
 
 class Books:
@@ -19,7 +19,7 @@ class Books:
 
     def __init__(self, client: redis.Redis, *, privacy_key: str, shards: int) -> None:
         self.client = client
-        self.store = Store(client, privacy_key=privacy_key, shards=shards, pace=PACE)
+        self.store = Store(client, privacy_key=privacy_key, shards=shards, timing=PACE)
         self.operations = Operations(self.store)
 
     def conversation_id(self, customer: Customer) -> str:

@@ -9,7 +9,7 @@ import falcon
 
 import actors
 from batching.model import Exchange
-from llm.guarded import Guarded
+from llm.guard import Guarded
 from runtime.build import build_or_exit
 from web import create_app
 

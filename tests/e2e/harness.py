@@ -138,18 +138,18 @@ class Stack:
         return logs | {"valkey": self.valkey.log()}
 
     def traces(self) -> dict[str, str]:
-        """Return all that others may read: logs, reports, metrics, names of keys, doorbells."""
+        """Return all that others may read: logs, reports, metrics, names of keys, wake-ups."""
         with self.valkey.client(0) as ledger, self.valkey.client(1) as broker:
             names = b"\n".join([*ledger.scan_iter(count=1_000), *broker.scan_iter(count=1_000)])
-            doorbells: list[bytes] = []
+            wake_ups: list[bytes] = []
             for key in broker.scan_iter("*.msgs", count=1_000):
                 kept: Any = broker.hvals(key)
-                doorbells += kept
+                wake_ups += kept
         return self.logs() | {
             "Sentry": self.sentry.text,
             "metrics": self.web.get("/metrics").text if self.processes["web"].running else "",
             "names of keys": names.decode("utf-8", "backslashreplace"),
-            "doorbells": b"\n".join(doorbells).decode("utf-8", "backslashreplace"),
+            "doorbells": b"\n".join(wake_ups).decode("utf-8", "backslashreplace"),
         }
 
     def shown(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 from batching.flow import flush
 from tests.e2e.harness import Stack
 from tests.e2e.waiting import eventually, in_background
-from tests.fakes import FakeDoorbell
+from tests.fakes import FakeQueue
 
 pytestmark = pytest.mark.e2e
 
@@ -17,7 +17,7 @@ def test_batch_whose_doorbell_was_lost_is_rung_for_again(stack: Stack) -> None:
     anna = stack.customer()
     stack.processes["worker"].kill()
     anna.writes(anna.line("Hi"))
-    lost = FakeDoorbell()
+    lost = FakeQueue()
     eventually(lambda: flush(stack.books.store, lost) and lost.take(), what="a batch in flight")
 
     stack.processes["worker"].start()

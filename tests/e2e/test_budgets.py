@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batching.spending import switch_model
+from batching.flow import switch_model
 from tests.e2e.accounts import CAPPED, SALON, THRIFTY
 from tests.e2e.customer import Customer
 from tests.e2e.fake_openai import model_error

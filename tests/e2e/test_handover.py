@@ -18,7 +18,7 @@ import redis
 
 from batching.operations import Operations
 from batching.store import Store
-from runtime.members import members
+from runtime.fleet import members
 from tests.e2e.harness import ROOT
 from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess

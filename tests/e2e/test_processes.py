@@ -6,7 +6,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from batching.keys import FLEET
-from runtime.members import members
+from runtime.fleet import members
 from tests.e2e.behaviours import Hold
 from tests.e2e.fake_openai import completion
 from tests.e2e.harness import USUAL, Stack

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-from batching.encoding import TEXT_CHARACTERS_MAX, decode
 from batching.errors import MalformedError
-from batching.model import SILENT_KINDS, InboundMessage
+from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, decode
 from batching.operations import Operations
 from batching.store import Store
 from channels import canary, simulator, venom, whatsapp_cloud
@@ -87,7 +86,7 @@ class Judge:
         if not self._is_empty:
             self._store.client.flushdb()
         self._is_empty = False
-        parsed, model = _parsed(delivery), Model(self._store.pace.waiting_max)
+        parsed, model = _parsed(delivery), Model(self._store.timing.waiting_max)
         answer = self._deliver(delivery)
         if parsed is None:
             self._check_refusal(delivery, answer)

@@ -80,7 +80,7 @@ class InProcess:
 def test_no_request_whatever_breaks_the_promise(
     endpoint: str, runtime: Runtime, fuzz: Fuzz
 ) -> None:
-    runtime.store.pace = dataclasses.replace(runtime.store.pace, waiting_max=WAITING_MAX)
+    runtime.store.timing = dataclasses.replace(runtime.store.timing, waiting_max=WAITING_MAX)
     canary = runtime.accounts.config(CANARY_ACCOUNT)
     assert canary is not None
     judge = Judge(runtime.store, InProcess(runtime))

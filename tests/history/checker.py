@@ -16,11 +16,11 @@ DROPS = frozenset({
 
 
 def check(
-    history: History, *, resend: frozenset[str] = frozenset(), attempts_max: int | None = None
+    history: History, *, resend: frozenset[str] = frozenset(), max_attempts: int | None = None
 ) -> list[str]:
     """Return what is wrong with a history that has come to its end; nothing is under way any more.
 
-    ``resend``: the accounts that send a part in doubt once more. ``attempts_max``: how often a
+    ``resend``: the accounts that send a part in doubt once more. ``max_attempts``: how often a
     model may be asked about one batch, None for any number.
     """
     story = Story(history)
@@ -32,7 +32,7 @@ def check(
         *_overlapping(story),
         *_misdirected(story),
         *_invented(story),
-        *(_overasked(story, attempts_max) if attempts_max else ()),
+        *(_overasked(story, max_attempts) if max_attempts else ()),
     ]
 
 
@@ -190,11 +190,11 @@ def _invented(story: Story) -> Iterator[str]:
         yield f"invented: {taken.text} has no tag of ours"
 
 
-def _overasked(story: Story, attempts_max: int) -> Iterator[str]:
+def _overasked(story: Story, max_attempts: int) -> Iterator[str]:
     """A model is not asked about a batch for ever."""
     asked = Counter(call.asked.words for call in story.calls.values())
     for words, times in asked.items():
         starts = 1 + len(story.replays_of(words[0]))
         starts += sum(len(story.erasures[person]) for person in story.people(words))
-        if times > attempts_max * starts:
+        if times > max_attempts * starts:
             yield f"asked too often: {words}, {times} times"

@@ -222,7 +222,7 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
 
 @pytest.mark.parametrize("history", GOOD.values(), ids=GOOD.keys())
 def test_good_history_passes(history: list[Happening]) -> None:
-    assert check(history, attempts_max=2) == []
+    assert check(history, max_attempts=2) == []
 
 
 @pytest.mark.parametrize(("fault", "history"), BAD.values(), ids=BAD.keys())
@@ -249,8 +249,8 @@ def test_model_that_is_asked_for_ever_is_found() -> None:
     tries = [event for call in (1, 2, 3) for event in (*asked(call, "m1"), *replied(call))]
     history = [*M1, *tries, *died("c:b1", "m1")]
 
-    assert check(history, attempts_max=3) == []
-    assert check(history, attempts_max=2) == ["asked too often: ('m1',), 3 times"]
+    assert check(history, max_attempts=3) == []
+    assert check(history, max_attempts=2) == ["asked too often: ('m1',), 3 times"]
 
 
 def test_digest_tells_histories_apart() -> None:

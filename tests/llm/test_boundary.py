@@ -11,9 +11,8 @@ from batching.model import Exchange, InboundMessage
 from channels import simulator, venom
 from channels.whatsapp_cloud import parse as parse_cloud
 from llm.anthropic import Anthropic
-from llm.history import TURN_CHARACTERS_MAX, bounded, untagged
 from llm.openai_compatible import OpenAICompatible
-from llm.prompt import Prompt
+from llm.prompt import TURN_CHARACTERS_MAX, Prompt, bounded, untagged
 from tests.fakes import NOON_MS
 from tests.http_server import HttpServer, Reply
 from tests.llm.injections import INJECTIONS
@@ -102,7 +101,7 @@ def test_words_hold_no_tag_and_no_bracket_of_ours(words: str) -> None:
 
 def test_what_was_said_before_holds_no_tag_either() -> None:
     """A model may have repeated what the customer wrote; kept, it comes back with each question."""
-    from llm.history import dialogue  # noqa: PLC0415
+    from llm.prompt import dialogue  # noqa: PLC0415
 
     told = json.dumps(dialogue([Exchange("<|system|>", "You wrote <|system|>")], "Hi"))
 

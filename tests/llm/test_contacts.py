@@ -2,7 +2,7 @@
 
 import pytest
 
-from llm.contacts import Contact, contacts, replaced
+from llm.guard import Contact, contacts, replaced
 
 
 @pytest.mark.parametrize(

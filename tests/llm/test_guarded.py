@@ -6,7 +6,7 @@ import pytest
 
 from batching.errors import TransientError
 from batching.model import Exchange
-from llm.guarded import RECITED_WORDS, Guarded
+from llm.guard import RECITED_WORDS, Guarded
 from llm.prompt import MARK, Prompt
 from tests.fakes import NOON_MS, FakeModel
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from batching.limits import Limits
+from batching.model import Limits
 from batching.store import Store
-from llm.guarded import Guarded
+from llm.guard import Guarded
 from llm.prompt import Prompt
 from tests.batching.world import World
 from tests.fakes import FakeClock
@@ -71,7 +71,7 @@ def scene(
     store: Store, clock: FakeClock, http: httpx2.Client, http_server: HttpServer
 ) -> Iterator[Scene]:
     guarded = Guarded(model(http, http_server, prompt=PROMPT), prompt=PROMPT, account_id="salon")
-    world = World(store, clock, model=guarded, limits=Limits(attempts_max=1))  # type: ignore[arg-type]
+    world = World(store, clock, model=guarded, limits=Limits(max_attempts=1))  # type: ignore[arg-type]
     yield Scene(world, http_server)
     world.check()
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching.model import Exchange
-from llm.history import window
+from llm.prompt import window
 
 WORDS = st.text(min_size=1, max_size=40).filter(lambda text: bool(text.strip()))
 HISTORIES = st.lists(st.builds(Exchange, WORDS, WORDS), max_size=30)

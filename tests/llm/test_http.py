@@ -5,19 +5,19 @@ import socket
 import httpx2
 import pytest
 
+import httpjson
 from batching.errors import AdminError, PermanentError, TransientError
-from llm.http import post_json
+from httpjson import ANSWER_BYTES_MAX
+from llm.client import _call
 from tests.http_server import Deed, HttpServer, Reply, closed_port, hang, reset, say
-from wire import post
-from wire.post import ANSWER_BYTES_MAX
 
 KEY = "key-of-the-tests"
 
 
-def call(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> post.Reply:
+def call(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> httpjson.Reply:
     headers = {"Authorization": f"Bearer {KEY}"}
     body = {"text": "words of a customer"}
-    return post_json(http, f"{url}/secret-path", body, headers=headers, timeout_ms=timeout_ms)
+    return _call(http, f"{url}/secret-path", body, headers=headers, timeout_ms=timeout_ms)
 
 
 def failure(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> AdminError:

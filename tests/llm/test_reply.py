@@ -2,7 +2,7 @@
 
 import pytest
 
-from llm.reply import visible, whole
+from llm.client import visible, whole
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batching.limits import Limits, Pace
+from batching.model import Limits, Timing
 from tests.e2e.accounts import SALON
 from tests.e2e.behaviours import Hold, Request
 from tests.e2e.customer import Customer
@@ -23,7 +23,7 @@ MESSAGES, SENDERS, ORDINARY = 10_000, 8, 20
 #: How often a busy machine may leave the flooder quiet for so long that a batch ends by that.
 PAUSES_MAX = 10
 _ids = itertools.count(1)
-MESSAGES_MAX, WAITING_MAX = Limits().messages_max, Pace().waiting_max
+MESSAGES_MAX, WAITING_MAX = Limits().max_messages, Timing().waiting_max
 
 
 def used_memory(stack: Stack) -> int:

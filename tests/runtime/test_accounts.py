@@ -4,11 +4,9 @@ from pathlib import Path
 import pytest
 
 from batching.errors import ConfigurationError
-from batching.limits import Budget, Limits
+from batching.model import Budget, Limits
 from batching.ports import Account
-from runtime.account_file import load_accounts
-from runtime.account_resolve import Surroundings
-from runtime.accounts import AccountBook, AccountConfig, agreement
+from runtime.accounts import AccountBook, AccountConfig, Surroundings, agreement, load_accounts
 from tests.fakes import FakeChannel, FakeModel
 from tests.runtime.conftest import SECRETS
 

@@ -14,12 +14,12 @@ from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud
 from llm.anthropic import Anthropic
-from llm.guarded import Guarded
+from llm.guard import Guarded
 from llm.openai_compatible import OpenAICompatible
 from llm.scripted import Scripted
 from runtime import build as building
 from runtime.build import EXIT_CANNOT_START, build, exit_with
-from runtime.members import drift
+from runtime.fleet import drift
 from runtime.settings import load_settings
 from tests.runtime.conftest import SECRETS
 from tests.valkey_server import ValkeyServer

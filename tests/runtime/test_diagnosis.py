@@ -10,20 +10,16 @@ import redis
 
 from batching import flow
 from batching.alerts import Alerts
-from batching.census import Census, census
+from batching.inspect import Census, census
 from batching.keys import CANARY, FLEET, META
-from batching.limits import Limits
-from batching.model import InboundMessage, Kind, Reason
+from batching.model import InboundMessage, Kind, Limits, Reason
 from batching.store import Store
-from runtime import backlog, diagnosis
-from runtime.backlog import UNTOLD_MS_MAX
+from runtime import health
 from runtime.clients import redis_client
-from runtime.diagnosis import Subject
-from runtime.durability import Finding, Level
-from runtime.members import Member
+from runtime.fleet import FLUSHER_SILENT_MS_MAX, Member
+from runtime.health import UNDELIVERED_MS_MAX, CheckResult, Context, Level
 from runtime.settings import load_settings
-from runtime.silence import SILENT_MS_MAX
-from tests.fakes import FakeClock, FakeDoorbell
+from tests.fakes import FakeClock, FakeQueue
 from tests.valkey_server import ValkeyServer
 
 OK, WARNING, MISTAKE = Level.OK, Level.WARNING, Level.MISTAKE
@@ -37,7 +33,7 @@ class Patient:
 
     store: Store
     clock: FakeClock
-    subject: Subject
+    context: Context
 
     @property
     def client(self) -> Any:
@@ -54,27 +50,27 @@ class Patient:
             self.client.hset(FLEET, fresh.name, json.dumps(asdict(fresh)))
 
     def collect(self) -> None:
-        flow.flush(self.store, FakeDoorbell())
+        flow.flush(self.store, FakeQueue())
 
     def write(self) -> None:
         message = InboundMessage("salon", "79990000001", "wamid.1", Kind.TEXT, "Hi")
         flow.receive(self.store, [message], lambda _: BATCH)
 
-    def bury(self) -> None:
+    def dead_letter(self) -> None:
         self.write()
         self.clock.advance_ms(BATCH.idle_ms)
         (batch,) = self.store.collect(self.store.keyring.shards[0], limit=1)
-        run = self.store.begin(batch.ring)
+        run = self.store.begin(batch.wake_up)
         assert run
-        self.store.bury(batch.ring, run.token, Reason.POISON, "worker_died")
+        self.store.dead_letter(batch.wake_up, run.token, Reason.POISON, "worker_died")
 
 
 @pytest.fixture
 def patient(store: Store, clock: FakeClock, valkey: ValkeyServer) -> Iterator[Patient]:
     broker = redis_client(valkey.url(1), "manage")
     ledger_id = store.open()
-    subject = Subject(store, load_settings({}), broker, ("salon", "barber"), ledger_id)
-    healthy = Patient(store, clock, subject)
+    context = Context(store, load_settings({}), broker, ("salon", "barber"), ledger_id)
+    healthy = Patient(store, clock, context)
     healthy.announce(WEB, replace(WEB, role="worker"), replace(WEB, role="scheduler"))
     healthy.collect()
     yield healthy
@@ -112,68 +108,68 @@ def waiting_unseen(patient: Patient) -> None:
     patient.clock.advance_ms(BATCH.overdue_ms)
 
 
-def untold(patient: Patient) -> None:
+def undelivered_count(patient: Patient) -> None:
     """An alert whose id says that it was written so long ago."""
-    at_ms = patient.clock() - UNTOLD_MS_MAX - 1
+    at_ms = patient.clock() - UNDELIVERED_MS_MAX - 1
     patient.client.xadd(patient.store.keyring.shards[0].alerts, {"kind": "drift"}, f"{at_ms}-0")
 
 
 def one_database(patient: Patient) -> None:
-    patient.subject = replace(patient.subject, broker=patient.client)
+    patient.context = replace(patient.context, broker=patient.client)
 
 
-Ask = Callable[[Subject], list[Finding]]
+Ask = Callable[[Context], list[CheckResult]]
 FAULTS: list[tuple[Ask, Callable[[Patient], object], Level, str]] = [
-    (diagnosis.same_ledger, lambda p: p.client.delete(META), MISTAKE, "no ledger is in this Redis"),
-    (diagnosis.same_ledger, replaced, MISTAKE, "is in the place of"),
-    (diagnosis.same_ledger, of_another_form, MISTAKE, "shards=1: this ledger was made with"),
-    (diagnosis.flusher, lambda p: p.client.delete(p.store.keyring.shards[0].heartbeat), MISTAKE,
+    (health.check_ledger_id, lambda p: p.client.delete(META), MISTAKE, "no ledger is in this Redis"),
+    (health.check_ledger_id, replaced, MISTAKE, "is in the place of"),
+    (health.check_ledger_id, of_another_form, MISTAKE, "shards=1: this ledger was made with"),
+    (health.check_flusher, lambda p: p.client.delete(p.store.keyring.shards[0].heartbeat), MISTAKE,
      "a Redis nobody flushes: nobody ever collected from it"),
-    (diagnosis.flusher, lambda p: p.clock.advance_ms(SILENT_MS_MAX + 1), MISTAKE,
+    (health.check_flusher, lambda p: p.clock.advance_ms(FLUSHER_SILENT_MS_MAX + 1), MISTAKE,
      "a Redis nobody flushes: nobody has collected from it for 30001 ms"),
-    (diagnosis.roles, lambda p: p.client.hdel(FLEET, "worker:host-1:11"), MISTAKE,
+    (health.check_roles, lambda p: p.client.hdel(FLEET, "worker:host-1:11"), MISTAKE,
      "no worker is alive in this Redis"),
-    (diagnosis.agreement, lambda p: p.announce(replace(WEB, pid=12, fingerprint="f2")), MISTAKE,
+    (health.check_agreement, lambda p: p.announce(replace(WEB, pid=12, fingerprint="f2")), MISTAKE,
      "settings or accounts differ"),
-    (diagnosis.agreement, lambda p: p.announce(
+    (health.check_agreement, lambda p: p.announce(
         replace(WEB, pid=12, fingerprint="f2", started_ms=10**15)), WARNING,
      "settings or accounts differ"),
-    (diagnosis.balanced, lambda p: p.client.hincrby(p.stats, "accepted", 3), MISTAKE,
+    (health.check_counters, lambda p: p.client.hincrby(p.stats, "accepted", 3), MISTAKE,
      "do not hold in shard 0"),
-    (diagnosis.complete, lambda p: p.client.hincrby(p.stats, "lost", 3), MISTAKE,
+    (health.check_lost, lambda p: p.client.hincrby(p.stats, "lost", 3), MISTAKE,
      "messages lost: 3"),
-    (diagnosis.roomy, nearly_full, MISTAKE, " % of maxmemory="),
-    (diagnosis.roomy, roomy_enough, OK, " % of maxmemory="),
-    (diagnosis.separate, one_database, MISTAKE, "is the same database as REDIS_URL"),
-    (backlog.told, untold, MISTAKE, "not told yet: 1, the oldest for 300001 ms"),
-    (backlog.letters, Patient.bury, WARNING, "waiting: 1 with 1 messages, the oldest for 0 ms"),
-    (backlog.stopped, lambda p: p.client.set(p.store.keyring.shards[0].stopped("barber"), "key"),
+    (health.check_memory, nearly_full, MISTAKE, " % of maxmemory="),
+    (health.check_memory, roomy_enough, OK, " % of maxmemory="),
+    (health.check_separate_databases, one_database, MISTAKE, "is the same database as REDIS_URL"),
+    (health.check_alerts, undelivered_count, MISTAKE, "not told yet: 1, the oldest for 300001 ms"),
+    (health.check_dead_letters, Patient.dead_letter, WARNING, "waiting: 1 with 1 messages, the oldest for 0 ms"),
+    (health.check_circuits, lambda p: p.client.set(p.store.keyring.shards[0].stopped("barber"), "key"),
      MISTAKE, "barber cannot send: key"),
-    (backlog.overdue, warned_and_waiting, WARNING, "batches that wait too long: 1, such as c_"),
-    (backlog.overdue, waiting_unseen, WARNING,
+    (health.check_overdue, warned_and_waiting, WARNING, "batches that wait too long: 1, such as c_"),
+    (health.check_overdue, waiting_unseen, WARNING,
      "batches that wait too long: 1"),
 ]  # fmt: skip
 
 QUESTIONS: list[Ask] = [
-    diagnosis.writable,
-    diagnosis.same_ledger,
-    diagnosis.flusher,
-    diagnosis.roles,
-    diagnosis.agreement,
-    diagnosis.balanced,
-    diagnosis.complete,
-    diagnosis.roomy,
-    diagnosis.separate,
-    backlog.told,
-    backlog.letters,
-    backlog.stopped,
-    backlog.overdue,
+    health.check_writable,
+    health.check_ledger_id,
+    health.check_flusher,
+    health.check_roles,
+    health.check_agreement,
+    health.check_counters,
+    health.check_lost,
+    health.check_memory,
+    health.check_separate_databases,
+    health.check_alerts,
+    health.check_dead_letters,
+    health.check_circuits,
+    health.check_overdue,
 ]
 
 
 @pytest.mark.parametrize("ask", QUESTIONS, ids=lambda ask: ask.__name__)
 def test_healthy_installation_has_nothing_against_it(patient: Patient, ask: Ask) -> None:
-    (finding,) = ask(patient.subject)
+    (finding,) = ask(patient.context)
 
     assert (finding.level, finding.advice) == (OK, "")
 
@@ -188,7 +184,7 @@ def test_fault_is_told_in_plain_words_with_what_to_do(
 ) -> None:
     break_it(patient)
 
-    (finding,) = ask(patient.subject)
+    (finding,) = ask(patient.context)
 
     assert (finding.level, words in finding.says) == (level, True), finding
     assert bool(finding.advice) is (level is not OK)
@@ -197,7 +193,7 @@ def test_fault_is_told_in_plain_words_with_what_to_do(
 def test_one_who_only_looks_has_no_ledger_of_its_own(patient: Patient) -> None:
     replaced(patient)
 
-    (finding,) = diagnosis.same_ledger(replace(patient.subject, ledger_id=""))
+    (finding,) = health.check_ledger_id(replace(patient.context, ledger_id=""))
 
     assert finding.level is OK
 
@@ -208,24 +204,24 @@ def test_batch_that_was_answered_in_the_end_is_not_overdue(patient: Patient) -> 
         patient.store.conversation_id("salon", "79990000001")
     ))  # fmt: skip
 
-    (finding,) = backlog.overdue(patient.subject)
+    (finding,) = health.check_overdue(patient.context)
 
     assert finding.level is OK
 
 
 def test_rabbitmq_is_no_database_of_the_ledgers(patient: Patient) -> None:
     settings = load_settings({"BROKER_URL": "amqp://127.0.0.1/"})
-    subject = diagnosis.subject_of(patient.store, settings, "manage")
+    context = health.context_of(patient.store, settings, "manage")
 
-    (finding,) = diagnosis.separate(subject)
+    (finding,) = health.check_separate_databases(context)
 
-    assert finding == Finding(OK, "BROKER_URL", "is not a Redis")
+    assert finding == CheckResult(OK, "BROKER_URL", "is not a Redis")
 
 
 def test_evicting_server_is_found_while_it_runs(patient: Patient) -> None:
     patient.client.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        found = diagnosis.durable(patient.subject)
+        found = health.check_durability(patient.context)
     finally:
         patient.client.config_set("maxmemory-policy", "noeviction")
 
@@ -235,7 +231,7 @@ def test_evicting_server_is_found_while_it_runs(patient: Patient) -> None:
 
 
 def test_census_counts_what_a_ledger_holds(patient: Patient) -> None:
-    patient.bury()
+    patient.dead_letter()
     patient.write()
     message = InboundMessage("salon", "79990000002", "wamid.2", Kind.TEXT, "Hi")
     flow.receive(patient.store, [message, replace(message, message_id="wamid.3")], lambda _: BATCH)
@@ -250,19 +246,19 @@ def test_census_counts_what_a_ledger_holds(patient: Patient) -> None:
         leased=0,
         letters=1,
         late=1,
-        untold=1,
+        undelivered_count=1,
         oldest_letter_ms=BATCH.overdue_ms,
     )
 
 
 def test_census_counts_alerts_until_they_are_told(patient: Patient) -> None:
-    patient.bury()
+    patient.dead_letter()
     alerts = Alerts(patient.store)
-    counts = [census(patient.store).untold]
+    counts = [census(patient.store).undelivered_count]
     taken = alerts.take(10)
-    counts.append(census(patient.store).untold)
+    counts.append(census(patient.store).undelivered_count)
     alerts.settle(taken)
-    counts.append(census(patient.store).untold)
+    counts.append(census(patient.store).undelivered_count)
 
     assert counts == [1, 1, 0]
 
@@ -283,12 +279,12 @@ def test_census_of_a_redis_without_a_ledger_is_empty(client: redis.Redis) -> Non
 def test_canary_that_stays_away_is_told(
     patient: Patient, url: str, answered_before_ms: int | None, level: Level, says: str
 ) -> None:
-    subject = replace(patient.subject, settings=load_settings({"CANARY_URL": url}))
+    context = replace(patient.context, settings=load_settings({"CANARY_URL": url}))
     if answered_before_ms is not None:
         answered_ms = str(patient.clock() - answered_before_ms)
         patient.client.hset(CANARY, items=["answered_ms", answered_ms, "round_trip_ms", "612"])
 
-    (found,) = backlog.canary(subject)
+    (found,) = health.check_canary(context)
 
     assert (found.level, found.says) == (level, says)
     assert bool(found.advice) == (level is not OK)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from runtime.clients import redis_client
-from runtime.durability import Finding, Level, identity, inspect, separateness
+from runtime.clients import database_id, redis_client
+from runtime.health import CheckResult, Level, inspect, separateness
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer
 
@@ -141,7 +141,7 @@ def test_server_that_is_away_is_one_mistake() -> None:
     )
 
     assert found == [
-        Finding(
+        CheckResult(
             Level.MISTAKE,
             "REDIS_URL",
             "does not answer (ConnectionError)",
@@ -157,7 +157,7 @@ def test_server_with_another_password_is_one_mistake(start: Start) -> None:
 
 
 def test_broker_may_forget(start: Start) -> None:
-    """It carries doorbells, and the ledger rings again."""
+    """It carries wake-ups, and the ledger rings again."""
     client = start(**{"appendonly": "no", "maxmemory-policy": "allkeys-lru"})
 
     found = inspect(client, "BROKER_URL", keeps=False, production=True)
@@ -170,7 +170,7 @@ def test_one_database_by_two_addresses_is_found(valkey: ValkeyServer) -> None:
     ledger = redis_client(valkey.url(2), "manage")
     broker = redis_client(f"unix://{valkey.socket}?db=2", "manage")
 
-    assert identity(ledger) == identity(broker)
+    assert database_id(ledger) == database_id(broker)
     assert separateness(ledger, broker).level is Level.MISTAKE
 
 

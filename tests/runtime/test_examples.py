@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from batching.limits import Budget, Limits
-from runtime.account_config import known_names
-from runtime.account_file import load_accounts
-from runtime.account_resolve import Surroundings
-from runtime.bounds import Whole
-from runtime.settings import Settings, load_settings, process_environment, setting_names
+from batching.model import Budget, Limits
+from runtime.accounts import Surroundings, known_names, load_accounts
+from runtime.settings import Settings, Whole, load_settings, process_environment, setting_names
 
 ROOT = Path(__file__).parent.parent.parent
 NUMBERS = [

@@ -9,11 +9,8 @@ from batching.alerts import Alerts
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET, META
 from batching.store import Store
-from runtime.clients import redis_client
-from runtime.durability import identity
-from runtime.fleet import SILENT_MS_MAX, Fleet
-from runtime.members import ALIVE_MS_MAX, Member, drift, missing
-from runtime.silence import Silence
+from runtime.clients import database_id, redis_client
+from runtime.fleet import ALIVE_MS_MAX, SILENT_MS_MAX, Fleet, Member, Silence, drift, missing
 from tests.fakes import FakeClock
 
 WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000)
@@ -74,7 +71,7 @@ def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> 
     assert (member.role, member.release, member.fingerprint) == ("worker", "r1", "f1")
     assert before <= member.started_ms == member.heartbeat_ms <= server_ms(client)
     assert member.is_alive
-    assert member.redis_run_id == identity(client).run_id != ""
+    assert member.redis_run_id == database_id(client).run_id != ""
     assert (member.redis_db, member.ledger_id) == (0, announced.ledger_id)
 
 

@@ -8,8 +8,7 @@ import sentry_sdk
 
 from batching.errors import LedgerUnavailableError
 from batching.keys import CHECK_IN
-from runtime.monitor import Monitor
-from runtime.reports import start_reporting
+from runtime.sentry import CronMonitor, start_reporting
 from runtime.settings import load_settings
 from tests.fake_sentry import FakeSentry
 
@@ -27,7 +26,7 @@ def sentry() -> Iterator[FakeSentry]:
 def test_installation_checks_in_once_a_minute_however_often_and_wherever_it_flushes(
     client: redis.Redis, sentry: FakeSentry
 ) -> None:
-    monitors = [Monitor(client), Monitor(client)]
+    monitors = [CronMonitor(client), CronMonitor(client)]
     for monitor in monitors * 3:
         monitor.alive()
     sentry_sdk.flush(5)
@@ -47,4 +46,4 @@ def test_installation_checks_in_once_a_minute_however_often_and_wherever_it_flus
 def test_redis_that_is_away_is_no_fault_of_ours() -> None:
     """A flush that lost its Redis on the last yards must not look like broken code."""
     with pytest.raises(LedgerUnavailableError):
-        Monitor(redis.Redis.from_url("redis://127.0.0.1:1")).alive()
+        CronMonitor(redis.Redis.from_url("redis://127.0.0.1:1")).alive()

@@ -1,7 +1,7 @@
 import pytest
 
 from batching.errors import PermanentError
-from runtime.privacy import clean, exception_name, redacted, trace
+from runtime.logs import clean, exception_name, redacted, trace
 
 
 @pytest.mark.parametrize(

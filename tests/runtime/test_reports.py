@@ -10,7 +10,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from batching.errors import PermanentError
-from runtime.reports import flush, start_reporting
+from runtime.sentry import flush, start_reporting
 from runtime.settings import load_settings
 
 WORDS = "my words as a customer"

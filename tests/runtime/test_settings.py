@@ -1,7 +1,7 @@
 import pytest
 
 from batching.errors import ConfigurationError
-from batching.limits import Budget, Limits, Pace
+from batching.model import Budget, Limits, Timing
 from runtime.settings import load_settings
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -24,7 +24,7 @@ def test_empty_environment_gives_the_documented_defaults() -> None:
     assert str(settings.accounts_file) == "accounts.toml"
     assert settings.flush_tick_ms == 50
     assert settings.limits() == Limits()
-    assert settings.pace() == Pace()
+    assert settings.timing() == Timing()
     assert settings.budget() == Budget(60, 2_000, 10_000)
     assert not settings.is_production
 
@@ -45,7 +45,7 @@ def test_settings_become_limits_and_pace() -> None:
     )
 
     assert settings.limits() == Limits(1_000, 3, 2_000, 30_000, 40_000, 10_000, 2)
-    assert settings.pace() == Pace(ring_ms=500, ambiguous_ms=1_500)
+    assert settings.timing() == Timing(ring_ms=500, ambiguous_ms=1_500)
 
 
 def test_empty_value_is_as_good_as_none() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.silence import NEVER, QUIET_MS, SEEN_MS, SILENT_MS_MAX, Silence
+from runtime.fleet import FLUSHER_SILENT_MS_MAX, NEVER, QUIET_MS, SEEN_MS, Silence
 from tests.fakes import FakeClock
 
 
@@ -17,7 +17,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("lag_ms", "words"),
     [
         (NEVER, "nobody ever collected from it"),
-        (SILENT_MS_MAX + 1, "nobody has collected from it for 30001 ms"),
+        (FLUSHER_SILENT_MS_MAX + 1, "nobody has collected from it for 30001 ms"),
     ],
 )
 def test_redis_that_nobody_flushes_is_told_in_plain_words(
@@ -27,9 +27,9 @@ def test_redis_that_nobody_flushes_is_told_in_plain_words(
     lag_ms: int,
     words: str,
 ) -> None:
-    silence.heed([lag_ms])
+    silence.observe([lag_ms])
     clock.advance_ms(SEEN_MS)
-    silence.heed([lag_ms])
+    silence.observe([lag_ms])
 
     assert told(caplog) == [f"you are writing into a Redis nobody flushes: {words}"]
     assert caplog.records[0].levelname == "ERROR"
@@ -38,9 +38,9 @@ def test_redis_that_nobody_flushes_is_told_in_plain_words(
 def test_start_of_an_installation_is_not_told(
     silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    silence.heed([NEVER])
+    silence.observe([NEVER])
     clock.advance_ms(SEEN_MS - 1)
-    silence.heed([NEVER])
+    silence.observe([NEVER])
 
     assert told(caplog) == []
 
@@ -49,9 +49,9 @@ def test_flusher_that_comes_back_begins_anew(
     silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a Redis that was away, the first lag is long, and the next is not."""
-    silence.heed([NEVER, SILENT_MS_MAX])
+    silence.observe([NEVER, FLUSHER_SILENT_MS_MAX])
     clock.advance_ms(SEEN_MS)
-    silence.heed([NEVER])
+    silence.observe([NEVER])
 
     assert told(caplog) == []
 
@@ -64,11 +64,11 @@ def test_silence_that_lasts_is_told_again_after_a_while(
     wait_ms: int,
     times: int,
 ) -> None:
-    silence.heed([NEVER])
+    silence.observe([NEVER])
     clock.advance_ms(SEEN_MS)
-    silence.heed([NEVER, NEVER])
+    silence.observe([NEVER, NEVER])
     clock.advance_ms(wait_ms)
-    silence.heed([NEVER])
+    silence.observe([NEVER])
 
     assert len(told(caplog)) == times
 
@@ -76,8 +76,8 @@ def test_silence_that_lasts_is_told_again_after_a_while(
 def test_receipt_that_does_not_tell_the_lag_says_nothing(
     silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    silence.heed([NEVER, -2])
+    silence.observe([NEVER, -2])
     clock.advance_ms(SEEN_MS)
-    silence.heed([-2, NEVER])
+    silence.observe([-2, NEVER])
 
     assert len(told(caplog)) == 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import supervisor_environment
-from runtime.supervisor import Supervisor
+from runtime.settings import systemd_environment
+from runtime.systemd import Systemd
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
 
@@ -24,11 +24,11 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySo
 
 
 def test_supervisor_hears_of_the_beginning_and_the_end(systemd: NotifySocket) -> None:
-    supervisor = Supervisor({"NOTIFY_SOCKET": systemd.address})
+    process = Systemd({"NOTIFY_SOCKET": systemd.address})
 
-    supervisor.ready()
-    supervisor.alive()
-    supervisor.stopping()
+    process.ready()
+    process.alive()
+    process.stopping()
 
     assert systemd.told == ["READY=1", "STOPPING=1"]
 
@@ -37,12 +37,12 @@ def test_watchdog_is_given_a_sign_several_times_within_its_patience(
     systemd: NotifySocket, clock: FakeClock
 ) -> None:
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000"}
-    supervisor = Supervisor(environ | {"WATCHDOG_PID": str(os.getpid())}, clock)
+    process = Systemd(environ | {"WATCHDOG_PID": str(os.getpid())}, clock)
 
     told = []
     for step_ms in (0, 499, 1, 100, 400):
         clock.advance_ms(step_ms)
-        supervisor.alive()
+        process.alive()
         told.append(len(systemd.told))
 
     assert told == [1, 1, 2, 2, 3]
@@ -52,17 +52,17 @@ def test_watchdog_is_given_a_sign_several_times_within_its_patience(
 def test_watchdog_of_another_process_gets_no_sign_from_this_one(systemd: NotifySocket) -> None:
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}
 
-    Supervisor(environ).alive()
+    Systemd(environ).alive()
 
     assert systemd.told == []
 
 
 def test_process_without_a_supervisor_tells_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    supervisor = Supervisor({})
+    process = Systemd({})
 
-    supervisor.ready()
-    supervisor.alive()
-    supervisor.stopping()
+    process.ready()
+    process.alive()
+    process.stopping()
 
     assert caplog.messages == []
 
@@ -72,7 +72,7 @@ def test_supervisor_that_is_away_is_logged_and_ends_nothing(
 ) -> None:
     caplog.set_level(logging.WARNING)
 
-    Supervisor({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
+    Systemd({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
 
     (record,) = caplog.records
     assert record.message == "supervisor.unreachable"
@@ -87,6 +87,6 @@ def test_file_cannot_name_a_supervisor(
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         monkeypatch.delenv(name, raising=False)
 
-    assert supervisor_environment() == {}
+    assert systemd_environment() == {}
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
-    assert supervisor_environment() == {"NOTIFY_SOCKET": systemd.address}
+    assert systemd_environment() == {"NOTIFY_SOCKET": systemd.address}

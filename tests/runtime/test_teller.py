@@ -11,10 +11,11 @@ import sentry_sdk
 from batching import alerts as streams
 from batching.alerts import Alerts
 from batching.store import Store
-from runtime import confirmed, teller
-from runtime.reports import start_reporting
+from runtime import notifier
+from runtime import sentry as reporting
+from runtime.notifier import Notifier
+from runtime.sentry import start_reporting
 from runtime.settings import load_settings
-from runtime.teller import Teller
 from tests.fake_sentry import FakeSentry
 
 LEDGER = "a-ledger"
@@ -23,7 +24,7 @@ LEDGER = "a-ledger"
 @pytest.fixture
 def sentry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSentry]:
     server = FakeSentry()
-    monkeypatch.setattr(confirmed, "SEND_S_MAX", 2)
+    monkeypatch.setattr(reporting, "SEND_S_MAX", 2)
     start_reporting(load_settings({"SENTRY_DSN": server.dsn, "RELEASE": "r1"}), "scheduler")
     yield server
     sentry_sdk.get_client().close()
@@ -62,7 +63,7 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
     raised()
 
     for _ in range(3):
-        Teller(Alerts(store), LEDGER, sentry=True)()
+        Notifier(Alerts(store), LEDGER, sentry=True)()
 
     (event,) = sentry.events
     assert event["message"] == "batch.dropped: poison"
@@ -80,7 +81,7 @@ def test_alert_waits_while_sentry_refuses_and_keeps_its_id(
 ) -> None:
     raised()
     sentry.status = status
-    tell = Teller(Alerts(store), LEDGER, sentry=True)
+    tell = Notifier(Alerts(store), LEDGER, sentry=True)
 
     tell()
     assert told(store) == [False]
@@ -101,7 +102,7 @@ def test_alert_waits_while_nobody_listens_at_sentrys_address(
     raised()
     sentry.close()
 
-    Teller(Alerts(store), LEDGER, sentry=True)()
+    Notifier(Alerts(store), LEDGER, sentry=True)()
 
     assert told(store) == [False]
 
@@ -121,10 +122,10 @@ def test_teller_that_dies_before_it_acknowledges_repeats_the_alert(
     with monkeypatch.context() as dying:
         dying.setattr(Alerts, "settle", die)
         with pytest.raises(KeyboardInterrupt):
-            Teller(Alerts(store), LEDGER, sentry=True)()
+            Notifier(Alerts(store), LEDGER, sentry=True)()
     assert told(store) == [False]
 
-    Teller(Alerts(store), LEDGER, sentry=True)()
+    Notifier(Alerts(store), LEDGER, sentry=True)()
 
     first, second = sentry.events
     assert first["event_id"] == second["event_id"]
@@ -136,7 +137,7 @@ def test_flood_of_one_kind_is_told_one_by_one_up_to_a_rate_then_counted(
 ) -> None:
     raised(100)
     raised(1, account="barber")
-    tell = Teller(Alerts(store), LEDGER, sentry=True)
+    tell = Notifier(Alerts(store), LEDGER, sentry=True)
 
     tell()
     assert len(sentry.events) == streams.RATE_MAX + 1
@@ -158,7 +159,7 @@ def test_alert_held_back_meanwhile_is_not_forgotten_with_those_that_two_tellers_
     """Any number of schedulers run; each looks for what was held back when the window is over."""
     raised(streams.RATE_MAX + 5)
     first, second = Alerts(store), Alerts(store)
-    Teller(first, LEDGER, sentry=False)()
+    Notifier(first, LEDGER, sentry=False)()
     client.delete(store.keyring.shards[0].told("salon", "rate:poison"))
 
     found = [*first.held_back(), *second.held_back()]
@@ -173,7 +174,7 @@ def test_alert_held_back_meanwhile_is_not_forgotten_with_those_that_two_tellers_
 def test_alert_is_told_after_the_ledger_came_back_empty(
     store: Store, raised: Callable[..., None], client: redis.Redis
 ) -> None:
-    tell = Teller(Alerts(store), LEDGER, sentry=False)
+    tell = Notifier(Alerts(store), LEDGER, sentry=False)
     tell()
     client.flushall()
     raised()
@@ -190,7 +191,7 @@ def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
 
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            Teller(Alerts(store), LEDGER, sentry=False)()
+            Notifier(Alerts(store), LEDGER, sentry=False)()
 
     lines = [record for record in caplog.records if record.message == "alert.told"]
     assert [(line.levelname, vars(line)["kind"]) for line in lines] == [("ERROR", "poison")] * 2
@@ -205,16 +206,16 @@ def test_old_alerts_are_forgotten_only_when_told(
     streams.Alerts(store).forget()
     assert len(told(store)) == 20
 
-    monkeypatch.setattr(teller, "TAKEN_MAX", 10)
-    Teller(Alerts(store), LEDGER, sentry=False)()
+    monkeypatch.setattr(notifier, "TAKEN_MAX", 10)
+    Notifier(Alerts(store), LEDGER, sentry=False)()
 
     assert told(store) == [True] * 5
 
 
 def test_log_line_of_a_drop_makes_no_event_of_its_own(sentry: FakeSentry) -> None:
     """The ledger's alert tells it, exactly once, whichever process logged or died."""
-    logging.getLogger("batching.settling").error("batch.dropped", extra={"reason": "poison"})
-    logging.getLogger("actors.doors").error("doorbell.undecodable")
+    logging.getLogger("batching.flow").error("batch.dropped", extra={"reason": "poison"})
+    logging.getLogger("actors.tasks").error("doorbell.undecodable")
     sentry_sdk.flush(5)
 
     assert [event["logentry"]["message"] for event in sentry.events] == ["doorbell.undecodable"]
@@ -226,7 +227,7 @@ def test_ledger_that_is_away_is_told_and_nothing_is_forgotten(
     raised()
     away = Store(redis.Redis(port=1), privacy_key="k")
 
-    Teller(Alerts(away), LEDGER, sentry=False)()
+    Notifier(Alerts(away), LEDGER, sentry=False)()
 
     assert "alert.delayed" in caplog.messages
     assert told(store) == [False]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import sentry_sdk
 
-from runtime.reports import start_reporting
+from runtime.sentry import start_reporting
 from runtime.settings import load_settings
 from tests.fake_sentry import FakeSentry
 

@@ -11,14 +11,14 @@ import pytest
 
 from batching import flow
 from batching.keys import CANARY, CANARY_TURN
+from batching.model import Run
 from batching.operations import Operations
-from batching.records import Run
 from runtime.build import Runtime, build
 from runtime.canary_way import CanaryWay
 from scheduler import canary as canaries
 from scheduler.canary import Canary
 from tests.canaries import answer, collect, served
-from tests.fakes import FakeDoorbell, FakeKeeper
+from tests.fakes import FakeKeeper, FakeQueue
 from tests.http_server import HttpServer, Reply, http_server
 from web import create_app
 
@@ -165,16 +165,16 @@ def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
     canary()
     if stage not in ("refused", "elsewhere"):
         deliver(runtime, http_server)
-    store, bell = runtime.store, FakeDoorbell()
+    store, bell = runtime.store, FakeQueue()
     if stage in ("collected", "begun", "kept", "buried"):
         collect(runtime, bell)
     if stage in ("begun", "buried"):
-        run = store.begin(bell.rings[0])
+        run = store.begin(bell.wake_ups[0])
     if stage == "buried":
         assert isinstance(run, Run)
-        store.bury(run.ring, run.token, "deadline", "too_old")
+        store.dead_letter(run.wake_up, run.token, "deadline", "too_old")
     if stage == "kept":
-        flow.generate(store, runtime.accounts, bell, bell.rings[0], keep=FakeKeeper())
+        flow.generate(store, runtime.accounts, bell, bell.wake_ups[0], keep=FakeKeeper())
     make_late(runtime)
 
     canary()

@@ -6,15 +6,13 @@ import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
 
-from actors.doorbell import BrokerDoorbell
+from actors.tasks import BrokerQueue
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
-from batching.limits import Limits
-from batching.model import InboundMessage, Kind
-from batching.records import Watch
+from batching.model import InboundMessage, Kind, Limits, Watch
 from batching.store import Store
 from scheduler.tick import HEARTBEAT_MS, Tick, asks_for_flush
-from tests.fakes import FakeClock, FakeDoorbell
+from tests.fakes import FakeClock, FakeQueue
 
 NOW_MS = 1_700_000_000_000
 LIMITS = Limits(idle_ms=1_000)
@@ -25,13 +23,13 @@ class Bell:
     """Counts the flushes rung for; raises ``failure`` instead where there is one."""
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.wake_ups = 0
         self.failure: Exception | None = None
 
-    def ring_flush(self) -> bool:
+    def enqueue_flush(self) -> bool:
         if self.failure is not None:
             raise self.failure
-        self.rings += 1
+        self.wake_ups += 1
         return True
 
 
@@ -58,7 +56,7 @@ def life() -> Life:
 @pytest.fixture
 def tick(store: Store, bell: Bell, life: Life) -> Tick:
     """Return a tick over a ledger that was flushed just now."""
-    flow.flush(store, FakeDoorbell())
+    flow.flush(store, FakeQueue())
     return Tick(store, bell, life)
 
 
@@ -85,7 +83,7 @@ def test_collecting_conversation_does_not_ring(tick: Tick, bell: Bell, store: St
 
     tick()
 
-    assert bell.rings == 0
+    assert bell.wake_ups == 0
 
 
 def test_due_conversation_rings(tick: Tick, bell: Bell, store: Store, clock: FakeClock):
@@ -94,29 +92,29 @@ def test_due_conversation_rings(tick: Tick, bell: Bell, store: Store, clock: Fak
 
     tick()
 
-    assert bell.rings == 1
+    assert bell.wake_ups == 1
 
 
 def test_idle_ledger_is_flushed_to_show_life(tick: Tick, bell: Bell, clock: FakeClock):
     tick()
-    before = bell.rings
+    before = bell.wake_ups
     clock.advance_ms(HEARTBEAT_MS)
 
     tick()
 
-    assert (before, bell.rings) == (0, 1)
+    assert (before, bell.wake_ups) == (0, 1)
 
 
 def test_first_tick_rings_to_see_that_it_serves(store: Store, bell: Bell, life: Life):
     """Where nothing is due it would not reach the broker at all, and could not know."""
-    flow.flush(store, FakeDoorbell())
+    flow.flush(store, FakeQueue())
     serves = Life()
     tick = Tick(store, bell, life, serves)
 
     for _ in range(3):
         tick()
 
-    assert (serves.ticks, bell.rings, life.ticks) == (1, 1, 3)
+    assert (serves.ticks, bell.wake_ups, life.ticks) == (1, 1, 3)
 
 
 @pytest.mark.parametrize("trouble", [TransientError("broker_away"), KeyError("boom")])
@@ -141,7 +139,7 @@ def test_ring_of_another_scheduler_does_not_show_that_this_one_serves(
     broker = StubBroker(middleware=[])
     broker.declare_queue("flush")
     first, second = Life(), Life()
-    bell = BrokerDoorbell(broker, client)
+    bell = BrokerQueue(broker, client)
     Tick(store, bell, life, first)()
     late = Tick(store, bell, life, second)
     late()
@@ -156,7 +154,7 @@ def test_ring_of_another_scheduler_does_not_show_that_this_one_serves(
 def test_schedulers_together_ring_once(client: redis.Redis, store: Store, life: Life):
     broker = StubBroker(middleware=[])
     broker.declare_queue("flush")
-    ticks = [Tick(store, BrokerDoorbell(broker, client), life) for _ in range(3)]
+    ticks = [Tick(store, BrokerQueue(broker, client), life) for _ in range(3)]
 
     for tick in ticks * 2:
         tick()

@@ -8,22 +8,19 @@ import pytest
 
 from batching.alerts import Alerts
 from batching.store import Store
-from runtime import diagnosis
+from runtime import health
 from runtime.clients import redis_client
-from runtime.diagnosis import Subject
-from runtime.durability import Finding
+from runtime.health import ALERT_RULES, MONITOR_EVERY_MS, AlertRule, CheckResult, Context, Monitor
 from runtime.settings import load_settings
-from scheduler import watch
-from scheduler.watch import CONCERNS, EVERY_MS, Concern, Rounds
 from tests.valkey_server import ValkeyServer
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture
-def rounds(store: Store, valkey: ValkeyServer) -> Iterator[Rounds]:
+def rounds(store: Store, valkey: ValkeyServer) -> Iterator[Monitor]:
     with valkey.client(1) as broker:
-        yield Rounds(Subject(store, load_settings({}), broker))
+        yield Monitor(Context(store, load_settings({}), broker))
 
 
 def kinds(store: Store) -> list[str]:
@@ -31,7 +28,7 @@ def kinds(store: Store) -> list[str]:
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    found = [record for record in caplog.records if record.name == "scheduler.watch"]
+    found = [record for record in caplog.records if record.name == "runtime.health"]
     return [(record.message, record.levelname) for record in found]
 
 
@@ -40,7 +37,7 @@ def break_books(store: Store) -> None:
 
 
 def test_books_that_do_not_hold_are_told_once(
-    rounds: Rounds, store: Store, caplog: pytest.LogCaptureFixture
+    rounds: Monitor, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     break_books(store)
 
@@ -52,7 +49,7 @@ def test_books_that_do_not_hold_are_told_once(
 
 
 def test_alarm_says_what_is_wrong_and_what_to_do(
-    rounds: Rounds, store: Store, caplog: pytest.LogCaptureFixture
+    rounds: Monitor, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     client: Any = store.client
     client.config_set("maxmemory-policy", "allkeys-lru")
@@ -72,19 +69,19 @@ def test_alarm_says_what_is_wrong_and_what_to_do(
     assert events(caplog) == [("alarm.raised", "ERROR")]
 
 
-def test_two_schedulers_tell_once(rounds: Rounds, store: Store) -> None:
+def test_two_schedulers_tell_once(rounds: Monitor, store: Store) -> None:
     store.client.hincrby(store.keyring.shards[0].stats, "lost", 1)
     store.client.hincrby(store.keyring.shards[0].stats, "accepted", 1)
 
     rounds()
-    Rounds(rounds.subject)()
+    Monitor(rounds.context)()
 
     assert kinds(store) == ["lost"]
 
 
-def test_missing_role_is_told_only_if_it_lasts(rounds: Rounds, store: Store) -> None:
+def test_missing_role_is_told_only_if_it_lasts(rounds: Monitor, store: Store) -> None:
     """A deploy stops processes before it starts them."""
-    for _ in range(60_000 // EVERY_MS):
+    for _ in range(60_000 // MONITOR_EVERY_MS):
         rounds()
     before = kinds(store)
     rounds()
@@ -93,14 +90,16 @@ def test_missing_role_is_told_only_if_it_lasts(rounds: Rounds, store: Store) -> 
 
 
 def test_role_that_comes_back_begins_anew(
-    rounds: Rounds, store: Store, monkeypatch: pytest.MonkeyPatch
+    rounds: Monitor, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([True, False, True])
 
-    def ask(subject: Subject) -> list[Finding]:
-        return diagnosis.roles(subject) if next(answers) else []
+    def ask(context: Context) -> list[CheckResult]:
+        return health.check_roles(context) if next(answers) else []
 
-    monkeypatch.setattr(watch, "CONCERNS", [Concern("missing_role", ask, lasting_ms=EVERY_MS)])
+    monkeypatch.setattr(
+        health, "ALERT_RULES", [AlertRule("missing_role", ask, lasting_ms=MONITOR_EVERY_MS)]
+    )
 
     for _ in range(3):
         rounds()
@@ -111,28 +110,28 @@ def test_role_that_comes_back_begins_anew(
 def test_ledger_that_is_away_is_not_its_business(caplog: pytest.LogCaptureFixture) -> None:
     away = Store(redis_client(NOWHERE, "manage"), privacy_key="k")
 
-    Rounds(Subject(away, load_settings({}), None))()
+    Monitor(Context(away, load_settings({}), None))()
 
     assert events(caplog) == []
 
 
 def test_broker_that_is_away_does_not_hide_the_rest(store: Store) -> None:
     away = redis_client(NOWHERE, "manage")
-    without = Rounds(Subject(store, load_settings({}), away))
+    without = Monitor(Context(store, load_settings({}), away))
 
-    for _ in range(60_000 // EVERY_MS + 1):
+    for _ in range(60_000 // MONITOR_EVERY_MS + 1):
         without()
 
     assert kinds(store) == ["missing_role"]
 
 
 def test_fault_of_our_own_is_reported_and_the_round_goes_on(
-    rounds: Rounds, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    rounds: Monitor, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Subject) -> list[Finding]:
+    def fail(_: Context) -> list[CheckResult]:
         raise KeyError
 
-    monkeypatch.setattr(watch, "CONCERNS", [Concern("broken", fail), *CONCERNS])
+    monkeypatch.setattr(health, "ALERT_RULES", [AlertRule("broken", fail), *ALERT_RULES])
     break_books(store)
 
     with caplog.at_level(logging.ERROR):

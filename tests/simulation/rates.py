@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from random import Random
 
-from batching.limits import Limits, Pace
+from batching.model import Limits, Timing
 
 #: How often at most, as a chance per occasion. Half of them are zero in any one seed: a fault
 #: that is always there hides those that need a quiet world to show.
@@ -98,7 +98,7 @@ class Setup:
 
     rates: Rates
     limits: tuple[Limits, Limits]
-    pace: Pace
+    timing: Timing
     shards: int
     resend: frozenset[str]
     flushers: int
@@ -124,7 +124,9 @@ def draw(rng: Random) -> Setup:
     return Setup(
         rates=CALM if quiet else Rates(**chosen),
         limits=(limits, limits if same else _limits(rng)),
-        pace=Pace(waiting_max=rng.choice((4, 200, 200)), takeover_ms=rng.choice((60_000, 300_000))),
+        timing=Timing(
+            waiting_max=rng.choice((4, 200, 200)), takeover_ms=rng.choice((60_000, 300_000))
+        ),
         shards=rng.choice((1, 1, 2)),
         resend=rng.choice((frozenset(), frozenset({"sister"}), frozenset({"salon", "sister"}))),
         flushers=rng.randint(1, 3),
@@ -153,10 +155,10 @@ def _count(rng: Random, most: int) -> int:
 def _limits(rng: Random) -> Limits:
     return Limits(
         idle_ms=rng.choice((1_000, 9_000)),
-        messages_max=rng.choice((2, 4, 10)),
-        wait_max_ms=rng.choice((15_000, 45_000)),
+        max_messages=rng.choice((2, 4, 10)),
+        max_wait_ms=rng.choice((15_000, 45_000)),
         overdue_ms=120_000,
         reply_deadline_ms=rng.choice((300_000, 86_400_000, 86_400_000)),
         lease_ms=rng.choice((10_000, 30_000)),
-        attempts_max=rng.choice((2, 3, 8)),
+        max_attempts=rng.choice((2, 3, 8)),
     )

@@ -102,7 +102,7 @@ class Simulation:
         )
         carried.wire = self.wire
         store = Store(
-            carried, privacy_key="k", shards=setup.shards, pace=setup.pace, clock=world.clock
+            carried, privacy_key="k", shards=setup.shards, timing=setup.timing, clock=world.clock
         )
         self.web = Web(world, store)
         calls = [0]
@@ -145,8 +145,8 @@ class Simulation:
         """Return what the history has to say against the run."""
         setup = self.world.setup
         self.watcher.dead_letters()
-        attempts_max = max(limits.attempts_max for limits in setup.limits)
-        return check(self.world.history, resend=setup.resend, attempts_max=attempts_max)
+        max_attempts = max(limits.max_attempts for limits in setup.limits)
+        return check(self.world.history, resend=setup.resend, max_attempts=max_attempts)
 
 
 @contextmanager

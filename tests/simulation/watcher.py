@@ -32,7 +32,7 @@ class Watcher:
         self._client: Any = client
         setup = world.setup
         self.store = Store(
-            client, privacy_key="k", shards=setup.shards, pace=setup.pace, clock=world.clock
+            client, privacy_key="k", shards=setup.shards, timing=setup.timing, clock=world.clock
         )
         self._operations = Operations(self.store)
         self._people = {self.store.conversation_id(*person): person for person in people}

@@ -2,8 +2,7 @@
 
 from batching import flow
 from batching.errors import LedgerUnavailableError
-from batching.model import SILENT_KINDS, Event, InboundMessage
-from batching.records import Status
+from batching.model import SILENT_KINDS, Event, InboundMessage, Status
 from batching.store import Store
 from tests.history.events import Accepted, Offered
 from tests.simulation.world import World

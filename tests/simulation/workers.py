@@ -1,13 +1,12 @@
-"""Schedulers, a broker that cannot be trusted, and the workers that answer its doorbells."""
+"""Schedulers, a broker that cannot be trusted, and the workers that answer its wake-ups."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
-from batching.model import Ring, Stage
+from batching.model import Stage, WakeUp, Watch
 from batching.ports import Account
-from batching.records import Watch
 from batching.store import Store
 from scheduler.tick import asks_for_flush
 from tests.simulation.world import World
@@ -26,7 +25,7 @@ class Workers:
         self._world = world
         self._store = store
         self._accounts = accounts
-        self._rung: list[Ring] = []
+        self._enqueue: list[WakeUp] = []
 
     def get(self, account_id: str) -> Account | None:
         """Return the account; now and then a worker does not know it yet."""
@@ -62,21 +61,21 @@ class Workers:
         with suppress(TransientError):  # as the doors of the actors do
             flow.flush(self._store, self, limit=self._world.setup.flush_limit)
 
-    def ring(self, ring: Ring) -> None:
+    def enqueue(self, wake_up: WakeUp) -> None:
         """Ring for a worker. Raise TransientError if the broker did not take it."""
         world = self._world
         world.boundary()
         if world.chance("doorbell_refused"):
             raise TransientError("broker_away")
-        self._rung = [*self._rung[-STALE_MAX:], ring]
-        self._carry(ring.stage, lambda: self._answer(ring))
+        self._enqueue = [*self._enqueue[-STALE_MAX:], wake_up]
+        self._carry(wake_up.stage, lambda: self._answer(wake_up))
         if world.chance("doorbell_stale"):
-            stale = world.rng.choice(self._rung)
+            stale = world.rng.choice(self._enqueue)
             self._carry(stale.stage, lambda: self._answer(stale))
         world.boundary()
 
     def _carry(self, name: str, answer: Callable[[], None]) -> None:
-        """Bring a doorbell to a worker: once, twice, late, or never."""
+        """Bring a wake-up to a worker: once, twice, late, or never."""
         world = self._world
         if world.chance("doorbell_lost"):
             return
@@ -84,12 +83,12 @@ class Workers:
             span = LATE_MS if world.chance("doorbell_late") else SOON_MS
             world.hub.spawn(name, answer, delay_ms=world.rng.randint(*span))
 
-    def _answer(self, ring: Ring) -> None:
+    def _answer(self, wake_up: WakeUp) -> None:
         with suppress(TransientError):  # as the doors of the actors do
-            if ring.stage is Stage.GENERATE:
-                flow.generate(self._store, self, self, ring, keep=self._keep)
+            if wake_up.stage is Stage.GENERATE:
+                flow.generate(self._store, self, self, wake_up, keep=self._keep)
             else:
-                flow.send(self._store, self, ring, keep=self._keep)
+                flow.send(self._store, self, wake_up, keep=self._keep)
 
     @contextmanager
     def _keep(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:

@@ -8,7 +8,7 @@ import pytest
 from batching.keys import FLEET
 from batching.store import Store
 from runtime.build import Runtime, build
-from runtime.silence import SEEN_MS, Silence
+from runtime.fleet import SEEN_MS, Silence
 from tests.fakes import FakeClock
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts

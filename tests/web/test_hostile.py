@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batching.encoding import decode
-from batching.model import InboundMessage
+from batching.model import InboundMessage, decode
 from batching.operations import Balance, Operations
 from runtime.build import Runtime
 from tests.web.requests import (

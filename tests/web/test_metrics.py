@@ -31,10 +31,10 @@ def test_events_and_reasons_are_counted(
     store.client.zadd(shard.due, dict.fromkeys(store.client.zrange(shard.due, 0, -1), 1))  # type: ignore[type-var]
     (batch,) = store.collect(shard, limit=1)
     store.collect(store.keyring.canary, limit=1)
-    run = store.begin(batch.ring)
+    run = store.begin(batch.wake_up)
     assert run
-    assert run.ring.stage is Stage.GENERATE
-    store.bury(batch.ring, run.token, "poison", "test")
+    assert run.wake_up.stage is Stage.GENERATE
+    store.dead_letter(batch.wake_up, run.token, "poison", "test")
     store.client.hset(CANARY, items=["answered_ms", "1", "round_trip_ms", "612"])
 
     found = lines(http)

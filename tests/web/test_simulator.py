@@ -94,8 +94,8 @@ def test_page_is_told_the_accounts_it_may_write_to(http: falcon.testing.TestClie
                 "id": "demo",
                 "language": "en",
                 "idle_ms": 9_000,
-                "wait_max_ms": 45_000,
-                "messages_max": 10,
+                "max_wait_ms": 45_000,
+                "max_messages": 10,
             }
         ]
     }

@@ -200,7 +200,7 @@ def test_full_conversation_is_refused_and_the_message_taken_later(
     caller: Caller, runtime: Runtime
 ) -> None:
     """Its id is not recorded with the refusal, so the next delivery is no duplicate."""
-    room = runtime.store.pace.waiting_max
+    room = runtime.store.timing.waiting_max
     caller.cloud(body(change(*(text_message(f"wamid.{n}") for n in range(room)))))
 
     refused = caller.cloud(body(change(text_message("wamid.late"))))

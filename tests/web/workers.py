@@ -2,7 +2,7 @@
 
 from batching import flow
 from runtime.build import Runtime
-from tests.fakes import FakeDoorbell, FakeKeeper
+from tests.fakes import FakeKeeper, FakeQueue
 
 
 class Workers:
@@ -10,7 +10,7 @@ class Workers:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._bell = FakeDoorbell()
+        self._bell = FakeQueue()
 
     def flush(self) -> None:
         """Put what is due in flight."""
@@ -19,7 +19,7 @@ class Workers:
     def answer(self) -> None:
         """Generate and send for all that is in flight."""
         store, accounts, keep = self._runtime.store, self._runtime.accounts, FakeKeeper()
-        for ring in self._bell.take():
-            flow.generate(store, accounts, self._bell, ring, keep=keep)
-        for ring in self._bell.take():
-            flow.send(store, accounts, ring, keep=keep)
+        for wake_up in self._bell.take():
+            flow.generate(store, accounts, self._bell, wake_up, keep=keep)
+        for wake_up in self._bell.take():
+            flow.send(store, accounts, wake_up, keep=keep)

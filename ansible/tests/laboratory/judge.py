@@ -50,9 +50,9 @@ class Judge:
         letters = ledger.operations.dead_letters()
         alerts = [alert for alert in sink.alerts() if alert.entry not in self._alerts_before]
         history = verdict.whole(self._record.events, letters, alerts)
-        problems += verdict.judge(history, resend=self._resends, attempts_max=ATTEMPTS_MAX)
+        problems += verdict.judge(history, resend=self._resends, max_attempts=ATTEMPTS_MAX)
         problems += self._books(ledger)
-        problems += sink.untold() if not self._alerts_before else ()
+        problems += sink.undelivered_count() if not self._alerts_before else ()
         new = [problem for problem in problems if problem not in self._told]
         self._told.update(new)
         refused = (e for e in self._record.events[began:] if isinstance(e, Refused))

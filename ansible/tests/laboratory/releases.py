@@ -57,7 +57,7 @@ RELEASES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         "r1": (Change("README.md", lambda text: f"{text}\n"),),
         # Other limits by default, and a script with another digest that does the same.
         "r2": (
-            Change("runtime/setting_model.py", _in_place_of("= 120_000\n", "= 130_000\n")),
+            Change("runtime/settings.py", _in_place_of("= 120_000\n", "= 130_000\n")),
             Change("batching/lua/append.lua", lambda text: f"{text}\n-- Of another release.\n"),
         ),
         "syntax": (Change("batching/flow.py", lambda text: f"{text}\ndef broken(:\n"),),
