@@ -29,7 +29,7 @@ def stub() -> StubBroker:
 
 
 @pytest.fixture
-def describe_lag() -> Iterator[redis.Redis]:
+def nobody() -> Iterator[redis.Redis]:
     """Return a client of an address where nobody listens."""
     with redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0), protocol=2) as connection:
         yield connection
@@ -93,6 +93,6 @@ def test_rabbitmq_that_is_away_is_a_passing_failure(client: redis.Redis):
 
 
 @pytest.mark.parametrize("verb", ["ring_flush", "flush_begins"])
-def test_ledger_that_is_away_is_named(stub: StubBroker, describe_lag: redis.Redis, verb: str):
+def test_ledger_that_is_away_is_named(stub: StubBroker, nobody: redis.Redis, verb: str):
     with pytest.raises(LedgerUnavailableError):
-        getattr(BrokerQueue(stub, describe_lag), verb)()
+        getattr(BrokerQueue(stub, nobody), verb)()

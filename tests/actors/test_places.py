@@ -69,9 +69,9 @@ def test_account_is_trusted_again_after_a_while(places, clock):
 
 
 @pytest.mark.parametrize("nobody", ["", CANARY_ACCOUNT])
-def test_slow_account_without_neighbours_has_all_threads(places, clock, describe_lag):
+def test_slow_account_without_neighbours_has_all_threads(places, clock, nobody):
     """There would be nobody to keep them for."""
-    run(places, Stage.SEND, describe_lag, clock, 1)
+    run(places, Stage.SEND, nobody, clock, 1)
     run(places, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
 
     assert taken(places, Stage.SEND, "salon", SENDING) == SENDING
