@@ -403,7 +403,7 @@ def _secrets(
 ) -> tuple[dict[str, str], list[Mistake]]:
     """Return the value of each variable that the account names, and what is wrong with them."""
     found, mistakes = dict[str, str](), list[Mistake]()
-    for field, variable in env_names(entry):
+    for name, variable in env_names(entry):
         found[variable] = value = environ.get(variable, "")
         if not value:
             problem = "this environment variable is not set"
@@ -411,7 +411,7 @@ def _secrets(
             problem = "this environment variable holds a space, a line end or a non-ASCII character"
         else:
             continue
-        mistakes.append(Mistake(f"{where}: {field}", problem, variable))
+        mistakes.append(Mistake(f"{where}: {name}", problem, variable))
     return found, mistakes
 
 

@@ -290,7 +290,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(customer=st.sampled_from(CUSTOMERS), limits=st.sampled_from(LIMITS))
     def fail_every_attempt(self, customer: str, limits: Limits) -> None:
-        """Set the batch back until the attempts are spent, then dead_letter it as the flow would."""
+        """Fail the batch until no attempt is left, then dead-letter it as the flow would."""
         wake_up = self._start(customer, limits)
         for _ in range(limits.max_attempts):
             run = self._begin(wake_up) if wake_up else None

@@ -121,14 +121,14 @@ def test_canary_that_nobody_answers_is_told_where_it_was_last_seen(
 def test_canary_that_is_refused_is_not_waited_for(
     operator: Operator, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, client: redis.Redis
 ) -> None:
-    describe_lag = operator("canary", "--url", "http://127.0.0.1:1")
+    nobody = operator("canary", "--url", "http://127.0.0.1:1")
     with served(runtime) as url:
         client.flushall()
         monkeypatch.setenv("PRIVACY_KEY", "of-another-installation")
         stranger = operator("canary", "--url", url)
 
-    assert (describe_lag.status, stranger.status) == (1, 1)
-    assert "last seen: webhook: no answer (broken: ConnectError): look at" in describe_lag.out
+    assert (nobody.status, stranger.status) == (1, 1)
+    assert "last seen: webhook: no answer (broken: ConnectError): look at" in nobody.out
     assert "last seen: webhook: HTTP 401: look at" in stranger.out
 
 

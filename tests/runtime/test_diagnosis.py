@@ -120,7 +120,8 @@ def one_database(patient: Patient) -> None:
 
 Ask = Callable[[Context], list[CheckResult]]
 FAULTS: list[tuple[Ask, Callable[[Patient], object], Level, str]] = [
-    (health.check_ledger_id, lambda p: p.client.delete(META), MISTAKE, "no ledger is in this Redis"),
+    (health.check_ledger_id, lambda p: p.client.delete(META), MISTAKE,
+     "no ledger is in this Redis"),
     (health.check_ledger_id, replaced, MISTAKE, "is in the place of"),
     (health.check_ledger_id, of_another_form, MISTAKE, "shards=1: this ledger was made with"),
     (health.check_flusher, lambda p: p.client.delete(p.store.keyring.shards[0].heartbeat), MISTAKE,
@@ -142,10 +143,13 @@ FAULTS: list[tuple[Ask, Callable[[Patient], object], Level, str]] = [
     (health.check_memory, roomy_enough, OK, " % of maxmemory="),
     (health.check_separate_databases, one_database, MISTAKE, "is the same database as REDIS_URL"),
     (health.check_alerts, undelivered_count, MISTAKE, "not told yet: 1, the oldest for 300001 ms"),
-    (health.check_dead_letters, Patient.dead_letter, WARNING, "waiting: 1 with 1 messages, the oldest for 0 ms"),
-    (health.check_circuits, lambda p: p.client.set(p.store.keyring.shards[0].stopped("barber"), "key"),
+    (health.check_dead_letters, Patient.dead_letter, WARNING,
+     "waiting: 1 with 1 messages, the oldest for 0 ms"),
+    (health.check_circuits,
+     lambda p: p.client.set(p.store.keyring.shards[0].stopped("barber"), "key"),
      MISTAKE, "barber cannot send: key"),
-    (health.check_overdue, warned_and_waiting, WARNING, "batches that wait too long: 1, such as c_"),
+    (health.check_overdue, warned_and_waiting, WARNING,
+     "batches that wait too long: 1, such as c_"),
     (health.check_overdue, waiting_unseen, WARNING,
      "batches that wait too long: 1"),
 ]  # fmt: skip
