@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos fuzz lock clean
+.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos fuzz trip lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ simulate: $(READY) ## Simulate days full of faults (SEEDS=3000, or SEED=7 for al
 
 mutants: $(READY) ## Break the code on purpose, one fault at a time: each must be caught
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+trip: $(READY) ## Count the files that one message passes (ARGS=-v names them)
+	@$(BIN)/python -m tests.trip $(ARGS)
 
 lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade for the newest)
 	$(call compile,requirements.txt)
