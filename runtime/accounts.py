@@ -20,8 +20,6 @@ import redis
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -35,6 +33,21 @@ from channels.canary import CanarySink
 from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud
+from config import (
+    ENV_SUFFIX,
+    Digits,
+    EnvName,
+    EnvNames,
+    Mistake,
+    Table,
+    Url,
+    Whole,
+    Word,
+    matches,
+    problem_of,
+    refuse,
+    suggestion,
+)
 from llm.anthropic import Anthropic
 from llm.guard import Guarded
 from llm.openai_compatible import OpenAICompatible
@@ -42,35 +55,9 @@ from llm.prompt import Prompt
 from llm.scripted import Scripted
 from runtime import settings
 from runtime.clients import http_client
-from runtime.settings import (
-    AccountDay,
-    ConversationHour,
-    Mistake,
-    Whole,
-    masked,
-    problem_of,
-    refuse,
-    suggestion,
-)
+from runtime.settings import AccountDay, ConversationHour, masked
 
-_SECRETS_MAX = 2
 _TEMPERATURE_MAX = 2
-
-
-def _matches(pattern: str, problem: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise ValueError(problem)
-        return text
-
-    return AfterValidator(check)
-
-
-def _one_or_two(value: object) -> object:
-    names = [value] if isinstance(value, str) else value
-    if isinstance(names, list) and not 1 <= len(names) <= _SECRETS_MAX:
-        raise ValueError(f"must be one name, or a list of 1..{_SECRETS_MAX}")
-    return names
 
 
 def _timezone(name: str) -> str:
@@ -89,33 +76,16 @@ def _temperature(value: float) -> float:
 
 AccountId = Annotated[
     str,
-    _matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -"),
-    _matches(rf"(?!{CANARY_ACCOUNT}$).*", "is reserved for the canary"),
+    matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -"),
+    matches(rf"(?!{CANARY_ACCOUNT}$).*", "is reserved for the canary"),
 ]
-EnvName = Annotated[
-    str, _matches(r"[A-Z_][A-Z0-9_]{0,63}", "must be the NAME of an environment variable")
-]
-EnvNames = Annotated[list[EnvName], BeforeValidator(_one_or_two)]
-Digits = Annotated[str, _matches(r"\d{5,20}", "must be 5..20 digits in quotes")]
-Word = Annotated[str, _matches(r"[\w.:/@+-]{1,100}", "must be 1..100 letters, digits or .:/@+-_")]
-Url = Annotated[str, _matches(r"https?://[^\s/@?#]+[^\s@?#]*", "must look like https://HOST/PATH")]
-Language = Annotated[str, _matches(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'must look like "en"')]
+Language = Annotated[str, matches(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'must look like "en"')]
 Timezone = Annotated[str, AfterValidator(_timezone)]
-FilePath = Annotated[str, _matches(r"[^\0\n]{1,200}", "must be a path")]
+FilePath = Annotated[str, matches(r"[^\0\n]{1,200}", "must be a path")]
 Temperature = Annotated[float, AfterValidator(_temperature)]
 
 
-#: Names of fields that hold the name of an environment variable end so.
-ENV_SUFFIX = "_env"
-
-
-class Entry(BaseModel):
-    """A table of the file: unknown names are mistakes, and nothing changes after the start."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class BatchEntry(Entry):
+class BatchEntry(Table):
     """``[account.batch]``: limits of this account in place of the BATCH_* settings."""
 
     idle_ms: settings.IdleMs | None = None
@@ -127,21 +97,21 @@ class BatchEntry(Entry):
     max_attempts: settings.MaxAttempts | None = None
 
 
-class BudgetEntry(Entry):
+class BudgetEntry(Table):
     """``[account.budget]``: budgets of this account in place of the BUDGET_* settings."""
 
     conversation_hour: ConversationHour | None = None
     account_day: AccountDay | None = None
 
 
-class ScriptedModel(Entry):
+class ScriptedModel(Table):
     """Answers from the prompt file alone, without a network: for demos and tests."""
 
     provider: Literal["scripted"]
     pause_ms: Annotated[int, Whole(0, 10_000)] = 0
 
 
-class _RemoteModel(Entry):
+class _RemoteModel(Table):
     model: Word
     timeout_ms: Annotated[int, Whole(1_000, 300_000)] = 60_000
     output_tokens_max: Annotated[int, Whole(16, 32_000)] = 800
@@ -170,7 +140,7 @@ ModelEntry = Annotated[
 ]
 
 
-class _AccountEntry(Entry):
+class _AccountEntry(Table):
     id: AccountId
     language: Language
     timezone: Timezone

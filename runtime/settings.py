@@ -3,20 +3,18 @@
 A process that must not run like this is told all its mistakes at once, and never starts.
 """
 
-import difflib
 import hashlib
 import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -24,59 +22,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from batching.errors import ConfigurationError
 from batching.model import Budget, Limits, Timing
-
-#: Longer values are cut: a message names a value, it does not archive it.
-SHOWN_MAX = 60
+from config import Mistake, Whole, problem_of, refuse, suggestion
 
 #: A name with one of these that is no setting is a slip, not somebody else's variable.
 OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
-
-_PROBLEMS = {
-    "missing": "is missing",
-    "union_tag_not_found": "is missing",
-    "string_type": "must be text in quotes",
-    "list_type": "must be a list",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing to mend: its name, what is wrong, and the value where that may be shown."""
-
-    name: str
-    problem: str
-    value: str | None = None
-
-    def __str__(self) -> str:
-        given = "" if self.value is None else f"={_short(self.value)}"
-        return f"{self.name}{given}: {self.problem}"
-
-
-def refuse(code: str, mistakes: Sequence[Mistake]) -> None:
-    """Raise ConfigurationError that lists ``mistakes`` one a line; do nothing if there are none."""
-    if mistakes:
-        raise ConfigurationError(code, "\n".join(map(str, mistakes)))
-
-
-def problem_of(error: ErrorDetails) -> str:
-    """Return what is wrong, in our words, without the value."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind in {"literal_error", "union_tag_invalid"}:
-        expected = str(context.get("expected") or context["expected_tags"])
-        return f"must be one of {expected.replace(chr(39), '').replace(' or ', ', ')}"
-    return _PROBLEMS.get(kind) or error["msg"][:1].lower() + error["msg"][1:]
-
-
-def suggestion(name: str, known: Collection[str]) -> str:
-    """Return ``"; did you mean X?"`` for the known name nearest to ``name``, "" if none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def unknown_names(environ: Mapping[str, str], known: Collection[str]) -> Iterator[Mistake]:
@@ -85,11 +35,6 @@ def unknown_names(environ: Mapping[str, str], known: Collection[str]) -> Iterato
         if name.startswith(OUR_PREFIXES) and name not in known:
             near = suggestion(name, known) or suggestion(name.removeprefix(OUR_PREFIXES[0]), known)
             yield Mistake(name, f"is not a setting{near}")
-
-
-def _short(value: str) -> str:
-    line = value.encode("unicode_escape").decode() if not value.isprintable() else value
-    return line if len(line) <= SHOWN_MAX else f"{line[:SHOWN_MAX]}…"
 
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -188,33 +133,6 @@ def secret_problem(value: str) -> str | None:
     if len(set(value)) < _DISTINCT_MIN or (not random_hex and _PLACEHOLDER.search(value)):
         return "looks like a placeholder; make one with: openssl rand -hex 32"
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A whole number from ``least`` to ``most``, both included; anything else names the limits."""
-
-    least: int
-    most: int
-
-    def __str__(self) -> str:
-        return f"{self.least}..{self.most}"
-
-    def __get_pydantic_core_schema__(
-        self, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Return a schema with this check around the one of ``int``."""
-        return core_schema.no_info_wrap_validator_function(self._check, handler(source))
-
-    def _check(self, value: object, parse: Callable[[object], int]) -> int:
-        try:
-            # Python takes a bool for a number; in a file of settings it is a slip.
-            number = None if isinstance(value, bool) else parse(value)
-        except ValidationError:
-            number = None
-        if number is None or not self.least <= number <= self.most:
-            raise ValueError(f"must be {self}")
-        return number
 
 
 IdleMs = Annotated[int, Whole(100, 600_000)]

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     *("actors", "batching", "bench", "channels", "demo"),
-    *("llm", "runtime", "scheduler", "web", "cli", "httpjson"),
+    *("llm", "runtime", "scheduler", "web", "cli", "config", "httpjson"),
 )
 MODULE_LINES = range(40, 501)
 #: Modules that are longer or shorter than that, each with its reason.

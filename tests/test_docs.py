@@ -24,6 +24,7 @@ PACKAGES = (
     "scheduler",
     "web",
     "cli",
+    "config",
     "httpjson",
 )
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]

@@ -25,6 +25,7 @@ PACKAGES = (
     "runtime",
     "scheduler",
     "web",
+    "config",
     "httpjson",
 )
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]

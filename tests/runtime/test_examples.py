@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from batching.model import Budget, Limits
+from config import Whole
 from runtime.accounts import Surroundings, known_names, load_accounts
-from runtime.settings import Settings, Whole, load_settings, process_environment, setting_names
+from runtime.settings import Settings, load_settings, process_environment, setting_names
 
 ROOT = Path(__file__).parent.parent.parent
 NUMBERS = [
