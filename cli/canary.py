@@ -6,6 +6,8 @@ import uuid
 from argparse import ArgumentParser
 from dataclasses import asdict, dataclass
 
+from canary.channel import webhook_secret
+from canary.probe import Probe
 from cli.common import (
     EXIT_ACT,
     EXIT_OK,
@@ -17,7 +19,6 @@ from cli.common import (
     write,
     write_json,
 )
-from runtime.canary_way import CanaryWay
 from runtime.clients import http_client
 from runtime.settings import HTTP_URL, load_settings
 
@@ -63,8 +64,8 @@ def run(request: Request) -> int:
         raise UsageError("name a web process by --url, such as http://127.0.0.1:8001")
     store = open_store(request.environ)
     with http_client() as http:
-        way = CanaryWay(store, settings, http)
-        outcome = _send(way, url.rstrip("/"), request.arguments.wait_ms)
+        probe = Probe(store, secret=webhook_secret(settings.privacy_key), http=http)
+        outcome = _send(probe, url.rstrip("/"), request.arguments.wait_ms)
     if request.as_json:
         write_json({"ok": outcome.round_trip_ms is not None} | asdict(outcome))
     elif outcome.round_trip_ms is None:
@@ -74,14 +75,14 @@ def run(request: Request) -> int:
     return EXIT_ACT if outcome.round_trip_ms is None else EXIT_OK
 
 
-def _send(way: CanaryWay, url: str, wait_ms: int) -> Outcome:
+def _send(probe: Probe, url: str, wait_ms: int) -> Outcome:
     """Send one and wait; one that was refused is not waited for."""
     message_id = uuid.uuid4().hex
     until = time.monotonic() + wait_ms / 1000
-    posted_ms = way.now_ms()
-    refused = way.post(url, message_id)
-    while not (answered_ms := way.answered_ms(message_id)):
+    posted_ms = probe.now_ms()
+    refused = probe.post(url, message_id)
+    while not (answered_ms := probe.answered_ms(message_id)):
         if refused or time.monotonic() >= until:
-            return Outcome(url, message_id, None, way.last_step(message_id, refused))
+            return Outcome(url, message_id, None, probe.last_step(message_id, refused))
         time.sleep(LOOK_MS / 1000)
     return Outcome(url, message_id, answered_ms - posted_ms, "")

@@ -29,7 +29,7 @@ from pydantic_core import ErrorDetails
 from batching.errors import ConfigurationError
 from batching.model import CANARY_ACCOUNT, Budget, Limits
 from batching.ports import Account, Channel, Model
-from channels.canary import CanarySink
+from canary.channel import CanarySink
 from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud

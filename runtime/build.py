@@ -13,17 +13,20 @@ import redis
 from batching.alerts import Alerts
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.inspect import census
+from batching.model import CANARY_ACCOUNT
 from batching.store import Store, digests, reached
+from canary import channel as canary
 from runtime import health, sentry
 from runtime.accounts import (
     AccountBook,
     AccountConfig,
     Adapters,
+    CanaryAccount,
+    ScriptedModel,
     Surroundings,
     agreement,
     load_accounts,
 )
-from runtime.canary import canary_account
 from runtime.clients import Role, database_id, ledger_client
 from runtime.fleet import Fleet, Silence
 from runtime.notifier import Notifier
@@ -117,8 +120,27 @@ def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[Account
 
 
 def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[AccountConfig]:
-    """Return the accounts of the file, and the canary's, which no file has."""
-    return [*configs, canary_account(settings)]
+    """Return the accounts of the file, and the canary's, which every installation has."""
+    entry = CanaryAccount(
+        id=CANARY_ACCOUNT,
+        channel="canary",
+        language="en",
+        timezone="UTC",
+        prompt_file="-",
+        model=ScriptedModel(provider="scripted"),
+    )
+    account = AccountConfig(
+        account_id=CANARY_ACCOUNT,
+        channel="canary",
+        limits=canary.LIMITS,
+        budget=settings.budget(),
+        entry=entry,
+        business=canary.BUSINESS,
+        secrets=(canary.webhook_secret(settings.privacy_key),),
+        verify_token="",
+        found={},
+    )
+    return [*configs, account]
 
 
 def fingerprint_of(settings: Settings, configs: Iterable[AccountConfig]) -> str:

@@ -4,13 +4,14 @@ import signal
 
 from actors.broker import build_broker
 from actors.tasks import BrokerQueue
+from canary.channel import webhook_secret
+from canary.probe import Watcher
 from runtime import sentry
-from runtime.build import build_or_exit
+from runtime.build import Runtime, build_or_exit
 from runtime.clients import http_client
 from runtime.health import MONITOR_EVERY_MS, Monitor, context_of
 from runtime.settings import systemd_environment
 from runtime.systemd import Systemd
-from scheduler.canary import Canary
 from scheduler.tick import Tick
 from scheduler.timer import Timer, Watchdog
 
@@ -22,6 +23,17 @@ CANARY_LOOK_MS = 500
 TELL_MS = 1_000
 #: How long no tick may end before the process gives itself up, ms.
 HUNG_MS = 10_000
+
+
+def _canary_watcher(runtime: Runtime) -> Watcher:
+    settings = runtime.settings
+    return Watcher(
+        runtime.store,
+        url=settings.canary_url,
+        every_ms=settings.canary_every_ms,
+        secret=webhook_secret(settings.privacy_key),
+        http=http_client(),
+    )
 
 
 def main() -> None:
@@ -42,7 +54,7 @@ def main() -> None:
     timer.every(runtime.settings.flush_tick_ms, tick)
     timer.every(TELL_MS, runtime.notifier)
     if runtime.settings.canary_url:
-        timer.every(CANARY_LOOK_MS, Canary(runtime, http_client()))
+        timer.every(CANARY_LOOK_MS, _canary_watcher(runtime))
     timer.every(MONITOR_EVERY_MS, Monitor(context_of(runtime.store, runtime.settings, "scheduler")))
 
     runtime.fleet.start()

@@ -6,14 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
+import pytest
+
 from batching import flow
 from batching.model import Stage
+from canary.channel import webhook_secret
+from canary.probe import Probe
 from runtime.build import Runtime
 from tests.fakes import FakeKeeper, FakeQueue
 from web import create_app
 
 #: How often the background worker looks for something to do, s.
 PAUSE_S = 0.01
+
+
+@pytest.fixture
+def probe(runtime: Runtime) -> Iterator[Probe]:
+    secret = webhook_secret(runtime.settings.privacy_key)
+    with httpx2.Client(trust_env=False) as http:
+        yield Probe(runtime.store, secret=secret, http=http)
 
 
 def collect(runtime: Runtime, bell: FakeQueue) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
-    *("actors", "batching", "bench", "channels", "demo"),
+    *("actors", "batching", "bench", "canary", "channels", "demo"),
     *("llm", "runtime", "scheduler", "web", "cli", "config", "httpjson"),
 )
 MODULE_LINES = range(40, 501)

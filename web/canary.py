@@ -6,7 +6,7 @@ from http import HTTPStatus
 import falcon
 
 from batching.model import CANARY_ACCOUNT
-from channels.canary import parse
+from canary.channel import parse
 from channels.signature import secret_matches
 from runtime.build import Runtime
 from web.body import decode, read_raw

@@ -5,20 +5,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx2
 import pytest
 import redis
 
 from batching.inspect import trace
 from batching.keys import CANARY, CANARY_ANSWERED
 from batching.model import CANARY_ACCOUNT
-from channels.canary import CUSTOMER
+from canary.channel import CUSTOMER
+from canary.probe import Probe
 from runtime.build import Runtime, build
-from runtime.canary_way import CanaryWay
-from tests.canaries import answer, collect, served, working
+from tests.canaries import answer, collect, probe, served, working
 from tests.cli.conftest import Operator
 from tests.fakes import FakeQueue
 from tests.valkey_server import ValkeyServer
+
+__all__ = ["probe"]
 
 
 @pytest.fixture
@@ -32,12 +33,6 @@ def runtime(operator: Operator) -> Iterator[Runtime]:
     built.store.client.connection_pool.disconnect()
     logging.getLogger().setLevel(level)
     logging.captureWarnings(capture=False)
-
-
-@pytest.fixture
-def way(runtime: Runtime) -> Iterator[CanaryWay]:
-    with httpx2.Client(trust_env=False) as http:
-        yield CanaryWay(runtime.store, runtime.settings, http)
 
 
 def test_answered_canary_tells_its_round_trip(operator: Operator, runtime: Runtime) -> None:
@@ -67,11 +62,11 @@ def test_canary_goes_to_canary_url_where_none_is_named(
 
 
 def test_canaries_of_one_batch_are_all_known_as_answered(
-    runtime: Runtime, way: CanaryWay, client: redis.Redis
+    runtime: Runtime, probe: Probe, client: redis.Redis
 ) -> None:
     """Several hosts and the scheduler send at once: one conversation, so one batch."""
     with served(runtime) as url:
-        refusals = [way.post(url, message_id) for message_id in ("m1", "m2", "m3")]
+        refusals = [probe.post(url, message_id) for message_id in ("m1", "m2", "m3")]
 
     answer(runtime)
 
@@ -80,8 +75,8 @@ def test_canaries_of_one_batch_are_all_known_as_answered(
     assert [step.words[0] for step in steps if step.verb == "finish"] == [""]
     answered: Any = client.zrange(CANARY_ANSWERED, 0, -1)
     assert answered == [b"m1", b"m2", b"m3"]
-    assert all(way.answered_ms(message_id) for message_id in ("m1", "m2", "m3"))
-    assert way.answered_ms("m4") == 0
+    assert all(probe.answered_ms(message_id) for message_id in ("m1", "m2", "m3"))
+    assert probe.answered_ms("m4") == 0
 
 
 def test_many_operators_at_once_are_all_answered_and_touch_no_canary_of_the_scheduler(
@@ -98,16 +93,16 @@ def test_many_operators_at_once_are_all_answered_and_touch_no_canary_of_the_sche
 @pytest.mark.parametrize(
     ("stage", "step"),
     [
-        ("open", "append: open, and nobody collects it: look at scheduler, broker and workers"),
+        ("open", "append: open, and not collected: look at scheduler, broker and workers"),
         ("behind", "append: open, behind a batch in generate: claimed (last step: collect "),
     ],
 )
 def test_canary_that_nobody_answers_is_told_where_it_was_last_seen(
-    operator: Operator, runtime: Runtime, way: CanaryWay, stage: str, step: str
+    operator: Operator, runtime: Runtime, probe: Probe, stage: str, step: str
 ) -> None:
     with served(runtime) as url:
         if stage == "behind":
-            way.post(url, "before")
+            probe.post(url, "before")
             collect(runtime, FakeQueue())
         told = operator("canary", "--url", url, "--wait-ms", "1")
         read = operator("canary", "--url", url, "--wait-ms", "1", "--json")

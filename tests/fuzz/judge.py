@@ -12,7 +12,8 @@ from batching.errors import MalformedError
 from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, decode
 from batching.operations import Operations
 from batching.store import Store
-from channels import canary, simulator, venom, whatsapp_cloud
+from canary import channel as canary
+from channels import simulator, venom, whatsapp_cloud
 from channels.inbound import Parsed
 from tests.fuzz.bodies import MARK
 from tests.fuzz.deliveries import NEIGHBOUR_ID, Delivery

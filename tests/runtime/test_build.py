@@ -9,7 +9,7 @@ import redis
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.model import Outbound
 from batching.store import Store
-from channels.canary import CanarySink
+from canary.channel import CanarySink
 from channels.simulator import Simulator
 from channels.venom import VenomGateway
 from channels.whatsapp_cloud import WhatsAppCloud

@@ -13,16 +13,15 @@ from batching import flow
 from batching.keys import CANARY, CANARY_TURN
 from batching.model import Run
 from batching.operations import Operations
+from canary.channel import webhook_secret
+from canary.probe import LATE_MS, Probe, Watcher
 from runtime.build import Runtime, build
-from runtime.canary_way import CanaryWay
-from scheduler import canary as canaries
-from scheduler.canary import Canary
-from tests.canaries import answer, collect, served
+from tests.canaries import answer, collect, probe, served
 from tests.fakes import FakeKeeper, FakeQueue
 from tests.http_server import HttpServer, Reply, http_server
 from web import create_app
 
-__all__ = ["http_server"]
+__all__ = ["http_server", "probe"]
 
 
 @pytest.fixture
@@ -32,10 +31,21 @@ def runtime(demo_environ: dict[str, str], http_server: HttpServer) -> Iterator[R
     built.store.client.connection_pool.disconnect()
 
 
+def watcher(runtime: Runtime, http: httpx2.Client) -> Watcher:
+    settings = runtime.settings
+    return Watcher(
+        runtime.store,
+        url=settings.canary_url,
+        every_ms=settings.canary_every_ms,
+        secret=webhook_secret(settings.privacy_key),
+        http=http,
+    )
+
+
 @pytest.fixture
-def canary(runtime: Runtime) -> Iterator[Canary]:
+def canary(runtime: Runtime) -> Iterator[Watcher]:
     with httpx2.Client(trust_env=False) as http:
-        yield Canary(runtime, http)
+        yield watcher(runtime, http)
 
 
 def deliver(runtime: Runtime, server: HttpServer) -> int:
@@ -49,7 +59,7 @@ def deliver(runtime: Runtime, server: HttpServer) -> int:
 def make_late(runtime: Runtime) -> None:
     client: Any = runtime.store.client
     posted_ms = int(client.hget(CANARY, "posted_ms"))
-    client.hset(CANARY, "posted_ms", str(posted_ms - canaries.LATE_MS - 1_000))
+    client.hset(CANARY, "posted_ms", str(posted_ms - LATE_MS - 1_000))
 
 
 def alarms(runtime: Runtime) -> list[str]:
@@ -59,7 +69,7 @@ def alarms(runtime: Runtime) -> list[str]:
 
 
 def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
-    runtime: Runtime, canary: Canary, http_server: HttpServer, caplog: pytest.LogCaptureFixture
+    runtime: Runtime, canary: Watcher, http_server: HttpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     canary()
@@ -77,14 +87,18 @@ def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
 
 
 def test_canary_of_an_operator_in_the_same_batch_makes_none_late(
-    runtime: Runtime, canary: Canary, http_server: HttpServer, caplog: pytest.LogCaptureFixture
+    runtime: Runtime,
+    canary: Watcher,
+    probe: Probe,
+    http_server: HttpServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is the last of the batch: who looked at that alone would miss the scheduler's own."""
+    """The operator's is the last of the batch, and the scheduler's own is found all the same."""
     caplog.set_level(logging.INFO)
     canary()
     deliver(runtime, http_server)
-    with httpx2.Client(trust_env=False) as http, served(runtime) as url:
-        assert CanaryWay(runtime.store, runtime.settings, http).post(url, "operators") == ""
+    with served(runtime) as url:
+        assert probe.post(url, "operators") == ""
     answer(runtime)
     make_late(runtime)
 
@@ -95,11 +109,11 @@ def test_canary_of_an_operator_in_the_same_batch_makes_none_late(
 
 
 def test_canary_of_an_operator_does_not_stand_for_a_late_one(
-    runtime: Runtime, canary: Canary
+    runtime: Runtime, canary: Watcher, probe: Probe
 ) -> None:
     canary()  # taken by a server that keeps nothing
-    with httpx2.Client(trust_env=False) as http, served(runtime) as url:
-        CanaryWay(runtime.store, runtime.settings, http).post(url, "operators")
+    with served(runtime) as url:
+        probe.post(url, "operators")
     answer(runtime)
     make_late(runtime)
 
@@ -109,7 +123,7 @@ def test_canary_of_an_operator_does_not_stand_for_a_late_one(
     assert "is the web on another Redis?" in told
 
 
-def test_canary_is_no_customer(runtime: Runtime, canary: Canary, http_server: HttpServer) -> None:
+def test_canary_is_no_customer(runtime: Runtime, canary: Watcher, http_server: HttpServer) -> None:
     """Its messages are in no books, metrics or audits of theirs."""
     canary()
     deliver(runtime, http_server)
@@ -123,10 +137,10 @@ def test_canary_is_no_customer(runtime: Runtime, canary: Canary, http_server: Ht
 
 
 def test_second_scheduler_sends_no_second_canary(
-    runtime: Runtime, canary: Canary, http_server: HttpServer
+    runtime: Runtime, canary: Watcher, http_server: HttpServer
 ) -> None:
     with httpx2.Client(trust_env=False) as http:
-        for one in (canary, Canary(runtime, http), canary):
+        for one in (canary, watcher(runtime, http), canary):
             one()
 
     assert len(http_server.requests) == 1
@@ -145,16 +159,16 @@ def test_webhook_without_the_secret_is_refused(runtime: Runtime) -> None:
     [
         ("refused", "webhook: HTTP 503"),
         ("elsewhere", "is the web on another Redis?"),
-        ("open", "append: open, and nobody collects it"),
+        ("open", "append: open, and not collected"),
         ("collected", "generate: claimed (last step: collect"),
         ("begun", "generate: running (last step: begin"),
         ("kept", "send: claimed (last step: checkpoint"),
-        ("buried", "ended, and the sink did not get it (last step: bury deadline too_old)"),
+        ("dead", "ended, and the sink did not get it (last step: dead_letter deadline too_old)"),
     ],
 )
 def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
     runtime: Runtime,
-    canary: Canary,
+    canary: Watcher,
     http_server: HttpServer,
     caplog: pytest.LogCaptureFixture,
     stage: str,
@@ -166,11 +180,11 @@ def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
     if stage not in ("refused", "elsewhere"):
         deliver(runtime, http_server)
     store, bell = runtime.store, FakeQueue()
-    if stage in ("collected", "begun", "kept", "buried"):
+    if stage in ("collected", "begun", "kept", "dead"):
         collect(runtime, bell)
-    if stage in ("begun", "buried"):
+    if stage in ("begun", "dead"):
         run = store.begin(bell.wake_ups[0])
-    if stage == "buried":
+    if stage == "dead":
         assert isinstance(run, Run)
         store.dead_letter(run.wake_up, run.token, "deadline", "too_old")
     if stage == "kept":
@@ -186,7 +200,7 @@ def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
 
 
 def test_canary_that_is_given_up_makes_room_for_the_next(
-    runtime: Runtime, canary: Canary, http_server: HttpServer
+    runtime: Runtime, canary: Watcher, http_server: HttpServer
 ) -> None:
     canary()
     runtime.store.client.hset(CANARY, "posted_ms", "1")

@@ -2,7 +2,7 @@ import pytest
 
 from batching.errors import MalformedError
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind
-from channels.canary import CUSTOMER, parse
+from canary.channel import CUSTOMER, parse
 
 
 def test_body_names_the_message():

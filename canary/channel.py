@@ -1,25 +1,36 @@
-"""The sink of the canary: a synthetic message's answer ends here, and reaches nobody.
+"""The canary as a channel: its webhook's body, its limits, and the sink where its answers end."""
 
-A canary goes the whole way that a customer's message goes, and only this way's end is another.
-"""
+import hashlib
+import hmac
 
 import redis
 
 from batching.errors import MalformedError, TransientError
 from batching.keys import CANARY_ANSWERED
-from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Outbound
+from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Limits, Outbound
 from batching.store import server_ms
 from channels.fields import identifier
 from channels.inbound import Parsed
 
 CUSTOMER, _TEXT = "canary", "Are you open?"
+#: What the demo model answers from.
+BUSINESS = "# Canary\n\nOpen every day from 0:00 to 24:00.\n"
+#: Short, so that the round trip measures the service and not the debounce window.
+LIMITS = Limits(
+    idle_ms=500, max_wait_ms=1_000, overdue_ms=60_000, reply_deadline_ms=600_000, max_attempts=3
+)
 _ID_LENGTH_MAX = 64
-#: So many answers are remembered, the newest: of a quarter of an hour at one canary a second.
+#: How many answers are remembered: a quarter of an hour at one canary a second.
 ANSWERED_MAX = 1_000
 
 
+def webhook_secret(privacy_key: str) -> str:
+    """Return what proves the canary's webhook; every process of the installation can compute it."""
+    return hmac.new(privacy_key.encode(), b"canary webhook", hashlib.sha256).hexdigest()
+
+
 def parse(body: object) -> Parsed:
-    """Return the message of a body ``{"message_id"}``. Raise MalformedError for any other."""
+    """Return the message of a body ``{"message_id": ...}``. Raise MalformedError for any other."""
     message_id = identifier(body, "message_id")
     if not 1 <= len(message_id) <= _ID_LENGTH_MAX:
         raise MalformedError("wrong_field", f"message_id: must have 1..{_ID_LENGTH_MAX} characters")
@@ -27,20 +38,20 @@ def parse(body: object) -> Parsed:
 
 
 class CanarySink:
-    """The channel of the canary's account: notes which messages were answered, and when.
+    """Record which canaries were answered, and when.
 
-    Each by its id: canaries of several senders come out of one batch.
+    By message id: the canaries of several senders may be answered in one batch.
     """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def split(self, text: str) -> list[str]:
-        """Return ``text`` as it is."""
+        """Return ``text`` as one part."""
         return [text]
 
     def send(self, outbound: Outbound) -> str:
-        """Note the answer by the server's time. Safe to run twice. See Channel.send."""
+        """Record the answer with the server's time. Safe to run twice. See Channel.send."""
         try:
             answered_ms = server_ms(self._client.time())
             answered = dict.fromkeys(outbound.answers, answered_ms)

@@ -1,0 +1,224 @@
+"""Send canaries, find their answers, and alert a person when one is late.
+
+The scheduler and ``manage.py canary`` send theirs side by side, even into one batch. Each is known
+to the ledger and to the sink by its id, so none is mistaken for another.
+"""
+
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from batching.errors import TransientError
+from batching.inspect import DeadLetters, MessageLocation, Place, Trace, locate, trace
+from batching.keys import CANARY, CANARY_ANSWERED, CANARY_TURN
+from batching.model import CANARY_ACCOUNT
+from batching.store import Store, reached, server_ms
+from canary.channel import CUSTOMER
+from httpjson import WireError, post_json
+
+log = logging.getLogger(__name__)
+
+#: How long a web process may take to answer the webhook, ms.
+POST_MS_MAX = 5_000
+#: How long an answer may take before a person is alerted, ms; it normally takes about a second.
+LATE_MS = 20_000
+#: Cooldown of that alert, ms.
+LATE_COOLDOWN_MS = 600_000
+#: A canary without an answer is given up after this, ms, and the next one is sent.
+GIVEN_UP_MS = 300_000
+
+
+class Probe:
+    """Post canaries and find them again. Every method may raise LedgerUnavailableError.
+
+    ``secret`` proves the webhook, see ``canary.channel.webhook_secret``.
+    """
+
+    def __init__(self, store: Store, *, secret: str, http: httpx2.Client) -> None:
+        self._store = store
+        self._client: Any = store.client
+        self._secret = secret
+        self._http = http
+        self._conversation_id = store.conversation_id(CANARY_ACCOUNT, CUSTOMER)
+
+    def now_ms(self) -> int:
+        """Return the server's time, the clock of the sink."""
+        with reached():
+            return server_ms(self._client.time())
+
+    def post(self, url: str, message_id: str) -> str:
+        """Post a canary to the web process at ``url``; return why it was refused, "" if taken."""
+        try:
+            reply = post_json(
+                self._http,
+                f"{url}/webhooks/canary",
+                {"message_id": message_id},
+                headers={"X-Webhook-Secret": self._secret},
+                timeout_ms=POST_MS_MAX,
+                connect_ms_max=POST_MS_MAX,
+            )
+        except WireError as error:
+            return f"no answer ({error})"
+        return "" if reply.is_success else f"HTTP {reply.status}"
+
+    def answered_ms(self, message_id: str) -> int:
+        """Return when a canary was answered, 0 if it was not."""
+        with reached():
+            return int(self._client.zscore(CANARY_ANSWERED, message_id) or 0)
+
+    def last_step(self, message_id: str, refused: str) -> str:
+        """Return where a canary was last seen, and what to look at.
+
+        ``refused``: what ``post`` returned.
+        """
+        if refused:
+            return f"webhook: {refused}: look at the web processes and the address (CANARY_URL)"
+        shard = self._store.shard_of(self._conversation_id)
+        digest = self._store.keyring.digest(CANARY_ACCOUNT, message_id)
+        with reached():
+            accepted_ms = self._client.zscore(shard.seen(self._conversation_id), digest)
+        if accepted_ms is None:
+            return "the ledger in our REDIS_URL does not have it: is the web on another Redis?"
+        found = trace(self._store, self._conversation_id)
+        return _step(found, locate(found, message_id, int(accepted_ms)))
+
+    def discard_dead(self) -> None:
+        """Discard the canaries' dead letters: each raised its alert, and none is worth a replay."""
+        shard, letters = self._store.keyring.canary, DeadLetters(self._store)
+        with reached():
+            batches = self._client.zrange(shard.dead, 0, 100)
+        for batch in batches:
+            letter = letters.read(batch.decode(), shard)
+            if letter:
+                letters.discard(letter)
+
+
+def _step(found: Trace, at: MessageLocation) -> str:
+    flight = found.flight
+    last = found.steps[-1] if found.steps else None
+    done = f" (last step: {' '.join((last.verb, *last.words))})" if last else ""
+    if at.place is Place.FLIGHT and flight:
+        return f"{flight.stage}: {flight.state}{done}: look at the workers and the broker"
+    if at.place is Place.OPEN and flight:
+        before = f"{flight.stage}: {flight.state}{done}"
+        return f"append: open, behind a batch in {before}: look at the workers and the broker"
+    if at.place is Place.OPEN:
+        return "append: open, and not collected: look at scheduler, broker and workers"
+    return f"ended, and the sink did not get it{done}: look at the log of the workers"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The last canary of the schedulers; times are the server's, 0 for never.
+
+    ``reported_id``: the last one whose answer was logged.
+    """
+
+    now_ms: int
+    message_id: str
+    posted_ms: int
+    refused: str
+    answered_ms: int
+    reported_id: str
+
+    @property
+    def is_reported(self) -> bool:
+        """Return whether no canary is under way."""
+        return self.message_id == self.reported_id
+
+    @property
+    def is_answered(self) -> bool:
+        """Return whether no answer is awaited."""
+        return self.is_reported or self.answered_ms > 0
+
+    @property
+    def age_ms(self) -> int:
+        """Return how long ago it was posted."""
+        return self.now_ms - self.posted_ms
+
+
+class Watcher:
+    """Send a canary to ``url`` every ``every_ms``, log its round trip, alert if it is late.
+
+    Any number of schedulers may run one: their state is shared in the ledger.
+    """
+
+    def __init__(
+        self, store: Store, *, url: str, every_ms: int, secret: str, http: httpx2.Client
+    ) -> None:
+        self._url = url
+        self._every_ms = every_ms
+        self._store = store
+        self._client: Any = store.client
+        self._probe = Probe(store, secret=secret, http=http)
+
+    def __call__(self) -> None:
+        """Check once. A ledger that is away is reported by the tick, not here."""
+        try:
+            state = self._state()
+            if state.is_answered and not state.is_reported:
+                self._report(state)
+            elif not state.is_answered and state.age_ms > LATE_MS:
+                self._alert_late(state)
+            if (state.is_answered or state.age_ms > GIVEN_UP_MS) and self._is_our_turn():
+                self._post()
+        except TransientError:
+            return
+
+    def _state(self) -> State:
+        names = ("message_id", "posted_ms", "refused", "reported_id")
+        with reached():
+            values = self._client.hmget(CANARY, names)
+        message_id, posted_ms, refused, reported_id = (
+            value.decode() if value else "" for value in values
+        )
+        return State(
+            now_ms=self._probe.now_ms(),
+            message_id=message_id,
+            posted_ms=int(posted_ms or 0),
+            refused=refused,
+            answered_ms=self._probe.answered_ms(message_id),
+            reported_id=reported_id,
+        )
+
+    def _report(self, state: State) -> None:
+        """Log the round trip; afterwards no scheduler reports this canary again."""
+        round_trip_ms = state.answered_ms - state.posted_ms
+        answered = {
+            "reported_id": state.message_id,
+            "answered_ms": str(state.answered_ms),
+            "round_trip_ms": str(round_trip_ms),
+        }
+        with reached():
+            self._client.hset(CANARY, mapping=answered)
+        self._probe.discard_dead()
+        log.info("canary.answered", extra={"round_trip_ms": round_trip_ms})
+
+    def _alert_late(self, state: State) -> None:
+        step = self._probe.last_step(state.message_id, state.refused)
+        detail = f"posted {state.age_ms // 1000} s ago, not answered; last seen: {step}"
+        if self._store.alarm(
+            "canary_late", detail, account_id=CANARY_ACCOUNT, quiet_ms=LATE_COOLDOWN_MS
+        ):
+            log.error("canary.late", extra={"waited_ms": state.age_ms, "step": step})
+
+    def _is_our_turn(self) -> bool:
+        with reached():
+            return bool(self._client.set(CANARY_TURN, 1, nx=True, px=self._every_ms))
+
+    def _post(self) -> None:
+        """Post the next canary; why the webhook refused it is kept for the alert."""
+        message_id = uuid.uuid4().hex
+        posted = {
+            "message_id": message_id,
+            "posted_ms": str(self._probe.now_ms()),
+            "refused": "",
+        }
+        with reached():
+            self._client.hset(CANARY, mapping=posted)
+        if refused := self._probe.post(self._url, message_id):
+            with reached():
+                self._client.hset(CANARY, "refused", refused)
