@@ -1,4 +1,4 @@
-"""Dramatiq: carries wake-ups between processes and calls the flow. ``dramatiq actors:main``."""
+"""The worker process: Dramatiq carries wake-ups and calls the flow. ``dramatiq actors:main``."""
 
 import dramatiq
 
@@ -14,9 +14,9 @@ from runtime.systemd import Systemd
 
 
 def main() -> None:
-    """Build this worker process and make its broker the one that Dramatiq serves.
+    """Build this process and set its broker as the one that Dramatiq serves.
 
-    Called by Dramatiq in every worker process. Exits with a line for each mistake in the settings.
+    Dramatiq calls it in every worker process. Exits with a line for each mistake in the settings.
     """
     runtime = build_or_exit("worker")
     broker = build_broker(
@@ -24,12 +24,12 @@ def main() -> None:
         client_name="ai-admin-worker",
         at_stop=(runtime.fleet.stop, sentry.flush),
     )
-    places = Bulkhead()
-    broker.add_middleware(places)
+    bulkhead = Bulkhead()
+    broker.add_middleware(bulkhead)
     broker.add_middleware(Readiness(Systemd(systemd_environment())))
     queue = BrokerQueue(broker, runtime.store.client)
     alive = CronMonitor(runtime.store.client).alive
-    tasks = Tasks(runtime.store, runtime.accounts, queue, alive, places)
+    tasks = Tasks(runtime.store, runtime.accounts, queue, alive, bulkhead)
     declare(broker, tasks)
     dramatiq.set_broker(broker)
     runtime.fleet.start()

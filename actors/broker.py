@@ -1,6 +1,6 @@
-"""The broker that carries wake-ups: Redis by ``redis://``, RabbitMQ by ``amqp://``.
+"""The broker of the wake-ups: Redis by ``redis://``, RabbitMQ by ``amqp://``.
 
-Nothing here retries, delays, pipes or keeps results: the ledger owns all of that.
+No retries, delays, pipelines or results: the ledger owns all of that.
 """
 
 import logging
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def reject(broker: RedisBroker, queue_name: str, data: bytes) -> None:
-    """Dead-letter every fetched message of ``queue_name`` that consists of ``data``.
+    """Dead-letter every fetched message of ``queue_name`` whose body is ``data``.
 
-    The id of a message that cannot be read is unknown, so it is looked up among the few that
+    The id of a message that cannot be decoded is unknown, so it is searched among the few that
     this broker has fetched and not acknowledged. Raise redis.RedisError; safe to run twice.
     """
     client = cast("redis.Redis", broker.client)
@@ -37,15 +37,15 @@ def reject(broker: RedisBroker, queue_name: str, data: bytes) -> None:
             log.error("doorbell.undecodable", extra={"queue": queue_name, "bytes": len(data)})
 
 
-#: How long a worker stays silent before others take its wake-ups, ms. Longer than most model
-#: calls, for a worker that drains does not poll; the ledger repeats a lost wake-up much sooner.
+#: After this silence other workers take a worker's wake-ups, ms. Longer than most model calls,
+#: since a draining worker does not poll; the ledger repeats a lost wake-up much sooner.
 HEARTBEAT_TIMEOUT_MS = 60_000
-#: Chance in a million that a command tidies up after dead workers: at our polling about once a
-#: second and process, where the default is once in twenty minutes for an idle one.
+#: Chance in a million that a command requeues the messages of dead workers: with our polling about
+#: once a second and process. The default is once in twenty minutes for an idle process.
 MAINTENANCE_CHANCE = 20_000
 CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 5
-#: What pika is given where the address does not say otherwise, in seconds.
+#: pika's timeouts where the address sets none, in seconds.
 AMQP_LIMITS = {
     "socket_timeout": "2",
     "stack_timeout": "3",
@@ -58,10 +58,10 @@ AMQP_ATTEMPTS_MAX = 2
 def build_broker(
     url: str, *, client_name: str, at_stop: Sequence[Callable[[], object]] = ()
 ) -> dramatiq.Broker:
-    """Return the broker at ``url``; connects nowhere yet.
+    """Return the broker at ``url`` without connecting.
 
-    ``client_name``: what the server shows for our connections. ``at_stop``: called, in order,
-    when a worker process has finished its work.
+    ``client_name`` names our connections in CLIENT LIST. ``at_stop``: called in order when a worker
+    process has finished its work.
     """
     if urlsplit(url).scheme in {"amqp", "amqps"}:
         return _rabbitmq(url, at_stop)
@@ -69,10 +69,10 @@ def build_broker(
         url,
         protocol=2,
         client_name=client_name,
-        driver_info=None,  # a command that an ACL would refuse at each connection
+        driver_info=None,  # saves a command at each connection, which an ACL might refuse
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
-        # A repeated fetch strands what the first one took; a repeated enqueue rings twice.
+        # A retried fetch would strand what the first one took; a retried enqueue would send two.
         retry=Retry(NoBackoff(), 0),
     )
     return WakeUpBroker(  # type: ignore[no-untyped-call]
@@ -84,27 +84,27 @@ def build_broker(
 
 
 class WakeUpBroker(RedisBroker):
-    """A Redis broker that survives what its parent does not: foreign bytes and odd answers."""
+    """A Redis broker that survives messages that cannot be decoded and unexpected answers."""
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
-        """Return the consumer with the corrections."""
+        """Return the corrected consumer."""
         return WakeUpConsumer
 
     def get_declared_delay_queues(self) -> set[str]:
-        """Return none: nothing is ever delayed, and each such queue costs a polling thread."""
+        """Return none: nothing is delayed, and each delay queue costs a polling thread."""
         return set()
 
 
 class WakeUpConsumer(_RedisConsumer):
-    """Takes wake-ups; dead-letters what is none, reconnects whatever Redis answered."""
+    """Fetches wake-ups; dead-letters undecodable messages, reconnects after any Redis error."""
 
     def __next__(self) -> dramatiq.broker.MessageProxy | None:
-        """Return the next wake-up, None where there is none. Raise ConnectionClosed."""
+        """Return the next wake-up, None if there is none. Raise ConnectionClosed."""
         try:
             found: dramatiq.broker.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         except DecodeError as error:
-            # Raised further it would end the consumer, and with it the wake-ups fetched together.
+            # If raised, it would end the consumer and strand the wake-ups fetched with it.
             self._translate(reject, self.broker, self.queue_name, error.data)
             return None
         except redis.RedisError as error:
@@ -112,7 +112,7 @@ class WakeUpConsumer(_RedisConsumer):
         return found
 
     def ack(self, message: dramatiq.broker.MessageProxy) -> None:
-        """Forget a wake-up. Raise ConnectionClosed; safe to run twice."""
+        """Acknowledge a wake-up. Raise ConnectionClosed; safe to run twice."""
         self._translate(super().ack, message)
 
     def nack(self, message: dramatiq.broker.MessageProxy) -> None:
@@ -121,8 +121,8 @@ class WakeUpConsumer(_RedisConsumer):
 
     @staticmethod
     def _translate(command: Callable[..., object], *args: Any) -> None:  # noqa: ANN401
-        # The parent knows redis.ConnectionError only. A timeout or READONLY would pass for a bug
-        # of Dramatiq, and the wake-up would stay fetched until the next restart.
+        # The parent handles redis.ConnectionError only: after a timeout or READONLY the wake-up
+        # would stay fetched until the next restart.
         try:
             command(*args)
         except redis.RedisError as error:
@@ -133,15 +133,15 @@ def _rabbitmq(url: str, at_stop: Sequence[Callable[[], object]]) -> dramatiq.Bro
     from dramatiq.brokers import rabbitmq  # noqa: PLC0415 - loads pika, which few need
 
     class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
-        """A RabbitMQ broker without consumers for delays, nor for a worker that ends."""
+        """A RabbitMQ broker without delay queues; in a draining worker it consumes nothing."""
 
-        #: Whether this process takes no wake-ups any more.
+        #: Whether this process shuts down.
         drains = False
 
         def consume(
             self, queue_name: str, prefetch: int = 1, timeout: int = 5_000
         ) -> dramatiq.broker.Consumer:
-            """Return a consumer, an idle one in a worker that ends. ``timeout``: ms."""
+            """Return a consumer, an idle one while draining. ``timeout``: ms."""
             consumer: dramatiq.broker.Consumer = super().consume(queue_name, prefetch, timeout)
             if not self.drains:
                 return consumer
@@ -149,19 +149,19 @@ def _rabbitmq(url: str, at_stop: Sequence[Callable[[], object]]) -> dramatiq.Bro
             return IdleConsumer(timeout)
 
         def get_declared_delay_queues(self) -> set[str]:
-            """Return none: nothing is ever delayed, and each such queue costs a connection."""
+            """Return none: nothing is delayed, and each delay queue costs a connection."""
             return set()
 
-    # Six by default: a server that swallows packets would hold up whoever rings for 20 s.
+    # Six by default: a server that drops packets would hold up the caller for 20 s.
     rabbitmq.MAX_ENQUEUE_ATTEMPTS = AMQP_ATTEMPTS_MAX
-    # Unconfirmed, a wake-up published into a full or missing queue is lost without a word.
+    # Without confirmation a wake-up for a full or missing queue is lost silently.
     return RabbitmqWakeUpBroker(
         url=with_limits(url), middleware=middleware(at_stop), confirm_delivery=True
     )
 
 
 def with_limits(url: str) -> str:
-    """Return an AMQP address with our time limits where it sets none of its own."""
+    """Return an AMQP address with AMQP_LIMITS for the options that it does not set."""
     parts = urlsplit(url)
     options = AMQP_LIMITS | dict(parse_qsl(parts.query))
     return urlunsplit(parts._replace(query=urlencode(options)))

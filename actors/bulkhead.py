@@ -1,4 +1,4 @@
-"""Keep an account whose calls hang from taking every thread of a worker process."""
+"""Bulkhead: keep an account with slow calls from using every thread of a worker process."""
 
 import logging
 import threading
@@ -16,14 +16,15 @@ from batching.model import CANARY_ACCOUNT, Stage
 
 log = logging.getLogger(__name__)
 
-#: From when on a run is slow, ms: several times what a healthy provider or model takes.
+#: A run that takes longer is slow, ms: several times what a healthy provider or model takes.
 SLOW_MS = {Stage.GENERATE: 10_000, Stage.SEND: 3_000}
-#: The canary, and a wake-up that comes when its batch is gone, are nobody's neighbours.
-_NOBODY = frozenset({"", CANARY_ACCOUNT})
-#: How long after a slow run an account is held to its part of the threads, ms.
-WARY_MS = 120_000
+#: Not counted as neighbours: the canary, and wake-ups whose batch has ended.
+_NO_NEIGHBOUR = frozenset({"", CANARY_ACCOUNT})
+#: How long after a slow run an account is limited, ms.
+LIMITED_MS = 120_000
 
-Place = tuple[Stage, str]
+#: A stage and an account.
+Key = tuple[Stage, str]
 
 
 def _monotonic_ms() -> int:
@@ -31,54 +32,54 @@ def _monotonic_ms() -> int:
 
 
 class Bulkhead(Middleware):
-    """Gives a slow account at most half of a queue's threads, at least one.
+    """Limits a slow account to half of a queue's threads, at least one.
 
-    A healthy account may have all of them, and so may one without neighbours. A wake-up that
-    gets no place is dropped: the ledger rings again, as for any other that was lost.
+    Healthy accounts, and an account alone on the process, are not limited. A wake-up that gets no
+    slot is dropped; the ledger enqueues it again, like any other that was lost.
     """
 
     def __init__(self, clock_ms: Callable[[], int] = _monotonic_ms) -> None:
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
         self._threads: dict[str, int] = {}
-        self._running: defaultdict[Place, list[int]] = defaultdict(list)
-        self._wary_until_ms: dict[Place, int] = {}
+        self._running: defaultdict[Key, list[int]] = defaultdict(list)
+        self._limited_until_ms: dict[Key, int] = {}
         self._neighbours: set[str] = set()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        """Learn how many threads each queue has."""
+        """Compute how many threads each queue has."""
         queues = worker.consumer_whitelist or broker.get_declared_queues()
         self._threads = shares(worker.worker_threads, queues)
 
     @contextmanager
-    def place(self, stage: Stage, account_id: str) -> Iterator[bool]:
-        """Give whether a run of the account may begin; it lasts until the context is left."""
+    def slot(self, stage: Stage, account_id: str) -> Iterator[bool]:
+        """Yield whether a run of the account may begin; its slot is kept until the context ends."""
         began_ms = self._clock_ms()
-        may_begin = self._take((stage, account_id), began_ms)
+        may_begin = self._acquire((stage, account_id), began_ms)
         if not may_begin:
             log.info("doorbell.deferred", extra={"actor": stage, "account": account_id})
         try:
             yield may_begin
         finally:
             if may_begin:
-                self._leave((stage, account_id), began_ms)
+                self._release((stage, account_id), began_ms)
 
-    def _take(self, place: Place, now_ms: int) -> bool:
-        stage, account_id = place
+    def _acquire(self, key: Key, now_ms: int) -> bool:
+        stage, account_id = key
         with self._lock:
-            self._neighbours |= {account_id} - _NOBODY
-            running = self._running[place]
+            self._neighbours |= {account_id} - _NO_NEIGHBOUR
+            running = self._running[key]
             slow = bool(running) and now_ms - running[0] >= SLOW_MS[stage]
-            wary = slow or now_ms < self._wary_until_ms.get(place, 0)
+            limited = slow or now_ms < self._limited_until_ms.get(key, 0)
             most = max(1, self._threads.get(stage, 0) // 2)
-            if wary and len(self._neighbours) > 1 and len(running) >= most:
+            if limited and len(self._neighbours) > 1 and len(running) >= most:
                 return False
             running.append(now_ms)
             return True
 
-    def _leave(self, place: Place, began_ms: int) -> None:
+    def _release(self, key: Key, began_ms: int) -> None:
         now_ms = self._clock_ms()
         with self._lock:
-            self._running[place].remove(began_ms)
-            if now_ms - began_ms >= SLOW_MS[place[0]]:
-                self._wary_until_ms[place] = now_ms + WARY_MS
+            self._running[key].remove(began_ms)
+            if now_ms - began_ms >= SLOW_MS[key[0]]:
+                self._limited_until_ms[key] = now_ms + LIMITED_MS

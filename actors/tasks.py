@@ -1,6 +1,6 @@
-"""The three tasks of a worker, how they are enqueued, and the lease they renew meanwhile.
+"""The tasks of a worker: flush, generate and send; each calls exactly one step of the flow.
 
-A wake-up says where to look and carries nothing else; each task calls exactly one step of the flow.
+A wake-up says which attempt of which batch to look at, and carries nothing else.
 """
 
 import logging
@@ -14,22 +14,26 @@ from dramatiq.errors import DramatiqError
 
 from actors.bulkhead import Bulkhead
 from batching import flow
-from batching.errors import LedgerUnavailableError, TransientError
+from batching.errors import TransientError
 from batching.keys import FLUSH_GATE
 from batching.model import Stage, WakeUp
 from batching.ports import Accounts
-from batching.store import Store
+from batching.store import Store, reached
+
+log = logging.getLogger(__name__)
 
 #: The one actor that is not a stage of a batch.
 FLUSH = "flush"
-#: How long a flush that was rung for may take to begin before it is rung for again, ms.
+#: How long an enqueued flush may take to begin before another is enqueued, ms.
 GATE_MS = 3_000
+#: Most batches that one flush takes of each kind and shard, so that no script blocks for long.
+FLUSH_LIMIT = 100
 
 
 class BrokerQueue:
-    """Wakes a worker through ``broker``; ``ledger`` keeps the gate that all schedulers share.
+    """Enqueues wake-ups on ``broker``; ``ledger`` holds the gate that all schedulers share.
 
-    Needs no actors declared here: a stage's queue and actor bear the stage's name.
+    No actor has to be declared in this process: a stage's queue and actor have the stage's name.
     """
 
     def __init__(self, broker: dramatiq.Broker, ledger: redis.Redis) -> None:
@@ -37,35 +41,31 @@ class BrokerQueue:
         self._ledger = ledger
 
     def enqueue(self, wake_up: WakeUp) -> None:
-        """Ask a worker to look at the batch. Raise TransientError if the broker did not take it."""
+        """Wake a worker for the batch. Raise TransientError if the broker did not take it."""
         self._enqueue(
             wake_up.stage.value, wake_up.conversation_id, wake_up.batch_id, wake_up.attempt
         )
 
     def enqueue_flush(self) -> bool:
-        """Ask a worker to flush; return False where one was asked already and has not begun.
+        """Enqueue a flush; return False if one is enqueued already and has not begun.
 
         Raise LedgerUnavailableError, or TransientError if the broker did not take it.
         """
-        try:
+        with reached():
             first = self._ledger.set(FLUSH_GATE, 1, nx=True, px=GATE_MS)
-        except redis.RedisError as error:
-            raise LedgerUnavailableError("ledger_away", type(error).__name__) from error
         if not first:
             return False
-        # The gate stays where this fails: it is the pause before the next try.
+        # The gate stays closed if this fails: that is the pause before the next attempt.
         self._enqueue(FLUSH)
         return True
 
     def flush_begins(self) -> None:
-        """Open the gate: what becomes due from now on needs another flush.
+        """Open the gate for the next flush.
 
         Raise LedgerUnavailableError.
         """
-        try:
+        with reached():
             self._ledger.delete(FLUSH_GATE)
-        except redis.RedisError as error:
-            raise LedgerUnavailableError("ledger_away", type(error).__name__) from error
 
     def _enqueue(self, name: str, *args: str | int) -> None:
         message: dramatiq.Message[None] = dramatiq.Message(
@@ -77,16 +77,90 @@ class BrokerQueue:
             raise TransientError("broker_away", type(error).__name__) from error
 
 
+class Tasks:
+    """What the actors run. No failure reaches the broker: retrying is the ledger's work.
+
+    ``flushed`` is called after every flush that reached the whole ledger. ``bulkhead`` bounds how
+    many threads an account with slow calls may use.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        queue: BrokerQueue,
+        flushed: Callable[[], None] = lambda: None,
+        bulkhead: Bulkhead | None = None,
+    ) -> None:
+        self._bulkhead = bulkhead or Bulkhead()
+        self._store = store
+        self._accounts = accounts
+        self._queue = queue
+        self._flushed = flushed
+
+    def flush(self) -> None:
+        """Put due batches in flight and enqueue their wake-ups."""
+        with _reported(FLUSH):
+            # Opened first: what becomes due during the flush must be able to enqueue another.
+            self._queue.flush_begins()
+            taken = flow.flush(self._store, self._queue, limit=FLUSH_LIMIT)
+            self._flushed()
+            if taken >= FLUSH_LIMIT:
+                # There may be more, which must not wait for the scheduler's next tick.
+                self._queue.enqueue_flush()
+
+    def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
+        """Ask the model to answer a batch and keep the reply."""
+        wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.GENERATE)
+        with _reported(Stage.GENERATE, wake_up), self._slot(wake_up) as may_begin:
+            if may_begin:
+                flow.generate(self._store, self._accounts, self._queue, wake_up, keep=renew_lease)
+
+    def send(self, conversation_id: str, batch_id: str, attempt: int) -> None:
+        """Send the reply of a batch."""
+        wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.SEND)
+        with _reported(Stage.SEND, wake_up), self._slot(wake_up) as may_begin:
+            if may_begin:
+                flow.send(self._store, self._accounts, wake_up, keep=renew_lease)
+
+    def _slot(self, wake_up: WakeUp) -> AbstractContextManager[bool]:
+        return self._bulkhead.slot(wake_up.stage, self._store.account_of(wake_up.conversation_id))
+
+
+def declare(broker: dramatiq.Broker, tasks: Tasks) -> None:
+    """Declare an actor with a queue of its own on ``broker`` for each task."""
+    actions: dict[str, Callable[..., None]] = {
+        FLUSH: tasks.flush,
+        Stage.GENERATE.value: tasks.generate,
+        Stage.SEND.value: tasks.send,
+    }
+    for name, action in actions.items():
+        dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
+
+
+@contextmanager
+def _reported(name: str, wake_up: WakeUp | None = None) -> Iterator[None]:
+    where: dict[str, object] = {"actor": name}
+    if wake_up is not None:
+        where |= {"conversation": wake_up.conversation_id, "batch": wake_up.batch_id}
+    try:
+        yield
+    except TransientError as error:
+        log.warning("doorbell.unanswered", extra=where | {"code": error.code})
+    except Exception:
+        log.exception("doorbell.failed", extra=where)
+
+
 @contextmanager
 def renew_lease(extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
     """Call ``extend`` every third of ``lease_ms`` from another thread until the context ends.
 
-    Stops early when ``extend`` returns False: the run belongs to somebody else, and the fenced
-    write after the call will say so. When the context is left, no call is running or follows.
+    Stop early when ``extend`` returns False: another worker holds the run, and the fenced write
+    after the slow call will be refused. No call is running when the context has been left.
     """
     over = threading.Event()
     thread = threading.Thread(
-        target=_renew, args=(extend, over, lease_ms / 3000), name="lease-keeper", daemon=True
+        target=_renew, args=(extend, over, lease_ms / 3000), name="lease-renewer", daemon=True
     )
     thread.start()
     try:
@@ -102,84 +176,4 @@ def _renew(extend: Callable[[], bool], over: threading.Event, every_s: float) ->
             if not extend():
                 return
         except TransientError:
-            continue  # The lease outlives one missed renewal; if it does not, the fence holds.
-
-
-log = logging.getLogger(__name__)
-
-#: Most batches that one flush takes of each kind and shard: a script must not block for long.
-FLUSH_LIMIT = 100
-
-
-class Tasks:
-    """What the actors do. The broker learns nothing of failures: the ledger repeats or gives up.
-
-    ``flushed`` is called after every flush that reached the whole ledger. ``places`` bounds what
-    an account whose calls hang may take of this process.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        accounts: Accounts,
-        queue: BrokerQueue,
-        flushed: Callable[[], None] = lambda: None,
-        places: Bulkhead | None = None,
-    ) -> None:
-        self._places = places or Bulkhead()
-        self._store = store
-        self._accounts = accounts
-        self._queue = queue
-        self._flushed = flushed
-
-    def flush(self) -> None:
-        """Collect what is due and ring for it."""
-        with _door(FLUSH):
-            # Opened before looking: what becomes due while we look must be able to ring again.
-            self._queue.flush_begins()
-            taken = flow.flush(self._store, self._queue, limit=FLUSH_LIMIT)
-            self._flushed()
-            if taken >= FLUSH_LIMIT:
-                # There may be more: it must not wait for the scheduler's next tick.
-                self._queue.enqueue_flush()
-
-    def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
-        """Ask the model about a batch and keep its answer."""
-        wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.GENERATE)
-        with _door(Stage.GENERATE, wake_up), self._place(wake_up) as may_begin:
-            if may_begin:
-                flow.generate(self._store, self._accounts, self._queue, wake_up, keep=renew_lease)
-
-    def send(self, conversation_id: str, batch_id: str, attempt: int) -> None:
-        """Send the answer of a batch."""
-        wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.SEND)
-        with _door(Stage.SEND, wake_up), self._place(wake_up) as may_begin:
-            if may_begin:
-                flow.send(self._store, self._accounts, wake_up, keep=renew_lease)
-
-    def _place(self, wake_up: WakeUp) -> AbstractContextManager[bool]:
-        return self._places.place(wake_up.stage, self._store.account_of(wake_up.conversation_id))
-
-
-def declare(broker: dramatiq.Broker, tasks: Tasks) -> None:
-    """Give each door its queue on ``broker``."""
-    actions: dict[str, Callable[..., None]] = {
-        FLUSH: tasks.flush,
-        Stage.GENERATE.value: tasks.generate,
-        Stage.SEND.value: tasks.send,
-    }
-    for name, action in actions.items():
-        dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
-
-
-@contextmanager
-def _door(name: str, wake_up: WakeUp | None = None) -> Iterator[None]:
-    where: dict[str, object] = {"actor": name}
-    if wake_up is not None:
-        where |= {"conversation": wake_up.conversation_id, "batch": wake_up.batch_id}
-    try:
-        yield
-    except TransientError as error:
-        log.warning("doorbell.unanswered", extra=where | {"code": error.code})
-    except Exception:
-        log.exception("doorbell.failed", extra=where)
+            continue  # The lease outlives one missed renewal; the fence holds if it does not.

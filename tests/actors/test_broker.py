@@ -91,7 +91,7 @@ def test_broker_confirms_deliveries_to_rabbitmq():
     assert vars(broker)["confirm_delivery"] is True
 
 
-def test_doorbells_ring_while_the_consumer_waits(broker: WakeUpBroker, workers: Workers):
+def test_wake_up_ring_while_the_consumer_waits(broker: WakeUpBroker, workers: Workers):
     answered = threading.Event()
     actor = declare(broker, "flush", answered.set)
     workers(broker)

@@ -16,7 +16,7 @@ def dead_letters(queues: redis.Redis, queue: str) -> int:
     return queues.hlen(f"dramatiq:{queue}.XQ.msgs")
 
 
-def test_doorbell_whose_processing_raised_is_dead_lettered(
+def test_wake_up_whose_processing_raised_is_dead_lettered(
     broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     """Dramatiq without its Retries acknowledges a failure as if it were a success."""
@@ -33,7 +33,7 @@ def test_doorbell_whose_processing_raised_is_dead_lettered(
     assert dead_letters(queues, "generate") == 1
 
 
-def test_doorbell_with_foreign_arguments_is_dead_lettered(
+def test_wake_up_with_foreign_arguments_is_dead_lettered(
     broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     """Another release may ring with arguments that this one does not take."""
@@ -46,7 +46,7 @@ def test_doorbell_with_foreign_arguments_is_dead_lettered(
     assert dead_letters(queues, "send") == 1
 
 
-def test_answered_doorbell_leaves_nothing_behind(
+def test_acknowledged_wake_up_leaves_nothing_behind(
     broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
     answered = threading.Event()
@@ -148,7 +148,7 @@ def test_idle_consumers_look_every_few_milliseconds(broker: WakeUpBroker, worker
     assert {name: c.worker_timeout for name, c in worker.consumers.items()} == {"flush": POLL_MS}
 
 
-def test_no_consumer_waits_for_delayed_doorbells(broker: WakeUpBroker, workers: Workers):
+def test_no_consumer_waits_for_delayed_wake_ups(broker: WakeUpBroker, workers: Workers):
     for name in ("flush", "generate", "send"):
         declare(broker, name, lambda: None)
 

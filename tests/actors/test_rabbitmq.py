@@ -48,7 +48,7 @@ def counts(broker: dramatiq.Broker) -> tuple[int, int, int]:
     return found
 
 
-def test_doorbell_is_answered(
+def test_wake_up_is_answered(
     rabbit_broker: dramatiq.Broker, client: redis.Redis, workers: Workers
 ):
     answered: list[object] = []
@@ -67,7 +67,7 @@ def test_doorbell_is_answered(
     assert answered == [("c_0123456789abcdef01234567", "b7", 2)]
 
 
-def test_doorbell_whose_processing_raised_is_dead_lettered_by_rabbitmq(
+def test_wake_up_whose_processing_raised_is_dead_lettered_by_rabbitmq(
     rabbit_broker: dramatiq.Broker, workers: Workers
 ):
     def explode() -> None:

@@ -31,7 +31,7 @@ class Lease:
 
 
 def keepers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "lease-keeper"]
+    return [thread for thread in threading.enumerate() if thread.name == "lease-renewer"]
 
 
 def test_lease_is_renewed_while_the_call_runs():

@@ -52,7 +52,7 @@ def answer_door(broker: StubBroker, queue: str) -> None:
     broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
 
 
-def test_doorbells_lead_from_due_message_to_sent_answer(
+def test_wake_up_lead_from_due_message_to_sent_answer(
     tasks: Tasks, store: Store, stub: StubBroker, clock: FakeClock, channel: FakeChannel
 ):
     flow.receive(store, [HELLO], lambda _: LIMITS)

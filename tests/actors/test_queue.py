@@ -92,7 +92,7 @@ def test_rabbitmq_that_is_away_is_a_passing_failure(client: redis.Redis):
         BrokerQueue(broker, client).enqueue(RING)
 
 
-@pytest.mark.parametrize("verb", ["ring_flush", "flush_begins"])
+@pytest.mark.parametrize("verb", ["enqueue_flush", "flush_begins"])
 def test_ledger_that_is_away_is_named(stub: StubBroker, nobody: redis.Redis, verb: str):
     with pytest.raises(LedgerUnavailableError):
         getattr(BrokerQueue(stub, nobody), verb)()
