@@ -48,9 +48,7 @@ def counts(broker: dramatiq.Broker) -> tuple[int, int, int]:
     return found
 
 
-def test_wake_up_is_answered(
-    rabbit_broker: dramatiq.Broker, client: redis.Redis, workers: Workers
-):
+def test_wake_up_is_answered(rabbit_broker: dramatiq.Broker, client: redis.Redis, workers: Workers):
     answered: list[object] = []
     rung = threading.Event()
 
