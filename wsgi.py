@@ -1,4 +1,4 @@
-"""What gunicorn runs: ``gunicorn wsgi:application``. The one module that builds when imported."""
+"""The WSGI application: ``gunicorn wsgi:application``. The only module that acts when imported."""
 
 import atexit
 

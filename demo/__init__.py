@@ -1,1 +1,1 @@
-"""Everything on one machine, for a newcomer: ``python -m demo``. No account, no key, no server."""
+"""The whole service on one machine: ``python -m demo``. No account, no key, no server needed."""

@@ -1,1 +1,1 @@
-"""APScheduler: looks at the ledger many times a second and rings where something is due."""
+"""The scheduler process: poll the ledger many times a second, enqueue a flush when one is due."""

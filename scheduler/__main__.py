@@ -17,11 +17,11 @@ from scheduler.timer import Timer, Watchdog
 
 #: HUP too: settings are read once, so a process is replaced, never told to read them again.
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-#: How often the canary is looked after, ms; how often it is sent is a setting.
-CANARY_LOOK_MS = 500
-#: How often a person is told what the ledger wrote down, ms.
-TELL_MS = 1_000
-#: How long no tick may end before the process gives itself up, ms.
+#: How often the canary is checked, ms; how often one is sent is a setting.
+CANARY_CHECK_MS = 500
+#: How often pending alerts are delivered, ms.
+NOTIFY_MS = 1_000
+#: The process ends itself if no tick ended for so long, ms.
 HUNG_MS = 10_000
 
 
@@ -38,7 +38,7 @@ def _canary_watcher(runtime: Runtime) -> Watcher:
 
 def main() -> None:
     """Tick until told to stop. Exits with a line for each mistake in the settings."""
-    # Before any thread exists: threads inherit the mask, so that only sigwait gets the signals.
+    # Before any thread exists: threads inherit the mask, so only sigwait receives the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     runtime = build_or_exit("scheduler")
     broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-scheduler")
@@ -52,9 +52,9 @@ def main() -> None:
 
     tick = Tick(runtime.store, queue, alive, systemd.ready)
     timer.every(runtime.settings.flush_tick_ms, tick)
-    timer.every(TELL_MS, runtime.notifier)
+    timer.every(NOTIFY_MS, runtime.notifier)
     if runtime.settings.canary_url:
-        timer.every(CANARY_LOOK_MS, _canary_watcher(runtime))
+        timer.every(CANARY_CHECK_MS, _canary_watcher(runtime))
     timer.every(MONITOR_EVERY_MS, Monitor(context_of(runtime.store, runtime.settings, "scheduler")))
 
     runtime.fleet.start()

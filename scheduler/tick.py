@@ -1,4 +1,4 @@
-"""One look at the ledger: whether there is anything for a flush to do."""
+"""The tick: enqueue a flush if the ledger has work for one."""
 
 import logging
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from batching.model import Watch
 
 log = logging.getLogger(__name__)
 
-#: How old the last flush may be before one is rung for although nothing is due, ms: readiness and
-#: webhooks tell by it that somebody flushes this very Redis.
+#: A flush is enqueued this long after the last one even if nothing is due, ms: readiness and
+#: webhooks see by the heartbeat that this very Redis is flushed.
 HEARTBEAT_MS = 5_000
 
 
@@ -23,19 +23,19 @@ class Ledger(Protocol):
 
 
 class FlushQueue(Protocol):
-    """What a tick rings."""
+    """What a tick enqueues on."""
 
     def enqueue_flush(self) -> bool:
-        """Ask for a flush, unless one was asked for and has not begun. Raise TransientError."""
+        """Enqueue a flush; return False if one is waiting already. Raise TransientError."""
         ...
 
 
 class Tick:
-    """Rings for a flush when there is a reason; ``alive`` is told of every tick that ended.
+    """Enqueues a flush when there is a reason.
 
-    ``serves`` is told once, when a first tick has reached ledger and broker; until then each rings.
-    A ledger or broker that is away is told once, when it goes and when it is back: the tick goes
-    on, and so does the process. Any other failure does not count as life.
+    ``alive`` is called after every tick that ended, also if ledger or broker were unreachable, but
+    not after any other failure. ``ready`` is called once, after the first tick that reached both;
+    until then every tick enqueues. An outage is logged when it begins and when it ends.
     """
 
     def __init__(
@@ -43,49 +43,48 @@ class Tick:
         ledger: Ledger,
         queue: FlushQueue,
         alive: Callable[[], None],
-        serves: Callable[[], None] | None = None,
+        ready: Callable[[], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
         self._alive = alive
-        self._serves = serves
-        self._trouble = ""
+        self._ready = ready
+        self._outage = ""
 
     def __call__(self) -> None:
-        """Look once. Never raises."""
+        """Check once. Never raises."""
         try:
-            # A flush too many costs nothing, and only one that was rung for shows the broker.
-            if asks_for_flush(self._ledger.watch()) or self._serves:
-                self._ring()
+            # A flush too many costs nothing, and only an enqueued one shows that the broker works.
+            if needs_flush(self._ledger.watch()) or self._ready:
+                self._enqueue()
         except TransientError as error:
-            self._tell(error.code, logging.WARNING)
-        except Exception as error:  # noqa: BLE001 - the door of this process: it reports
-            self._tell(type(error).__name__, logging.ERROR)
+            self._log_outage(error.code, logging.WARNING)
+        except Exception as error:  # noqa: BLE001 - the outermost handler of this process: it logs
+            self._log_outage(type(error).__name__, logging.ERROR)
             return
         else:
-            self._tell("", logging.INFO)
+            self._log_outage("", logging.INFO)
         self._alive()
 
-    def _ring(self) -> None:
-        # False tells nothing of the broker: another scheduler has rung, or found it away.
-        if self._queue.enqueue_flush() and self._serves:
-            self._serves()
-            self._serves = None
+    def _enqueue(self) -> None:
+        # False says nothing about the broker: another scheduler enqueued, or failed to.
+        if self._queue.enqueue_flush() and self._ready:
+            self._ready()
+            self._ready = None
 
-    def _tell(self, trouble: str, level: int) -> None:
-        if trouble == self._trouble:
+    def _log_outage(self, outage: str, level: int) -> None:
+        if outage == self._outage:
             return
-        self._trouble = trouble
-        if trouble:
-            log.log(
-                level, "flush.hindered", extra={"code": trouble}, exc_info=level >= logging.ERROR
-            )
+        self._outage = outage
+        if outage:
+            exc_info = level >= logging.ERROR
+            log.log(level, "flush.hindered", extra={"code": outage}, exc_info=exc_info)
         else:
             log.log(level, "flush.resumed")
 
 
-def asks_for_flush(watch: Watch) -> bool:
-    """Return whether a batch is due, a lease ran out, or nobody flushed for a while."""
+def needs_flush(watch: Watch) -> bool:
+    """Return whether a batch is due, a lease expired, or the last flush is HEARTBEAT_MS old."""
     reasons = (
         watch.due_ms,
         watch.lease_ms,

@@ -1,4 +1,4 @@
-"""What a client is told when a request is refused: one JSON form, never a stack trace.
+"""The body of every refusal: one JSON form, never a stack trace.
 
     {"error": {"code": "body_too_large", "message": "body: over 3145728 bytes"}}
 
@@ -18,10 +18,10 @@ from batching.errors import LedgerUnavailableError, MalformedError
 
 log = logging.getLogger(__name__)
 
-#: How long a provider is asked to wait before it delivers again, in seconds: HTTP's unit.
+#: Retry-After: when a provider may deliver again, in seconds, HTTP's unit.
 RETRY_AFTER_S = 5
 
-#: MalformedError codes that speak of size, not of form.
+#: MalformedError codes about the size: 413, not 400.
 SIZE_CODES = frozenset({"too_many_items"})
 
 
@@ -37,7 +37,7 @@ class RefusalError(falcon.HTTPError):
 
 
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
-    """Make every refusal and failure of ``app`` leave in the one JSON form."""
+    """Serialize every refusal and failure of ``app`` in the one JSON form."""
     app.set_error_serializer(_serialize)
     app.add_error_handler(LedgerUnavailableError, _ledger_unavailable)
     app.add_error_handler(MalformedError, _malformed)
@@ -47,7 +47,7 @@ def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
 def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     phrase = HTTPStatus(error.status_code).phrase
     reason = getattr(error, "reason", phrase.lower().replace(" ", "_"))
-    # The route, not the path: a path is what a stranger wrote.
+    # The route, not the path, which may hold anything.
     message = error.description or f"{req.uri_template or 'address'}: {phrase.lower()}"
     resp.content_type = falcon.MEDIA_JSON
     resp.text = json.dumps({"error": {"code": reason, "message": message}})
@@ -76,7 +76,7 @@ def _malformed(
 def _unexpected(
     req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> NoReturn:
-    # The exception's own message may quote what a customer wrote: its class and place do not.
+    # The exception's message may quote a customer; its class and place do not.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     log.error(
         "request.failed",

@@ -1,4 +1,4 @@
-"""What the operator and the load balancer ask: is it alive, is it ready, who is running."""
+"""``/livez``, ``/readyz`` and ``/fleet``: for the load balancer and the operator."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +12,8 @@ from runtime.build import Runtime
 from runtime.fleet import drift, missing
 from runtime.health import CheckResult, Context, Level
 
-#: What must hold for a message taken now to be answered; the first is whether others can be asked.
-QUESTIONS: dict[str, Callable[[Context], list[CheckResult]]] = {
+#: What must hold for a message accepted now to be answered. The others need the first.
+CHECKS: dict[str, Callable[[Context], list[CheckResult]]] = {
     "ledger": health.check_writable,
     "identity": health.check_ledger_id,
     "flusher": health.check_flusher,
@@ -23,7 +23,7 @@ QUESTIONS: dict[str, Callable[[Context], list[CheckResult]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The answer to one question. ``says``: plain words; ``advice``: what to do, "" if nothing."""
+    """The result of one check. ``says``: in plain words; ``advice``: what to do, "" if nothing."""
 
     ok: bool
     says: str
@@ -31,7 +31,7 @@ class Check:
 
 
 class Live:
-    """``/livez``: this process answers. It asks nobody else."""
+    """``/livez``: this process answers. It checks nothing else."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200."""
@@ -39,7 +39,7 @@ class Live:
 
 
 class Ready:
-    """``/readyz``: a message taken now would be kept, collected and answered."""
+    """``/readyz``: a message accepted now would be kept, collected and answered."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -61,9 +61,9 @@ class Ready:
     def _checks(self) -> dict[str, Check]:
         context = replace(self._context, ledger_id=self._runtime.fleet.ledger_id)
         checks: dict[str, Check] = {}
-        for name, ask in QUESTIONS.items():
+        for name, ask in CHECKS.items():
             if checks and not checks["ledger"].ok:
-                # Each further question would only wait for the same Redis again.
+                # Each further check would wait for the same Redis again.
                 checks[name] = Check(ok=False, says="unknown: the ledger does not answer")
             else:
                 checks[name] = _checked(ask, context)
@@ -71,7 +71,7 @@ class Ready:
 
 
 class FleetView:
-    """``/fleet``: every live process, who is missing, and what they disagree about."""
+    """``/fleet``: every live process, missing roles, and differences between processes."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._fleet = runtime.fleet

@@ -1,4 +1,4 @@
-"""``/metrics``: the ledger's own counts, as Prometheus reads them. No label names a customer."""
+"""``/metrics``: the ledger's counters in Prometheus's text format. No label names a customer."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,9 +11,9 @@ from batching.keys import CANARY
 from batching.store import reached
 from runtime.build import Runtime
 
-#: What is counted since the ledger was made; the others are how many there are now.
+#: Counted since the ledger was created; the others are gauges.
 _COUNTERS = frozenset({"accepted", "answered", "suppressed", "lost"})
-#: Counters of events beside the books, by their name in the ledger.
+#: Further counters, by their name in the ledger.
 _EVENTS = (
     "alarms", "ambiguous", "channel_stopped", "duplicate", "full", "limits_mismatch", "overdue",
     "replayed", "undelivered", "worker_died",
@@ -23,7 +23,7 @@ _REASONS = ("dead", "flush", "foreign", "suppressed")
 
 
 class Metrics:
-    """Counts of messages by what became of them, of events, and how old things are, in ms."""
+    """Counts of messages by outcome, counts of events, and ages in ms."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._store = runtime.store
@@ -53,7 +53,7 @@ class Metrics:
                 yield f'ai_admin_{kind}_total{{reason="{reason}"}} {count}'
 
     def _ages(self) -> Iterator[str]:
-        """Yield how far behind things are: 0 where nothing waits, -1 where there never was one."""
+        """Yield lags and ages in ms: 0 if nothing waits, -1 if there never was one."""
         watch = self._store.watch()
         beat, due = watch.heartbeat_ms, watch.due_ms
         yield from _gauge("flusher_lag_ms", -1 if beat is None else max(0, watch.now_ms - beat))

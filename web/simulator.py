@@ -1,6 +1,6 @@
-"""The simulator: a messenger in the browser, for accounts whose channel is the simulator.
+"""The simulator: a messenger in the browser, for accounts of the channel ``simulator``.
 
-It is a developer's tool: without a secret, hence never there in production.
+A developer's tool without authentication, so it is never served in production.
 """
 
 import json

@@ -11,7 +11,7 @@ from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import InboundMessage, Kind, Limits, Watch
 from batching.store import Store
-from scheduler.tick import HEARTBEAT_MS, Tick, asks_for_flush
+from scheduler.tick import HEARTBEAT_MS, Tick, needs_flush
 from tests.fakes import FakeClock, FakeQueue
 
 NOW_MS = 1_700_000_000_000
@@ -75,7 +75,7 @@ def tick(store: Store, bell: Bell, life: Life) -> Tick:
 def test_flush_has_a_reason(due_ms, lease_ms, heartbeat_ms, expected):
     watch = Watch(now_ms=NOW_MS, due_ms=due_ms, lease_ms=lease_ms, heartbeat_ms=heartbeat_ms)
 
-    assert asks_for_flush(watch) is expected
+    assert needs_flush(watch) is expected
 
 
 def test_collecting_conversation_does_not_ring(tick: Tick, bell: Bell, store: Store):

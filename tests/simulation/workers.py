@@ -8,7 +8,7 @@ from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import Stage, WakeUp, Watch
 from batching.ports import Account
 from batching.store import Store
-from scheduler.tick import asks_for_flush
+from scheduler.tick import needs_flush
 from tests.simulation.world import World
 
 TICK_MS, SOON_MS, LATE_MS = (50, 3_000), (1, 300), (5_000, 600_000)
@@ -48,7 +48,7 @@ class Workers:
             wait_ms = 0
             try:
                 watch = self._store.watch()
-                if asks_for_flush(watch):
+                if needs_flush(watch):
                     self._carry("flush", self._flush)
                 wait_ms = _until_due_ms(watch)
             except LedgerUnavailableError:
