@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import threading
-from scheduler.watchdog import Watchdog
+from scheduler.timer import Watchdog
 
 watchdog = Watchdog(limit_ms=750)
 watchdog.start()
