@@ -264,7 +264,7 @@ DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 class Settings(BudgetSettings):
     """What every process of one installation is told; names are those of the environment.
 
-    All ``*_ms`` are milliseconds. docs/operations.md has a sentence for each.
+    All ``*_ms`` are milliseconds. docs/reference.md has a sentence for each.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

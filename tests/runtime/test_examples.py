@@ -44,7 +44,7 @@ def test_example_environment_changes_nothing_as_it_is(tmp_path: Path) -> None:
 def test_table_of_settings_has_the_default_and_the_bounds(
     name: str, default: int, whole: Whole
 ) -> None:
-    table = (ROOT / "docs" / "operations.md").read_text()
+    table = (ROOT / "docs" / "reference.md").read_text()
 
     row = re.search(rf"^\| `{name.upper()}` \| (\d+) \| (\d+\.\.\d+)", table, re.MULTILINE)
 
