@@ -14,18 +14,10 @@ from cli import VERBS
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = (
-    "actors",
-    "batching",
-    "channels",
-    "demo",
-    "llm",
-    "runtime",
-    "scheduler",
-    "web",
-    "cli",
-    "config",
-    "httpjson",
+NOT_OURS = {"bench", "tests"}
+#: The packages of production.
+PACKAGES = sorted(
+    path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in NOT_OURS
 )
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 #: Methods of a logger → where among their arguments the event stands.
@@ -83,11 +75,11 @@ def tracked_files() -> list[Path]:
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_setting_is_documented(name: str) -> None:
-    assert f"`{name.upper()}`" in section("operations.md", "Settings")
+    assert f"`{name.upper()}`" in section("reference.md", "Settings")
 
 
 def test_every_address_is_documented() -> None:
-    addresses = section("operations.md", "Addresses")
+    addresses = section("reference.md", "HTTP addresses")
     routes = [
         route
         for path in (ROOT / "web").glob("*.py")
@@ -100,7 +92,7 @@ def test_every_address_is_documented() -> None:
 
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
 def test_verb_is_documented(verb: str) -> None:
-    assert f"| `{verb}" in section("operations.md", "The operator's verbs")
+    assert f"| `{verb}" in section("reference.md", "Commands")
 
 
 def test_every_log_event_is_a_constant_noun_and_verb() -> None:
@@ -116,7 +108,7 @@ def test_every_log_event_is_a_constant_noun_and_verb() -> None:
 
 def test_documented_log_events_are_those_of_the_code() -> None:
     documented = set(
-        re.findall(r"^\| `([a-z]+\.[a-z_]+)`", section("operations.md", "Log events"), re.MULTILINE)
+        re.findall(r"^\| `([a-z]+\.[a-z_]+)`", section("reference.md", "Log events"), re.MULTILINE)
     )
 
     assert documented == {ast.literal_eval(event) for _, event in logged()}
