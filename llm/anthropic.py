@@ -1,13 +1,14 @@
 """Anthropic's messages API."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
 from batching.errors import TransientError
 from batching.model import Exchange
-from llm.client import Endpoint, ask, malformed, whole, words
+from config import EnvName, Url
+from llm.client import Endpoint, RemoteModel, ask, clean, malformed, text_of
 from llm.prompt import Prompt, dialogue
 
 API_VERSION = "2023-06-01"
@@ -20,49 +21,54 @@ _ENDED_EARLY = {
 }
 
 
-class Anthropic:
-    """Implements the Model port. ``base_url`` ends before ``/v1/messages``.
+class AnthropicModel(RemoteModel):
+    """``base_url`` ends before ``/v1/messages``."""
 
-    ``temperature`` None leaves it to the model.
-    """
+    provider: Literal["anthropic"]
+    base_url: Url = "https://api.anthropic.com"
+    api_key_env: EnvName
+
+
+class Anthropic:
+    """Implements the Model port. ``secrets``: values by the name of their variable."""
 
     def __init__(
         self,
         *,
+        config: AnthropicModel,
+        secrets: Mapping[str, str],
         prompt: Prompt,
-        model: str,
-        base_url: str,
-        api_key: str,
         http: httpx2.Client,
-        timeout_ms: int = 60_000,
-        output_tokens_max: int = 800,
-        temperature: float | None = None,
     ) -> None:
         self._prompt = prompt
-        self._settings: dict[str, Any] = {"model": model, "max_tokens": output_tokens_max}
-        if temperature is not None:
-            self._settings["temperature"] = temperature
+        self._settings: dict[str, Any] = {
+            "model": config.model,
+            "max_tokens": config.output_tokens_max,
+        }
+        if config.temperature is not None:
+            self._settings["temperature"] = config.temperature
         self._endpoint = Endpoint(
-            url=f"{base_url.rstrip('/')}/v1/messages",
-            headers={"x-api-key": api_key, "anthropic-version": API_VERSION},
+            url=f"{config.base_url.rstrip('/')}/v1/messages",
+            headers={
+                "x-api-key": secrets[config.api_key_env],
+                "anthropic-version": API_VERSION,
+            },
             http=http,
-            timeout_ms=timeout_ms,
+            timeout_ms=config.timeout_ms,
         )
 
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
         """Return the model's answer, whole. Raise TransientError or PermanentError."""
-        system = [
-            # The same at every call: what is cached of it costs a tenth.
-            {
-                "type": "text",
-                "text": self._prompt.standing(),
-                "cache_control": {"type": "ephemeral"},
-            },
-            {"type": "text", "text": self._prompt.moment(now_ms)},
-        ]
+        standing = {
+            "type": "text",
+            "text": self._prompt.standing(),
+            # The same at every call: cached input costs a tenth.
+            "cache_control": {"type": "ephemeral"},
+        }
+        system = [standing, {"type": "text", "text": self._prompt.moment(now_ms)}]
 
-        def body_of(told: Sequence[Exchange]) -> Mapping[str, Any]:
-            return self._settings | {"system": system, "messages": dialogue(told, turn)}
+        def body_of(kept: Sequence[Exchange]) -> Mapping[str, Any]:
+            return self._settings | {"system": system, "messages": dialogue(kept, turn)}
 
         return _read(ask(self._endpoint, history, body_of))
 
@@ -75,4 +81,4 @@ def _read(body: object) -> str:
             raise malformed("content or stop_reason")
     if reason not in _WHOLE:
         raise TransientError(_ENDED_EARLY.get(reason, "model_unfinished"))
-    return whole(words(blocks))
+    return clean(text_of(blocks))

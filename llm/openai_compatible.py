@@ -1,4 +1,4 @@
-"""Any API of the form of OpenAI's chat completions: OpenAI, DeepSeek, vLLM, Ollama, Gemini."""
+"""OpenAI's chat completions API, which DeepSeek, Gemini, vLLM, Ollama and others offer too."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -7,13 +7,12 @@ import httpx2
 
 from batching.errors import TransientError
 from batching.model import Exchange
-from llm.client import Endpoint, ask, malformed, whole, words
+from config import EnvName, Url
+from llm.client import Endpoint, RemoteModel, ask, clean, malformed, text_of
 from llm.prompt import Prompt, dialogue
 
-TokenLimitField = Literal["max_completion_tokens", "max_tokens"]
-
-#: How an answer ends that is whole; some servers leave it out or have a word of their own.
-#: Whatever else they say (length, content_filter, insufficient_system_resource) ended it early.
+#: The reasons with which a whole answer ends; some servers send none, or a word of their own.
+#: With any other (length, content_filter, insufficient_system_resource) it ended early.
 _WHOLE = frozenset({None, "", "stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 _ENDED_EARLY = {
     "length": "model_truncated",
@@ -22,44 +21,50 @@ _ENDED_EARLY = {
 }
 
 
-class OpenAICompatible:
-    """Implements the Model port.
+class OpenAICompatibleModel(RemoteModel):
+    """``base_url`` ends before ``/chat/completions``. Without ``api_key_env`` no key is sent.
 
-    ``base_url`` ends before ``/chat/completions``. An empty ``api_key`` sends none.
-    ``token_limit_field``: OpenAI wants the first, DeepSeek, Ollama and older vLLM the second.
-    ``temperature`` None leaves it to the model; reasoning models refuse it.
+    ``token_limit_field``: OpenAI wants the first; DeepSeek, Ollama and older vLLM the second.
     """
+
+    provider: Literal["openai_compatible"]
+    base_url: Url = "https://api.openai.com/v1"
+    api_key_env: EnvName | None = None
+    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - counts, opens nothing
+
+
+class OpenAICompatible:
+    """Implements the Model port. ``secrets``: values by the name of their variable."""
 
     def __init__(
         self,
         *,
+        config: OpenAICompatibleModel,
+        secrets: Mapping[str, str],
         prompt: Prompt,
-        model: str,
-        base_url: str,
-        api_key: str,
         http: httpx2.Client,
-        timeout_ms: int = 60_000,
-        output_tokens_max: int = 800,
-        token_limit_field: TokenLimitField = "max_completion_tokens",  # noqa: S107 - counts
-        temperature: float | None = None,
     ) -> None:
         self._prompt = prompt
-        self._settings: dict[str, Any] = {"model": model, token_limit_field: output_tokens_max}
-        if temperature is not None:
-            self._settings["temperature"] = temperature
+        self._settings: dict[str, Any] = {
+            "model": config.model,
+            config.token_limit_field: config.output_tokens_max,
+        }
+        if config.temperature is not None:
+            self._settings["temperature"] = config.temperature
+        key = secrets[config.api_key_env] if config.api_key_env else ""
         self._endpoint = Endpoint(
-            url=f"{base_url.rstrip('/')}/chat/completions",
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            url=f"{config.base_url.rstrip('/')}/chat/completions",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
             http=http,
-            timeout_ms=timeout_ms,
+            timeout_ms=config.timeout_ms,
         )
 
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
         """Return the model's answer, whole. Raise TransientError or PermanentError."""
         system = {"role": "system", "content": self._prompt.system(now_ms)}
 
-        def body_of(told: Sequence[Exchange]) -> Mapping[str, Any]:
-            return self._settings | {"messages": [system, *dialogue(told, turn)]}
+        def body_of(kept: Sequence[Exchange]) -> Mapping[str, Any]:
+            return self._settings | {"messages": [system, *dialogue(kept, turn)]}
 
         return _read(ask(self._endpoint, history, body_of))
 
@@ -77,16 +82,12 @@ def _read(body: object) -> str:
         raise malformed("readable finish_reason")
     if reason not in _WHOLE:
         raise TransientError(_ENDED_EARLY.get(reason or "", "model_unfinished"))
-    return whole(_text(message.get("content")))
-
-
-def _text(content: object) -> str:
-    """Return the words of a message, "" if it has none; some servers send them in parts."""
-    match content:
-        case str():
-            return content
+    match message.get("content"):
+        case str(text):
+            return clean(text)
         case None:
-            return ""
+            return clean("")
         case [*parts]:
-            return words(parts)
+            # Some servers send the text in parts.
+            return clean(text_of(parts))
     raise malformed("readable content")

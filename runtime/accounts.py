@@ -48,16 +48,15 @@ from config import (
     refuse,
     suggestion,
 )
-from llm.anthropic import Anthropic
+from llm import MODELS
+from llm.anthropic import AnthropicModel
 from llm.guard import Guarded
-from llm.openai_compatible import OpenAICompatible
+from llm.openai_compatible import OpenAICompatibleModel
 from llm.prompt import Prompt
-from llm.scripted import Scripted
+from llm.scripted import ScriptedModel
 from runtime import settings
 from runtime.clients import http_client
 from runtime.settings import AccountDay, ConversationHour, masked
-
-_TEMPERATURE_MAX = 2
 
 
 def _timezone(name: str) -> str:
@@ -68,12 +67,6 @@ def _timezone(name: str) -> str:
     return name
 
 
-def _temperature(value: float) -> float:
-    if not 0 <= value <= _TEMPERATURE_MAX:
-        raise ValueError(f"must be 0..{_TEMPERATURE_MAX}")
-    return value
-
-
 AccountId = Annotated[
     str,
     matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -"),
@@ -82,7 +75,6 @@ AccountId = Annotated[
 Language = Annotated[str, matches(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'must look like "en"')]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 FilePath = Annotated[str, matches(r"[^\0\n]{1,200}", "must be a path")]
-Temperature = Annotated[float, AfterValidator(_temperature)]
 
 
 class BatchEntry(Table):
@@ -102,37 +94,6 @@ class BudgetEntry(Table):
 
     conversation_hour: ConversationHour | None = None
     account_day: AccountDay | None = None
-
-
-class ScriptedModel(Table):
-    """Answers from the prompt file alone, without a network: for demos and tests."""
-
-    provider: Literal["scripted"]
-    pause_ms: Annotated[int, Whole(0, 10_000)] = 0
-
-
-class _RemoteModel(Table):
-    model: Word
-    timeout_ms: Annotated[int, Whole(1_000, 300_000)] = 60_000
-    output_tokens_max: Annotated[int, Whole(16, 32_000)] = 800
-    temperature: Temperature | None = None
-
-
-class OpenAICompatibleModel(_RemoteModel):
-    """Any API of the form of OpenAI's chat completions. Without ``api_key_env`` no key is sent."""
-
-    provider: Literal["openai_compatible"]
-    base_url: Url = "https://api.openai.com/v1"
-    api_key_env: EnvName | None = None
-    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - counts, opens nothing
-
-
-class AnthropicModel(_RemoteModel):
-    """Anthropic's messages API."""
-
-    provider: Literal["anthropic"]
-    base_url: Url = "https://api.anthropic.com"
-    api_key_env: EnvName
 
 
 ModelEntry = Annotated[
@@ -516,7 +477,7 @@ class Adapters:
             channel=self._channel(config),
             model=Guarded(model, prompt=prompt, account_id=config.account_id),
             ambiguous=config.entry.ambiguous,
-            budget=None if isinstance(config.entry.model, ScriptedModel) else config.budget,
+            budget=None if MODELS[config.entry.model.provider].free else config.budget,
         )
 
     @cached_property
@@ -553,30 +514,6 @@ class Adapters:
                 )
 
     def _model(self, config: AccountConfig, prompt: Prompt) -> Model:
-        entry, found = config.entry.model, config.found
-        match entry:
-            case ScriptedModel():
-                return Scripted(prompt=prompt, pause_ms=entry.pause_ms)
-            case OpenAICompatibleModel():
-                return OpenAICompatible(
-                    prompt=prompt,
-                    model=entry.model,
-                    base_url=entry.base_url,
-                    api_key=found[entry.api_key_env] if entry.api_key_env else "",
-                    http=self._http,
-                    timeout_ms=entry.timeout_ms,
-                    output_tokens_max=entry.output_tokens_max,
-                    token_limit_field=entry.token_limit_field,
-                    temperature=entry.temperature,
-                )
-            case AnthropicModel():
-                return Anthropic(
-                    prompt=prompt,
-                    model=entry.model,
-                    base_url=entry.base_url,
-                    api_key=found[entry.api_key_env],
-                    http=self._http,
-                    timeout_ms=entry.timeout_ms,
-                    output_tokens_max=entry.output_tokens_max,
-                    temperature=entry.temperature,
-                )
+        return MODELS[config.entry.model.provider].build(
+            config=config.entry.model, secrets=config.found, prompt=prompt, http=self._http
+        )

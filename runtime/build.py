@@ -16,13 +16,13 @@ from batching.inspect import census
 from batching.model import CANARY_ACCOUNT
 from batching.store import Store, digests, reached
 from canary import channel as canary
+from llm.scripted import ScriptedModel
 from runtime import health, sentry
 from runtime.accounts import (
     AccountBook,
     AccountConfig,
     Adapters,
     CanaryAccount,
-    ScriptedModel,
     Surroundings,
     agreement,
     load_accounts,

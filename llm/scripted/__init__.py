@@ -8,6 +8,6 @@ wishes for a day and a time, and thanks, in English and Russian; for the rest it
     history ── progress ──▶ Wish ──┘
 """
 
-from llm.scripted.model import Scripted
+from llm.scripted.model import Scripted, ScriptedModel
 
-__all__ = ["Scripted"]
+__all__ = ["Scripted", "ScriptedModel"]

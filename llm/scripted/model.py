@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 from batching.model import Exchange
+from config import Table, Whole
 from llm.prompt import Prompt
 from llm.scripted.answers import Desk
 from llm.scripted.burst import understand
@@ -15,17 +17,29 @@ from llm.scripted.words import CYRILLIC, LATIN, without_note
 EARLIER_MAX = 5
 
 
+class ScriptedModel(Table):
+    """``pause_ms``: how long an answer takes, so that people see it typing."""
+
+    provider: Literal["scripted"]
+    pause_ms: Annotated[int, Whole(0, 10_000)] = 0
+
+
 class Scripted:
     """Implements the Model port. Calls nobody, never fails, same question same answer.
 
-    ``pause_ms``: how long it takes over an answer, for people who watch; ``sleep`` is for tests.
+    ``sleep`` is for tests.
     """
 
     def __init__(
-        self, *, prompt: Prompt, pause_ms: int = 0, sleep: Callable[[float], None] = time.sleep
+        self,
+        *,
+        prompt: Prompt,
+        config: ScriptedModel | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        **_: Any,  # noqa: ANN401 - secrets and http, of which it has no need
     ) -> None:
         self._prompt = prompt
-        self._pause_s = pause_ms / 1000
+        self._pause_s = config.pause_ms / 1000 if config else 0
         self._sleep = sleep
         self._facts = read_facts(prompt.facts())
 

@@ -8,11 +8,12 @@ import pytest
 
 from batching.errors import AdminError
 from batching.model import Exchange
-from llm.openai_compatible import OpenAICompatible
+from llm.openai_compatible import OpenAICompatible, OpenAICompatibleModel
 from llm.prompt import Prompt
 from tests.fakes import NOON_MS
 from tests.http_server import HttpServer
 
+PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
 KEY = "key-of-the-tests"
 TURN = "Hi\ncan I book\nfor tomorrow 15:00?"
 
@@ -30,15 +31,19 @@ def completion(
 
 
 def model(http: httpx2.Client, server: HttpServer, **settings: Any) -> OpenAICompatible:
-    given: dict[str, Any] = {
-        "prompt": Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC"),
-        "model": "invented-1",
-        "base_url": f"{server.url}/v1",
-        "api_key": KEY,
-        "http": http,
-        "timeout_ms": 5_000,
-    }
-    return OpenAICompatible(**given | settings)
+    """Return a model; ``settings`` are its keys in the accounts file, ``prompt`` and ``key``."""
+    prompt = settings.pop("prompt", PROMPT)
+    secrets = {"KEY": settings.pop("key", KEY)}
+    config = OpenAICompatibleModel(
+        provider="openai_compatible",
+        model="invented-1",
+        base_url=f"{server.url}/v1",
+        api_key_env="KEY",
+        timeout_ms=5_000,
+    )
+    # Not checked again: tests wait for less than an account may ask for.
+    config = config.model_copy(update=settings)
+    return OpenAICompatible(config=config, secrets=secrets, prompt=prompt, http=http)
 
 
 def ask(

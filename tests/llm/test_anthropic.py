@@ -8,12 +8,13 @@ import pytest
 
 from batching.errors import AdminError, TransientError
 from batching.model import Exchange
-from llm.anthropic import Anthropic
+from llm.anthropic import Anthropic, AnthropicModel
 from llm.prompt import Prompt
 from tests.fakes import NOON_MS
 from tests.http_server import HttpServer, Reply, drip
 from tests.llm.refusals import OVERFLOWS, REFUSALS, told
 
+PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
 KEY = "key-of-the-tests"
 TURN = "Hi\ncan I book\nfor tomorrow 15:00?"
 
@@ -32,15 +33,18 @@ def message(text: str, stop_reason: object = "end_turn") -> dict[str, Any]:
 def ask(
     http: httpx2.Client, server: HttpServer, history: Sequence[Exchange] = (), **settings: Any
 ) -> str:
-    given: dict[str, Any] = {
-        "prompt": Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC"),
-        "model": "invented-2",
-        "base_url": server.url,
-        "api_key": KEY,
-        "http": http,
-        "timeout_ms": 5_000,
-    }
-    return Anthropic(**given | settings).answer(history, TURN, now_ms=NOON_MS)
+    prompt = settings.pop("prompt", PROMPT)
+    config = AnthropicModel(
+        provider="anthropic",
+        model="invented-2",
+        base_url=server.url,
+        api_key_env="KEY",
+        timeout_ms=5_000,
+    )
+    # Not checked again: tests wait for less than an account may ask for.
+    config = config.model_copy(update=settings)
+    model = Anthropic(config=config, secrets={"KEY": KEY}, prompt=prompt, http=http)
+    return model.answer(history, TURN, now_ms=NOON_MS)
 
 
 def failure(http: httpx2.Client, server: HttpServer, **settings: Any) -> AdminError:

@@ -10,13 +10,12 @@ import pytest
 from batching.model import Exchange, InboundMessage
 from channels import simulator, venom
 from channels.whatsapp_cloud import parse as parse_cloud
-from llm.anthropic import Anthropic
-from llm.openai_compatible import OpenAICompatible
+from llm.anthropic import Anthropic, AnthropicModel
 from llm.prompt import TURN_CHARACTERS_MAX, Prompt, bounded, untagged
 from tests.fakes import NOON_MS
 from tests.http_server import HttpServer, Reply
 from tests.llm.injections import INJECTIONS
-from tests.llm.openai_asking import completion
+from tests.llm.openai_asking import completion, model
 from tests.web.requests import SALON_NUMBER, body, change, text_message
 
 PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
@@ -38,18 +37,18 @@ def turn_of(words: str) -> str:
 
 def asked_openai(http: httpx2.Client, server: HttpServer, turn: str) -> dict[str, Any]:
     server.answer(Reply(body=completion("Hello")))
-    model = OpenAICompatible(
-        prompt=PROMPT, model="invented", base_url=server.url, api_key="k", http=http
-    )
-    model.answer(PAST, turn, now_ms=NOON_MS)
+    model(http, server, prompt=PROMPT).answer(PAST, turn, now_ms=NOON_MS)
     return dict(server.requests[-1].json)
 
 
 def asked_anthropic(http: httpx2.Client, server: HttpServer, turn: str) -> dict[str, Any]:
     said = {"content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"}
     server.answer(Reply(body=said))
-    model = Anthropic(prompt=PROMPT, model="invented", base_url=server.url, api_key="k", http=http)
-    model.answer(PAST, turn, now_ms=NOON_MS)
+    config = AnthropicModel(
+        provider="anthropic", model="invented-1", base_url=server.url, api_key_env="KEY"
+    )
+    anthropic = Anthropic(config=config, secrets={"KEY": "k"}, prompt=PROMPT, http=http)
+    anthropic.answer(PAST, turn, now_ms=NOON_MS)
     return dict(server.requests[-1].json)
 
 
@@ -69,7 +68,7 @@ def test_words_are_one_message_of_the_user_to_openai(
     ]
     assert last == {"role": "user", "content": untagged(bounded(turn))}
     # No tools, no functions, no format: the model can do nothing but write.
-    assert request == {"model": "invented", "max_completion_tokens": 800}
+    assert request == {"model": "invented-1", "max_completion_tokens": 800}
 
 
 @each_injection
@@ -87,7 +86,7 @@ def test_words_are_one_message_of_the_user_to_anthropic(
         {"role": "assistant", "content": "Hello"},
         {"role": "user", "content": untagged(bounded(turn))},
     ]
-    assert request == {"model": "invented", "max_tokens": 800}
+    assert request == {"model": "invented-1", "max_tokens": 800}
 
 
 @each_injection

@@ -8,7 +8,7 @@ import pytest
 import httpjson
 from batching.errors import AdminError, PermanentError, TransientError
 from httpjson import ANSWER_BYTES_MAX
-from llm.client import _call
+from llm.client import Endpoint
 from tests.http_server import Deed, HttpServer, Reply, closed_port, hang, reset, say
 
 KEY = "key-of-the-tests"
@@ -17,7 +17,8 @@ KEY = "key-of-the-tests"
 def call(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> httpjson.Reply:
     headers = {"Authorization": f"Bearer {KEY}"}
     body = {"text": "words of a customer"}
-    return _call(http, f"{url}/secret-path", body, headers=headers, timeout_ms=timeout_ms)
+    endpoint = Endpoint(f"{url}/secret-path", headers, http, timeout_ms)
+    return endpoint.post(body, timeout_ms)
 
 
 def failure(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> AdminError:

@@ -51,7 +51,7 @@ def test_path_is_below_the_base_url(http: httpx2.Client, answered: HttpServer, b
 def test_key_goes_into_its_header_if_there_is_one(
     http: httpx2.Client, answered: HttpServer, key: str, header: str | None
 ) -> None:
-    ask(http, answered, api_key=key)
+    ask(http, answered, key=key)
 
     assert answered.requests[0].headers.get("authorization") == header
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llm.client import visible, whole
+from llm.client import clean, visible
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_what_scripts_and_emoji_need_stays(said: str) -> None:
 
 def test_answer_of_nothing_visible_is_empty() -> None:
     with pytest.raises(Exception, match="model_empty"):
-        whole("\u200b\u2060\U000e0041 \u200d")
+        clean("\u200b\u2060\U000e0041 \u200d")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batching.model import Exchange
 from llm.prompt import Prompt
-from llm.scripted import Scripted
+from llm.scripted import Scripted, ScriptedModel
 from tests.fakes import NOON_MS
 from tests.llm.conversations import BURSTS, CONFIRM, HELLO, TALKS
 
@@ -26,7 +26,9 @@ def test_burst_gets_one_answer_to_all_of_it(burst: str) -> None:
 
 def test_answer_takes_as_long_as_it_is_told_to() -> None:
     waits: list[float] = []
-    slow = Scripted(prompt=PROMPT, pause_ms=1_500, sleep=waits.append)
+    slow = Scripted(
+        prompt=PROMPT, config=ScriptedModel(provider="scripted", pause_ms=1_500), sleep=waits.append
+    )
 
     answer = slow.answer([], "Hi", now_ms=NOON_MS)
 
