@@ -22,7 +22,7 @@ from runtime.health import (
     separateness,
     syncing,
 )
-from runtime.settings import Settings, is_redis, load_settings, valid_settings
+from runtime.settings import Settings, former_names, is_redis, load_settings, valid_settings
 
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTAKE "}
@@ -90,6 +90,9 @@ class Look:
             yield from _accounts(_configs(valid_settings(self._environ), self._environ))
             return
         yield CheckResult(Level.OK, "settings", "are valid")
+        for former, setting in former_names(self._environ).items():
+            says = f"is now called {setting}; the former name still works"
+            yield CheckResult(Level.WARNING, former, says, "rename it")
         if settings.is_production and not settings.sentry_dsn:
             advice = "set it, or watch the log for ERROR: a dropped batch is told nowhere else"
             yield CheckResult(Level.WARNING, "SENTRY_DSN", "is not set", advice)

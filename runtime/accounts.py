@@ -54,9 +54,8 @@ from llm.guard import Guarded
 from llm.openai_compatible import OpenAICompatibleModel
 from llm.prompt import Prompt
 from llm.scripted import ScriptedModel
-from runtime import settings
 from runtime.clients import http_client
-from runtime.settings import AccountDay, ConversationHour, masked
+from runtime.settings import AccountBudget, AccountLimits, masked, order_mistakes
 
 
 def _timezone(name: str) -> str:
@@ -77,25 +76,6 @@ Timezone = Annotated[str, AfterValidator(_timezone)]
 FilePath = Annotated[str, matches(r"[^\0\n]{1,200}", "must be a path")]
 
 
-class BatchEntry(Table):
-    """``[account.batch]``: limits of this account in place of the BATCH_* settings."""
-
-    idle_ms: settings.IdleMs | None = None
-    max_messages: settings.MaxMessages | None = None
-    max_wait_ms: settings.MaxWaitMs | None = None
-    overdue_ms: settings.OverdueMs | None = None
-    reply_deadline_ms: settings.ReplyDeadlineMs | None = None
-    lease_ms: settings.LeaseMs | None = None
-    max_attempts: settings.MaxAttempts | None = None
-
-
-class BudgetEntry(Table):
-    """``[account.budget]``: budgets of this account in place of the BUDGET_* settings."""
-
-    conversation_hour: ConversationHour | None = None
-    account_day: AccountDay | None = None
-
-
 ModelEntry = Annotated[
     ScriptedModel | OpenAICompatibleModel | AnthropicModel, Field(discriminator="provider")
 ]
@@ -107,8 +87,8 @@ class _AccountEntry(Table):
     timezone: Timezone
     prompt_file: FilePath
     model: ModelEntry
-    batch: BatchEntry = BatchEntry()
-    budget: BudgetEntry = BudgetEntry()
+    batch: AccountLimits = AccountLimits()
+    budget: AccountBudget = AccountBudget()
     ambiguous: Literal["alert", "resend"] = "alert"
 
 
@@ -176,8 +156,8 @@ def known_names() -> frozenset[str]:
         ScriptedModel,
         OpenAICompatibleModel,
         AnthropicModel,
-        BatchEntry,
-        BudgetEntry,
+        AccountLimits,
+        AccountBudget,
     )
     return frozenset(name for table in tables for name in table.model_fields)
 
@@ -291,11 +271,8 @@ def resolve(
 ) -> tuple[AccountConfig, list[Mistake]]:
     """Return the account, usable if there are no mistakes, and the mistakes."""
     found, mistakes = _secrets(entry, where, around.environ)
-    overrides = entry.batch.model_dump(exclude_none=True)
-    limits = replace(
-        around.limits, **{settings.LIMIT_FIELDS[name]: value for name, value in overrides.items()}
-    )
-    ordered = settings.order_mistakes(limits, "batch.{}".format, f"{where}: ")
+    limits = replace(around.limits, **entry.batch.model_dump(exclude_none=True))
+    ordered = order_mistakes(limits, "batch.{}".format, f"{where}: ")
     mistakes += [mistake for _, mistake in ordered]
     business, problem = _prompt(folder / entry.prompt_file)
     if problem:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,9 @@ from runtime.accounts import (
 from runtime.clients import Role, database_id, ledger_client
 from runtime.fleet import Fleet, Silence
 from runtime.notifier import Notifier
-from runtime.settings import Settings, load_settings, process_environment
+from runtime.settings import Settings, former_names, load_settings, process_environment
+
+log = logging.getLogger(__name__)
 
 #: How long a starting process waits for its Redis. Shorter than gunicorn's patience with a worker.
 LEDGER_WAIT_S = 10.0
@@ -64,6 +67,8 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     settings = load_settings(environ)
     configs = accounts_of(settings, environ)
     sentry.configure(settings, role)
+    for former, setting in former_names(environ).items():
+        log.warning("setting.renamed", extra={"former": former, "setting": setting})
     client = ledger_client(settings, role)
     store = store_of(settings, client)
     ledger_id = _open(store)

@@ -1,6 +1,6 @@
-"""The settings: one frozen object, read once from the environment, the only reader of it.
+"""The settings: one frozen object, read once from the environment. Nothing else reads that.
 
-A process that must not run like this is told all its mistakes at once, and never starts.
+All mistakes are reported at once, and a process with a mistake in its settings does not start.
 """
 
 import hashlib
@@ -8,13 +8,13 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -23,37 +23,82 @@ from pydantic_settings import (
 )
 
 from batching.model import Budget, Limits, Timing
-from config import Mistake, Whole, problem_of, refuse, suggestion
+from config import Mistake, Table, Whole, problem_of, refuse, suggestion
 
-#: A name with one of these that is no setting is a slip, not somebody else's variable.
+#: A variable with one of these prefixes that is no setting is a mistake: probably a typing error.
 OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
-
-
-def unknown_names(environ: Mapping[str, str], known: Collection[str]) -> Iterator[Mistake]:
-    """Yield names in ``environ`` that are meant for us and are no setting."""
-    for name in sorted(environ):
-        if name.startswith(OUR_PREFIXES) and name not in known:
-            near = suggestion(name, known) or suggestion(name.removeprefix(OUR_PREFIXES[0]), known)
-            yield Mistake(name, f"is not a setting{near}")
-
+#: Former names, which still work → the names of today.
+RENAMED = {"BATCH_RING_MS": "BATCH_WAKE_UP_MS"}
+#: Lets a developer start without making secrets; production refuses it.
+DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 AMQP_SCHEMES = ("amqp", "amqps")
+#: Where our own webhooks may be. Without a login, because the address is shown.
+HTTP_URL = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
+
 _PORT_REDIS = 6379
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+#: Enough for 128 bits in any notation; `openssl rand -hex 32` gives 64 characters.
+SECRET_LENGTH_MIN = 32
+_SECRET_LENGTH_MAX = 256
+_DISTINCT_MIN = 8
+_PLACEHOLDER = re.compile(
+    r"change|replace|example|placeholder|secret|password|default|develop|insecure|dummy|sample"
+    r"|your|todo|test|demo|12345|abcdef|qwerty|[<>{}$]",
+    re.IGNORECASE,
+)
+
+#: Settings whose values are secret: never shown, and shown without their passwords.
+_HIDDEN = frozenset({"privacy_key", "console_token", "sentry_dsn"})
+_MASKED = frozenset({"redis_url", "broker_url"})
+_SYSTEMD_NAMES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+
+#: The first limit of each pair must be at least the second.
+_ORDER = (
+    ("max_wait_ms", "idle_ms"),
+    ("overdue_ms", "max_wait_ms"),
+    ("reply_deadline_ms", "overdue_ms"),
+    ("reply_deadline_ms", "lease_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database of one Redis server, as far as an address tells."""
+    """A logical database of a Redis server, as far as its address tells."""
 
     server: str
     db: int
 
 
 def is_redis(url: str) -> bool:
-    """Return whether ``url`` leads to Redis rather than to RabbitMQ."""
+    """Return whether ``url`` is an address of Redis rather than of RabbitMQ."""
     return urlsplit(url).scheme in REDIS_SCHEMES
+
+
+def database_of(url: str) -> Database:
+    """Return the database of a valid Redis address; all names of the loopback are one server."""
+    parts = urlsplit(url)
+    db = int(_database_part(parts) or 0)
+    if parts.scheme == "unix":
+        return Database(parts.path, db)
+    host = (parts.hostname or "").lower()
+    host = "loopback" if host in _LOOPBACK else host
+    return Database(f"{host}:{parts.port or _PORT_REDIS}", db)
+
+
+def masked(url: str) -> str:
+    """Return ``url`` with *** for its password and its query, fit to be shown."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "***"
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    netloc = f"{user}{colon and ':***'}{at}{host}" if colon else f"{login and '***'}{at}{host}"
+    query = parts.query if re.fullmatch(r"db=\d+", parts.query) else parts.query and "***"
+    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
 
 
 def url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
@@ -73,37 +118,14 @@ def url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
     return _database_problem(parts) if parts.scheme in REDIS_SCHEMES else None
 
 
-def database_of(url: str) -> Database:
-    """Return where a checked Redis address leads; all names of the loopback are one server."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return Database(parts.path, int(_database_part(parts) or 0))
-    host = (parts.hostname or "").lower()
-    server = f"{'loopback' if host in _LOOPBACK else host}:{parts.port or _PORT_REDIS}"
-    return Database(server, int(_database_part(parts) or 0))
-
-
-def masked(url: str) -> str:
-    """Return ``url`` with *** in place of its password and of its query, fit to be shown."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    login, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    netloc = f"{user}{colon and ':***'}{at}{host}" if colon else f"{login and '***'}{at}{host}"
-    query = parts.query if parts.query.startswith("db=") and parts.query[3:].isdigit() else ""
-    return urlunsplit((parts.scheme, netloc, parts.path, query or (parts.query and "***"), ""))
-
-
 def _database_part(parts: SplitResult) -> str:
     path = "" if parts.scheme == "unix" else parts.path.strip("/")
     return parse_qs(parts.query).get("db", [path])[0]
 
 
 def _database_problem(parts: SplitResult) -> str | None:
-    # redis-py lets an address override the time limits, and takes database 0 for one it
-    # cannot read: both would be found out only when something hangs or a queue is in the way.
+    # redis-py lets an address override our timeouts, and reads a malformed database as 0: both
+    # would be noticed only when a call hangs or a queue and the ledger share a database.
     for option in parse_qs(parts.query, keep_blank_values=True):
         if option != "db" and not option.startswith("ssl_"):
             return "options other than db and ssl_* are not allowed"
@@ -113,18 +135,8 @@ def _database_problem(parts: SplitResult) -> str | None:
     return None
 
 
-#: Enough for 128 bits however it is written down; `openssl rand -hex 32` gives 64.
-SECRET_LENGTH_MIN = 32
-_DISTINCT_MIN = 8
-_PLACEHOLDER = re.compile(
-    r"change|replace|example|placeholder|secret|password|default|develop|insecure|dummy|sample"
-    r"|your|todo|test|demo|12345|abcdef|qwerty|[<>{}$]",
-    re.IGNORECASE,
-)
-
-
 def secret_problem(value: str) -> str | None:
-    """Return why ``value`` must not guard a production, without showing it; None if it may."""
+    """Return why ``value`` is too weak for production, without showing it; None if it is not."""
     if not value:
         return f"is missing; make one with: openssl rand -hex {SECRET_LENGTH_MIN}"
     if len(value) < SECRET_LENGTH_MIN:
@@ -135,88 +147,13 @@ def secret_problem(value: str) -> str | None:
     return None
 
 
-IdleMs = Annotated[int, Whole(100, 600_000)]
-MaxMessages = Annotated[int, Whole(1, 100)]
-MaxWaitMs = Annotated[int, Whole(100, 3_600_000)]
-OverdueMs = Annotated[int, Whole(1_000, 86_400_000)]
-ReplyDeadlineMs = Annotated[int, Whole(1_000, 604_800_000)]
-LeaseMs = Annotated[int, Whole(1_000, 600_000)]
-MaxAttempts = Annotated[int, Whole(1, 50)]
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if problem := url_problem(url, schemes):
+            raise ValueError(problem)
+        return url
 
-#: An account's name for a limit → the field of Limits. A setting is BATCH_ and the same name.
-LIMIT_FIELDS = {
-    "idle_ms": "idle_ms",
-    "max_messages": "max_messages",
-    "max_wait_ms": "max_wait_ms",
-    "overdue_ms": "overdue_ms",
-    "reply_deadline_ms": "reply_deadline_ms",
-    "lease_ms": "lease_ms",
-    "max_attempts": "max_attempts",
-}
-
-#: The first of each pair may not be below the second.
-_ORDER = (
-    ("max_wait_ms", "idle_ms"),
-    ("overdue_ms", "max_wait_ms"),
-    ("reply_deadline_ms", "overdue_ms"),
-    ("reply_deadline_ms", "lease_ms"),
-)
-
-
-def order_mistakes(
-    limits: Limits, name_of: Callable[[str], str], where: str = ""
-) -> Iterator[tuple[frozenset[str], Mistake]]:
-    """Yield each pair of limits in the wrong order: the names concerned, and the mistake.
-
-    ``name_of`` turns "idle_ms" into the name that the reader knows, ``where`` stands before it.
-    """
-    for greater, lesser in _ORDER:
-        value = getattr(limits, LIMIT_FIELDS[greater])
-        least = getattr(limits, LIMIT_FIELDS[lesser])
-        if value < least:
-            problem = f"must be at least {name_of(lesser)}={least}"
-            yield (
-                frozenset((greater, lesser)),
-                Mistake(f"{where}{name_of(greater)}", problem, str(value)),
-            )
-
-
-ConversationHour = Annotated[int, Whole(1, 10_000)]
-AccountDay = Annotated[int, Whole(1, 1_000_000)]
-InstallationDay = Annotated[int, Whole(1, 10_000_000)]
-
-
-class BudgetSettings(BaseSettings):
-    """The most questions to models, failed ones included; past them batches wait."""
-
-    budget_conversation_hour: ConversationHour = 60
-    budget_account_day: AccountDay = 2_000
-    budget_installation_day: InstallationDay = 10_000
-
-    def budget(self) -> Budget:
-        """Return the budget of an account that overrides none."""
-        return Budget(
-            conversation_hour=self.budget_conversation_hour,
-            account_day=self.budget_account_day,
-            installation_day=self.budget_installation_day,
-        )
-
-
-_SECRET_LENGTH_MAX = 256
-#: Where our own webhooks may be; without a login, for it is shown.
-HTTP_URL = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
-
-
-def _redis_url(url: str) -> str:
-    if problem := url_problem(url, REDIS_SCHEMES):
-        raise ValueError(problem)
-    return url
-
-
-def _broker_url(url: str) -> str:
-    if problem := url_problem(url, REDIS_SCHEMES + AMQP_SCHEMES):
-        raise ValueError(problem)
-    return url
+    return AfterValidator(check)
 
 
 def _canary_url(url: str) -> str:
@@ -247,52 +184,53 @@ def _upper(text: object) -> object:
     return text.upper() if isinstance(text, str) else text
 
 
-RedisUrl = Annotated[str, AfterValidator(_redis_url), Field(repr=False)]
-BrokerUrl = Annotated[str, AfterValidator(_broker_url), Field(repr=False)]
-CanaryUrl = Annotated[str, AfterValidator(_canary_url)]
-Release = Annotated[str, AfterValidator(_release)]
-SentryDsn = Annotated[str, AfterValidator(_dsn), Field(repr=False)]
 Secret = Annotated[str, AfterValidator(_secret), Field(repr=False)]
-Environment = Literal["development", "test", "demo", "staging", "production"]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
-#: Lets a developer start without making secrets; production refuses it.
-DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
+class Settings(BaseSettings):
+    """The settings of an installation; every process has the same. Names are the environment's.
 
-
-class Settings(BudgetSettings):
-    """What every process of one installation is told; names are those of the environment.
-
-    All ``*_ms`` are milliseconds. docs/reference.md has a sentence for each.
+    All ``*_ms`` are milliseconds. docs/reference.md describes each.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
-    broker_url: BrokerUrl = "redis://127.0.0.1:6379/1"
+    redis_url: Annotated[str, _url(*REDIS_SCHEMES), Field(repr=False)] = "redis://127.0.0.1:6379/0"
+    broker_url: Annotated[str, _url(*REDIS_SCHEMES, *AMQP_SCHEMES), Field(repr=False)] = (
+        "redis://127.0.0.1:6379/1"
+    )
     accounts_file: Path = Path("accounts.toml")
-    environment: Environment = "development"
-    release: Release = "unknown"
+    environment: Literal["development", "test", "demo", "staging", "production"] = "development"
+    release: Annotated[str, AfterValidator(_release)] = "unknown"
     log_level: LogLevel = "INFO"
-    sentry_dsn: SentryDsn = ""
+    sentry_dsn: Annotated[str, AfterValidator(_dsn), Field(repr=False)] = ""
     sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
+    # Read by nothing yet; the name is known so that installations that set it start.
     console_token: Secret = ""
     privacy_key: Secret = DEVELOPMENT_PRIVACY_KEY
-    batch_idle_ms: IdleMs = 9_000
-    batch_max_messages: MaxMessages = 10
-    batch_max_wait_ms: MaxWaitMs = 45_000
-    batch_overdue_ms: OverdueMs = 120_000
-    batch_reply_deadline_ms: ReplyDeadlineMs = 86_400_000
-    batch_lease_ms: LeaseMs = 30_000
-    batch_max_attempts: MaxAttempts = 8
+
+    # The limits: each is a field of Limits, and an account may override it (AccountLimits).
+    batch_idle_ms: Annotated[int, Whole(100, 600_000)] = 9_000
+    batch_max_messages: Annotated[int, Whole(1, 100)] = 10
+    batch_max_wait_ms: Annotated[int, Whole(100, 3_600_000)] = 45_000
+    batch_overdue_ms: Annotated[int, Whole(1_000, 86_400_000)] = 120_000
+    batch_reply_deadline_ms: Annotated[int, Whole(1_000, 604_800_000)] = 86_400_000
+    batch_lease_ms: Annotated[int, Whole(1_000, 600_000)] = 30_000
+    batch_max_attempts: Annotated[int, Whole(1, 50)] = 8
+
+    # Questions to models, failed ones included; beyond a budget batches wait.
+    budget_conversation_hour: Annotated[int, Whole(1, 10_000)] = 60
+    budget_account_day: Annotated[int, Whole(1, 1_000_000)] = 2_000
+    budget_installation_day: Annotated[int, Whole(1, 10_000_000)] = 10_000
+
     batch_durability: Literal["everysec", "always"] = "everysec"
     batch_shards: Annotated[int, Whole(1, 1_024)] = 1
     batch_ambiguous_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
-    batch_ring_ms: Annotated[int, Whole(500, 60_000)] = 10_000
+    batch_wake_up_ms: Annotated[int, Whole(500, 60_000)] = 10_000
     flush_tick_ms: Annotated[int, Whole(10, 5_000)] = 50
     deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
-    canary_url: CanaryUrl = ""
+    canary_url: Annotated[str, AfterValidator(_canary_url)] = ""
     canary_every_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
 
     @classmethod
@@ -314,23 +252,25 @@ class Settings(BudgetSettings):
 
     def limits(self) -> Limits:
         """Return the limits of an account that overrides none."""
-        return Limits(
-            **{field: getattr(self, f"batch_{name}") for name, field in LIMIT_FIELDS.items()}
-        )
+        return Limits(**{it.name: getattr(self, f"batch_{it.name}") for it in fields(Limits)})
+
+    def budget(self) -> Budget:
+        """Return the budget of an account that overrides none."""
+        return Budget(**{it.name: getattr(self, f"budget_{it.name}") for it in fields(Budget)})
 
     def timing(self) -> Timing:
-        """Return how the ledger waits, repeats and forgets."""
+        """Return the delays of the ledger."""
         return Timing(
-            ring_ms=self.batch_ring_ms,
-            ring_max_ms=max(Timing().ring_max_ms, self.batch_ring_ms),
+            ring_ms=self.batch_wake_up_ms,
+            ring_max_ms=max(Timing().ring_max_ms, self.batch_wake_up_ms),
             ambiguous_ms=self.batch_ambiguous_ms,
         )
 
     def fingerprint_with(self, *parts: str) -> str:
         """Return 12 hex digits of all that processes must agree on, ``parts`` included.
 
-        Addresses are left out, one database has many names; the fleet compares the databases
-        themselves. Keyed, so that nothing can be learned of the secrets among the parts.
+        Addresses are left out, because one database has many; the fleet compares databases by
+        themselves. Keyed, so that it reveals nothing of the secrets among the parts.
         """
         agreed = {
             name: value
@@ -341,24 +281,40 @@ class Settings(BudgetSettings):
         return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
 
 
-__all__ = [
-    "DEVELOPMENT_PRIVACY_KEY",
-    "Settings",
-    "load_settings",
-    "process_environment",
-    "setting_names",
-    "systemd_environment",
-    "valid_settings",
-]
+if TYPE_CHECKING:
+    AccountLimits = Table
+    AccountBudget = Table
+else:
 
-#: What may be told of a value that a message is about.
-_HIDDEN = frozenset({"privacy_key", "console_token", "sentry_dsn"})
-_MASKED = frozenset({"redis_url", "broker_url"})
-_OF_SUPERVISOR = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+    def _overrides(name: str, prefix: str, names: list[str]) -> type[Table]:
+        """Return a table with the settings ``prefix`` + names, each with its bounds, optional."""
+        bounds = {it: Settings.model_fields[f"{prefix}{it}"].metadata for it in names}
+        optional = {it: (Annotated[int, *given] | None, None) for it, given in bounds.items()}
+        return create_model(name, __base__=Table, **optional)
+
+    #: ``[account.batch]``: an account's limits in place of the BATCH_* settings.
+    AccountLimits = _overrides("AccountLimits", "batch_", [it.name for it in fields(Limits)])
+    #: ``[account.budget]``: an account's budget in place of the BUDGET_* settings.
+    AccountBudget = _overrides("AccountBudget", "budget_", ["conversation_hour", "account_day"])
+
+
+def order_mistakes(
+    limits: Limits, name_of: Callable[[str], str], where: str = ""
+) -> Iterator[tuple[frozenset[str], Mistake]]:
+    """Yield each pair of limits in the wrong order: the names of both, and the mistake.
+
+    ``name_of`` turns "idle_ms" into the name that the reader knows, ``where`` stands before it.
+    """
+    for greater, lesser in _ORDER:
+        value, least = getattr(limits, greater), getattr(limits, lesser)
+        if value < least:
+            problem = f"must be at least {name_of(lesser)}={least}"
+            mistake = Mistake(f"{where}{name_of(greater)}", problem, str(value))
+            yield frozenset((greater, lesser)), mistake
 
 
 def setting_names() -> list[str]:
-    """Return the name of every setting, as the environment has it."""
+    """Return the name of every setting as the environment has it."""
     return [name.upper() for name in Settings.model_fields]
 
 
@@ -370,18 +326,38 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     environ = process_environment() if environ is None else environ
     settings, mistakes = _validated(environ)
     crossed = [it for names, it in _cross_mistakes(settings) if names.isdisjoint(mistakes)]
-    refuse("settings", [*unknown_names(environ, setting_names()), *mistakes.values(), *crossed])
+    names = [*_unknown_names(environ), *_contradictions(environ)]
+    refuse("settings", [*names, *mistakes.values(), *crossed])
     return settings
 
 
 def valid_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings with defaults in place of those that are mistakes: to look further."""
+    """Return the settings with defaults in place of mistakes, to be able to check more."""
     return _validated(environ)[0]
 
 
+def former_names(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the former names that ``environ`` uses, each with the name of today."""
+    return {old: new for old, new in RENAMED.items() if environ.get(old)}
+
+
+def process_environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
+    """Return the environment over the ``.env`` of the working directory, if there is one."""
+    source = DotEnvSettingsSource(Settings, env_file=env_file, case_sensitive=True)
+    given = {name: value for name, value in source.env_vars.items() if value is not None}
+    return given | dict(os.environ)
+
+
+def systemd_environment() -> Mapping[str, str]:
+    """Return what systemd told this very process; ``.env`` has no say in it."""
+    return {name: os.environ[name] for name in _SYSTEMD_NAMES if name in os.environ}
+
+
 def _validated(environ: Mapping[str, str]) -> tuple[Settings, dict[str, Mistake]]:
-    names = {name.upper(): name for name in Settings.model_fields}
-    given = {names[name]: value for name, value in environ.items() if name in names and value}
+    """Return the settings, with defaults in place of mistakes, and the mistakes by field."""
+    renamed = {new: environ[old] for old, new in former_names(environ).items()}
+    values = renamed | {name: value for name, value in environ.items() if value}
+    given = {name: values[name.upper()] for name in Settings.model_fields if name.upper() in values}
     try:
         return Settings.model_validate(given), {}
     except ValidationError as error:
@@ -394,22 +370,27 @@ def _validated(environ: Mapping[str, str]) -> tuple[Settings, dict[str, Mistake]
     return Settings.model_validate(valid), mistakes
 
 
-def process_environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
-    """Return the environment over the ``.env`` of the working directory, if there is one."""
-    source = DotEnvSettingsSource(Settings, env_file=env_file, case_sensitive=True)
-    given = {name: value for name, value in source.env_vars.items() if value is not None}
-    return given | dict(os.environ)
-
-
-def systemd_environment() -> Mapping[str, str]:
-    """Return what a supervisor told this very process; a file has no say in it."""
-    return {name: os.environ[name] for name in _OF_SUPERVISOR if name in os.environ}
-
-
 def _setting_mistake(name: str, problem: str, value: str) -> Mistake:
     if name in _HIDDEN:
         return Mistake(name.upper(), problem)
     return Mistake(name.upper(), problem, masked(value) if name in _MASKED else value)
+
+
+def _unknown_names(environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """Yield names that are meant for us and are no setting."""
+    known = setting_names()
+    for name in sorted(environ):
+        if name.startswith(OUR_PREFIXES) and name not in known and name not in RENAMED:
+            near = suggestion(name, known) or suggestion(name.removeprefix(OUR_PREFIXES[0]), known)
+            yield Mistake(name, f"is not a setting{near}")
+
+
+def _contradictions(environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """Yield former names whose value differs from that of the name of today."""
+    for old, new in former_names(environ).items():
+        if environ.get(new) and environ[new] != environ[old]:
+            problem = f"is the former name of {new}, which has another value: remove it"
+            yield Mistake(old, problem)
 
 
 def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistake]]:
@@ -420,12 +401,16 @@ def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistak
     if is_redis(broker) and database_of(broker) == database_of(settings.redis_url):
         why = "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
         yield _MASKED, _setting_mistake("broker_url", why, broker)
-    if not settings.is_production:
-        return
-    for name in ("privacy_key", "console_token"):
-        value = getattr(settings, name)
-        if weakness := secret_problem("" if value == DEVELOPMENT_PRIVACY_KEY else value):
-            yield frozenset({name}), Mistake(name.upper(), weakness)
-    if settings.privacy_key == settings.console_token != "":
+    if settings.is_production:
+        yield from _weak_secrets(settings)
+
+
+def _weak_secrets(settings: Settings) -> Iterator[tuple[frozenset[str], Mistake]]:
+    key, token = settings.privacy_key, settings.console_token
+    if problem := secret_problem("" if key == DEVELOPMENT_PRIVACY_KEY else key):
+        yield frozenset({"privacy_key"}), Mistake("PRIVACY_KEY", problem)
+    if token and (problem := secret_problem(token)):
+        yield frozenset({"console_token"}), Mistake("CONSOLE_TOKEN", problem)
+    if token == key:
         problem = "must not be the same as PRIVACY_KEY"
         yield frozenset({"privacy_key", "console_token"}), Mistake("CONSOLE_TOKEN", problem)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "actors",
     "batching",
+    "canary",
     "channels",
     "cli",
     "llm",

@@ -18,7 +18,6 @@ from tests.valkey_server import ValkeyServer
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 ACCOUNTS = """
 [[account]]
 id = "salon-1"
@@ -193,11 +192,7 @@ def test_check_of_an_absent_rabbitmq_says_what_to_do(manage: Manage) -> None:
 def test_check_in_production_demands_a_server_that_keeps(
     manage: Manage, durable: ValkeyServer
 ) -> None:
-    production = {
-        "ENVIRONMENT": "production",
-        "PRIVACY_KEY": STRONG,
-        "CONSOLE_TOKEN": STRONGER,
-    }
+    production = {"ENVIRONMENT": "production", "PRIVACY_KEY": STRONG}
     forgetful = manage("check", **production)
     kept = manage("check", **production, REDIS_URL=durable.url(0), BROKER_URL=durable.url(1))
 
@@ -209,15 +204,25 @@ def test_check_in_production_demands_a_server_that_keeps(
 
 
 def test_check_reads_the_env_file_under_the_environment(manage: Manage, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("BATCH_IDLE_MS=50\nBATCH_RING_MS=1\nCOLOUR=red\n")
+    (tmp_path / ".env").write_text("BATCH_IDLE_MS=50\nBATCH_WAKE_UP_MS=1\nCOLOUR=red\n")
 
-    done = manage("check", BATCH_RING_MS="10000")
+    done = manage("check", BATCH_WAKE_UP_MS="10000")
 
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == (
         "MISTAKE settings: BATCH_IDLE_MS=50: must be 100..600000"
     )
-    assert "BATCH_RING_MS" not in done.stdout
+    assert "BATCH_WAKE_UP_MS" not in done.stdout
+
+
+def test_check_warns_of_the_former_name_of_a_setting(manage: Manage) -> None:
+    done = manage("check", BATCH_RING_MS="9000")
+
+    assert done.returncode == 0
+    assert (
+        "warning BATCH_RING_MS: is now called BATCH_WAKE_UP_MS; the former name still works"
+        in done.stdout.splitlines()
+    )
 
 
 def test_balance_of_a_new_ledger_holds(manage: Manage) -> None:

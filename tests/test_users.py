@@ -33,9 +33,12 @@ REFUSAL = (
     "|executing the script can't (run this command|access at least one of the keys)"
 )
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("actors", "batching", "llm", "channels", "runtime", "scheduler", "web")
+PACKAGES = (
+    *("actors", "batching", "canary", "llm", "channels", "cli", "config", "runtime"),
+    *("scheduler", "web"),
+)
 #: It reads a queue of Dramatiq's.
-OF_THE_BROKER = {"undecodable.py"}
+OF_THE_BROKER = {"broker.py"}
 #: What redis-py calls otherwise than Redis.
 NAMES = {
     "delete": "del",

@@ -48,7 +48,7 @@ def test_inventory_to_copy_names_every_secret_that_a_proven_one_has(tmp_path: Pa
     proven = vault_of(Passwords(), authority, ledger=CONTROLLER, broker=CONTROLLER, dsn="")
 
     assert {*example} == {*proven}
-    assert {"PRIVACY_KEY", "CONSOLE_TOKEN", "SENTRY_DSN"} <= {*example["deployment_secrets"]}
+    assert {"PRIVACY_KEY", "SENTRY_DSN"} <= {*example["deployment_secrets"]}
 
 
 def test_scenarios_that_are_chosen_exist() -> None:

@@ -22,7 +22,7 @@ WINDOWS = MappingProxyType(
     {
         "BATCH_IDLE_MS": "100",
         "BATCH_LEASE_MS": str(LEASE_MS),
-        "BATCH_RING_MS": "500",
+        "BATCH_WAKE_UP_MS": "500",
         # Longer than a pause: who was only slow is in time to say what became of a text.
         "BATCH_AMBIGUOUS_MS": "2500",
         "BATCH_MAX_ATTEMPTS": "5",

@@ -32,7 +32,7 @@ WINDOWS = MappingProxyType(
         "BATCH_IDLE_MS": "500",
         "BATCH_MAX_WAIT_MS": "3000",
         "BATCH_LEASE_MS": str(LEASE_MS),
-        "BATCH_RING_MS": "500",
+        "BATCH_WAKE_UP_MS": "500",
         "BATCH_AMBIGUOUS_MS": "3000",
         "BATCH_MAX_ATTEMPTS": "8",
     }

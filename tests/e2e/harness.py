@@ -38,7 +38,7 @@ WINDOWS = {
     "BATCH_IDLE_MS": str(IDLE_MS),
     "BATCH_MAX_ATTEMPTS": "3",
     "BATCH_LEASE_MS": "10000",
-    "BATCH_RING_MS": "1000",
+    "BATCH_WAKE_UP_MS": "1000",
     "BATCH_AMBIGUOUS_MS": "3000",
     "DEPLOY_GRACE_MS": "0",
 }

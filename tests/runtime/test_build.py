@@ -137,6 +137,18 @@ def test_start_is_logged_with_what_tells_two_processes_apart(
     assert set(line["counts"].values()) == {0}
 
 
+def test_former_name_of_a_setting_is_logged_at_the_start(
+    environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    build("web", environ | {"BATCH_RING_MS": "9000"})
+
+    (record,) = (r for r in caplog.records if r.message == "setting.renamed")
+    assert (vars(record)["former"], vars(record)["setting"]) == (
+        "BATCH_RING_MS",
+        "BATCH_WAKE_UP_MS",
+    )
+
+
 def test_nothing_of_the_environment_is_shown_by_repr(environ: dict[str, str]) -> None:
     runtime = build("web", environ | {"PRIVACY_KEY": "value-of-privacy-key"})
 

@@ -2,11 +2,11 @@ import pytest
 
 from batching.errors import ConfigurationError
 from batching.model import Budget, Limits, Timing
-from runtime.settings import load_settings
+from runtime.settings import RENAMED, former_names, load_settings
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
-PRODUCTION = {"ENVIRONMENT": "production", "PRIVACY_KEY": STRONG, "CONSOLE_TOKEN": STRONGER}
+PRODUCTION = {"ENVIRONMENT": "production", "PRIVACY_KEY": STRONG}
 
 
 def mistakes(environ: dict[str, str]) -> list[str]:
@@ -29,7 +29,7 @@ def test_empty_environment_gives_the_documented_defaults() -> None:
     assert not settings.is_production
 
 
-def test_settings_become_limits_and_pace() -> None:
+def test_settings_become_limits_and_timing() -> None:
     settings = load_settings(
         {
             "BATCH_IDLE_MS": "1000",
@@ -39,7 +39,7 @@ def test_settings_become_limits_and_pace() -> None:
             "BATCH_REPLY_DEADLINE_MS": "40000",
             "BATCH_LEASE_MS": "10000",
             "BATCH_MAX_ATTEMPTS": "2",
-            "BATCH_RING_MS": "500",
+            "BATCH_WAKE_UP_MS": "500",
             "BATCH_AMBIGUOUS_MS": "1500",
         }
     )
@@ -156,8 +156,8 @@ def test_mistake_names_setting_value_and_limit(name: str, value: str, line: str)
     assert mistakes(around | {name: value}) == [line]
 
 
-def test_every_mistake_is_told_at_once() -> None:
-    """Whoever mends one line at a time restarts as often as there are lines."""
+def test_all_mistakes_are_reported_at_once() -> None:
+    """Correcting one line at a time would take a restart for each."""
     found = mistakes(
         {
             "BATCH_LEASE_MS": "500",
@@ -219,10 +219,9 @@ def test_ledger_and_broker_apart_are_accepted(ledger: str, broker: str) -> None:
     assert (settings.redis_url, settings.broker_url) == (ledger, broker)
 
 
-def test_production_needs_both_secrets() -> None:
+def test_production_needs_a_privacy_key() -> None:
     assert mistakes({"ENVIRONMENT": "production"}) == [
         "PRIVACY_KEY: is missing; make one with: openssl rand -hex 32",
-        "CONSOLE_TOKEN: is missing; make one with: openssl rand -hex 32",
     ]
 
 
@@ -236,10 +235,11 @@ def test_production_needs_both_secrets() -> None:
         ("ThisIsAnEXAMPLEofAKeyWithEnoughLetters", "looks like a placeholder"),
     ],
 )
-def test_production_refuses_a_secret_that_nobody_made(secret: str, problem: str) -> None:
-    (line,) = mistakes(PRODUCTION | {"PRIVACY_KEY": secret})
+@pytest.mark.parametrize("name", ["PRIVACY_KEY", "CONSOLE_TOKEN"])
+def test_production_refuses_a_weak_secret(name: str, secret: str, problem: str) -> None:
+    (line,) = mistakes(PRODUCTION | {name: secret})
 
-    assert line.startswith(f"PRIVACY_KEY: {problem}")
+    assert line.startswith(f"{name}: {problem}")
     assert secret not in line
 
 
@@ -249,8 +249,23 @@ def test_production_refuses_one_secret_for_two_purposes() -> None:
     ]
 
 
-def test_production_accepts_made_secrets() -> None:
-    assert load_settings(PRODUCTION).is_production
+@pytest.mark.parametrize("more", [{}, {"CONSOLE_TOKEN": STRONGER}])
+def test_production_accepts_strong_secrets(more: dict[str, str]) -> None:
+    assert load_settings(PRODUCTION | more).is_production
+
+
+@pytest.mark.parametrize(("former", "name"), RENAMED.items())
+def test_former_name_of_a_setting_still_works(former: str, name: str) -> None:
+    value = str(getattr(load_settings({}), name.lower()) + 1)
+
+    assert load_settings({former: value}) == load_settings({name: value})
+    assert load_settings({former: value, name: value}) == load_settings({name: value})
+    assert former_names({former: value}) == {former: name}
+    assert former_names({former: "", name: value}) == {}
+    assert mistakes({former: value, name: "9000"}) == [
+        f"{former}: is the former name of {name}, which has another value: remove it"
+    ]
+    assert mistakes({former: "no"})[0].startswith(f"{name}=no: must be ")
 
 
 def test_secrets_stay_out_of_repr_and_mistakes() -> None:
@@ -276,7 +291,7 @@ def test_secrets_stay_out_of_repr_and_mistakes() -> None:
 
 def test_fingerprint_is_the_same_for_the_same_settings() -> None:
     """Compared between processes, so it must not depend on one of them."""
-    assert load_settings({}).fingerprint_with() == "a12133efbb5d"
+    assert load_settings({}).fingerprint_with() == "f8c4650cfb51"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +299,7 @@ def test_fingerprint_is_the_same_for_the_same_settings() -> None:
     [
         ("BATCH_IDLE_MS", "9001"),
         ("BATCH_SHARDS", "2"),
-        ("BATCH_RING_MS", "9999"),
+        ("BATCH_WAKE_UP_MS", "9999"),
         ("PRIVACY_KEY", "another-key"),
         ("ENVIRONMENT", "staging"),
     ],

@@ -22,14 +22,13 @@ def _random() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """What guards the ledger, the wake-ups and the console of one laboratory."""
+    """What guards the ledger and the wake-ups of one laboratory."""
 
     app: str = field(default_factory=_random)
     broker: str = field(default_factory=_random)
     admin: str = field(default_factory=_random)
     rabbit: str = field(default_factory=_random)
     privacy_key: str = field(default_factory=_random)
-    console_token: str = field(default_factory=_random)
 
 
 def vault_of(
@@ -55,7 +54,6 @@ def vault_of(
         "sentry_token": SENTRY_TOKEN,
         "deployment_secrets": {
             "PRIVACY_KEY": passwords.privacy_key,
-            "CONSOLE_TOKEN": passwords.console_token,
             "SENTRY_DSN": dsn,
             **SECRETS,
         },
