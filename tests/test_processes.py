@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess, processes_of
 
 ROOT = Path(__file__).parents[1]
@@ -53,12 +54,12 @@ def test_killed_run_takes_its_processes_and_directory_with_it() -> None:
     )
     with run:
         group, directory = run.stdout.readline().split() if run.stdout else ("0", "")
-        wait_until(lambda: len(processes_of(Path(directory))) == 3)
+        eventually(lambda: len(processes_of(Path(directory))) == 3)
         run.kill()
 
-    wait_until(lambda: not is_alive(int(group)))
-    wait_until(lambda: not processes_of(Path(directory)))
-    wait_until(lambda: not Path(directory).exists())
+    eventually(lambda: not is_alive(int(group)))
+    eventually(lambda: not processes_of(Path(directory)))
+    eventually(lambda: not Path(directory).exists())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -91,7 +92,7 @@ def test_kill_reaches_children_that_outlive_their_parent(guard: Guard, tmp_path:
     process.kill()
 
     assert was_alive
-    wait_until(lambda: not is_alive(group))
+    eventually(lambda: not is_alive(group))
 
 
 def test_process_that_ignores_a_request_to_end_is_killed_and_reported(
@@ -107,7 +108,7 @@ def test_process_that_ignores_a_request_to_end_is_killed_and_reported(
     with pytest.raises(TimeoutError, match="ignored SIGTERM"):
         process.terminate(deadline_s=0.2)
 
-    wait_until(lambda: not is_alive(group))
+    eventually(lambda: not is_alive(group))
 
 
 def is_alive(group: int) -> bool:
@@ -116,11 +117,3 @@ def is_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_until(fact: Callable[[], bool]) -> None:
-    """Return when ``fact`` holds; the system may take a moment to reap what was killed."""
-    deadline = time.monotonic() + 20
-    while not fact():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.01)

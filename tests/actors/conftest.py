@@ -1,7 +1,6 @@
 """A broker on the tests' server, workers that are always stopped, and a way to wait for a fact."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ import redis
 from dramatiq import Worker
 
 from actors.broker import WakeUpBroker, build_broker
+from tests.e2e.waiting import eventually
 from tests.valkey_server import ValkeyServer
 
 #: How long a fact may take to come true on a busy machine.
@@ -18,14 +18,6 @@ DEADLINE_S = 10.0
 
 Brokers = Callable[[], WakeUpBroker]
 Workers = Callable[..., Worker]
-
-
-def wait_until(fact: Callable[[], object]) -> None:
-    """Return when ``fact`` is true; fail if it does not become so."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not fact():
-        assert time.monotonic() < deadline, f"never came true: {fact}"
-        time.sleep(0.005)
 
 
 def declare(
@@ -63,7 +55,7 @@ def draining(
     broker.get_actor("generate").send()
     assert begun.wait(DEADLINE_S)
     broker.get_actor("send").send()
-    wait_until(lambda: not worker.work_queue.empty())
+    eventually(lambda: not worker.work_queue.empty())
 
     stopping = threading.Thread(target=worker.stop, daemon=True)
     stopping.start()

@@ -9,7 +9,8 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
 
 from actors.broker import WakeUpBroker, build_broker, with_limits
-from tests.actors.conftest import DEADLINE_S, Workers, declare, wait_until
+from tests.actors.conftest import DEADLINE_S, Workers, declare
+from tests.e2e.waiting import eventually
 
 BROKEN = b'{"queue_name": "flush", broken'
 
@@ -31,7 +32,7 @@ def test_undecodable_message_is_dead_lettered_and_its_neighbours_are_answered(
 
     workers(broker, threads=8)
 
-    wait_until(lambda: queues.hlen("dramatiq:flush.msgs") == 0)
+    eventually(lambda: queues.hlen("dramatiq:flush.msgs") == 0)
     assert sorted(answered) == [1, 2]
     assert queues.hgetall("dramatiq:flush.XQ.msgs") == {b"poison": BROKEN}
     assert queues.keys("dramatiq:__acks__*") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.actors.conftest import wait_until
+from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer
 
@@ -56,11 +56,11 @@ def test_worker_leaves_when_its_master_is_killed(
     )
     master.start()
     try:
-        wait_until(lambda: "ready for action" in master.log())
+        eventually(lambda: "ready for action" in master.log())
         worker = int(pid_file.read_text())
 
         master.signal(signal.SIGKILL)
 
-        wait_until(lambda: not is_alive(worker))
+        eventually(lambda: not is_alive(worker))
     finally:
         master.kill()

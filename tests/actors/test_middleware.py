@@ -8,7 +8,8 @@ import redis
 
 from actors.broker import WakeUpBroker, build_broker
 from actors.middleware import POLL_MS, AtStop, shares
-from tests.actors.conftest import DEADLINE_S, Brokers, Workers, block, declare, draining, wait_until
+from tests.actors.conftest import DEADLINE_S, Brokers, Workers, block, declare, draining
+from tests.e2e.waiting import eventually
 from tests.valkey_server import free_port
 
 
@@ -29,7 +30,7 @@ def test_wake_up_whose_processing_raised_is_dead_lettered(
 
     actor.send()
 
-    wait_until(lambda: queues.hlen("dramatiq:generate.msgs") == 0)
+    eventually(lambda: queues.hlen("dramatiq:generate.msgs") == 0)
     assert dead_letters(queues, "generate") == 1
 
 
@@ -42,7 +43,7 @@ def test_wake_up_with_foreign_arguments_is_dead_lettered(
 
     broker.enqueue(actor.message_with_options(args=("b1", "more")))
 
-    wait_until(lambda: queues.hlen("dramatiq:send.msgs") == 0)
+    eventually(lambda: queues.hlen("dramatiq:send.msgs") == 0)
     assert dead_letters(queues, "send") == 1
 
 
@@ -56,7 +57,7 @@ def test_acknowledged_wake_up_leaves_nothing_behind(
     actor.send()
 
     assert answered.wait(DEADLINE_S)
-    wait_until(lambda: queues.keys("dramatiq:*flush*") == [])
+    eventually(lambda: queues.keys("dramatiq:*flush*") == [])
 
 
 def test_consumer_that_lost_its_broker_looks_for_it_every_second(
@@ -69,7 +70,7 @@ def test_consumer_that_lost_its_broker_looks_for_it_every_second(
 
     workers(broker)
 
-    wait_until(lambda: "Restarting consumer in 1.00 seconds." in caplog.messages)
+    eventually(lambda: "Restarting consumer in 1.00 seconds." in caplog.messages)
 
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers, workers: Workers):
@@ -78,7 +79,7 @@ def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers
     broker, other = brokers(), brokers()
 
     with draining(broker, other, workers, send=sent.set, flush=flushed.set):
-        wait_until(lambda: broker.client.llen("dramatiq:send") == 1)
+        eventually(lambda: broker.client.llen("dramatiq:send") == 1)
         broker.get_actor("flush").send()
         workers(other, threads=3)
         taken_over = sent.wait(DEADLINE_S), flushed.wait(DEADLINE_S)
@@ -96,7 +97,7 @@ def test_slow_generations_leave_threads_for_flush_and_send(broker: WakeUpBroker,
 
     for _ in range(20):
         generate.send()
-    wait_until(lambda: broker.client.llen("dramatiq:generate") < 20)
+    eventually(lambda: broker.client.llen("dramatiq:generate") < 20)
     flush.send()
     send.send()
     moved = flushed.wait(DEADLINE_S), sent.wait(DEADLINE_S)

@@ -13,7 +13,8 @@ from actors.broker import build_broker
 from actors.tasks import BrokerQueue
 from batching.errors import TransientError
 from batching.model import Stage, WakeUp
-from tests.actors.conftest import DEADLINE_S, Workers, declare, draining, wait_until
+from tests.actors.conftest import DEADLINE_S, Workers, declare, draining
+from tests.e2e.waiting import eventually
 from tests.processes import Guard
 from tests.rabbitmq_server import RabbitMQServer
 
@@ -77,7 +78,7 @@ def test_wake_up_whose_processing_raised_is_dead_lettered_by_rabbitmq(
 
     actor.send()
 
-    wait_until(lambda: counts(rabbit_broker) == (0, 0, before[2] + 1))
+    eventually(lambda: counts(rabbit_broker) == (0, 0, before[2] + 1))
 
 
 def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
@@ -88,7 +89,7 @@ def test_draining_worker_leaves_what_it_has_not_begun_to_others_of_rabbitmq(
     broker, other = pair
 
     with draining(broker, other, workers, send=sent.release, flush=flushed.release):
-        wait_until(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
+        eventually(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
         workers(other, threads=3)
         for _ in range(4):
             other.get_actor("flush").send()
@@ -118,7 +119,7 @@ def test_worker_that_ends_before_it_consumes_takes_nothing_from_rabbitmq(
     monkeypatch.setattr(RabbitmqBroker, "consume", consume)
 
     with draining(broker, other, workers, send=lambda: None, flush=flushed.release):
-        wait_until(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
+        eventually(lambda: broker.get_queue_message_counts("send")[0] == 1)  # type: ignore[attr-defined]
         late.set()
         time.sleep(SETTLED_S)
         for _ in range(4):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.actors.conftest import wait_until
+from tests.e2e.waiting import eventually
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer
@@ -41,10 +41,10 @@ def test_worker_is_ready_when_it_consumes_and_says_when_it_ends(
 ):
     """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
     worker.start()
-    wait_until(lambda: worker.log().count("Restarting consumer in") >= 3)
+    eventually(lambda: worker.log().count("Restarting consumer in") >= 3)
     before = systemd.told
     other_valkey.start()
-    wait_until(lambda: systemd.told == ["READY=1"])
+    eventually(lambda: systemd.told == ["READY=1"])
 
     code = worker.terminate()
 
@@ -59,7 +59,7 @@ def test_worker_that_cannot_start_never_says_that_it_is_ready(
     worker._environ = dict(worker._environ or {}) | {"BATCH_LEASE_MS": "1"}
 
     worker.start()
-    wait_until(lambda: not worker.running)
+    eventually(lambda: not worker.running)
 
     assert worker.terminate() != 0
     assert systemd.told == []

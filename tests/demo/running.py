@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import free_port
 
@@ -20,14 +19,6 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
 #: Nothing else of the caller's environment may change what the demo does.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
-
-
-def wait_until(fact: Callable[[], object], *, deadline_s: float = 20.0) -> None:
-    """Return when ``fact`` is true; fail if it does not become so."""
-    deadline = time.monotonic() + deadline_s
-    while not fact():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.05)
 
 
 class RunningDemo:
@@ -52,7 +43,7 @@ class RunningDemo:
         """Start it and return when it says what to open."""
         self._log_path.unlink(missing_ok=True)
         self._process.start()
-        wait_until(lambda: READY in self.log() or not self.running, deadline_s=START_DEADLINE_S)
+        eventually(lambda: READY in self.log() or not self.running, deadline_s=START_DEADLINE_S)
         assert READY in self.log(), self.log()
 
     @property
@@ -74,7 +65,7 @@ class RunningDemo:
 
     def ended(self) -> int:
         """Return the exit code once it has ended by itself."""
-        wait_until(lambda: not self.running, deadline_s=STOP_DEADLINE_S)
+        eventually(lambda: not self.running, deadline_s=STOP_DEADLINE_S)
         return self._process.terminate()
 
     def run(self, command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,8 @@ import pytest
 
 from demo.child import Child
 from demo.errors import DemoError
-from tests.demo.running import live_processes, wait_until
+from tests.demo.running import live_processes
+from tests.e2e.waiting import eventually
 
 DEAF = """
 import signal, time
@@ -50,19 +51,19 @@ def start(heard: Lines) -> Iterator[Start]:
 
 def test_stop_leaves_nothing_of_the_group(start: Start, heard: Lines):
     child = start(PARENT)
-    wait_until(lambda: heard and not child.running)
+    eventually(lambda: heard and not child.running)
     grandchild = int(heard[0][1])
     was_alive = grandchild in live_processes()
 
     child.stop(lambda: False)
 
     assert was_alive
-    wait_until(lambda: grandchild not in live_processes())
+    eventually(lambda: grandchild not in live_processes())
 
 
 def test_hurry_ends_what_ignores_the_wish(start: Start, heard: Lines):
     child = start(DEAF)
-    wait_until(lambda: heard)
+    eventually(lambda: heard)
 
     child.stop(lambda: True)
 
@@ -71,7 +72,7 @@ def test_hurry_ends_what_ignores_the_wish(start: Start, heard: Lines):
 
 def test_last_words_of_a_dead_process_are_told(start: Start):
     child = start("import sys; print('first', flush=True); sys.exit('the reason')")
-    wait_until(lambda: not child.running)
+    eventually(lambda: not child.running)
 
     words = "The web ended with code 1. Its last words:\n  first\n  the reason"
     with pytest.raises(DemoError, match=re.escape(words)):
@@ -80,7 +81,7 @@ def test_last_words_of_a_dead_process_are_told(start: Start):
 
 def test_live_process_is_no_trouble(start: Start, heard: Lines):
     child = start("import time; print('up', flush=True); time.sleep(600)")
-    wait_until(lambda: heard)
+    eventually(lambda: heard)
 
     child.check()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.running import RunningDemo, descendants, live_processes, wait_until
+from tests.demo.running import RunningDemo, descendants, live_processes
+from tests.e2e.waiting import eventually
 from tests.processes import Guard
 from tests.valkey_server import free_port
 
@@ -30,8 +31,8 @@ def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_nothing(demo: Run
     for number, text in enumerate(["Hi", "can I book", "for tomorrow 15:00?"]):
         demo.write(f"m{number}", text)
     # Long enough for the page, which asks three times a second, to show the dots.
-    wait_until(demo.is_typing)
-    wait_until(demo.answers)
+    eventually(demo.is_typing)
+    eventually(demo.answers)
     answered = [answer["answers"] for answer in demo.answers()]
     code = demo.end_with(signal.SIGINT)
 
@@ -46,7 +47,7 @@ def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_nothing(demo: Run
 def test_conversation_outlives_the_demo(demo: RunningDemo):
     demo.start()
     demo.write("m1", "Hi")
-    wait_until(demo.answers)
+    eventually(demo.answers)
     before = demo.answers()
     demo.end_with(signal.SIGTERM)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.actors.conftest import wait_until
+from tests.e2e.waiting import eventually
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer, free_port
@@ -54,10 +54,10 @@ def test_scheduler_rings_and_leaves_quietly(
     schedulers: Schedulers, queues: redis.Redis, number: signal.Signals
 ):
     scheduler = schedulers()
-    wait_until(lambda: queues.llen("dramatiq:flush") == 1)
+    eventually(lambda: queues.llen("dramatiq:flush") == 1)
 
     scheduler.signal(number)
-    wait_until(lambda: not scheduler.running)
+    eventually(lambda: not scheduler.running)
 
     assert scheduler.terminate() == 0
     assert "Traceback" not in scheduler.log()
@@ -67,8 +67,8 @@ def test_two_schedulers_have_one_flush_outstanding(
     schedulers: Schedulers, client: redis.Redis, queues: redis.Redis
 ):
     first, second = schedulers(), schedulers()
-    wait_until(lambda: client.hlen("aa:fleet") == 2)
-    wait_until(lambda: queues.llen("dramatiq:flush") == 1)
+    eventually(lambda: client.hlen("aa:fleet") == 2)
+    eventually(lambda: queues.llen("dramatiq:flush") == 1)
 
     codes = [first.terminate(), second.terminate()]
 
@@ -78,7 +78,7 @@ def test_two_schedulers_have_one_flush_outstanding(
 
 def test_mistaken_settings_are_told_without_a_traceback(schedulers: Schedulers):
     scheduler = schedulers(FLUSH_TICK_MS="soon", BATCH_LEASE_MS="500")
-    wait_until(lambda: not scheduler.running)
+    eventually(lambda: not scheduler.running)
 
     assert scheduler.terminate() != 0
     assert sorted(scheduler.log().splitlines()) == [
@@ -89,7 +89,7 @@ def test_mistaken_settings_are_told_without_a_traceback(schedulers: Schedulers):
 
 def test_scheduler_outlives_a_broker_that_is_away(schedulers: Schedulers):
     scheduler = schedulers(BROKER_URL=f"redis://127.0.0.1:{free_port()}/1")
-    wait_until(lambda: "flush.hindered" in scheduler.log())
+    eventually(lambda: "flush.hindered" in scheduler.log())
 
     assert scheduler.running
     assert scheduler.log().count("flush.hindered") == 1
@@ -99,10 +99,10 @@ def test_scheduler_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
     schedulers: Schedulers, systemd: NotifySocket, other_valkey: ValkeyServer
 ):
     scheduler = schedulers(NOTIFY_SOCKET=systemd.address, BROKER_URL=other_valkey.url(1))
-    wait_until(lambda: "flush.hindered" in scheduler.log())
+    eventually(lambda: "flush.hindered" in scheduler.log())
     before = systemd.told
     other_valkey.start()
-    wait_until(lambda: systemd.told == ["READY=1"])
+    eventually(lambda: systemd.told == ["READY=1"])
 
     code = scheduler.terminate()
 
@@ -118,11 +118,11 @@ def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
     scheduler = schedulers(
         NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="400000", REDIS_URL=other_valkey.url(0)
     )
-    wait_until(lambda: systemd.told.count("WATCHDOG=1") > 1)
+    eventually(lambda: systemd.told.count("WATCHDOG=1") > 1)
     other_valkey.kill()
-    wait_until(lambda: "flush.hindered" in scheduler.log())
+    eventually(lambda: "flush.hindered" in scheduler.log())
     systemd.forget()
 
-    wait_until(lambda: systemd.told.count("WATCHDOG=1") > 1)
+    eventually(lambda: systemd.told.count("WATCHDOG=1") > 1)
 
     assert scheduler.running
