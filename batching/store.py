@@ -209,6 +209,11 @@ class Ledger:
         """Return a script's call with the time as its first argument."""
         return Call(verb, names, (self._clock(), *args))
 
+    def now_ms(self) -> int:
+        """Return the time by which the ledger's steps are timed: the server's, or a test's."""
+        with reached():
+            return self._clock() or server_ms(self.client.time())
+
     def watch(self) -> Watch:
         """Return the earliest due time and lease end of all shards, in one round trip."""
         pipeline = self.client.pipeline(transaction=False)

@@ -17,7 +17,6 @@ from batching.alerts import Alerts
 from batching.errors import ConfigurationError, TransientError
 from batching.inspect import census
 from batching.keys import CANARY
-from batching.model import undelivered_ms
 from batching.operations import Operations
 from batching.store import Store, reached
 from runtime.clients import Role, database_id, redis_client, server_info
@@ -310,10 +309,9 @@ LOOKED_AT = 1_000
 
 def check_alerts(context: Context) -> list[CheckResult]:
     """Whether alerts reach a person."""
-    waiting, now_ms = census(context.store).undelivered_count, context.store.watch().now_ms
-    age_ms = undelivered_ms(Alerts(context.store).kept(LOOKED_AT), now_ms)
-    says = f"not told yet: {waiting}, the oldest for {age_ms} ms"
-    if age_ms <= UNDELIVERED_MS_MAX:
+    waiting = Alerts(context.store).undelivered()
+    says = f"not told yet: {waiting.count}, the oldest for {waiting.oldest_ms} ms"
+    if waiting.oldest_ms <= UNDELIVERED_MS_MAX:
         return [CheckResult(Level.OK, "alerts", says)]
     advice = "see that a scheduler runs and reaches SENTRY_DSN; `manage.py alerts` lists them"
     return [CheckResult(Level.MISTAKE, "alerts", says, advice)]
@@ -380,7 +378,7 @@ def check_canary(context: Context) -> list[CheckResult]:
 def _told_and_waiting(context: Context) -> list[str]:
     """Return the conversations whose overdue batch is still open or in flight, newest first."""
     store = context.store
-    alerts = [alert for alert in Alerts(store).kept(LOOKED_AT) if alert.kind == "overdue"]
+    alerts = [alert for alert in Alerts(store).newest(LOOKED_AT) if alert.kind == "overdue"]
     pipeline: Any = store.client.pipeline(transaction=False)
     for alert in alerts:
         key = store.shard_of(alert.conversation_id).batches(alert.conversation_id)

@@ -1,8 +1,10 @@
 """The world that the tests of the domain move in; checked after every test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from redis.connection import AbstractConnection
 
 from batching.store import Store
 from tests.batching.world import World
@@ -15,3 +17,23 @@ def world(store: Store, clock: FakeClock) -> Iterator[World]:
     it = World(store, clock)
     yield it
     it.check()
+
+
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], int]:
+    """Return what counts the round trips to Redis of an act."""
+    sent: list[int] = []
+    send = AbstractConnection.send_packed_command
+
+    def counted(connection: AbstractConnection, *args: Any, **options: Any) -> None:
+        sent.append(1)
+        send(connection, *args, **options)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+
+    def count(act: Callable[[], object]) -> int:
+        before = len(sent)
+        act()
+        return len(sent) - before
+
+    return count

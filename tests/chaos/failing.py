@@ -24,8 +24,8 @@ from tests.chaos.failpoints import Failpoints, Point
 #: The environment's name for the directory of the failpoints.
 DIRECTORY = "FAILPOINTS"
 
-#: When an alert that was taken and not told is given out again, ms: tests wait for it.
-TAKEN_MS_MAX = 2_000
+#: When an alert that was taken and not acknowledged is given out again, ms: tests wait for it.
+REDELIVER_MS = 2_000
 
 #: Where a request to the ledger is lost: it was not carried out.
 BEFORE: dict[tuple[Role, str], Point] = {
@@ -63,7 +63,7 @@ def fail_where_armed() -> None:
 def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
     """Reach the point when Sentry has an alert, and the ledger does not know yet."""
     notifier: Any = import_module("runtime.teller")
-    alerts.TAKEN_MS_MAX = TAKEN_MS_MAX
+    alerts.REDELIVER_MS = REDELIVER_MS
     deliver = notifier.deliver
 
     def delivered(events: Iterable[Any]) -> Any:

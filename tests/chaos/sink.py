@@ -63,7 +63,7 @@ class Sink:
         found = {}
         for event in self._sentry.events:
             alert = told_in(event)
-            if alert and not alert.get("held"):
+            if alert and not alert.get("throttled"):
                 found[str(event["event_id"])] = (str(alert.get("account", "")), str(alert["kind"]))
         return found
 
@@ -72,8 +72,8 @@ class Sink:
         found: Counter[tuple[str, str]] = Counter()
         for event in self._sentry.events:
             alert = told_in(event)
-            if alert and alert.get("held"):
-                found[str(alert.get("account", "")), str(alert["kind"])] += int(alert["held"])
+            if alert and alert.get("throttled"):
+                found[str(alert.get("account", "")), str(alert["kind"])] += int(alert["throttled"])
         for shard in self._shards:
             for field, count in self._client.hgetall(f"{shard.prefix}held").items():
                 account, _, kind = field.decode().partition(" ")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from batching import alerts as streams
 from batching.alerts import Alerts
 from batching.errors import PermanentError
 from tests.batching.world import BORIS, World
@@ -44,29 +45,29 @@ def test_newest_comes_first_with_counts_by_kind(world: World, operator: Operator
     assert answer.status == 0
     lines = answer.out.splitlines()
     assert [line.split()[3] for line in lines[:3]] == ["drift", "fatal_model", "fatal_model"]
-    assert [line.split()[2] for line in lines[:3]] == ["untold"] * 3
+    assert [line.split()[2] for line in lines[:3]] == ["undelivered"] * 3
     assert lines[3:] == ["fatal_model: 2", "drift: 1"]
     assert read["counts"] == {"fatal_model": 2, "drift": 1}
     assert [alert["kind"] for alert in read["alerts"]] == ["drift", "fatal_model"]
     assert (read["ok"], read["held"]) == (True, {})
 
 
-def test_untold_alert_that_waits_too_long_is_a_persons_matter(
+def test_alert_that_is_undelivered_for_too_long_is_a_persons_matter(
     world: World, operator: Operator
 ) -> None:
     old_alert(world, 360_000)
 
     late = operator("alerts")
     alerts = Alerts(world.store)
-    alerts.settle(alerts.take(10))
-    told = operator("alerts")
+    alerts.acknowledge(alerts.take(10))
+    delivered = operator("alerts")
 
     assert late.status == 1
-    assert "The oldest untold one waits for 6 min" in late.out
-    assert (told.status, told.out.split()[2]) == (0, "told")
+    assert "The oldest undelivered one is 6 min old" in late.out
+    assert (delivered.status, delivered.out.split()[2]) == (0, "notified")
 
 
-def test_young_untold_alert_is_none(world: World, operator: Operator) -> None:
+def test_young_undelivered_alert_is_none(world: World, operator: Operator) -> None:
     old_alert(world, 60_000)
 
     answer = operator("alerts", "--json")
@@ -74,13 +75,16 @@ def test_young_untold_alert_is_none(world: World, operator: Operator) -> None:
     assert (answer.status, answer.json["ok"]) == (0, True)
 
 
-def test_held_back_alerts_are_counted(world: World, operator: Operator) -> None:
+def test_throttled_alerts_are_counted(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "RATE_MAX", 0)
     die(world)
     alerts = Alerts(world.store)
-    alerts.hold(alerts.take(1)[0])
+    alerts.throttle(alerts.take(1))
 
     assert operator("alerts", "--json").json["held"] == {"salon fatal_model": 1}
-    assert "Held back, to be told together: salon fatal_model: 1" in operator("alerts").out
+    assert "Throttled, for a summary: salon fatal_model: 1" in operator("alerts").out
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "many"])
@@ -93,7 +97,8 @@ def test_alert_for_a_program_is_whole(world: World, operator: Operator) -> None:
 
     (alert,) = json.loads(operator("alerts", "--json").out)["alerts"]
 
-    assert {"kind", "detail", "account_id", "conversation_id", "batch_id", "at_ms", "told"} <= set(
-        alert
-    )
+    assert set(alert) == {
+        "shard", "entry_id", "kind", "detail", "account_id", "conversation_id", "batch_id", "at_ms",
+        "kept", "lost", "held", "told",
+    }  # fmt: skip
     assert (alert["kind"], alert["detail"], alert["kept"]) == ("fatal_model", "model_auth", 1)

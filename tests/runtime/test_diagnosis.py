@@ -261,7 +261,7 @@ def test_census_counts_alerts_until_they_are_told(patient: Patient) -> None:
     counts = [census(patient.store).undelivered_count]
     taken = alerts.take(10)
     counts.append(census(patient.store).undelivered_count)
-    alerts.settle(taken)
+    alerts.acknowledge(taken)
     counts.append(census(patient.store).undelivered_count)
 
     assert counts == [1, 1, 0]

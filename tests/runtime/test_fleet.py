@@ -44,7 +44,7 @@ def fleet(
 
 
 def alarms(client: redis.Redis) -> list[tuple[str, str]]:
-    kept = Alerts(Store(client, privacy_key=PRIVACY_KEY)).kept(10)
+    kept = Alerts(Store(client, privacy_key=PRIVACY_KEY)).newest(10)
     return [(alert.kind, alert.detail) for alert in kept]
 
 

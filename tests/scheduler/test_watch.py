@@ -24,7 +24,7 @@ def rounds(store: Store, valkey: ValkeyServer) -> Iterator[Monitor]:
 
 
 def kinds(store: Store) -> list[str]:
-    return [alert.kind for alert in Alerts(store).kept(10)]
+    return [alert.kind for alert in Alerts(store).newest(10)]
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -58,7 +58,7 @@ def test_alarm_says_what_is_wrong_and_what_to_do(
     finally:
         client.config_set("maxmemory-policy", "noeviction")
 
-    (alert,) = Alerts(store).kept(10)
+    (alert,) = Alerts(store).newest(10)
     assert (alert.kind, alert.detail) == (
         "durability",
         (

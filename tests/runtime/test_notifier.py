@@ -1,4 +1,4 @@
-"""Alerts of a real ledger on their way to a Sentry that listens on the loopback."""
+"""Alerts of a real ledger are delivered to a Sentry that listens on the loopback."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,7 +11,6 @@ import sentry_sdk
 from batching import alerts as streams
 from batching.alerts import Alerts
 from batching.store import Store
-from runtime import notifier
 from runtime import sentry as reporting
 from runtime.notifier import Notifier
 from runtime.sentry import start_reporting
@@ -34,8 +33,8 @@ def sentry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSentry]:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a reader took and did not settle is given out again immediately."""
-    monkeypatch.setattr(streams, "TAKEN_MS_MAX", 0)
+    """Give out again at once what was taken and not acknowledged."""
+    monkeypatch.setattr(streams, "REDELIVER_MS", 0)
 
 
 @pytest.fixture
@@ -53,8 +52,18 @@ def raised(store: Store) -> Callable[..., None]:
     return write
 
 
-def told(store: Store) -> list[bool]:
-    return [alert.told for alert in Alerts(store).kept(1_000)]
+def notified(store: Store) -> list[bool]:
+    return [alert.notified for alert in Alerts(store).newest(1_000)]
+
+
+def notifier_of(store: Store, *, sentry: bool = True) -> Notifier:
+    return Notifier(Alerts(store), LEDGER, sentry=sentry)
+
+
+def end_window(store: Store) -> None:
+    """Let the rate's ten minutes be over, and the turn of whoever took the last summary."""
+    shard = store.keyring.shards[0]
+    store.client.delete(shard.told("salon", "rate:poison"), shard.told("salon", "held:poison"))
 
 
 def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
@@ -63,7 +72,7 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
     raised()
 
     for _ in range(3):
-        Notifier(Alerts(store), LEDGER, sentry=True)()
+        notifier_of(store)()
 
     (event,) = sentry.events
     assert event["message"] == "batch.dropped: poison"
@@ -71,7 +80,7 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
     assert (event["tags"]["kind"], event["tags"]["account"]) == ("poison", "salon")
     assert event["contexts"]["alert"]["batch"] == "b0"
     assert (event["release"], event["environment"]) == ("r1", "development")
-    assert told(store) == [True]
+    assert notified(store) == [True]
 
 
 @pytest.mark.usefixtures("at_once")
@@ -81,16 +90,16 @@ def test_alert_waits_while_sentry_refuses_and_keeps_its_id(
 ) -> None:
     raised()
     sentry.status = status
-    tell = Notifier(Alerts(store), LEDGER, sentry=True)
+    notify = notifier_of(store)
 
-    tell()
-    assert told(store) == [False]
+    notify()
+    assert notified(store) == [False]
 
     sentry.status = 200
     # What a refusal taught the SDK about rates is forgotten as time passes.
     sentry_sdk.get_client().transport._disabled_until.clear()  # type: ignore[union-attr]
-    tell()
-    assert told(store) == [True]
+    notify()
+    assert notified(store) == [True]
     (event,) = sentry.events
     assert sentry.text.count(event["event_id"]) > 1
 
@@ -102,13 +111,13 @@ def test_alert_waits_while_nobody_listens_at_sentrys_address(
     raised()
     sentry.close()
 
-    Notifier(Alerts(store), LEDGER, sentry=True)()
+    notifier_of(store)()
 
-    assert told(store) == [False]
+    assert notified(store) == [False]
 
 
 @pytest.mark.usefixtures("at_once")
-def test_teller_that_dies_before_it_acknowledges_repeats_the_alert(
+def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
     store: Store,
     sentry: FakeSentry,
     raised: Callable[..., None],
@@ -120,68 +129,69 @@ def test_teller_that_dies_before_it_acknowledges_repeats_the_alert(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as dying:
-        dying.setattr(Alerts, "settle", die)
+        dying.setattr(Alerts, "acknowledge", die)
         with pytest.raises(KeyboardInterrupt):
-            Notifier(Alerts(store), LEDGER, sentry=True)()
-    assert told(store) == [False]
+            notifier_of(store)()
+    assert notified(store) == [False]
 
-    Notifier(Alerts(store), LEDGER, sentry=True)()
+    notifier_of(store)()
 
     first, second = sentry.events
     assert first["event_id"] == second["event_id"]
-    assert told(store) == [True]
+    assert notified(store) == [True]
 
 
-def test_flood_of_one_kind_is_told_one_by_one_up_to_a_rate_then_counted(
-    store: Store, sentry: FakeSentry, raised: Callable[..., None], client: redis.Redis
+def test_flood_of_one_kind_is_notified_up_to_a_rate_then_summarized(
+    store: Store, sentry: FakeSentry, raised: Callable[..., None]
 ) -> None:
     raised(100)
     raised(1, account="barber")
-    tell = Notifier(Alerts(store), LEDGER, sentry=True)
+    notify = notifier_of(store)
 
-    tell()
+    notify()
     assert len(sentry.events) == streams.RATE_MAX + 1
-    assert told(store) == [True] * 101
+    assert notified(store) == [True] * 101
 
-    # Ten minutes later.
-    client.delete(store.keyring.shards[0].told("salon", "rate:poison"))
-    tell()
-    tell()
+    end_window(store)
+    notify()
+    notify()
     last = sentry.events[-1]
     assert len(sentry.events) == streams.RATE_MAX + 2
-    assert last["message"] == "batch.dropped: poison (80 more, held back)"
-    assert last["contexts"]["alert"]["held"] == 100 - streams.RATE_MAX
+    assert last["message"] == "batch.dropped: poison (80 more, throttled)"
+    assert last["contexts"]["alert"]["throttled"] == 100 - streams.RATE_MAX
 
 
-def test_alert_held_back_meanwhile_is_not_forgotten_with_those_that_two_tellers_tell(
-    store: Store, raised: Callable[..., None], client: redis.Redis
+def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
+    store: Store, sentry: FakeSentry, raised: Callable[..., None]
 ) -> None:
-    """Any number of schedulers run; each looks for what was held back when the window is over."""
     raised(streams.RATE_MAX + 5)
-    first, second = Alerts(store), Alerts(store)
-    Notifier(first, LEDGER, sentry=False)()
-    client.delete(store.keyring.shards[0].told("salon", "rate:poison"))
+    notify = notifier_of(store)
+    notify()
+    end_window(store)
+    sentry.status = 400
+    notify()
+    assert Alerts(store).throttled_counts() == {"salon poison": 5}
 
-    found = [*first.held_back(), *second.held_back()]
-    first.hold(next(first.kept(1)))
-    for alert in found:
-        first.settle_held(alert)
+    sentry.status = 200
+    end_window(store)
+    notify()
 
-    assert [alert.held for alert in found] == [5]
-    assert first.held_counts() == {"salon poison": 1}
+    assert Alerts(store).throttled_counts() == {}
+    event = sentry.events[-1]
+    assert sentry.text.count(event["event_id"]) > 1
 
 
-def test_alert_is_told_after_the_ledger_came_back_empty(
+def test_alert_is_delivered_after_the_ledger_came_back_empty(
     store: Store, raised: Callable[..., None], client: redis.Redis
 ) -> None:
-    tell = Notifier(Alerts(store), LEDGER, sentry=False)
-    tell()
+    notify = notifier_of(store, sentry=False)
+    notify()
     client.flushall()
     raised()
 
-    tell()
+    notify()
 
-    assert told(store) == [True]
+    assert notified(store) == [True]
 
 
 def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
@@ -191,25 +201,11 @@ def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
 
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            Notifier(Alerts(store), LEDGER, sentry=False)()
+            notifier_of(store, sentry=False)()
 
     lines = [record for record in caplog.records if record.message == "alert.told"]
     assert [(line.levelname, vars(line)["kind"]) for line in lines] == [("ERROR", "poison")] * 2
-    assert [alert.kind for alert in Alerts(store).kept(10)] == ["poison"] * 2
-
-
-def test_old_alerts_are_forgotten_only_when_told(
-    store: Store, raised: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams, "KEPT_MAX", 5)
-    raised(20)
-    streams.Alerts(store).forget()
-    assert len(told(store)) == 20
-
-    monkeypatch.setattr(notifier, "TAKEN_MAX", 10)
-    Notifier(Alerts(store), LEDGER, sentry=False)()
-
-    assert told(store) == [True] * 5
+    assert [alert.kind for alert in Alerts(store).newest(10)] == ["poison"] * 2
 
 
 def test_log_line_of_a_drop_makes_no_event_of_its_own(sentry: FakeSentry) -> None:
@@ -221,7 +217,7 @@ def test_log_line_of_a_drop_makes_no_event_of_its_own(sentry: FakeSentry) -> Non
     assert [event["logentry"]["message"] for event in sentry.events] == ["doorbell.undecodable"]
 
 
-def test_ledger_that_is_away_is_told_and_nothing_is_forgotten(
+def test_ledger_that_is_away_is_logged_and_its_alerts_stay_pending(
     store: Store, raised: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     raised()
@@ -230,4 +226,4 @@ def test_ledger_that_is_away_is_told_and_nothing_is_forgotten(
     Notifier(Alerts(away), LEDGER, sentry=False)()
 
     assert "alert.delayed" in caplog.messages
-    assert told(store) == [False]
+    assert notified(store) == [False]

@@ -1,0 +1,211 @@
+"""The alert streams of a real ledger: at least once, at a rate, in few round trips."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from batching import alerts as streams
+from batching.alerts import Alert, Alerts
+from batching.store import Store
+from tests.fakes import FakeClock
+
+
+def raise_alerts(store: Store, count: int, *, shard: int = 0, **fields: str) -> None:
+    """Write alerts as the scripts do."""
+    client: Any = store.client
+    for n in range(count):
+        entry = {"kind": "poison", "account": "salon", "batch": f"b{n}"} | fields
+        client.xadd(store.keyring.all_shards[shard].alerts, entry)
+
+
+def end_window(store: Store) -> None:
+    """Let the rate's ten minutes be over."""
+    store.client.delete(store.keyring.shards[0].told("salon", "rate:poison"))
+
+
+def notified(alerts: Alerts) -> list[bool]:
+    return [alert.notified for alert in alerts.newest(1_000)]
+
+
+@pytest.fixture
+def sharded(client: redis.Redis, clock: FakeClock) -> Store:
+    """Return a store of more shards than are claimed from at once."""
+    return Store(client, privacy_key="k", shards=streams.CLAIMED_MAX + 6, clock=clock)
+
+
+def test_alert_is_given_out_once_while_it_is_in_hand(store: Store) -> None:
+    raise_alerts(store, 3)
+    first, second = Alerts(store), Alerts(store)
+
+    assert [alert.batch_id for alert in first.take(2)] == ["b0", "b1"]
+    assert [alert.batch_id for alert in second.take(2)] == ["b2"]
+    assert second.take(2) == []
+
+
+def test_alert_that_is_not_acknowledged_is_given_out_again_in_every_shard(
+    sharded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "REDELIVER_MS", 0)
+    last = len(sharded.keyring.all_shards) - 1
+    raise_alerts(sharded, 1)
+    raise_alerts(sharded, 1, shard=last)
+    alerts = Alerts(sharded)
+    taken = alerts.take(10)
+
+    again = {alert.name for _ in range(2) for alert in alerts.take(10)}
+
+    assert {alert.shard for alert in taken} == {0, last}
+    assert again == {alert.name for alert in taken}
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, [1, 0, 0, 1, 2]), (3, [1, 1, 2, 1, 2])])
+@pytest.mark.parametrize("shards", [1, 200])
+def test_round_trips_do_not_grow_with_the_shards(
+    client: redis.Redis,
+    round_trips: Callable[[Callable[[], object]], int],
+    shards: int,
+    count: int,
+    expected: list[int],
+) -> None:
+    store = Store(client, privacy_key="k", shards=shards)
+    alerts = Alerts(store)
+    alerts.take(10)
+    for n in range(count):
+        raise_alerts(store, 1, shard=n % 2, kind=f"kind{n}")
+    taken: list[Alert] = []
+
+    assert [
+        round_trips(lambda: taken.extend(alerts.take(10))),
+        round_trips(lambda: alerts.throttle(taken)),
+        round_trips(lambda: alerts.acknowledge(taken)),
+        round_trips(lambda: alerts.newest(10)),
+        round_trips(alerts.undelivered),
+    ] == expected
+
+
+def test_alerts_beyond_the_rate_become_a_summary_when_the_window_is_over(store: Store) -> None:
+    raise_alerts(store, streams.RATE_MAX + 5)
+    raise_alerts(store, 1, account="barber")
+    alerts = Alerts(store)
+
+    now = alerts.throttle(alerts.take(100))
+    alerts.acknowledge(now)
+    assert len(now) == streams.RATE_MAX + 1
+    assert alerts.throttled_counts() == {"salon poison": 5}
+    assert alerts.take(100) == []
+
+    end_window(store)
+    (summary,) = alerts.throttle(alerts.take(100))
+    assert (summary.kind, summary.account_id, summary.throttled) == ("poison", "salon", 5)
+    alerts.acknowledge([summary])
+    assert (alerts.throttled_counts(), alerts.undelivered().count) == ({}, 0)
+
+
+def test_alert_throttled_meanwhile_stays_counted_when_two_notifiers_summarize(store: Store) -> None:
+    """Any number of schedulers run; each looks for summaries when the window is over."""
+    raise_alerts(store, streams.RATE_MAX + 5)
+    first, second = Alerts(store), Alerts(store)
+    first.acknowledge(first.throttle(first.take(100)))
+    end_window(store)
+
+    found = [*first.take(10), *second.take(10)]
+    raise_alerts(store, streams.RATE_MAX + 1)
+    first.throttle(first.take(100))
+    first.acknowledge(found)
+
+    assert [alert.throttled for alert in found] == [5]
+    assert first.throttled_counts() == {"salon poison": 1}
+
+
+def test_old_alerts_are_trimmed_once_they_are_acknowledged(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "KEPT_MAX", 5)
+    monkeypatch.setattr(streams, "TRIM_MIN", 3)
+    raise_alerts(store, 12)
+    alerts = Alerts(store)
+    taken = alerts.take(10)
+
+    alerts.acknowledge(taken[5:])
+    assert len(notified(alerts)) == 12
+
+    alerts.acknowledge(taken[:5])
+    assert notified(alerts) == [False] * 2 + [True] * 5
+
+    alerts.acknowledge(alerts.take(10))
+    assert notified(alerts) == [True] * 7
+
+
+def test_undelivered_counts_what_nobody_acknowledged_and_its_age(store: Store) -> None:
+    client: Any = store.client
+    now_ms = store.now_ms()
+    for age_ms in (3_000, 2_000, 1_000):
+        entry = {"kind": "drift"}
+        client.xadd(store.keyring.shards[0].alerts, entry, id=f"{now_ms - age_ms}-0")
+    alerts = Alerts(store)
+    found = [alerts.undelivered()]
+
+    first, second = alerts.take(2)
+    found.append(alerts.undelivered())
+    alerts.acknowledge([first])
+    found.append(alerts.undelivered())
+    alerts.acknowledge([second])
+    found.append(alerts.undelivered())
+    alerts.acknowledge(alerts.take(2))
+    found.append(alerts.undelivered())
+
+    assert [(it.count, it.oldest_ms) for it in found] == [
+        (3, 3_000), (3, 3_000), (2, 2_000), (1, 1_000), (0, 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"kind": "poison", "severity": "9"}, {"kind": "poison"}, id="unknown field"),
+        pytest.param({"kind": "tsunami"}, {"kind": "tsunami"}, id="unknown kind"),
+        pytest.param({"detail": "d"}, {"kind": "", "detail": "d"}, id="no kind"),
+        pytest.param({"kind": "lost", "lost": "many", "at_ms": ""}, {"lost": 0}, id="no number"),
+        pytest.param({b"kind": b"\xff"}, {"kind": "\ufffd"}, id="no text"),
+    ],
+)
+def test_alert_of_another_release_is_delivered_and_hides_no_other(
+    store: Store, fields: Any, expected: dict[str, object]
+) -> None:
+    client: Any = store.client
+    client.xadd(store.keyring.shards[0].alerts, fields)
+    raise_alerts(store, 1)
+    alerts = Alerts(store)
+
+    foreign, own = alerts.throttle(alerts.take(10))
+
+    assert {name: getattr(foreign, name) for name in expected} == expected
+    assert foreign.at_ms == int(foreign.entry_id.partition("-")[0])
+    assert own.batch_id == "b0"
+    assert len(alerts.newest(10)) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "count"),
+    [("salon poison", "many"), ("salon poison", "0"), ("salon poison", "-3"), ("", "")],
+)
+def test_throttled_count_of_another_release_hides_no_other(
+    store: Store, field: str, count: str
+) -> None:
+    client: Any = store.client
+    client.hset(store.keyring.shards[0].held, mapping={field: count, "barber overdue": "2"})
+
+    (summary,) = Alerts(store).take(10)
+
+    assert (summary.account_id, summary.kind, summary.throttled) == ("barber", "overdue", 2)
+
+
+def test_throttled_count_without_an_account_is_summarized(store: Store) -> None:
+    client: Any = store.client
+    client.hset(store.keyring.shards[0].held, mapping={" drift": "2", "odd": "1"})
+
+    found = {(alert.account_id, alert.kind): alert.throttled for alert in Alerts(store).take(10)}
+
+    assert found == {("", "drift"): 2, ("odd", ""): 1}
