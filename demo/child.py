@@ -1,4 +1,4 @@
-"""One process of the demo: started, listened to, stopped."""
+"""The processes of the product: how each is started on one machine, listened to, stopped."""
 
 import contextlib
 import os
@@ -18,6 +18,20 @@ TAIL_LINES = 12
 #: How long a process may take to end when asked to, s; then it is killed.
 STOP_S_MAX = 10.0
 _POLL_S = 0.05
+
+#: The arguments of ``python -m`` for the scheduler; those of the others follow.
+SCHEDULER = ("scheduler",)
+
+
+def web(port: int, application: str = "wsgi:application") -> tuple[str, ...]:
+    """Return the arguments of ``python -m`` that serve at ``port`` of the loopback."""
+    config = str(ROOT / "gunicorn.conf.py")
+    return ("gunicorn", "-c", config, "-b", f"127.0.0.1:{port}", application)
+
+
+def worker(main: str = "actors:main", *, processes: int = 1, threads: int = 8) -> tuple[str, ...]:
+    """Return the arguments of ``python -m`` for a worker."""
+    return ("dramatiq", main, "-p", str(processes), "-t", str(threads))
 
 
 class Child:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batching.errors import ConfigurationError
-from demo.child import Child
+from demo.child import SCHEDULER, Child, web, worker
 from demo.environment import demo_environment
 from demo.errors import DemoError
 from demo.screen import Screen
@@ -73,20 +73,10 @@ class Play:
 
     def _commands(self) -> dict[str, list[str]]:
         python = [sys.executable, "-m"]
-        address = f"127.0.0.1:{self._port}"
-        stopping = ["--worker-shutdown-timeout", "5000"]
         return {
-            "worker": [*python, "dramatiq", "actors:main", "-p", "1", "-t", "8", *stopping],
-            "scheduler": [*python, "scheduler"],
-            "web": [
-                *python,
-                "gunicorn",
-                "wsgi:application",
-                "-b",
-                address,
-                "--graceful-timeout",
-                "2",
-            ],
+            "worker": [*python, *worker(), "--worker-shutdown-timeout", "5000"],
+            "scheduler": [*python, *SCHEDULER],
+            "web": [*python, *web(self._port), "--graceful-timeout", "2"],
         }
 
     def _wait(self, stopped: Callable[[], bool]) -> bool:

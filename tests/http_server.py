@@ -1,12 +1,17 @@
-"""A small real HTTP server that answers as it is told and remembers what it was asked.
+"""A real HTTP server that answers as it is told and records what it was asked.
 
+Every fake API of the tests is one: alone (`HttpServer`), or several services behind one address.
 The fixtures at the end become those of a folder where its conftest imports them.
 """
 
+import base64
 import json
+import select
 import socket
 import struct
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,24 +20,57 @@ from typing import Any
 import httpx2
 import pytest
 
-#: A client sees this pause between bytes; it ends at once when the server closes.
+LOOPBACK = ("127.0.0.1", 0)
+#: The pause between the bytes of a dripping answer, s.
 DRIP_S = 0.02
+#: How long an idle connection is kept, s: longer than our clients keep theirs.
+IDLE_S = 120
+_POLL_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as it arrived; header names are lower-case."""
+@dataclass(slots=True)
+class Request:
+    """A request as it arrived. Times are ns of the monotonic clock.
+
+    ``headers``: by lower-case name. ``done_ns``: 0 until the answer has left. ``path``: a whole URL
+    where the server was asked as a proxy, see ``HttpServer.proxy_url``. ``client_port``: the
+    caller's end of the connection.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    connection: socket.socket
     client_port: int
+    came_ns: int = field(default_factory=time.monotonic_ns)
+    done_ns: int = 0
 
     @property
     def json(self) -> Any:
         """Return the body, decoded."""
         return json.loads(self.body)
+
+    @property
+    def caller(self) -> str:
+        """Return the name that the caller gave to the proxy, "" if none."""
+        credentials = self.headers.get("proxy-authorization", "").removeprefix("Basic ")
+        return base64.b64decode(credentials).decode().partition(":")[0]
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass; return False as soon as the caller has hung up or was killed."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            readable, _, _ = select.select([self.connection], [], [], left)
+            if readable and not self._peek():
+                return False
+        return True
+
+    def _peek(self) -> bytes:
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +87,17 @@ class Reply:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep the caller waiting until ``released`` is set; then ``reply``, None for the default."""
+
+    reply: Reply | None = None
+    released: threading.Event = field(default_factory=threading.Event)
+
+
 #: What to do with the connection instead of answering; the event is set when the server closes.
 Deed = Callable[[socket.socket, threading.Event], None]
+Answer = Reply | Hold | Deed
 
 
 def hang(_line: socket.socket, closed: threading.Event) -> None:
@@ -59,14 +106,14 @@ def hang(_line: socket.socket, closed: threading.Event) -> None:
 
 
 def reset(line: socket.socket, _closed: threading.Event) -> None:
-    """Break the connection without a word."""
+    """Reset the connection."""
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     # Duplicates of the socket would keep the connection open.
     line.close()
 
 
 def hang_up(line: socket.socket, _closed: threading.Event) -> None:
-    """Close the connection politely, without an answer."""
+    """Close the connection in good order, without an answer."""
     line.shutdown(socket.SHUT_RDWR)
 
 
@@ -81,7 +128,7 @@ def say(raw: bytes) -> Deed:
 
 
 def drip(raw: bytes, filler: bytes = b"x") -> Deed:
-    """Send ``raw``, then ``filler`` byte by byte for as long as somebody listens."""
+    """Send ``raw``, then ``filler`` byte by byte until the caller hangs up."""
 
     def deed(line: socket.socket, closed: threading.Event) -> None:
         try:
@@ -94,65 +141,149 @@ def drip(raw: bytes, filler: bytes = b"x") -> Deed:
     return deed
 
 
-class HttpServer:
-    """Listens on a loopback port. ``url`` has no slash at its end."""
+class Service:
+    """Answers each request with the next answer scripted for its key, else with the default.
+
+    A subclass says what the key of a request is, and what the default answer.
+    """
 
     def __init__(self) -> None:
-        self.requests: list[Asked] = []
+        self.requests: list[Request] = []
+        self._scripts: dict[str, list[Answer]] = {}
+        self._lock = threading.Lock()
+
+    def key_of(self, _request: Request) -> str:
+        """Return by what the request is told from others; must not raise."""
+        return ""
+
+    def default(self, _request: Request) -> Reply:
+        """Return the answer to a request for which nothing is scripted."""
+        return Reply()
+
+    def answer(self, *script: Answer, to: str = "") -> None:
+        """Answer the coming requests of the key ``to`` with these, in order."""
+        with self._lock:
+            self._scripts.setdefault(to, []).extend(script)
+
+    def requests_of(self, key: str) -> list[Request]:
+        """Return the requests of a key, in the order in which they came."""
+        with self._lock:
+            return [request for request in self.requests if self.key_of(request) == key]
+
+    def record(self, request: Request) -> None:
+        """Remember a request. Called by the server."""
+        with self._lock:
+            self.requests.append(request)
+
+    def respond(self, request: Request) -> Answer:
+        """Return how to answer a request. Called by the server, in the request's own thread."""
+        with self._lock:
+            scripted = self._scripts.get(self.key_of(request))
+            answer = scripted.pop(0) if scripted else None
+        if answer is None:
+            return self.default(request)
+        if isinstance(answer, Hold) and answer.reply is None:
+            return Hold(self.default(request), answer.released)
+        return answer
+
+
+class HttpServer(Service):
+    """Listens at ``address``, by default on a free port of the loopback, until it is closed."""
+
+    def __init__(self, address: tuple[str, int] = LOOPBACK) -> None:
+        super().__init__()
         self.closed = threading.Event()
-        self._script: list[Reply | Deed] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._server = _Server(self, address)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,))
         self._thread.start()
 
-    def answer(self, *script: Reply | Deed) -> None:
-        """Answer the coming requests with these, in order; afterwards with 200 and ``{}``."""
-        self._script.extend(script)
+    @property
+    def address(self) -> str:
+        """Return host and port."""
+        host, port = self._server.server_address[:2]
+        return f"{host!s}:{port}"
 
-    def next(self) -> Reply | Deed:
-        """Return what to do with the request that just came."""
-        return self._script.pop(0) if self._script else Reply()
+    @property
+    def url(self) -> str:
+        """Return the address of the server, without a slash at the end."""
+        return f"http://{self.address}"
+
+    def proxy_url(self, name: str) -> str:
+        """Return what a process has as HTTP_PROXY to be known as ``name``: ``Request.caller``."""
+        return f"http://{name}:-@{self.address}"
+
+    def service(self, _request: Request) -> Service:
+        """Return what answers a request; a subclass may choose among several."""
+        return self
 
     def close(self) -> None:
-        """Stop listening and let go of whoever still waits."""
+        """Stop listening and end the wait of every caller."""
         self.closed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_S
+    # Head and body in one write: two would wait for each other's acknowledgement.
+    wbufsize = -1
+    server: "_Server"
 
-            def do_POST(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                body = self.rfile.read(length)
-                port = self.client_address[1]
-                server.requests.append(Asked(self.command, self.path, headers, body, port))
-                match server.next():
-                    case Reply() as reply:
-                        self._reply(reply)
-                    case deed:
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        port = self.client_address[1]
+        request = Request(self.command, self.path, headers, body, self.connection, port)
+        service = self.server.owner.service(request)
+        service.record(request)
+        try:
+            self._carry_out(service.respond(request))
+        finally:
+            request.done_ns = time.monotonic_ns()
+
+    def _carry_out(self, answer: Answer) -> None:
+        closed = self.server.owner.closed
+        match answer:
+            case Reply():
+                self._reply(answer)
+            case Hold():
+                while not answer.released.wait(_POLL_S):
+                    if closed.is_set():
                         self.close_connection = True
-                        deed(self.connection, server.closed)
+                        return
+                self._reply(answer.reply or Reply())
+            case deed:
+                self.close_connection = True
+                deed(self.connection, closed)
 
-            def _reply(self, reply: Reply) -> None:
-                self.send_response(reply.status)
-                self.send_header("Content-Length", str(len(reply.content)))
-                for name, value in reply.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(reply.content)
+    def _reply(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        self.send_header("Content-Length", str(len(reply.content)))
+        for name, value in ({"Content-Type": "application/json"} | dict(reply.headers)).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.content)
+        self.wfile.flush()
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the requests are recorded."""
 
-        return Handler
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, owner: HttpServer, address: tuple[str, int]) -> None:
+        self.owner = owner
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report faults of the tests; a caller that was killed leaves a broken pipe, as meant."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import shutil
 import socket
 from pathlib import Path
 
-from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import free_port
+from tests.waiting import eventually
 
 #: Debian's wrapper on PATH insists on the system's user; the script behind it does not.
 _BEHIND_THE_WRAPPER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

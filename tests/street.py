@@ -13,8 +13,8 @@ from runtime.build import Runtime, build
 from tests.http_server import HttpServer, Reply
 from tests.llm.openai_asking import completion
 from tests.valkey_server import ValkeyServer
-from tests.web.requests import APP_SECRET, Caller, change, text_message
 from tests.web.workers import Workers
+from tests.webhooks import APP_SECRET, Caller, change, text_message
 from web import create_app
 
 NAMES = ("salon", "barber")

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.clients import http_client
 from tests.street import Street, settle, street
-from tests.web.requests import body, change, text_message
+from tests.webhooks import body, change, text_message
 
 __all__ = ["street"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batching.operations import Operations
 from tests.street import BATCH, NAMES, Street, settle, street
-from tests.web.requests import CUSTOMER, body
+from tests.webhooks import CUSTOMER, body
 
 __all__ = ["street"]
 

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.e2e.harness import Stack
+from tests.stack.stack import Stack
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,14 +7,14 @@ from types import MappingProxyType
 
 import httpx2
 
+from demo.child import web, worker
 from tests.chaos.failing import DIRECTORY
 from tests.chaos.failpoints import Action, Failpoints, Point
 from tests.chaos.sink import Sink, told_in
-from tests.e2e.customer import Customer
-from tests.e2e.harness import ROOT, Stack
-from tests.e2e.waiting import eventually, in_background
-from tests.fake_sentry import FakeSentry
 from tests.processes import Guard
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack
+from tests.waiting import eventually, in_background
 
 LEASE_MS = 1_000
 #: As short as the settings allow: every case waits for a lease.
@@ -43,25 +43,20 @@ class FailingStack(Stack):
         directory.mkdir()
         self.environ[DIRECTORY] = str(directory)
         self.failpoints = Failpoints(directory)
-        self.sentry = FakeSentry()
-        self.sink = Sink(self.books.client, self.books.store.keyring.shards, self.sentry)
-        self.environ["SENTRY_DSN"] = self.sentry.dsn
+        self.sink = Sink(self.ledger.client, self.ledger.store.keyring.shards, self.sentry)
         self.process("scheduler", "tests.chaos.scheduler")
         for name in WORKERS:
-            self.process(name, "dramatiq", "tests.chaos.worker:main", "-p", "1", "-t", "8")
-        config = str(ROOT / "gunicorn.conf.py")
-        bind = ("-b", f"127.0.0.1:{self.port}")
-        self.process("web", "gunicorn", "-c", config, *bind, "tests.chaos.web:application")
+            self.process(name, *worker("tests.chaos.worker:main"))
+        self.process("web", *web(self.port, "tests.chaos.web:application"))
         self._meta = httpx2.Client(base_url=str(self.web.base_url), timeout=DELIVERY_S)
 
     def stop(self) -> None:
         self._meta.close()
         super().stop()
-        self.sentry.close()
 
     def told(self, customer: Customer) -> set[str]:
         """Return the ids of the events by which Sentry was told of the customer's batches."""
-        conversation_id = self.books.conversation_id(customer)
+        conversation_id = self.ledger.conversation_id(customer)
         return {
             str(event["event_id"])
             for event in self.sentry.events
@@ -81,7 +76,7 @@ class FailingStack(Stack):
                 eventually(lambda: _state(pid) in ("", "Z"), what=f"process {pid} to end")
             if action is Action.PAUSE:
                 eventually(lambda: _state(pid) == "T", what=f"process {pid} to stand still")
-                self.books.let_pass(2 * LEASE_MS)
+                self.ledger.let_pass(2 * LEASE_MS)
                 os.kill(pid, signal.SIGCONT)
         self._revive()
 

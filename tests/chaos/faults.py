@@ -103,7 +103,7 @@ def _of_providers() -> Iterator[Kind]:
     away, held = wounds.sentry_away, ("sentry",)
     yield Kind("sentry away", _whoever(away), (EVERYBODY,), 1, (2.0, 6.0), held)
     for mood, share in (("refuses", 2), ("breaks", 2)):
-        fails = partial(wounds.graph_fails, mood)
+        fails = partial(wounds.provider_fails, mood)
         name, held = f"provider {mood}", ("provider",)
         yield Kind(name, _whoever(fails), (EVERYBODY,), share, hold_s, held)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.chaos.meta import Meta, Offer
-from tests.e2e import webhooks
-from tests.e2e.accounts import BusinessNumber
+from tests.stack.accounts import BusinessNumber
+from tests.webhooks import body, change, text_message
 
 #: The two businesses: one tells a person of a text in doubt, the other sends it once more.
 #: Both wait two seconds for WhatsApp and for the model.
@@ -87,15 +87,15 @@ class Load:
         after_s: float,
     ) -> None:
         items, offers = zip(*messages, strict=True)
-        body = webhooks.envelope(business.phone_number_id, messages=list(items))
-        self._meta.deliver(body, offers, after_s=after_s)
+        content = body(change(*items, number=business.phone_number_id))
+        self._meta.deliver(content, offers, after_s=after_s)
 
     def _message(
         self, business: BusinessNumber, customer: str, *, is_silent: bool = False
     ) -> tuple[dict[str, Any], Offer]:
         word = f"m{next(self._words)}"
         silent = is_silent or self._rng.random() * SILENT_EVERY < 1
-        item = webhooks.text_message(customer, f"wamid.{word}", word)
+        item = text_message(f"wamid.{word}", word, customer)
         if silent:
             reaction = {"message_id": "wamid.OUT1", "emoji": "\N{THUMBS UP SIGN}"}
             item = item | {"type": "reaction", "reaction": reaction}

@@ -1,7 +1,5 @@
 """Meta's side of the webhooks: delivers until it hears 200, and now and then once more."""
 
-import hashlib
-import hmac
 import http.client
 import json
 import queue
@@ -16,9 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from tests.chaos.record import Record, Refused
-from tests.e2e import webhooks
-from tests.e2e.accounts import APP_SECRET
 from tests.history.events import Accepted, Offered
+from tests.webhooks import CLOUD, body, change, signed, status
 
 SENDERS = 8
 #: How long Meta waits for an answer, in seconds, and how long it waits before the next try.
@@ -68,18 +65,18 @@ class Meta:
             thread.start()
 
     def deliver(
-        self, body: dict[str, Any], offers: Sequence[Offer] = (), *, after_s: float = 0.0
+        self, content: dict[str, Any], offers: Sequence[Offer] = (), *, after_s: float = 0.0
     ) -> None:
         """Deliver a body that holds ``offers``."""
         with self._lock:
             self.pending += 1
-        self._put(_Delivery(json.dumps(body).encode(), tuple(offers)), after_s)
+        self._put(_Delivery(json.dumps(content).encode(), tuple(offers)), after_s)
 
     def tell(self, phone_number_id: str, _customer: str, wamid: str, tag: str) -> None:
         """Deliver the statuses of a text, later, perhaps out of order."""
         for state in self._rng.sample(("sent", "delivered", "read"), self._rng.randint(1, 3)):
-            body = webhooks.envelope(phone_number_id, statuses=[webhooks.status(wamid, state, tag)])
-            self.deliver(body, after_s=self._rng.uniform(0.02, 4.0))
+            told = change(number=phone_number_id, statuses=[status(wamid, state, tag)])
+            self.deliver(body(told), after_s=self._rng.uniform(0.02, 4.0))
 
     def close(self) -> None:
         """Deliver nothing more."""
@@ -104,9 +101,9 @@ class Meta:
     def _offer(self, delivery: _Delivery) -> None:
         for offer in delivery.offers:
             self._record.note(partial(Offered, **asdict(offer)))
-        status, why = self._post(delivery.raw)
-        if status != str(HTTPStatus.OK):
-            self._record.note(lambda at_ms: Refused(at_ms, status, why))
+        code, why = self._post(delivery.raw)
+        if code != str(HTTPStatus.OK):
+            self._record.note(lambda at_ms: Refused(at_ms, code, why))
             self._put(delivery, self._rng.uniform(*AGAIN_S))
             return
         for offer in delivery.offers:
@@ -124,15 +121,10 @@ class Meta:
 
     def _post(self, raw: bytes) -> tuple[str, str]:
         """Return the status of the answer, "" if there was none, and then why not."""
-        signature = hmac.new(APP_SECRET.encode(), raw, hashlib.sha256).hexdigest()
-        headers = {
-            "Content-Type": "application/json",
-            "X-Hub-Signature-256": f"sha256={signature}",
-            "Connection": "close",
-        }
+        headers = signed(raw) | {"Connection": "close"}
         connection = self._connection()
         try:
-            connection.request("POST", webhooks.PATH, raw, headers)
+            connection.request("POST", CLOUD, raw, headers)
             return str(connection.getresponse().status), ""
         except (OSError, http.client.HTTPException) as error:
             return "", type(error).__name__

@@ -7,26 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tests.chaos import verdict
 from tests.chaos.assault import Assault
 from tests.chaos.disk import SmallDisk
 from tests.chaos.faults import Planned
-from tests.chaos.graph import ChaosGraph
 from tests.chaos.load import BUSINESSES, CUSTOMER_PREFIX, Load
 from tests.chaos.meta import Meta
-from tests.chaos.model import ChaosModel
-from tests.chaos.outside import Outside
-from tests.chaos.proxy import Proxies
+from tests.chaos.outside import ChaosModel, ChaosProvider
 from tests.chaos.record import Record
 from tests.chaos.sink import Sink
 from tests.chaos.site import WINDOWS, Site
 from tests.chaos.verdict import Figures
 from tests.chaos.wounds import Scene
-from tests.e2e.waiting import eventually
-from tests.fake_sentry import FakeSentry
 from tests.processes import Guard
+from tests.waiting import eventually
 
 #: Longer than every backoff that a batch may still be in when the last fault is healed.
 CALM_S = 420.0
@@ -60,19 +55,14 @@ class Run:
         self.meta = Meta(self.record, rng, [])
         accounts = {b.phone_number_id: b.account_id for b in BUSINESSES}
         model = ChaosModel(self.record, rng)
-        graph = ChaosGraph(self.record, rng, accounts, self.meta.tell)
-        self._outside = Outside(model, graph)
-        self._sentry = FakeSentry()
-        self._way_to_sentry = Proxies(urlsplit(self._sentry.dsn).port or 0, 1)
-        way = self._way_to_sentry.all[0]
-        dsn = f"http://public@127.0.0.1:{way.port}/1"
-        self.site = Site(binary, guard, self._outside, sentry_dsn=dsn)
+        provider = ChaosProvider(self.record, rng, accounts, self.meta.tell)
+        self.site = Site(binary, guard, model, provider)
         self._sink = Sink(
-            self.site.books.client, self.site.books.store.keyring.shards, self._sentry
+            self.site.ledger.client, self.site.ledger.store.keyring.shards, self.site.sentry
         )
         self._disk = SmallDisk(self.site.valkey.directory)
         self.meta.ports.append(self.site.port)
-        self._scene = Scene(self.site, self.meta, model, graph, way, self._disk)
+        self._scene = Scene(self.site, self.meta, model, provider, self._disk)
         self._load = Load(self.meta, rng, bursts_per_s=bursts_per_s)
 
     def go(self, plan: Sequence[Planned]) -> Outcome:
@@ -85,7 +75,7 @@ class Run:
         self._load.stop()
         healed_s = time.monotonic()
         problems = assault.failed + self._calm_down()
-        letters, alerts = self.site.books.operations.dead_letters(), self._sink.alerts()
+        letters, alerts = self.site.ledger.operations.dead_letters(), self._sink.alerts()
         history = verdict.whole(self.record.events, letters, alerts)
         max_attempts = int(WINDOWS["BATCH_MAX_ATTEMPTS"])
         problems += verdict.judge(history, resend=RESENDING, max_attempts=max_attempts)
@@ -105,9 +95,6 @@ class Run:
         """End everything and leave nothing behind."""
         self.meta.close()
         self.site.stop()
-        self._outside.close()
-        self._way_to_sentry.close()
-        self._sentry.close()
         self._disk.remove()
 
     def keep(self, directory: Path) -> None:
@@ -122,18 +109,18 @@ class Run:
         try:
             eventually(self._is_calm, what="calm", deadline_s=CALM_S, every_s=0.1)
         except AssertionError:
-            books = self.site.books.operations.balance()
+            books = self.site.ledger.operations.balance()
             return [f"never came to rest: {self.meta.pending} deliveries left, {books}"]
         return []
 
     def _is_calm(self) -> bool:
-        books = self.site.books.operations.balance()
+        books = self.site.ledger.operations.balance()
         rests = not any(book.open or book.flight for book in books)
         return rests and not self.meta.pending and self._sink.is_told()
 
     def _books(self) -> list[str]:
         """Hold the ledger's books against themselves and against what was seen from outside."""
-        operations = self.site.books.operations
+        operations = self.site.ledger.operations
         books = operations.balance()
         problems = [f"books: {book}" for book in books if not book.holds or book.lost]
         problems += [f"audit: {line}" for line in operations.audit()]
@@ -150,11 +137,11 @@ class Run:
                 yield f"log of {name}: {event}"
             if CUSTOMER_PREFIX in text:
                 yield f"log of {name}: a customer's number"
-        if CUSTOMER_PREFIX in self._sentry.text:
+        if CUSTOMER_PREFIX in self.site.sentry.text:
             yield "Sentry was told a customer's number"
 
     def _stats(self) -> dict[str, int]:
-        books = self.site.books
+        books = self.site.ledger
         found: dict[str, int] = {}
         for shard in books.store.keyring.shards:
             kept: Any = books.client.hgetall(shard.stats)

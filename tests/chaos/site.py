@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-import httpx2
-
+from demo.child import SCHEDULER, web, worker
 from tests.chaos.load import BUSINESSES
-from tests.chaos.outside import Outside
 from tests.chaos.proxy import Proxies, Proxy
-from tests.e2e.accounts import accounts_toml
-from tests.e2e.harness import Stack, web_arguments
+from tests.outside import ModelApi, ProviderApi
 from tests.processes import Guard
+from tests.stack.stack import Stack
 from tests.valkey_server import free_port
 
 WORKERS = ("worker", "worker-2")
@@ -51,13 +49,15 @@ _WATCH_S = 0.1
 class Site(Stack):
     """A stack whose processes are started again when they end, and reach Redis by ``proxies``."""
 
-    def __init__(self, binary: str, guard: Guard, outside: Outside, *, sentry_dsn: str) -> None:
-        super().__init__(binary, guard, WINDOWS)
+    def __init__(self, binary: str, guard: Guard, model: ModelApi, provider: ProviderApi) -> None:
+        super().__init__(binary, guard, WINDOWS, model=model, provider=provider)
+        sentry = urlsplit(self.sentry.dsn)
+        self._way_to_sentry = Proxies(sentry.port or 0, 1)
+        way = f"127.0.0.1:{self.way_to_sentry.port}"
         # These are reached without the proxy that tells callers apart.
-        direct = f"{urlsplit(sentry_dsn).netloc.rpartition('@')[2]},127.0.0.1:{self.port}"
-        self.environ |= {"SENTRY_DSN": sentry_dsn, "NO_PROXY": direct}
+        self.environ["NO_PROXY"] = f"{way},127.0.0.1:{self.port}"
+        self.environ["SENTRY_DSN"] = f"http://public@{way}/1"
         self.environ |= dict.fromkeys(BUDGETS, BUDGET)
-        self._outside = outside
         names = (*SERVICES, *OTHERS)
         self._proxies = Proxies(self.valkey.port, len(names))
         self.proxies: Mapping[str, Proxy] = dict(zip(names, self._proxies.all, strict=True))
@@ -66,7 +66,7 @@ class Site(Stack):
         self._wanted: set[str] = set()
         self._lock = threading.RLock()
         self._over = threading.Event()
-        self._systemd = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._systemd = threading.Thread(target=self._supervise, name="systemd", daemon=True)
         self._configure()
 
     def start(self) -> None:
@@ -85,6 +85,12 @@ class Site(Stack):
             self._systemd.join()
         super().stop()
         self._proxies.close()
+        self._way_to_sentry.close()
+
+    @property
+    def way_to_sentry(self) -> Proxy:
+        """Return what every report passes."""
+        return self._way_to_sentry.all[0]
 
     def cut(self, name: str) -> None:
         """Reset every connection of a process to Redis."""
@@ -122,14 +128,6 @@ class Site(Stack):
             with self._lock:
                 self._wanted |= before
 
-    def answers(self, port: int) -> bool:
-        """Return whether a web process serves on ``port``."""
-        with httpx2.Client() as client:
-            try:
-                return client.get(f"http://127.0.0.1:{port}/livez").is_success
-            except httpx2.TransportError:
-                return False
-
     def _supervise(self) -> None:
         ended: set[str] = set()
         while not self._over.wait(ORPHANS_S if ended else _WATCH_S):
@@ -141,27 +139,19 @@ class Site(Stack):
                 ended = {name for name in self._wanted if not self.processes[name].running}
 
     def _configure(self) -> None:
-        (self.directory / "accounts.toml").write_text(
-            accounts_toml(
-                graph_url=self._outside.url,
-                model_url=f"{self._outside.url}/v1",
-                prompt_file=str(self.directory / "prompt.md"),
-                numbers=BUSINESSES,
-            )
-        )
-        worker = ("dramatiq", "actors:main", "-p", "1", "-t", "8")
+        self.write_accounts(self.outside.url, *BUSINESSES)
         commands = {
-            "web": web_arguments(self.port),
-            "scheduler": ("scheduler",),
-            **dict.fromkeys((*WORKERS, "other-worker"), worker),
-            "other-web": web_arguments(self.other_port),
+            "web": web(self.port),
+            "scheduler": SCHEDULER,
+            **dict.fromkeys((*WORKERS, "other-worker"), worker()),
+            "other-web": web(self.other_port),
         }
         for name, command in commands.items():
             port, other = self.proxies[name].port, OTHER_WINDOWS if name in OTHERS else {}
             environ = {
                 "REDIS_URL": f"redis://127.0.0.1:{port}/0",
                 "BROKER_URL": f"redis://127.0.0.1:{port}/1",
-                "HTTP_PROXY": self._outside.proxy_for(name),
+                "HTTP_PROXY": self.outside.proxy_url(name),
                 **other,
             }
             self.process(name, *command, **environ)

@@ -12,10 +12,10 @@ import pytest
 
 from tests.chaos.failing_stack import LEASE_MS, FailingStack
 from tests.chaos.failpoints import Action, Point
-from tests.e2e.fake_graph import graph_error
-from tests.e2e.harness import running
-from tests.e2e.waiting import eventually
+from tests.outside import graph_error
 from tests.processes import Guard
+from tests.stack.stack import running
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
@@ -62,9 +62,9 @@ def test_message_is_answered_once_or_a_person_is_told(
     stack: FailingStack, point: Point, action: Action
 ) -> None:
     expected = OTHERWISE.get((point, action), ANSWERED)
-    customer, books = stack.customer(), stack.books
+    customer, books = stack.customer(), stack.ledger
     if expected is REFUSED:
-        stack.graph.script(customer.number, graph_error(131047))
+        stack.provider.answer(graph_error(131047), to=customer.number)
 
     stack.provoke(point, action, customer)
 

@@ -12,12 +12,10 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 import redis
 
 from tests.chaos.disk import SmallDisk
-from tests.chaos.graph import ChaosGraph
 from tests.chaos.meta import Meta
-from tests.chaos.model import ChaosModel
-from tests.chaos.proxy import Proxy
+from tests.chaos.outside import ChaosModel, ChaosProvider
 from tests.chaos.site import OTHERS, Site
-from tests.e2e.waiting import eventually
+from tests.waiting import answers, eventually
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +25,7 @@ class Scene:
     site: Site
     meta: Meta
     model: ChaosModel
-    graph: ChaosGraph
-    way_to_sentry: Proxy
+    provider: ChaosProvider
     disk: SmallDisk
 
 
@@ -98,7 +95,7 @@ def disk_full(scene: Scene, _rng: random.Random) -> Iterator[None]:
 @contextmanager
 def scripts_flushed(scene: Scene, _rng: random.Random) -> Iterator[None]:
     with contextlib.suppress(redis.RedisError):
-        scene.site.books.client.script_flush()
+        scene.site.ledger.client.script_flush()
     yield
 
 
@@ -148,11 +145,11 @@ def delayed(name: str, scene: Scene, rng: random.Random) -> Iterator[None]:
 
 @contextmanager
 def sentry_away(scene: Scene, _rng: random.Random) -> Iterator[None]:
-    scene.way_to_sentry.refuses = True
+    scene.site.way_to_sentry.refuses = True
     try:
         yield
     finally:
-        scene.way_to_sentry.refuses = False
+        scene.site.way_to_sentry.refuses = False
 
 
 @contextmanager
@@ -165,12 +162,12 @@ def model_fails(mood: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def graph_fails(mood: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
-    scene.graph.mood = getattr(scene.graph, mood)
+def provider_fails(mood: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
+    scene.provider.mood = getattr(scene.provider, mood)
     try:
         yield
     finally:
-        scene.graph.mood = None
+        scene.provider.mood = None
 
 
 @contextmanager
@@ -180,7 +177,8 @@ def other_release(scene: Scene, rng: random.Random) -> Iterator[None]:
     others = [site.processes[name] for name in OTHERS]
     for process in others:
         process.start()
-    eventually(lambda: site.answers(site.other_port), what="the other release to serve")
+    url = f"http://127.0.0.1:{site.other_port}"
+    eventually(lambda: answers(url), what="the other release to serve")
     scene.meta.ports.append(site.other_port)
     try:
         yield

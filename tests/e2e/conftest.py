@@ -4,10 +4,9 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.e2e import accounts
-from tests.e2e.harness import PRIVACY_KEY, Stack, running
-from tests.e2e.waiting import eventually
 from tests.processes import Guard
+from tests.stack.accounts import SECRETS
+from tests.stack.stack import PRIVACY_KEY, Stack, running
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +19,13 @@ def stack(request: pytest.FixtureRequest, valkey_binary: str, guard: Guard) -> I
 
 @pytest.fixture(autouse=True)
 def _aftermath(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test did: every message is accounted for, and nothing tells about a customer."""
+    """Whatever a test did: every message is accounted for, and nothing of a customer leaks."""
     yield
     if "stack" not in request.fixturenames:
         return
     stack: Stack = request.getfixturevalue("stack")
-    eventually(lambda: not stack.books.operations.audit(), what=str(stack.books.operations.audit()))
-    assert [book for book in stack.books.operations.balance() if not book.holds or book.lost] == []
-    assert _told(stack) == []
+    stack.ledger.check_counters()
+    assert _leaks(stack) == []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,9 +40,9 @@ def pytest_runtest_makereport(
     return report
 
 
-def _told(stack: Stack) -> list[str]:
-    """Return who or what can be read where, although it must not be."""
-    secrets = {PRIVACY_KEY, *accounts.SECRETS.values(), *stack.canaries}
+def _leaks(stack: Stack) -> list[str]:
+    """Return what of secrets and customers can be read where it must not be."""
+    secrets = {PRIVACY_KEY, *SECRETS.values(), *stack.canaries}
     secrets |= {word for person in stack.customers for word in (person.number, person.mark)}
     return [
         f"{secret} in {name}"

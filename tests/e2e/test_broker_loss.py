@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from batching.flow import flush
-from tests.e2e.harness import Stack
-from tests.e2e.waiting import eventually, in_background
 from tests.fakes import FakeQueue
+from tests.stack.stack import Stack
+from tests.waiting import eventually, in_background
 
 pytestmark = pytest.mark.e2e
 
@@ -18,7 +18,7 @@ def test_batch_whose_doorbell_was_lost_is_rung_for_again(stack: Stack) -> None:
     stack.processes["worker"].kill()
     anna.writes(anna.line("Hi"))
     lost = FakeQueue()
-    eventually(lambda: flush(stack.books.store, lost) and lost.take(), what="a batch in flight")
+    eventually(lambda: flush(stack.ledger.store, lost) and lost.take(), what="a batch in flight")
 
     stack.processes["worker"].start()
 
@@ -38,7 +38,7 @@ def test_broker_that_is_emptied_all_the_time_loses_nothing(stack: Stack) -> None
         with in_background(empties), ThreadPoolExecutor(5) as pool:
             for writing in [pool.submit(c.writes, *c.lines("Hi", "you?")) for c in crowd]:
                 writing.result()
-            stack.books.let_pass(4_000)
+            stack.ledger.let_pass(4_000)
             over.append(True)
 
     answers = [customer.wait_for_answers() for customer in crowd]
@@ -73,5 +73,5 @@ def test_doorbell_that_is_rung_many_times_is_answered_once(stack: Stack) -> None
     stack.processes["worker"].start()
 
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
-    stack.books.wait_until_settled(anna)
+    stack.ledger.wait_until_settled(anna)
     assert (len(anna.turns), len(anna.replies)) == (1, 1)

@@ -4,8 +4,8 @@ from signal import SIGSTOP
 
 import pytest
 
-from tests.e2e.harness import Stack
-from tests.e2e.waiting import eventually
+from tests.stack.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -21,8 +21,8 @@ def test_canary_comes_out_again_and_again_and_is_no_customers(stack: Stack) -> N
 
     eventually(lambda: log(stack).count("canary.answered") > before + 1, what="two canaries")
 
-    assert [book.accepted for book in stack.books.operations.balance()] == [0]
-    assert (stack.graph.requests, stack.openai.requests) == ([], [])
+    assert [book.accepted for book in stack.ledger.operations.balance()] == [0]
+    assert (stack.provider.requests, stack.model.requests) == ([], [])
 
 
 def test_worker_that_hangs_is_told_of_by_the_canary(stack: Stack) -> None:

@@ -18,13 +18,13 @@ import redis
 
 from batching.operations import Operations
 from batching.store import Store
+from demo.child import ROOT
 from runtime.fleet import members
-from tests.e2e.harness import ROOT
-from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer
+from tests.waiting import eventually
 from tests.web.conftest import environ_of, write_accounts
-from tests.web.requests import CLOUD, JSON, body, change, signature, text_message
+from tests.webhooks import CLOUD, JSON, body, change, signature, text_message
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.accounts import RESENDING, SALON
-from tests.e2e.behaviours import Hang
-from tests.e2e.customer import Customer
-from tests.e2e.harness import Stack
-from tests.e2e.waiting import eventually
+from tests.http_server import hang
+from tests.stack.accounts import RESENDING, SALON
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -35,16 +35,16 @@ def victims(stack: Stack) -> Victims:
     """
     people = Victims(*(stack.customer(account) for account in [SALON] * 4 + [RESENDING]))
     departing = (people.departing, people.departing_unresolved, people.departing_resent)
-    stack.openai.script(people.generating.mark, Hang())
+    stack.model.answer(hang, to=people.generating.mark)
     for customer in departing:
-        stack.graph.script(customer.number, Hang())
+        stack.provider.answer(hang, to=customer.number)
     for customer in (people.generating, *departing):
         customer.writes(customer.line("Hi"))
     people.generating.wait_for_turns()
     for customer in departing:
         customer.wait_for_answers()
 
-    states = [stack.books.state(customer) for customer in (people.generating, *departing)]
+    states = [stack.ledger.state(customer) for customer in (people.generating, *departing)]
     assert states == ["running", "sending", "sending", "sending"]
 
     stack.processes["worker"].kill()
@@ -53,8 +53,8 @@ def victims(stack: Stack) -> Victims:
     people.waiting.writes(people.waiting.line("Hi"))
     stack.processes["worker"].start()
 
-    eventually(lambda: stack.books.state(people.departing) == "ambiguous", what="the doubt")
-    people.departing.status(people.departing.offered[0], "sent")
+    eventually(lambda: stack.ledger.state(people.departing) == "ambiguous", what="the doubt")
+    people.departing.report(people.departing.offered[0], "sent")
     return people
 
 
@@ -65,7 +65,7 @@ def test_batch_in_generation_gets_another_attempt(stack: Stack, victims: Victims
 
     assert customer.turns == customer.lines("Hi", "Hi", "Hello?")
     assert answers == customer.lines("Answer to: Hi", "Answer to: Hello?")
-    assert stack.books.alerts_of(customer) == []
+    assert stack.ledger.alerts_of(customer) == []
 
 
 def test_message_that_came_while_no_worker_ran_is_answered(victims: Victims) -> None:
@@ -75,10 +75,10 @@ def test_message_that_came_while_no_worker_ran_is_answered(victims: Victims) -> 
 def test_text_that_was_leaving_is_resolved_by_a_late_status(stack: Stack, victims: Victims) -> None:
     customer = victims.departing
 
-    stack.books.wait_until_settled(customer)
+    stack.ledger.wait_until_settled(customer)
 
     assert customer.replies == [customer.line("Answer to: Hi")]
-    assert (stack.books.dead_letters(customer), stack.books.alerts_of(customer)) == ([], [])
+    assert (stack.ledger.dead_letters(customer), stack.ledger.alerts_of(customer)) == ([], [])
 
 
 def test_text_that_was_leaving_and_is_never_heard_of_goes_to_a_person(
@@ -86,9 +86,9 @@ def test_text_that_was_leaving_and_is_never_heard_of_goes_to_a_person(
 ) -> None:
     customer = victims.departing_unresolved
 
-    assert stack.books.wait_for_death(customer) == "ambiguous/no_status"
+    assert stack.ledger.wait_for_death(customer) == "ambiguous/no_status"
     assert customer.replies == [customer.line("Answer to: Hi")]
-    assert stack.books.alerts_of(customer) == ["ambiguous"]
+    assert stack.ledger.alerts_of(customer) == ["ambiguous"]
 
 
 def test_text_that_was_leaving_is_sent_once_more_where_the_account_prefers_it(
@@ -97,7 +97,7 @@ def test_text_that_was_leaving_is_sent_once_more_where_the_account_prefers_it(
     customer = victims.departing_resent
 
     customer.wait_for_answers(2)
-    stack.books.wait_until_settled(customer)
+    stack.ledger.wait_until_settled(customer)
 
     assert customer.replies == [customer.line("Answer to: Hi")] * 2
     assert len(customer.turns) == 1

@@ -5,9 +5,9 @@ from http import HTTPStatus
 import httpx2
 import pytest
 
-from tests.e2e.customer import Customer
-from tests.e2e.harness import Stack
-from tests.e2e.waiting import eventually
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -41,10 +41,10 @@ def test_message_is_refused_while_the_ledger_hangs_and_counted_once_later(stack:
 
 def test_message_is_refused_while_the_ledger_is_full_and_accepted_later(stack: Stack) -> None:
     anna = stack.customer()
-    stack.books.client.config_set("maxmemory", "1mb")
+    stack.ledger.client.config_set("maxmemory", "1mb")
 
     refused = anna.delivers(anna.line("Hi"), "wamid.full")
-    stack.books.client.config_set("maxmemory", "0")
+    stack.ledger.client.config_set("maxmemory", "0")
 
     assert is_told_to_come_again(refused)
     redeliver(anna, "wamid.full")
@@ -54,10 +54,10 @@ def test_message_is_refused_while_the_ledger_is_full_and_accepted_later(stack: S
 def test_message_is_refused_while_the_ledger_is_a_replica(stack: Stack) -> None:
     """A failover leaves the old primary read-only."""
     anna = stack.customer()
-    stack.books.client.replicaof("127.0.0.1", "1")
+    stack.ledger.client.replicaof("127.0.0.1", "1")
 
     refused = anna.delivers(anna.line("Hi"), "wamid.replica")
-    stack.books.client.replicaof("NO", "ONE")
+    stack.ledger.client.replicaof("NO", "ONE")
 
     assert is_told_to_come_again(refused)
     redeliver(anna, "wamid.replica")

@@ -9,19 +9,19 @@ import httpx2
 import pytest
 
 from batching.keys import Shard
-from tests.e2e import webhooks
-from tests.e2e.accounts import BARBER, HASTY
-from tests.e2e.behaviours import Answer
-from tests.e2e.customer import Customer
+from demo.child import worker
 from tests.e2e.faulty import CRASH
-from tests.e2e.harness import ROOT, Stack
-from tests.e2e.waiting import eventually
-from tests.valkey_server import free_port
+from tests.http_server import Reply
+from tests.stack.accounts import BARBER, HASTY
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack
+from tests.waiting import eventually
+from tests.webhooks import CLOUD, body, change, post, text_message
 
 pytestmark = pytest.mark.e2e
 
 NAME = "Quintessa Quillfeather"
-GARBAGE = "no doorbell but somebody's marmalade, +79998887766"
+GARBAGE = "no wake-up but somebody's marmalade, +79998887766"
 #: What is logged as an error, and so reported, when everything has failed that can.
 ERRORS = {
     "batch.crashed",
@@ -45,55 +45,51 @@ def failed(stack: Stack) -> Stack:
     """Return the installation after everything in it has failed, with customers' words in hand."""
     stack.canaries |= {NAME, NAME.split()[1]}
     stack.processes["worker"].terminate()
-    stack.process("worker", "dramatiq", "tests.e2e.faulty:worker", "-p", "1", "-t", "8").start()
-    port = free_port()
-    config = str(ROOT / "gunicorn.conf.py")
-    arguments = ("gunicorn", "-c", config, "-b", f"127.0.0.1:{port}")
+    stack.process("worker", *worker("tests.e2e.faulty:worker")).start()
     # Other settings than the others', and an address with a fault in it.
-    stray = stack.process(
-        "stray", *arguments, "tests.e2e.faulty:application()", BATCH_IDLE_MS="777"
-    )
-    stray.start()
+    faulty = stack.other_web("tests.e2e.faulty:application()", BATCH_IDLE_MS="777")
+    with faulty as web:
+        everything_fails(stack, web)
+    return stack
+
+
+def everything_fails(stack: Stack, web: httpx2.Client) -> None:
     hostile_webhooks(stack)
     anna, boris, clara, dora = (stack.customer(HASTY) for _ in range(4))
-    stack.openai.script(anna.mark, quoting(anna, 400))
-    stack.graph.script(boris.number, quoting(boris, 400))
+    stack.model.answer(quoting(anna, 400), to=anna.mark)
+    stack.provider.answer(quoting(boris, 400), to=boris.number)
     named(anna, "Hi")
     named(boris, "Hi")
     for _ in range(2):
         named(clara, CRASH)
     unreadable_message(stack, dora)
-    undecodable_doorbell(stack)
+    undecodable_wake_up(stack)
     ledger_that_refuses(stack, stack.customer(BARBER))
-    request_that_fails(f"http://127.0.0.1:{port}", stack.customer(BARBER))
+    request_that_fails(web, stack.customer(BARBER))
     for customer in (anna, boris, clara):
-        stack.books.wait_for_death(customer)
+        stack.ledger.wait_for_death(customer)
     with contextlib.suppress(AssertionError):  # the test says which of them are missing
         eventually(
             lambda: set(stack.sentry.messages) >= ERRORS and alerts(stack) >= ALERTS,
             what="all reports to arrive",
         )
-    stray.terminate()
-    return stack
 
 
 def named(customer: Customer, text: str) -> None:
     """Have Meta deliver a message with the customer's name beside it, as it does."""
-    answer = delivered(customer, webhooks.text_message(customer.number, "", customer.line(text)))
+    answer = delivered(customer, text_message("", customer.line(text), customer.number))
     assert answer.status_code == HTTPStatus.OK
 
 
 def delivered(customer: Customer, item: dict[str, Any]) -> httpx2.Response:
     contact = {"wa_id": customer.number, "profile": {"name": NAME}}
-    account = customer.account.phone_number_id
-    body = webhooks.envelope(account, messages=[item], contacts=[contact])
-    return webhooks.post(customer.web, body)
+    return customer.delivers_item(item, contacts=[contact])
 
 
-def quoting(customer: Customer, status: int) -> Answer:
+def quoting(customer: Customer, status: int) -> Reply:
     """Return the refusal of somebody who repeats what they were given."""
     told = f"cannot take '{customer.mark}' of {NAME} at {customer.number}"
-    return Answer(status, {"error": {"message": told, "code": 100, "type": told}})
+    return Reply(status, {"error": {"message": told, "code": 100, "type": told}})
 
 
 def hostile_webhooks(stack: Stack) -> None:
@@ -101,13 +97,11 @@ def hostile_webhooks(stack: Stack) -> None:
     words = eve.line(f"Hi, {NAME} here, {eve.number}")
     broken: dict[str, Any] = {"type": "text", "text": {"body": words}}
     assert delivered(eve, broken).status_code == HTTPStatus.OK
-    unknown = webhooks.envelope("999", messages=[webhooks.text_message(eve.number, "w", words)])
-    assert webhooks.post(stack.web, unknown).status_code == HTTPStatus.NOT_FOUND
+    unknown = body(change(text_message("w", words, eve.number), number="999"))
+    assert post(stack.web, unknown).status_code == HTTPStatus.NOT_FOUND
     for forged in ("", words):
         content, headers = json.dumps({"text": words}), {"X-Hub-Signature-256": forged}
-        refused = stack.web.post(
-            f"{webhooks.PATH}?text={eve.mark}", content=content, headers=headers
-        )
+        refused = stack.web.post(f"{CLOUD}?text={eve.mark}", content=content, headers=headers)
         assert refused.status_code == HTTPStatus.UNAUTHORIZED
 
 
@@ -115,14 +109,14 @@ def unreadable_message(stack: Stack, customer: Customer) -> None:
     """Spoil a message in the ledger, let a worker stumble over it, and mend it again."""
     named(customer, "Hi")
     shard, conversation_id = shard_of(stack, customer)
-    client: Any = stack.books.client
+    client: Any = stack.ledger.client
     kept: bytes = client.lindex(shard.open(conversation_id), 0)
     client.lset(shard.open(conversation_id), 0, b"{" + kept)
     eventually(lambda: "doorbell.failed" in stack.processes["worker"].log(), what="the stumble")
     client.lset(shard.flight(conversation_id), 0, kept)
 
 
-def undecodable_doorbell(stack: Stack) -> None:
+def undecodable_wake_up(stack: Stack) -> None:
     with stack.valkey.client(1) as broker:
         broker.hset("dramatiq:generate.msgs", "x1", GARBAGE)
         broker.rpush("dramatiq:generate", "x1")
@@ -130,29 +124,22 @@ def undecodable_doorbell(stack: Stack) -> None:
 
 def ledger_that_refuses(stack: Stack, customer: Customer) -> None:
     shard, conversation_id = shard_of(stack, customer)
-    stack.books.client.set(shard.seen(conversation_id), "of another type")
-    item = webhooks.text_message(customer.number, "", customer.line("Hi"))
+    stack.ledger.client.set(shard.seen(conversation_id), "of another type")
+    item = text_message("", customer.line("Hi"), customer.number)
     assert delivered(customer, item).status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    stack.books.client.delete(shard.seen(conversation_id))
+    stack.ledger.client.delete(shard.seen(conversation_id))
 
 
-def request_that_fails(url: str, customer: Customer) -> None:
-    def answers() -> bool:
-        try:
-            return httpx2.get(f"{url}/livez", timeout=5).status_code == HTTPStatus.OK
-        except httpx2.TransportError:
-            return False
-
-    eventually(answers, what="the stray to serve")
+def request_that_fails(web: httpx2.Client, customer: Customer) -> None:
     content = customer.line(f"Hi, {NAME}, {customer.number}")
-    failed = httpx2.post(f"{url}/broken?q={customer.mark}", content=content, timeout=10)
+    failed = web.post(f"/broken?q={customer.mark}", content=content)
     assert failed.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert customer.mark not in failed.text
 
 
 def shard_of(stack: Stack, customer: Customer) -> tuple[Shard, str]:
-    conversation_id = stack.books.conversation_id(customer)
-    return stack.books.store.shard_of(conversation_id), conversation_id
+    conversation_id = stack.ledger.conversation_id(customer)
+    return stack.ledger.store.shard_of(conversation_id), conversation_id
 
 
 def test_every_failure_is_reported(failed: Stack) -> None:
@@ -184,7 +171,7 @@ def test_canary_would_be_found(failed: Stack) -> None:
     """What is searched is really there: constant names in Sentry, digests in the names of keys."""
     traces, anna = failed.traces(), failed.customers[1]
 
-    conversation_id = failed.books.conversation_id(anna)
+    conversation_id = failed.ledger.conversation_id(anna)
     assert "batch.crashed" in traces["Sentry"]
     assert conversation_id in traces["Sentry"]
     assert conversation_id in traces["names of keys"]

@@ -6,12 +6,13 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from batching.keys import FLEET
+from demo.child import worker
 from runtime.fleet import members
-from tests.e2e.behaviours import Hold
-from tests.e2e.fake_openai import completion
-from tests.e2e.harness import USUAL, Stack
-from tests.e2e.waiting import eventually
+from tests.http_server import Hold
+from tests.outside import completion
 from tests.processes import OwnedProcess
+from tests.stack.stack import USUAL, Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -21,14 +22,14 @@ ENVIRON = {"BATCH_SHARDS": "4"}
 
 @pytest.fixture
 def second_worker(stack: Stack) -> Iterator[OwnedProcess]:
-    worker = stack.process("second worker", "dramatiq", "actors:main", "-p", "1", "-t", "16")
-    yield worker
-    worker.kill()
+    second = stack.process("second worker", *worker(threads=16))
+    yield second
+    second.kill()
 
 
 def roles(stack: Stack) -> list[str]:
     """Return who is in the fleet, silent ones included."""
-    return sorted(member.role for member in members(stack.books.client))
+    return sorted(member.role for member in members(stack.ledger.client))
 
 
 def wait_for_start(process: OwnedProcess) -> None:
@@ -49,7 +50,7 @@ def test_two_schedulers_and_two_workers_answer_everyone_once(
 
     answers = [customer.wait_for_answers() for customer in crowd]
     for customer in crowd:
-        stack.books.wait_until_settled(customer)
+        stack.ledger.wait_until_settled(customer)
     assert answers == [[customer.line("Answer to: Hi")] for customer in crowd]
     assert [customer.turns for customer in crowd] == [[c.line("Hi")] for c in crowd]
     assert scheduler.terminate() == 0
@@ -82,7 +83,7 @@ def test_worker_that_wakes_up_after_its_lease_changes_nothing(
     """It slept in the middle of a generation, another is at it now: its own answer is stale."""
     anna = stack.customer()
     stale, fresh = Hold(completion("Stale answer")), Hold(completion("Fresh answer"))
-    stack.openai.script(anna.mark, stale, fresh)
+    stack.model.answer(stale, fresh, to=anna.mark)
     anna.writes(anna.line("Hi"))
     anna.wait_for_turns()
     stack.processes["worker"].signal_group(SIGSTOP)
@@ -91,9 +92,9 @@ def test_worker_that_wakes_up_after_its_lease_changes_nothing(
 
     stale.released.set()
     stack.processes["worker"].signal_group(SIGCONT)
-    sleeper = stack.openai.requests_of(anna.mark)[0]
+    sleeper = stack.model.requests_of(anna.mark)[0]
     eventually(lambda: sleeper.done_ns, what="the sleeper to have its answer")
-    stack.books.let_pass(1_000)
+    stack.ledger.let_pass(1_000)
     fresh.released.set()
 
     assert anna.wait_for_answers() == ["Fresh answer"]
@@ -102,10 +103,10 @@ def test_worker_that_wakes_up_after_its_lease_changes_nothing(
 def test_every_process_ends_when_it_is_told_to_and_leaves_the_fleet(stack: Stack) -> None:
     """A playbook that ends old processes looks whether they are gone, not for how long silent."""
     stack.processes["worker"].terminate()
-    pair = stack.process("pair of workers", "dramatiq", "actors:main", "-p", "2", "-t", "4")
+    pair = stack.process("pair of workers", *worker(processes=2, threads=4))
     pair.start()
     # Those that other tests killed stay listed for a minute; the living announce themselves again.
-    stack.books.client.delete(FLEET)
+    stack.ledger.client.delete(FLEET)
     eventually(lambda: roles(stack) == ["scheduler", "web", "web", "worker", "worker"])
 
     exit_codes, left = [], []

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Stack, running
 from tests.e2e.test_rapid_fire import (  # noqa: F401 - collected here too, over the other broker
     test_many_customers_at_once_get_one_answer_each,
     test_messages_during_a_generation_are_the_next_batch_and_wait_for_this_one,
@@ -12,6 +11,7 @@ from tests.e2e.test_rapid_fire import (  # noqa: F401 - collected here too, over
 )
 from tests.processes import Guard
 from tests.rabbitmq_server import RabbitMQServer
+from tests.stack.stack import Stack, running
 
 pytestmark = pytest.mark.e2e
 

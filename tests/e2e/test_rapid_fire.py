@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.accounts import BARBER, LISTENING, PATIENT, SALON
-from tests.e2e.behaviours import Hold
-from tests.e2e.harness import IDLE_MS, Stack
-from tests.e2e.waiting import eventually
+from tests.http_server import Hold
+from tests.stack.accounts import BARBER, LISTENING, PATIENT, SALON
+from tests.stack.stack import IDLE_MS, Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -94,20 +94,20 @@ def test_messages_during_a_generation_are_the_next_batch_and_wait_for_this_one(
 ) -> None:
     anna = stack.customer()
     hold = Hold()
-    stack.openai.script(anna.mark, hold)
+    stack.model.answer(hold, to=anna.mark)
     anna.writes(anna.line("Hi"))
     eventually(lambda: anna.turns, what="the generation to begin")
 
     late = anna.lines("one more thing", "two chairs please")
     anna.writes(*late)
-    stack.books.let_pass(2 * IDLE_MS)
+    stack.ledger.let_pass(2 * IDLE_MS)
     hold.released.set()
 
     assert anna.wait_for_answers(2) == [
         anna.line("Answer to: Hi"),
         "Answer to: " + "\n".join(late),
     ]
-    first, second = stack.openai.requests_of(anna.mark)
+    first, second = stack.model.requests_of(anna.mark)
     assert first.done_ns < second.came_ns
 
 
@@ -115,14 +115,14 @@ def test_next_turn_knows_what_was_said_before(stack: Stack) -> None:
     anna = stack.customer()
     anna.writes(anna.line("Hi"))
     anna.wait_for_answers()
-    eventually(lambda: not stack.books.state(anna), what="the batch to end")
+    eventually(lambda: not stack.ledger.state(anna), what="the batch to end")
 
     anna.writes(anna.line("And on Monday?"))
     anna.wait_for_answers(2)
 
     spoken = [
         (message["role"], message["content"])
-        for message in stack.openai.requests_of(anna.mark)[1].body["messages"]
+        for message in stack.model.requests_of(anna.mark)[1].json["messages"]
     ]
     assert spoken[-3:] == [
         ("user", anna.line("Hi")),
@@ -161,7 +161,7 @@ def test_many_customers_at_once_get_one_answer_each(stack: Stack) -> None:
 def test_one_conversation_that_waits_holds_up_no_other(stack: Stack) -> None:
     slow, quick = stack.customer(), stack.customer()
     hold = Hold()
-    stack.openai.script(slow.mark, hold)
+    stack.model.answer(hold, to=slow.mark)
     slow.writes(slow.line("Hi"))
     eventually(lambda: slow.turns, what="the slow generation to begin")
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.accounts import HASTY, SALON
-from tests.e2e.behaviours import Hang
-from tests.e2e.fake_openai import model_error
-from tests.e2e.harness import ROOT, Stack, running
+from demo.child import ROOT
 from tests.e2e.test_budgets import (  # noqa: F401 - collected here too, as other users
     test_model_that_is_switched_off_is_not_asked_until_it_is_on,
     test_questions_that_fail_are_asked_as_often_as_the_budget_says,
@@ -26,7 +23,11 @@ from tests.e2e.test_sending import (  # noqa: F401
     test_status_after_the_dead_letter_settles_it,
 )
 from tests.guarded_server import GuardedServer
+from tests.http_server import hang
+from tests.outside import model_error
 from tests.processes import Guard
+from tests.stack.accounts import HASTY, SALON
+from tests.stack.stack import Stack, running
 
 pytestmark = pytest.mark.e2e
 TIMEOUT_S = 60
@@ -85,13 +86,13 @@ def _nothing_is_refused(guarded: Guarded) -> Iterator[None]:
 def test_every_verb_says_what_it_has_to_say(guarded: Guarded, stack: Stack) -> None:
     anna, boris, clara = stack.customer(HASTY), stack.customer(HASTY), stack.customer(SALON)
     for customer in (anna, boris):
-        stack.openai.script(customer.mark, model_error(400))
+        stack.model.answer(model_error(400), to=customer.mark)
         customer.writes(customer.line("Hi"))
-        stack.books.wait_for_death(customer)
+        stack.ledger.wait_for_death(customer)
     clara.writes(clara.line("Hi"))
     clara.wait_for_answers()
-    first, second = (stack.books.dead_letters(one)[0].batch_id for one in (anna, boris))
-    conversation = stack.books.conversation_id(clara)
+    first, second = (stack.ledger.dead_letters(one)[0].batch_id for one in (anna, boris))
+    conversation = stack.ledger.conversation_id(clara)
 
     said = {
         verb: guarded.manage(*verb.split())
@@ -108,14 +109,14 @@ def test_every_verb_says_what_it_has_to_say(guarded: Guarded, stack: Stack) -> N
     assert first in said["dead list"]
     assert conversation in said[f"trace wamid.{clara.mark}-1"]
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
-    assert stack.books.dead_letters(boris) == []
+    assert stack.ledger.dead_letters(boris) == []
     assert guarded.manage("trace", conversation).strip() != said[f"trace {conversation}"].strip()
 
 
 def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
     """What it held comes back by the ledger's lease, and by the broker's upkeep."""
     anna = stack.customer()
-    stack.openai.script(anna.mark, Hang())
+    stack.model.answer(hang, to=anna.mark)
     anna.writes(anna.line("Hi"))
     anna.wait_for_turns()
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from hypothesis import strategies as st
 
 from tests.fuzz.bodies import MARK, Body, bodies
-from tests.web.requests import (
+from tests.webhooks import (
     APP_SECRET,
     CLOUD,
     NEXT_SECRET,

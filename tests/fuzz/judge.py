@@ -17,7 +17,7 @@ from channels import simulator, venom, whatsapp_cloud
 from channels.inbound import Parsed
 from tests.fuzz.bodies import MARK
 from tests.fuzz.deliveries import NEIGHBOUR_ID, Delivery
-from tests.web.requests import BARBER_NUMBER, SALON_NUMBER
+from tests.webhooks import BARBER_NUMBER, SALON_NUMBER
 from web.body import BODY_BYTES_MAX, NESTING_MAX
 
 #: A walk through the whole ledger costs four round trips: it follows every so-manieth body.

@@ -17,8 +17,8 @@ from tests.fuzz.deliveries import SHARES, Delivery, deliveries
 from tests.fuzz.judge import PRIVATE, REFUSALS, Answer, Judge
 from tests.fuzz.server import Workers, raw_request, talk
 from tests.processes import Guard
-from tests.web.requests import APP_SECRET, CLOUD, body, change, signature, text_message
 from tests.web.server import WebServer
+from tests.webhooks import APP_SECRET, CLOUD, body, change, signature, text_message
 from web.body import BODY_BYTES_MAX
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.fakes import NOON_MS
 from tests.http_server import HttpServer, Reply
 from tests.llm.injections import INJECTIONS
 from tests.llm.openai_asking import completion, model
-from tests.web.requests import SALON_NUMBER, body, change, text_message
+from tests.webhooks import SALON_NUMBER, body, change, text_message
 
 PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
 PAST = (Exchange("Hi", "Hello"),)

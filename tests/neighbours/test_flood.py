@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from batching.model import Limits, Timing
-from tests.e2e.accounts import SALON
-from tests.e2e.behaviours import Hold, Request
-from tests.e2e.customer import Customer
-from tests.e2e.harness import Stack
+from tests.http_server import Hold, Request
+from tests.stack.accounts import SALON
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ MESSAGES_MAX, WAITING_MAX = Limits().max_messages, Timing().waiting_max
 
 def used_memory(stack: Stack) -> int:
     """Return what the ledger's server uses, bytes."""
-    info: Any = stack.books.client.info("memory")
+    info: Any = stack.ledger.client.info("memory")
     return int(info["used_memory"])
 
 
@@ -59,7 +59,7 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
     flooder = stack.customer()
     others = [stack.customer(SALON) for _ in range(ORDINARY)]
     hold = Hold()
-    stack.openai.script(flooder.mark, hold)
+    stack.model.answer(hold, to=flooder.mark)
     flooder.writes(*[flooder.line("flood")] * MESSAGES_MAX)
     flooder.wait_for_turns()
     before = used_memory(stack)
@@ -79,7 +79,7 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
         assert not flooding.done()
         statuses = held + flooding.result()
     most = used_memory(stack)
-    stack.books.wait_until_settled(flooder)
+    stack.ledger.wait_until_settled(flooder)
 
     accepted = MESSAGES_MAX + statuses[200]
     assert set(statuses) <= {200, 503}
@@ -89,7 +89,7 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
     # A batch ends by its size, unless the flood pauses; what waits meanwhile is in the next, whole.
     assert max(batches) <= WAITING_MAX
     assert len(batches) <= accepted // MESSAGES_MAX + PAUSES_MAX
-    assert list(overlapping(stack.openai.requests_of(flooder.mark))) == []
+    assert list(overlapping(stack.model.requests_of(flooder.mark))) == []
     # Each accepted message leaves a digest of a few dozen bytes, of which a thousand are kept.
     assert most - before < 4 * 2**20
     told = f"{len(batches)} calls of the model, {(most - before) // 1024} KiB more"

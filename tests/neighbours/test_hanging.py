@@ -5,11 +5,11 @@ Order is asserted, never time: how far the hanging account has come when the nei
 
 import pytest
 
-from tests.e2e.accounts import BARBER, SLUGGISH
-from tests.e2e.behaviours import Hang
-from tests.e2e.customer import Customer
-from tests.e2e.harness import Stack
-from tests.e2e.waiting import eventually
+from tests.http_server import hang
+from tests.stack.accounts import BARBER, SLUGGISH
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -44,7 +44,7 @@ def acquainted(stack: Stack) -> None:
 def test_provider_that_hangs_does_not_stop_another_accounts_answers(stack: Stack) -> None:
     people = crowd(stack)
     for person in people:
-        stack.graph.script(person.number, Hang())
+        stack.provider.answer(hang, to=person.number)
         person.writes(person.line("Hi"))
     eventually(lambda: offered(people) >= SENDING, what="every thread to hang")
     first, second = stack.customer(BARBER), stack.customer(BARBER)
@@ -62,7 +62,7 @@ def test_provider_that_hangs_does_not_stop_another_accounts_answers(stack: Stack
 def test_model_that_hangs_does_not_stop_another_accounts_answers(stack: Stack) -> None:
     people = crowd(stack)
     for person in people:
-        stack.openai.script(person.mark, Hang())
+        stack.model.answer(hang, to=person.mark)
         person.writes(person.line("Hi"))
     eventually(lambda: asked(people) >= GENERATING, what="every thread to hang")
     first, second = stack.customer(BARBER), stack.customer(BARBER)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Stack
+from tests.stack.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -10,7 +10,7 @@ import redis
 from runtime.build import Runtime, build
 from runtime.clients import Role
 from tests.valkey_server import ValkeyServer
-from tests.web.requests import APP_SECRET, NEXT_SECRET, OTHER_SECRET, Caller
+from tests.webhooks import APP_SECRET, NEXT_SECRET, OTHER_SECRET, Caller
 from web import create_app
 
 ACCOUNTS = """

@@ -7,7 +7,7 @@ import pytest
 
 from batching.operations import Operations
 from runtime.build import Runtime
-from tests.web.requests import (
+from tests.webhooks import (
     CLOUD,
     JSON,
     Caller,

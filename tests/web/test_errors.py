@@ -4,7 +4,7 @@ import falcon
 import falcon.testing
 import pytest
 
-from tests.web.requests import code
+from tests.webhooks import code
 from web import errors
 
 

@@ -12,7 +12,7 @@ from runtime.fleet import SEEN_MS, Silence
 from tests.fakes import FakeClock
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
-from tests.web.requests import Caller, body, change, code, text_message
+from tests.webhooks import Caller, body, change, code, text_message
 from web import create_app
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from batching.model import InboundMessage, decode
 from batching.operations import Balance, Operations
 from runtime.build import Runtime
-from tests.web.requests import (
+from tests.webhooks import (
     CUSTOMER,
     VENOM,
     VENOM_SECRET,

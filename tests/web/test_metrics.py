@@ -5,7 +5,7 @@ import falcon.testing
 from batching.keys import CANARY
 from batching.model import Stage
 from runtime.build import Runtime
-from tests.web.requests import Caller, body, change, text_message
+from tests.webhooks import Caller, body, change, text_message
 
 
 def lines(http: falcon.testing.TestClient) -> list[str]:

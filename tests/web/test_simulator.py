@@ -9,8 +9,8 @@ import pytest
 
 from runtime.build import Runtime
 from tests.web.conftest import Start
-from tests.web.requests import Caller, code, counts
 from tests.web.workers import Workers
+from tests.webhooks import Caller, code, counts
 from web import create_app, simulator
 
 HOOK = "/webhooks/simulator/demo"

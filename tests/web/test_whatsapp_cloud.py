@@ -8,7 +8,7 @@ import pytest
 
 from batching.operations import Operations
 from runtime.build import Runtime
-from tests.web.requests import (
+from tests.webhooks import (
     APP_SECRET,
     BARBER_NUMBER,
     CLOUD,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.accounts import BusinessNumber, accounts_toml
+from tests.stack.accounts import BusinessNumber, accounts_toml
 
 #: One tells a person of a text in doubt, the other sends it once more. Models take their time.
 SALON = BusinessNumber("salon", "100001", "timeout_ms = 5000", {"timeout_ms": 10_000})
@@ -23,11 +23,6 @@ def write_accounts(directory: Path, outside_url: str) -> tuple[Path, Path]:
     (prompts / "salon.md").write_text(_PROMPT)
     accounts = directory / "accounts.toml"
     accounts.write_text(
-        accounts_toml(
-            graph_url=outside_url,
-            model_url=f"{outside_url}/v1",
-            prompt_file="prompts/salon.md",
-            numbers=BUSINESSES,
-        )
+        accounts_toml(outside_url, prompt_file="prompts/salon.md", numbers=BUSINESSES)
     )
     return accounts, prompts

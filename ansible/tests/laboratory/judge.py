@@ -8,9 +8,9 @@ from tests.chaos import verdict
 from tests.chaos.record import Record, Refused
 from tests.chaos.sink import Sink
 from tests.chaos.verdict import Figures
-from tests.e2e.books import Books
-from tests.e2e.waiting import eventually
 from tests.fake_sentry import FakeSentry
+from tests.stack.ledger import LedgerView
+from tests.waiting import eventually
 
 #: Longer than every backoff that a batch may still be in when all is well again.
 CALM_S = 420.0
@@ -34,7 +34,7 @@ class Judge:
     """Judges the history of a session that begins with ``ledger`` as it is."""
 
     def __init__(
-        self, record: Record, sentry: FakeSentry, ledger: Books, resends: frozenset[str]
+        self, record: Record, sentry: FakeSentry, ledger: LedgerView, resends: frozenset[str]
     ) -> None:
         self._record = record
         self._sentry = sentry
@@ -43,7 +43,7 @@ class Judge:
         self._alerts_before = {alert.entry for alert in self._sink(ledger).alerts()}
         self._told: set[str] = set()
 
-    def judge(self, ledger: Books, pending: Callable[[], int], began: int) -> Verdict:
+    def judge(self, ledger: LedgerView, pending: Callable[[], int], began: int) -> Verdict:
         """Wait until all has come to rest, then judge. ``began``: the chapter's first event."""
         sink = self._sink(ledger)
         problems = self._calm_down(ledger, sink, pending)
@@ -59,10 +59,10 @@ class Judge:
         refusals = Counter(event.status or event.why for event in refused)
         return Verdict(new, refusals, verdict.count(history, self._record.events))
 
-    def _sink(self, ledger: Books) -> Sink:
+    def _sink(self, ledger: LedgerView) -> Sink:
         return Sink(ledger.client, ledger.store.keyring.shards, self._sentry)
 
-    def _calm_down(self, ledger: Books, sink: Sink, pending: Callable[[], int]) -> list[str]:
+    def _calm_down(self, ledger: LedgerView, sink: Sink, pending: Callable[[], int]) -> list[str]:
         def is_calm() -> bool:
             rests = not any(book.open or book.flight for book in ledger.operations.balance())
             return rests and not pending() and sink.is_told()
@@ -74,7 +74,7 @@ class Judge:
             return [f"never came to rest: {pending()} deliveries left, {balance}"]
         return []
 
-    def _books(self, ledger: Books) -> Iterator[str]:
+    def _books(self, ledger: LedgerView) -> Iterator[str]:
         """Yield where the books contradict themselves, or what was seen from outside."""
         balance = ledger.operations.balance()
         yield from (f"books: {book}" for book in balance if not book.holds or book.lost)
@@ -85,5 +85,5 @@ class Judge:
             yield f"books: {accepted} accepted, {acknowledged} acknowledged"
 
 
-def _accepted(ledger: Books) -> int:
+def _accepted(ledger: LedgerView) -> int:
     return sum(book.accepted for book in ledger.operations.balance())

@@ -11,7 +11,7 @@ import redis
 from laboratory.errors import LaboratoryError
 from laboratory.guest import Guest
 from laboratory.site import Site
-from tests.e2e.books import Books
+from tests.stack.ledger import LedgerView
 
 #: Where the role has the ledger listen for root alone.
 SOCKET = "/run/redis-ledger/redis.sock"
@@ -20,7 +20,7 @@ _PAUSE_S = 0.05
 
 
 @contextmanager
-def opened(site: Site) -> Iterator[Books]:
+def opened(site: Site) -> Iterator[LedgerView]:
     """Open the books of a site's ledger for the body."""
     guest = site.hosts.guests[site.topology["ledger"][0]]
     secrets = site.inventory.vault.open()
@@ -35,7 +35,7 @@ def opened(site: Site) -> Iterator[Books]:
         )
         privacy_key = secrets["deployment_secrets"]["PRIVACY_KEY"]
         with client:
-            yield Books(client, privacy_key=privacy_key, shards=1)
+            yield LedgerView(client, privacy_key=privacy_key, shards=1)
 
 
 @contextmanager

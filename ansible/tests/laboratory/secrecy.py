@@ -10,7 +10,7 @@ from typing import Any
 from laboratory.certificates import Authority
 from laboratory.places import ROOT
 from laboratory.shell import run
-from tests.e2e.accounts import SECRETS
+from tests.stack.accounts import SECRETS
 
 SERVER_NAME = "webhooks.test"
 SENTRY_TOKEN = "laboratory-sentry-token"

@@ -11,11 +11,10 @@ from laboratory import pool
 from laboratory.businesses import BUSINESSES
 from laboratory.places import CONTROLLER
 from laboratory.ports import OUTSIDE, SENTRY
-from tests.chaos.graph import ChaosGraph
-from tests.chaos.model import ChaosModel
-from tests.chaos.outside import Outside
+from tests.chaos.outside import ChaosModel, ChaosProvider
 from tests.chaos.record import Record
 from tests.fake_sentry import FakeSentry
+from tests.outside import Outside
 
 #: How long a model takes: somebody is in the middle of an answer at every handover.
 THINKS_S = (1.0, 3.0)
@@ -24,7 +23,7 @@ THINKS_S = (1.0, 3.0)
 class World:
     """All of it, serving; whoever makes one must be inside the controller's network.
 
-    ``tell`` is given each text that WhatsApp tells the fate of, as ``ChaosGraph`` has it.
+    ``tell`` is given each text that WhatsApp tells the fate of, as ``ChaosProvider`` has it.
     """
 
     def __init__(
@@ -37,8 +36,8 @@ class World:
         self.sentry = FakeSentry(SENTRY)
         self.model = ChaosModel(record, rng, thinks_s=THINKS_S)
         accounts = {business.phone_number_id: business.account_id for business in BUSINESSES}
-        self.graph = ChaosGraph(record, rng, accounts, tell)
-        self._outside = Outside(self.model, self.graph, OUTSIDE)
+        self.provider = ChaosProvider(record, rng, accounts, tell)
+        self._outside = Outside(self.model, self.provider, OUTSIDE)
         self._packages = _Packages(packages)
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
-"""The accounts of the end-to-end tests: one for each way in which an account can be set up."""
+"""The accounts of an installation: one for each way in which an account can be set up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-APP_SECRET = "e2e-app-secret-5b1c"
+from tests.webhooks import APP_SECRET
+
 ACCESS_TOKEN = "e2e-access-token-77d0"
 MODEL_KEY = "e2e-model-key-e94f"
 
@@ -62,18 +63,12 @@ CAPPED = BusinessNumber("capped", "100009", budget={"account_day": 5})
 ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED, THRIFTY, CAPPED, SLUGGISH)
 
 
-def accounts_toml(
-    *,
-    graph_url: str,
-    model_url: str,
-    prompt_file: str,
-    numbers: Sequence[BusinessNumber] = ALL,
-) -> str:
-    """Return the accounts file for ``numbers``, on these servers."""
-    return "\n".join(_entry(number, graph_url, model_url, prompt_file) for number in numbers)
+def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:
+    """Return the accounts file for ``numbers``; models and WhatsApp are at ``url``."""
+    return "\n".join(_entry(number, url, prompt_file) for number in numbers)
 
 
-def _entry(number: BusinessNumber, graph_url: str, model_url: str, prompt_file: str) -> str:
+def _entry(number: BusinessNumber, url: str, prompt_file: str) -> str:
     return f"""
 [[account]]
 id = "{number.account_id}"
@@ -82,7 +77,7 @@ phone_number_id = "{number.phone_number_id}"
 access_token_env = "E2E_ACCESS_TOKEN"
 app_secret_env = "E2E_APP_SECRET"
 verify_token_env = "E2E_VERIFY_TOKEN"
-api_url = "{graph_url}/v24.0"
+api_url = "{url}/v24.0"
 language = "en"
 timezone = "Europe/Berlin"
 prompt_file = "{prompt_file}"
@@ -91,7 +86,7 @@ prompt_file = "{prompt_file}"
 [account.model]
 provider = "openai_compatible"
 model = "invented"
-base_url = "{model_url}"
+base_url = "{url}/v1"
 api_key_env = "E2E_MODEL_KEY"
 {_lines(number.model)}
 

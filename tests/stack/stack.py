@@ -1,6 +1,6 @@
-"""The whole product as real processes: Valkey, gunicorn, Dramatiq, scheduler, and three fakes.
+"""The whole product as real processes: Valkey, gunicorn, Dramatiq, scheduler, and fakes around it.
 
-customer ── signed webhook ──▶ web ──▶ Valkey ◀── scheduler, worker ──▶ fake model, fake Graph
+customer ── signed webhook ──▶ web ──▶ Valkey ◀── scheduler, worker ──▶ model, provider
 All of them report to a fake Sentry.
 """
 
@@ -10,27 +10,25 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from tests.e2e.accounts import SALON, SECRETS, BusinessNumber, accounts_toml
-from tests.e2e.books import Books
-from tests.e2e.customer import Customer
-from tests.e2e.fake_graph import FakeGraph
-from tests.e2e.fake_openai import FakeOpenAI
-from tests.e2e.waiting import eventually
+from demo.child import ROOT, SCHEDULER, web, worker
 from tests.fake_sentry import FakeSentry
+from tests.outside import ModelApi, Outside, ProviderApi
 from tests.processes import Guard, OwnedProcess
+from tests.stack.accounts import ALL, SALON, SECRETS, BusinessNumber, accounts_toml
+from tests.stack.customer import Customer
+from tests.stack.ledger import LedgerView
 from tests.valkey_server import ValkeyServer, free_port
+from tests.waiting import answers, eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 PRIVACY_KEY = "e2e-privacy-key-c41f"
 
 #: The quiet period of every account that sets none of its own: long enough for a burst of
-#: webhooks on a machine that is busy, short enough to be waited for in every test.
+#: webhooks on a machine that is busy, short enough to wait for in every test.
 IDLE_MS = 1_000
 
 #: Short windows, within the bounds that the settings allow.
@@ -49,15 +47,17 @@ SHOWN_MAX = 6_000
 #: The processes without which nothing is answered.
 USUAL = ("web", "worker", "scheduler")
 
-#: No number and no mark is ever used twice in a run, so that the fakes never mix two tests up.
+#: No number and no mark is used twice in a run, so that the fakes never mix two tests up.
 _numbers = itertools.count(1)
 
 
 class Stack:
     """One installation. ``start`` and ``stop`` it; ``environ`` goes over the usual settings.
 
-    ``valkey``: the server of the ledger, where it is not the usual one. ``processes`` are web,
-    worker and scheduler by name: a test kills and starts them as it likes.
+    ``valkey``, ``model`` and ``provider`` are given where they are not the usual ones.
+    ``processes`` are web, worker and scheduler by name: a test kills and starts them as it likes.
+    ``canaries``: further words of customers, such as names, that may stand in no log, report or
+    key.
     """
 
     def __init__(
@@ -67,19 +67,27 @@ class Stack:
         environ: Mapping[str, str] | None = None,
         *,
         valkey: ValkeyServer | None = None,
+        model: ModelApi | None = None,
+        provider: ProviderApi | None = None,
     ) -> None:
         self.directory = guard.new_directory("e2e")
         self.guard = guard
-        self.graph, self.openai, self.sentry = FakeGraph(), FakeOpenAI(), FakeSentry()
+        self.model, self.provider = model or ModelApi(), provider or ProviderApi()
+        self.sentry = FakeSentry()
+        self.outside = Outside(self.model, self.provider)
         self.valkey = valkey or ValkeyServer(binary, guard, append_only=True)
         self.port = free_port()
         self.web = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
         self.environ = self._environ() | dict(environ or {})
-        self.processes = self._processes()
+        self.write_accounts(self.outside.url)
+        self.processes: dict[str, OwnedProcess] = {}
+        self.process("web", *web(self.port))
+        # Threads enough that a few calls which hang on purpose hold nobody else up.
+        self.process("worker", *worker(threads=16))
+        self.process("scheduler", *SCHEDULER)
         self.customers: list[Customer] = []
-        #: Further words of customers that must stand nowhere, such as their names.
         self.canaries: set[str] = set()
-        self.books = Books(
+        self.ledger = LedgerView(
             self.valkey.client(),
             privacy_key=PRIVACY_KEY,
             shards=int(self.environ.get("BATCH_SHARDS", "1")),
@@ -98,19 +106,18 @@ class Stack:
             process.kill()
         self.valkey.stop()
         self.web.close()
-        self.books.client.close()
-        self.graph.close()
-        self.openai.close()
+        self.ledger.client.close()
+        self.outside.close()
         self.sentry.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_until_ready(self) -> None:
-        """Wait until /readyz says so; not any longer once a process has died."""
+        """Wait until /readyz says so. Raise AssertionError once a process has died."""
 
         def ready_or_dead() -> bool:
             dead = [name for name in USUAL if not self.processes[name].running]
             assert not dead, f"died: {', '.join(dead)}"
-            return self._readiness() == HTTPStatus.OK
+            return answers(str(self.web.base_url), "/readyz")
 
         eventually(ready_or_dead, what="/readyz to say ready")
 
@@ -121,13 +128,13 @@ class Stack:
         number: str = "",
         web: httpx2.Client | None = None,
     ) -> Customer:
-        """Return a customer that nobody knows.
+        """Return a new customer.
 
         ``number``: that of another account's customer. ``web``: the process that Meta delivers to.
         """
         n = next(_numbers)
         known_as = number or f"7999{n:07}"
-        person = Customer(account, known_as, f"Q{n:05}", web or self.web, self.graph, self.openai)
+        person = Customer(account, known_as, f"Q{n:05}", web or self.web, self.model, self.provider)
         self.customers.append(person)
         return person
 
@@ -148,7 +155,7 @@ class Stack:
             "Sentry": self.sentry.text,
             "metrics": self.web.get("/metrics").text if self.processes["web"].running else "",
             "names of keys": names.decode("utf-8", "backslashreplace"),
-            "doorbells": b"\n".join(wake_ups).decode("utf-8", "backslashreplace"),
+            "wake-ups": b"\n".join(wake_ups).decode("utf-8", "backslashreplace"),
         }
 
     def shown(self) -> str:
@@ -156,38 +163,43 @@ class Stack:
         return "\n".join(f"--- {name}\n{text[-SHOWN_MAX:]}" for name, text in self.logs().items())
 
     def process(self, name: str, *arguments: str, **environ: str) -> OwnedProcess:
-        """Return a further process of the installation, not started; it ends with the others."""
-        process = self._process(name, [sys.executable, "-m", *arguments], self.environ | environ)
-        self.processes[name] = process
-        return process
+        """Return ``python -m *arguments`` as a process of the installation, not started.
 
-    def _processes(self) -> dict[str, OwnedProcess]:
-        commands = {
-            "web": web_arguments(self.port),
-            # Threads enough that a few calls which hang on purpose hold nobody else up.
-            "worker": ("dramatiq", "actors:main", "-p", "1", "-t", "16"),
-            "scheduler": ("scheduler",),
-        }
-        return {
-            name: self._process(name, [sys.executable, "-m", *arguments], self.environ)
-            for name, arguments in commands.items()
-        }
-
-    def _process(self, name: str, command: list[str], environ: Mapping[str, str]) -> OwnedProcess:
-        log_path = self.directory / f"{name}.log"
-        # Not in the checkout: a developer's .env there is none of the tests' business.
-        return OwnedProcess(
-            command, log_path=log_path, guard=self.guard, environ=environ, cwd=self.directory
+        It ends with the others. ``environ`` goes over their environment.
+        """
+        self.processes[name] = OwnedProcess(
+            [sys.executable, "-m", *arguments],
+            log_path=self.directory / f"{name}.log",
+            guard=self.guard,
+            environ=self.environ | environ,
+            # Not in the checkout: a developer's .env there is not the tests'.
+            cwd=self.directory,
         )
+        return self.processes[name]
+
+    @contextmanager
+    def other_web(
+        self, application: str = "wsgi:application", **environ: str
+    ) -> Iterator[httpx2.Client]:
+        """Serve by a further web process with settings of its own; return a client of it."""
+        port = free_port()
+        process = self.process("other web", *web(port, application), **environ)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            process.start()
+            try:
+                eventually(lambda: answers(str(client.base_url)), what="the other web to serve")
+                yield client
+            finally:
+                process.terminate()
+
+    def write_accounts(self, url: str, *numbers: BusinessNumber) -> None:
+        """Write the accounts file for a world outside at ``url``, for all accounts by default."""
+        prompt = self.directory / "prompt.md"
+        prompt.write_text("# Invented salon\n\nHaircut: 30 EUR. Open 9:00-18:00.\n")
+        toml = accounts_toml(url, prompt_file=str(prompt), numbers=numbers or ALL)
+        Path(self.environ["ACCOUNTS_FILE"]).write_text(toml)
 
     def _environ(self) -> dict[str, str]:
-        accounts, prompt = self.directory / "accounts.toml", self.directory / "prompt.md"
-        prompt.write_text("# Invented salon\n\nHaircut: 30 EUR. Open 9:00-18:00.\n")
-        accounts.write_text(
-            accounts_toml(
-                graph_url=self.graph.url, model_url=self.openai.base_url, prompt_file=str(prompt)
-            )
-        )
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.directory),
@@ -195,7 +207,7 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": self.valkey.url(0),
             "BROKER_URL": self.valkey.url(1),
-            "ACCOUNTS_FILE": str(accounts),
+            "ACCOUNTS_FILE": str(self.directory / "accounts.toml"),
             "ENVIRONMENT": "test",
             "PRIVACY_KEY": PRIVACY_KEY,
             "CANARY_URL": f"http://127.0.0.1:{self.port}",
@@ -203,18 +215,6 @@ class Stack:
             **WINDOWS,
             **SECRETS,
         }
-
-    def _readiness(self) -> int:
-        try:
-            return self.web.get("/readyz").status_code
-        except httpx2.TransportError:
-            return 0
-
-
-def web_arguments(port: int) -> tuple[str, ...]:
-    """Return the command line of gunicorn on ``port``, after ``python -m``."""
-    config = str(ROOT / "gunicorn.conf.py")
-    return ("gunicorn", "-c", config, "-b", f"127.0.0.1:{port}", "wsgi:application")
 
 
 @contextmanager

@@ -4,7 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TypeVar
+
+import httpx2
 
 T = TypeVar("T")
 
@@ -21,7 +24,7 @@ def eventually(
 ) -> T:
     """Return the first true value of ``condition``. Raise AssertionError at the deadline.
 
-    ``what`` completes the sentence "waited for ..."; ``every_s``: the pause between two looks.
+    ``what`` completes the sentence "waited for ..."; ``every_s``: the pause between two tries.
     """
     end = time.monotonic() + deadline_s
     while True:
@@ -38,3 +41,11 @@ def in_background(call: Callable[[], T]) -> Iterator[Future[T]]:
     """Run ``call`` in a thread beside the body and wait for it at the end of the body."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(call)
+
+
+def answers(url: str, path: str = "/livez") -> bool:
+    """Return whether a web process serves at ``url`` and says 200 at ``path``."""
+    try:
+        return httpx2.get(url + path, timeout=10, trust_env=False).status_code == HTTPStatus.OK
+    except httpx2.TransportError:
+        return False

@@ -1,30 +1,30 @@
-"""A customer of the end-to-end tests: writes, is answered, and leaves nothing in a log."""
+"""A customer of an installation: writes, is answered, and leaves nothing in a log."""
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 import httpx2
 
-from tests.e2e import webhooks
-from tests.e2e.accounts import BusinessNumber
-from tests.e2e.fake_graph import FakeGraph, Sent
-from tests.e2e.fake_openai import FakeOpenAI
-from tests.e2e.waiting import eventually
+from tests.outside import ModelApi, ProviderApi, Sent
+from tests.stack.accounts import BusinessNumber
+from tests.waiting import eventually
+from tests.webhooks import body, change, post, status, text_message
 
 
 @dataclass(slots=True)
 class Customer:
     """One customer of one account. ``mark`` is in all that they write, and in no one else's text.
 
-    The fakes know them by it: script the model by ``mark``, Graph by ``number``.
+    The fakes know them by it: script the model for ``mark``, the provider for ``number``.
     """
 
     account: BusinessNumber
     number: str
     mark: str
     web: httpx2.Client
-    graph: FakeGraph
-    openai: FakeOpenAI
+    model: ModelApi
+    provider: ProviderApi
     _written: int = field(default=0)
 
     def line(self, text: str) -> str:
@@ -39,10 +39,11 @@ class Customer:
         """Have Meta deliver a message and return what we answered; the id is new unless given."""
         self._written += 1
         message_id = message_id or f"wamid.{self.mark}-{self._written}"
-        item = webhooks.text_message(self.number, message_id, text)
-        return webhooks.post(
-            self.web, webhooks.envelope(self.account.phone_number_id, messages=[item])
-        )
+        return self.delivers_item(text_message(message_id, text, self.number))
+
+    def delivers_item(self, item: dict[str, Any], **value: object) -> httpx2.Response:
+        """Have Meta deliver a message as it is, with ``value`` beside it."""
+        return self._delivers(change(item, number=self.account.phone_number_id, **value))
 
     def writes(self, *texts: str) -> None:
         """Have Meta deliver messages one after the other; each must be acknowledged."""
@@ -50,22 +51,24 @@ class Customer:
             response = self.delivers(text)
             assert response.status_code == HTTPStatus.OK, response.text
 
-    def status(self, sent: Sent, state: str, *errors: int) -> None:
-        """Have Meta tell what became of a text of ours."""
-        item = webhooks.status(f"wamid.late-{self.mark}", state, sent.tag, *errors)
-        body = webhooks.envelope(self.account.phone_number_id, statuses=[item])
-        response = webhooks.post(self.web, body)
+    def report(self, sent: Sent, state: str, *errors: int) -> None:
+        """Have Meta deliver a status of one of our texts."""
+        item = status(f"wamid.late-{self.mark}", state, sent.tag, *errors)
+        response = self._delivers(change(number=self.account.phone_number_id, statuses=[item]))
         assert response.status_code == HTTPStatus.OK, response.text
+
+    def _delivers(self, change_: dict[str, Any]) -> httpx2.Response:
+        return post(self.web, body(change_))
 
     @property
     def turns(self) -> list[str]:
         """Return what the model was asked about this customer, once for each call."""
-        return self.openai.turns_of(self.mark)
+        return self.model.turns_of(self.mark)
 
     @property
     def offered(self) -> list[Sent]:
-        """Return every text for this customer that reached Graph, taken or not."""
-        sent = self.graph.sent_to(self.number)
+        """Return every text for this customer that reached the provider, taken or not."""
+        sent = self.provider.sent_to(self.number)
         return [text for text in sent if text.phone_number_id == self.account.phone_number_id]
 
     @property

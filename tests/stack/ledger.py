@@ -1,4 +1,4 @@
-"""What the ledger says about a customer, read past the processes that the test is about."""
+"""What the ledger holds about a customer, read past the processes that the test is about."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ import redis
 from batching.model import Timing
 from batching.operations import DeadLetter, Operations
 from batching.store import Store
-from tests.e2e.customer import Customer
-from tests.e2e.waiting import eventually
+from tests.stack.customer import Customer
+from tests.waiting import eventually
 
-#: The pace of the installation: a test that flushes by itself must not slow it down.
-PACE = Timing(ring_ms=1_000)
+#: As short as the installation's: a test that flushes by itself must not slow it down.
+TIMING = Timing(ring_ms=1_000)
 
 
-class Books:
+class LedgerView:
     """The ledger behind ``client``, as an operator with the ``privacy_key`` sees it."""
 
     def __init__(self, client: redis.Redis, *, privacy_key: str, shards: int) -> None:
         self.client = client
-        self.store = Store(client, privacy_key=privacy_key, shards=shards, timing=PACE)
+        self.store = Store(client, privacy_key=privacy_key, shards=shards, timing=TIMING)
         self.operations = Operations(self.store)
 
     def conversation_id(self, customer: Customer) -> str:
-        """Return what the ledger calls the conversation with a customer."""
+        """Return the id of the conversation with a customer."""
         return self.store.conversation_id(customer.account.account_id, customer.number)
 
     def state(self, customer: Customer) -> str:
@@ -37,7 +37,7 @@ class Books:
         return [letter for letter in letters if letter.conversation_id == conversation_id]
 
     def wait_for_death(self, customer: Customer) -> str:
-        """Wait for a dead letter of the customer's; return why it is one, "reason/detail"."""
+        """Wait for a dead letter of the customer's and return its "reason/detail"."""
         letter = eventually(lambda: self.dead_letters(customer), what="a dead letter")[0]
         return f"{letter.reason}/{letter.detail}"
 
@@ -66,7 +66,14 @@ class Books:
         """Return the kinds of the alerts about the customer's conversation, oldest first."""
         return self.alerts("conversation", self.conversation_id(customer))
 
+    def check_counters(self) -> None:
+        """Check that every message is accounted for, by the counters and by the content."""
+        problems = self.operations.audit()
+        eventually(lambda: not self.operations.audit(), what=f"the end of {problems}")
+        balance = self.operations.balance()
+        assert [shard for shard in balance if not shard.holds or shard.lost] == []
+
     def let_pass(self, wait_ms: int) -> None:
-        """Return when so much of the ledger's time has passed: for what must not happen in it."""
+        """Wait until the ledger's clock has moved on by ``wait_ms``, for what must not happen."""
         until_ms = self.store.watch().now_ms + wait_ms
         eventually(lambda: self.store.watch().now_ms > until_ms, what=f"{wait_ms} ms to pass")

@@ -1,4 +1,4 @@
-"""What providers post, as the tests need it. Numbers, names and secrets are invented."""
+"""What providers post, and how it is signed. Numbers, names and secrets are invented."""
 
 import hashlib
 import hmac
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import falcon.testing
+import httpx2
 
 APP_SECRET = "0f1e2d3c4b5a69780f1e2d3c4b5a6978"
 NEXT_SECRET = "1a2b3c4d5e6f70811a2b3c4d5e6f7081"
@@ -21,10 +22,12 @@ VENOM_SECRET = {"X-Webhook-Secret": "9a8b7c6d5e4f30219a8b7c6d5e4f3021"}
 JSON = {"Content-Type": "application/json"}
 
 
-def text_message(message_id: str = "wamid.1", text: str = "Hi", **fields: Any) -> dict[str, Any]:
+def text_message(
+    message_id: str = "wamid.1", text: str = "Hi", customer: str = CUSTOMER, **fields: Any
+) -> dict[str, Any]:
     """Return one message as the Cloud API gives it."""
     return {
-        "from": CUSTOMER,
+        "from": customer,
         "id": message_id,
         "timestamp": "1768478400",
         "type": "text",
@@ -32,13 +35,23 @@ def text_message(message_id: str = "wamid.1", text: str = "Hi", **fields: Any) -
     } | fields
 
 
-def change(*messages: object, number: str = SALON_NUMBER) -> dict[str, Any]:
-    """Return a change that brings messages to a number."""
-    value = {
-        "messaging_product": "whatsapp",
-        "metadata": {"display_phone_number": "79990000000", "phone_number_id": number},
-        "messages": list(messages),
+def status(provider_id: str, state: str, tag: str, *errors: int) -> dict[str, Any]:
+    """Return a delivery status that carries our own ``tag`` back."""
+    item = {
+        "id": provider_id,
+        "status": state,
+        "timestamp": "1768478401",
+        "biz_opaque_callback_data": tag,
     }
+    return item | ({"errors": [{"code": code} for code in errors]} if errors else {})
+
+
+def change(*messages: object, number: str = SALON_NUMBER, **value: object) -> dict[str, Any]:
+    """Return a change that brings messages to a number, or what ``value`` names."""
+    given = {"messages": list(messages)} if messages or not value else {}
+    value = given | value
+    value["messaging_product"] = "whatsapp"
+    value["metadata"] = {"display_phone_number": "79990000000", "phone_number_id": number}
     return {"field": "messages", "value": value}
 
 
@@ -51,6 +64,17 @@ def body(*changes: object) -> dict[str, Any]:
 def signature(raw: bytes, secret: str = APP_SECRET) -> str:
     """Return the header that Meta would send with ``raw``."""
     return "sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+
+
+def signed(raw: bytes, secret: str = APP_SECRET) -> dict[str, str]:
+    """Return the headers of a webhook with ``raw`` as its body."""
+    return JSON | {"X-Hub-Signature-256": signature(raw, secret)}
+
+
+def post(client: httpx2.Client, body: dict[str, Any]) -> httpx2.Response:
+    """Deliver a body to a process that serves, and return its answer."""
+    raw = json.dumps(body).encode()
+    return client.post(CLOUD, content=raw, headers=signed(raw))
 
 
 class Caller:
