@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess, processes_of
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
 #: Starts a process that starts others, one in a session of its own; says its group and directory.

@@ -10,8 +10,8 @@ import redis
 from dramatiq import Worker
 
 from actors.broker import WakeUpBroker, build_broker
-from tests.e2e.waiting import eventually
 from tests.valkey_server import ValkeyServer
+from tests.waiting import eventually
 
 #: How long a fact may take to come true on a busy machine.
 DEADLINE_S = 10.0

@@ -10,7 +10,7 @@ from dramatiq.errors import ConnectionClosed
 
 from actors.broker import WakeUpBroker, build_broker, with_limits
 from tests.actors.conftest import DEADLINE_S, Workers, declare
-from tests.e2e.waiting import eventually
+from tests.waiting import eventually
 
 BROKEN = b'{"queue_name": "flush", broken'
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 

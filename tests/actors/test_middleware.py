@@ -9,8 +9,8 @@ import redis
 from actors.broker import WakeUpBroker, build_broker
 from actors.middleware import POLL_MS, AtStop, shares
 from tests.actors.conftest import DEADLINE_S, Brokers, Workers, block, declare, draining
-from tests.e2e.waiting import eventually
 from tests.valkey_server import free_port
+from tests.waiting import eventually
 
 
 def dead_letters(queues: redis.Redis, queue: str) -> int:

@@ -14,9 +14,9 @@ from actors.tasks import BrokerQueue
 from batching.errors import TransientError
 from batching.model import Stage, WakeUp
 from tests.actors.conftest import DEADLINE_S, Workers, declare, draining
-from tests.e2e.waiting import eventually
 from tests.processes import Guard
 from tests.rabbitmq_server import RabbitMQServer
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx2
 
-from tests.e2e.waiting import eventually
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import free_port
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 READY = "AI Admin is running."

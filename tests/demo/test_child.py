@@ -9,7 +9,7 @@ import pytest
 from demo.child import Child
 from demo.errors import DemoError
 from tests.demo.running import live_processes
-from tests.e2e.waiting import eventually
+from tests.waiting import eventually
 
 DEAF = """
 import signal, time

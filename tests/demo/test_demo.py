@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.demo.running import RunningDemo, descendants, live_processes
-from tests.e2e.waiting import eventually
 from tests.processes import Guard
 from tests.valkey_server import free_port
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("valkey_binary")]
 

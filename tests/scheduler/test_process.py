@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.e2e.waiting import eventually
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import ValkeyServer, free_port
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
