@@ -61,12 +61,18 @@ class Operator:
     environ: dict[str, str]
     capture: pytest.CaptureFixture[str]
 
-    def __call__(self, *arguments: str) -> Answer:
-        """Run a verb in this process; nothing that it says may hold a customer's words."""
-        try:
-            status = manage.main(arguments)
-        except SystemExit as error:
-            status = int(str(error.code))
+    def __call__(self, *arguments: str, **changes: str) -> Answer:
+        """Run a verb in this process; nothing that it says may hold a customer's words.
+
+        ``changes`` go over the environment.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in changes.items():
+                patch.setenv(name, value)
+            try:
+                status = manage.main(arguments)
+            except SystemExit as error:
+                status = int(str(error.code))
         said = self.capture.readouterr()
         if "--content" not in arguments:
             assert CANARY not in said.out + said.err
@@ -110,6 +116,8 @@ def operator(
     capsys: pytest.CaptureFixture[str],
 ) -> Operator:
     monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        monkeypatch.delenv(name)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     return Operator(tmp_path, environ, capsys)
