@@ -13,7 +13,7 @@ from batching.keys import META
 from batching.store import Store, reached
 from runtime.accounts import AccountConfig
 from runtime.build import accounts_of, store_of
-from runtime.clients import ledger_client
+from runtime.clients import redis_client
 from runtime.settings import load_settings
 
 EXIT_OK, EXIT_ACT = 0, 1
@@ -60,7 +60,7 @@ def open_store(environ: Mapping[str, str]) -> Store:
     for in the wrong place. Raise LedgerUnavailableError.
     """
     settings = load_settings(environ)
-    store = store_of(settings, ledger_client(settings, "manage"))
+    store = store_of(settings, redis_client(settings.redis_url, "manage"))
     with reached():
         is_there = store.client.exists(META)
     if is_there:

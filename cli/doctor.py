@@ -9,7 +9,7 @@ from cli.check import report
 from cli.common import Request
 from runtime import health
 from runtime.build import accounts_of, store_of
-from runtime.clients import ledger_client
+from runtime.clients import redis_client
 from runtime.health import CheckResult, Level
 from runtime.settings import load_settings
 
@@ -42,7 +42,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     """
     settings = load_settings(environ)
     ids = tuple(config.account_id for config in accounts_of(settings, environ))
-    store = store_of(settings, ledger_client(settings, "manage"))
+    store = store_of(settings, redis_client(settings.redis_url, "manage"))
     context = replace(health.context_of(store, settings, "manage"), account_ids=ids)
     found = health.check_durability(context)
     yield from found

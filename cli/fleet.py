@@ -1,7 +1,7 @@
 """``fleet``: who is running, since when, with what, and whether they agree."""
 
 from cli.common import EXIT_ACT, EXIT_OK, Request, write, write_json
-from runtime.clients import ledger_client
+from runtime.clients import redis_client
 from runtime.fleet import Member, drift, members, missing
 from runtime.settings import load_settings
 
@@ -11,7 +11,7 @@ def run(request: Request) -> int:
 
     Raise ConfigurationError or LedgerUnavailableError.
     """
-    found = members(ledger_client(load_settings(request.environ), "manage"))
+    found = members(redis_client(load_settings(request.environ).redis_url, "manage"))
     problems = [*missing(found), *drift(found, 0)]
     if request.as_json:
         write_json({"members": [member.as_json() for member in found], "problems": problems})

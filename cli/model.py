@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from batching.flow import asked, model_is_on, switch_model
 from cli.common import EXIT_OK, Request, write, write_json
 from runtime.build import store_of
-from runtime.clients import ledger_client
+from runtime.clients import redis_client
 from runtime.settings import load_settings
 
 
@@ -17,7 +17,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Switch if told to, then print the state. Raise ConfigurationError, LedgerUnavailableError."""
     settings = load_settings(request.environ)
-    store = store_of(settings, ledger_client(settings, "manage"))
+    store = store_of(settings, redis_client(settings.redis_url, "manage"))
     wish: str | None = request.arguments.state
     if wish is not None:
         switch_model(store, on=wish == "on")

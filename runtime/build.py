@@ -3,11 +3,11 @@
 import hashlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import NoReturn
 
 import redis
 
@@ -28,23 +28,24 @@ from runtime.accounts import (
     agreement,
     load_accounts,
 )
-from runtime.clients import Role, database_id, ledger_client
+from runtime.clients import Role, database_id, redis_client
 from runtime.fleet import Fleet, Silence
+from runtime.logs import start_logging
 from runtime.notifier import Notifier
 from runtime.settings import Settings, former_names, load_settings, process_environment
 
 log = logging.getLogger(__name__)
 
-#: How long a starting process waits for its Redis. Shorter than gunicorn's patience with a worker.
+#: How long a starting process waits for its Redis; less than gunicorn waits for a worker.
 LEDGER_WAIT_S = 10.0
-_LEDGER_LOOK_S = 0.5
-#: gunicorn gives up on a worker that ends so; with any other status it starts the next at once.
+_RETRY_S = 0.5
+#: With this status gunicorn gives up; after any other it starts the next worker at once.
 EXIT_CANNOT_START = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What one process runs with. ``ledger_id``: the identity of the ledger it began with."""
+    """What a process runs with. ``fingerprint``: that of its settings and accounts."""
 
     role: Role
     settings: Settings
@@ -54,7 +55,6 @@ class Runtime:
     fleet: Fleet
     notifier: Notifier
     fingerprint: str
-    ledger_id: str
 
 
 def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
@@ -66,13 +66,12 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
     configs = accounts_of(settings, environ)
-    sentry.configure(settings, role)
-    for former, setting in former_names(environ).items():
-        log.warning("setting.renamed", extra={"former": former, "setting": setting})
-    client = ledger_client(settings, role)
+    start_logging(role=role, release=settings.release, level=settings.log_level)
+    sentry.start_reporting(settings, role)
+    client = redis_client(settings.redis_url, role)
     store = store_of(settings, client)
     ledger_id = _open(store)
-    _refuse_unsynced(store)
+    _require_sync(store)
     adapters = Adapters(client, store.conversation_id)
     everyone = with_canary(settings, configs)
     accounts = AccountBook(everyone, limits=settings.limits(), build=adapters.account)
@@ -88,11 +87,9 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
         grace_ms=settings.deploy_grace_ms,
         silence=silence,
     )
-    sentry.log_start(settings, fingerprint=fingerprint, ledger=_found(store, ledger_id))
+    _log_start(settings, environ, store, fingerprint=fingerprint, ledger_id=ledger_id)
     notifier = Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn))
-    return Runtime(
-        role, settings, accounts, store, silence, fleet, notifier, fingerprint, ledger_id
-    )
+    return Runtime(role, settings, accounts, store, silence, fleet, notifier, fingerprint)
 
 
 def build_or_exit(role: Role) -> Runtime:
@@ -100,17 +97,12 @@ def build_or_exit(role: Role) -> Runtime:
     try:
         return build(role)
     except AdminError as error:
-        exit_with(error)
-
-
-def exit_with(error: AdminError) -> NoReturn:
-    """End this process, saying why on stderr in plain lines."""
-    print(error_text(error), file=sys.stderr)  # noqa: T201 - logs may not be set up yet
-    raise SystemExit(EXIT_CANNOT_START)
+        print(error_text(error), file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+        raise SystemExit(EXIT_CANNOT_START) from None
 
 
 def error_text(error: AdminError) -> str:
-    """Return what is wrong in lines for a person, who knows settings and no exceptions."""
+    """Return what is wrong, in lines for an operator: settings are named, not exceptions."""
     if isinstance(error, LedgerUnavailableError):
         return f"REDIS_URL: does not answer ({error.detail})"
     return error.detail or error.code
@@ -154,7 +146,7 @@ def fingerprint_of(settings: Settings, configs: Iterable[AccountConfig]) -> str:
 
 
 def store_of(settings: Settings, client: redis.Redis) -> Store:
-    """Return the ledger of an installation in the Redis of ``client``. Connects nowhere."""
+    """Return the ledger of these settings in the Redis of ``client``. Connects nowhere."""
     return Store(
         client,
         privacy_key=settings.privacy_key,
@@ -164,20 +156,10 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
     )
 
 
-def _refuse_unsynced(store: Store) -> None:
-    """Raise ConfigurationError if the ledger's server cannot keep what it was asked to promise."""
-    if not store.synced:
-        return
-    with reached():
-        found = health.syncing(store.client)
-    if found.level is health.Level.MISTAKE:
-        raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
-
-
 def _open(store: Store) -> str:
-    """Return the ledger's identity, waiting a while for a Redis that is just starting.
+    """Return the ledger's id; wait up to LEDGER_WAIT_S for a Redis that is just starting.
 
-    A process that could not look at its ledger must not serve: it might have another form.
+    A process that has not seen its ledger must not serve: its form may be another.
     """
     deadline = time.monotonic() + LEDGER_WAIT_S
     while True:
@@ -186,15 +168,48 @@ def _open(store: Store) -> str:
         except LedgerUnavailableError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_LEDGER_LOOK_S)
+            time.sleep(_RETRY_S)
 
 
-def _found(store: Store, ledger_id: str) -> dict[str, object]:
-    """Return what a process tells at its start of the ledger that it found."""
+def _require_sync(store: Store) -> None:
+    """Raise ConfigurationError if BATCH_DURABILITY=always asks too much of the server."""
+    if not store.synced:
+        return
     with reached():
-        place = database_id(store.client)
-    where = {"ledger_id": ledger_id, "redis_run_id": place.run_id, "redis_db": place.db}
-    return where | {"counts": asdict(census(store))}
+        found = health.syncing(store.client)
+    if found.level is health.Level.MISTAKE:
+        raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
+
+
+def _log_start(
+    settings: Settings,
+    environ: Mapping[str, str],
+    store: Store,
+    *,
+    fingerprint: str,
+    ledger_id: str,
+) -> None:
+    """Log what this process is, what it runs with and which ledger it found.
+
+    Two processes with different settings or another Redis are found by comparing these lines.
+    """
+    for former, setting in former_names(environ).items():
+        log.warning("setting.renamed", extra={"former": former, "setting": setting})
+    with reached():
+        database = database_id(store.client)
+    log.info(
+        "process.started",
+        extra={
+            "pid": os.getpid(),
+            "environment": settings.environment,
+            "fingerprint": fingerprint,
+            "limits": asdict(settings.limits()),
+            "ledger_id": ledger_id,
+            "redis_run_id": database.run_id,
+            "redis_db": database.db,
+            "counts": asdict(census(store)),
+        },
+    )
 
 
 def _digest(versions: Mapping[str, str]) -> str:

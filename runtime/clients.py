@@ -1,7 +1,7 @@
-"""Clients of Redis and of HTTP: every limit stated, because every default is somebody else's.
+"""Clients of Redis and of HTTP, with every limit stated rather than left to a library's default.
 
 A provider waits for the web, so the web gives up first: a webhook that finds no Redis is answered
-within WEB_ANSWER_S_MAX even where packets vanish. The others wait longer and work less often.
+within WEB_ANSWER_S_MAX even where packets vanish. The other roles wait longer and repeat less.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,9 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from runtime.settings import Settings
-
 Role = Literal["web", "worker", "scheduler", "manage"]
 
-#: The longest a webhook may wait for a Redis that is away, in seconds.
+#: The longest that a webhook may wait for a Redis that is away, in seconds.
 WEB_ANSWER_S_MAX = 2.0
 _REPEAT_BASE_S, _REPEAT_MAX_S = 0.02, 0.2
 
@@ -27,9 +25,9 @@ HTTP_CONNECT_S, HTTP_ANSWER_S = 5.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a role waits, in seconds, and how often it repeats what a broken connection ate.
+    """How long a role waits, in seconds, and how often it repeats a command.
 
-    ``free_s``: for one of ``connections``; ``connect_s``: for the server to take a connection;
+    ``free_s``: for a free one of ``connections``; ``connect_s``: for the server to accept;
     ``answer_s``: for one answer.
     """
 
@@ -39,13 +37,8 @@ class Patience:
     answer_s: float
     repeats: int
 
-    @property
-    def without_redis_s(self) -> float:
-        """Return the longest that one call takes where Redis is away or answers nothing."""
-        return self.free_s + self.connect_s + self.answer_s
 
-
-#: The scheduler looks again in a moment anyway; a person can ask again.
+#: The scheduler tries again with its next tick, an operator by hand.
 PATIENCE: dict[Role, Patience] = {
     "web": Patience(64, free_s=0.3, connect_s=0.4, answer_s=1.2, repeats=1),
     "worker": Patience(64, free_s=5.0, connect_s=2.0, answer_s=5.0, repeats=2),
@@ -54,16 +47,12 @@ PATIENCE: dict[Role, Patience] = {
 }
 
 
-def ledger_client(settings: Settings, role: Role) -> redis.Redis:
-    """Return the client of the ledger for a process of ``role``. Connects at its first command."""
-    return redis_client(settings.redis_url, role)
-
-
 def redis_client(url: str, role: Role) -> redis.Redis:
     """Return a client of the database at ``url`` with the limits of ``role``; answers are bytes.
 
-    A command is repeated only where the connection broke, never where an answer is late: that
-    would multiply the wait. Every script of the ledger may run twice: it is deduplicated or fenced.
+    It connects at its first command. A command is repeated only where the connection broke, never
+    where an answer is late, which would multiply the wait. Every script may run twice: it is
+    deduplicated or fenced.
     """
     patience = PATIENCE[role]
     pool = redis.BlockingConnectionPool.from_url(
@@ -88,7 +77,7 @@ def redis_client(url: str, role: Role) -> redis.Redis:
 def http_client() -> httpx2.Client:
     """Return the client for channels and models; they set a deadline of their own on each call.
 
-    Redirects are not followed: a provider has none, and a key must not travel.
+    Redirects are not followed: providers send none, and a key must not be sent elsewhere.
     """
     return httpx2.Client(
         timeout=httpx2.Timeout(HTTP_ANSWER_S, connect=HTTP_CONNECT_S),
@@ -101,7 +90,10 @@ def http_client() -> httpx2.Client:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseId:
-    """One database of one running server. Two addresses with one identity are one place."""
+    """One database of one running server; equal for all addresses of that database.
+
+    ``run_id``: "" where INFO is not allowed.
+    """
 
     run_id: str
     db: int
@@ -116,7 +108,7 @@ def database_id(client: redis.Redis) -> DatabaseId:
 def server_info(client: redis.Redis, section: str) -> dict[str, object]:
     """Return a section of INFO, {} where that is not allowed. Raise RedisError."""
     try:
-        told: Any = client.info(section)
-        return dict(told)
+        info: Any = client.info(section)
+        return dict(info)
     except redis.ResponseError:
         return {}

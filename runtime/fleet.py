@@ -1,8 +1,8 @@
-"""Every live process announces itself in the ledger, so that a stale one cannot hide.
+"""The fleet: every live process announces itself in the ledger, so that a stale one is visible.
 
-A process that uses another Redis is missing here, one with other settings shows another
-fingerprint: the two ways in which processes come to disagree without anybody noticing. Each also
-checks that this is still the ledger that it started with.
+A process that uses another Redis is missing here; one with other settings has another fingerprint.
+Each process also watches that the ledger is still the one it started with, and that its Redis is
+flushed.
 """
 
 import json
@@ -22,17 +22,39 @@ from batching.keys import FLEET
 from batching.store import Store, reached, server_ms
 from runtime.clients import database_id
 
-#: Without one of these nothing is taken, nothing is flushed or nothing is answered.
+log = logging.getLogger(__name__)
+
+#: The installation needs at least one process of each.
 ROLES = ("web", "worker", "scheduler")
-#: Three missed beats: the process is not counted on any more.
+BEAT_EVERY_MS = 5_000
+#: After three missed beats a process counts as dead.
 ALIVE_MS_MAX = 15_000
+#: After this its entry is removed.
+SILENT_MS_MAX = 60_000
+#: Cooldown of an alert about the fleet, for the whole installation, ms.
+ALERT_COOLDOWN_MS = 3_600_000
+
+#: A flusher collects every few seconds; silent for longer, it is dead or uses another Redis, ms.
+FLUSHER_SILENT_MS_MAX = 30_000
+#: How long a process must see that before it logs it, ms: a new installation starts silent.
+SILENCE_LASTS_MS = 30_000
+#: After this the process logs it again, ms.
+SILENCE_COOLDOWN_MS = 300_000
+#: The flusher lag in a Redis that was never flushed.
+NEVER = -1
+
+_REPLACED = (
+    "another ledger is in the place of ours: this Redis was emptied, or replaced by another; "
+    "restore the old one if its messages are to be answered"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process as it announced itself. ``silent_ms``: how long ago it last did, when read.
+    """A process as it announced itself.
 
     ``redis_run_id``, ``redis_db`` and ``ledger_id``: what it found at its last heartbeat.
+    ``silent_ms``: time since that heartbeat, set when it is read.
     """
 
     role: str
@@ -50,21 +72,21 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Return what tells this process from all others, "worker:host-1:4711"."""
+        """Return the unique name of this process, "worker:host-1:4711"."""
         return f"{self.role}:{self.host}:{self.pid}"
 
     @property
     def is_alive(self) -> bool:
-        """Return whether it was heard of lately."""
+        """Return whether it announced itself lately."""
         return self.silent_ms <= ALIVE_MS_MAX
 
     def as_json(self) -> dict[str, str | int | bool]:
-        """Return what a program is told of it."""
+        """Return it for /fleet and ``manage.py fleet --json``."""
         return asdict(self) | {"is_alive": self.is_alive}
 
 
 def members(client: redis.Redis) -> list[Member]:
-    """Return all that announced themselves, by name. Raise LedgerUnavailableError."""
+    """Return all processes that are announced, by name. Raise LedgerUnavailableError."""
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
     pipeline.hgetall(FLEET)
@@ -74,8 +96,30 @@ def members(client: redis.Redis) -> list[Member]:
     return sorted((member for member in found if member), key=lambda member: member.name)
 
 
+def _member(raw: bytes, now_ms: int) -> Member | None:
+    """Return the member of an entry, None if another release wrote it in an unknown form."""
+    known = {field.name for field in fields(Member)}
+    try:
+        # A newer release may write fields that this one does not know.
+        given = {name: value for name, value in json.loads(raw).items() if name in known}
+        member = Member(**given)
+        return replace(member, silent_ms=max(0, now_ms - member.heartbeat_ms))
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def missing(members: Sequence[Member]) -> list[str]:
+    """Return a line for every role of which no process is alive."""
+    alive = {member.role for member in members if member.is_alive}
+    return [
+        f"no {role} is alive in this Redis: it is stopped, or it uses another REDIS_URL"
+        for role in ROLES
+        if role not in alive
+    ]
+
+
 def drift(members: Sequence[Member], grace_ms: int) -> list[str]:
-    """Return what live processes have disagreed about for ``grace_ms``, in plain words.
+    """Return what live processes have disagreed about for ``grace_ms``, a line each.
 
     0: what they disagree about now, a deploy that is under way included.
     """
@@ -86,61 +130,42 @@ def drift(members: Sequence[Member], grace_ms: int) -> list[str]:
     ]
 
 
-def missing(members: Sequence[Member]) -> list[str]:
-    """Return a line for every role that nobody plays in this Redis."""
-    played = {member.role for member in members if member.is_alive}
-    return [
-        f"no {role} is alive in this Redis: it is stopped, or it uses another REDIS_URL"
-        for role in ROLES
-        if role not in played
-    ]
-
-
-def _member(raw: bytes, now_ms: int) -> Member | None:
-    """Return the member of an entry; None for one that another release wrote in another form."""
-    known = {field.name for field in fields(Member)}
-    try:
-        # A newer release may tell more of itself than this one knows.
-        given = {name: value for name, value in json.loads(raw).items() if name in known}
-        member = Member(**given)
-        return replace(member, silent_ms=max(0, now_ms - member.heartbeat_ms))
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
 def _differences(
-    alive: Sequence[Member], grace_ms: int, what: str, mark_of: Callable[[Member], str]
+    alive: Sequence[Member], grace_ms: int, what: str, version_of: Callable[[Member], str]
 ) -> list[str]:
-    """Return a line if there are several marks and the newest has been there for ``grace_ms``."""
-    camps: defaultdict[str, list[Member]] = defaultdict(list)
+    """Return a line if there are several versions, the newest of them for ``grace_ms``."""
+    groups: defaultdict[str, list[Member]] = defaultdict(list)
     for member in alive:
-        camps[mark_of(member)].append(member)
-    first_ms = {mark: min(m.started_ms for m in camp) for mark, camp in camps.items()}
+        groups[version_of(member)].append(member)
+    first_ms = {version: min(m.started_ms for m in group) for version, group in groups.items()}
     newest = max(first_ms, key=first_ms.__getitem__, default="")
-    heard_ms = max((member.heartbeat_ms for member in alive), default=0)
-    if len(camps) < 2 or max(0, heard_ms - first_ms[newest]) < grace_ms:  # noqa: PLR2004 - a pair differs
+    now_ms = max((member.heartbeat_ms for member in alive), default=0)
+    if len(groups) < 2 or max(0, now_ms - first_ms[newest]) < grace_ms:  # noqa: PLR2004 - a pair differs
         return []
-    told = [
-        f"{', '.join(member.name for member in camps[mark])} have {mark}"
-        for mark in sorted(camps, key=lambda mark: mark != newest)
+    lines = [
+        f"{', '.join(member.name for member in groups[version])} have {version}"
+        for version in sorted(groups, key=lambda version: version != newest)
     ]
-    return [f"{what} differ: {'; '.join(told)}: the first came last, restart the others"]
+    return [f"{what} differ: {'; '.join(lines)}: the first came last, restart the others"]
 
 
-log = logging.getLogger(__name__)
+def describe_lag(lag_ms: int) -> str:
+    """Return what a flusher lag above FLUSHER_SILENT_MS_MAX, or NEVER, means."""
+    if lag_ms == NEVER:
+        return "this Redis was never flushed"
+    return f"this Redis was last flushed {lag_ms} ms ago"
 
-#: A flusher collects every few seconds; silent for so long it is dead or looks elsewhere, ms.
-FLUSHER_SILENT_MS_MAX = 30_000
-#: How long that must have been seen before it is told: an installation that starts is silent, ms.
-SEEN_MS = 30_000
-#: How long this process then keeps quiet about it, ms.
-QUIET_MS = 300_000
-#: As a receipt has it: nobody ever flushed here.
-NEVER = -1
+
+def is_silent(lag_ms: int) -> bool:
+    """Return whether a flusher lag means that this Redis is not flushed."""
+    return lag_ms == NEVER or lag_ms > FLUSHER_SILENT_MS_MAX
 
 
 class Silence:
-    """What this process has seen of the flusher. ``clock``: milliseconds that only go up."""
+    """Log ``flusher.silent`` when this process sees for long that its Redis is not flushed.
+
+    ``clock``: monotonic milliseconds.
+    """
 
     def __init__(self, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
         self._clock = clock
@@ -148,9 +173,9 @@ class Silence:
         self._quiet_until_ms = 0
 
     def observe(self, lags_ms: Iterable[int]) -> None:
-        """Take note of a flusher's lags, as receipts have them; tell where nobody flushes."""
+        """Take the flusher's lags from receipts; one below NEVER means unknown."""
         for lag_ms in lags_ms:
-            if lag_ms == NEVER or lag_ms > FLUSHER_SILENT_MS_MAX:
+            if is_silent(lag_ms):
                 self._seen(lag_ms)
             elif lag_ms >= 0:
                 self._since_ms = None
@@ -159,37 +184,18 @@ class Silence:
         now_ms = self._clock()
         if self._since_ms is None:
             self._since_ms = now_ms
-        if now_ms - self._since_ms >= SEEN_MS and now_ms >= self._quiet_until_ms:
-            self._quiet_until_ms = now_ms + QUIET_MS
+        if now_ms - self._since_ms >= SILENCE_LASTS_MS and now_ms >= self._quiet_until_ms:
+            self._quiet_until_ms = now_ms + SILENCE_COOLDOWN_MS
             log.error(
                 "flusher.silent", extra={"flusher_lag_ms": lag_ms, "problem": describe_lag(lag_ms)}
             )
 
 
-def describe_lag(lag_ms: int) -> str:
-    """Return in plain words what a flusher's lag means that is too long."""
-    since = "nobody ever collected from it"
-    if lag_ms != NEVER:
-        since = f"nobody has collected from it for {lag_ms} ms"
-    return f"you are writing into a Redis nobody flushes: {since}"
-
-
-BEAT_EVERY_MS = 5_000
-#: After this the entry of a process that died without a word is removed.
-SILENT_MS_MAX = 60_000
-#: How long the installation is quiet about what it has raised an alarm for, ms.
-ALARM_QUIET_MS = 3_600_000
-_REPLACED = (
-    "another ledger is in the place of ours: this Redis was emptied, or replaced by another; "
-    "restore the old one if its messages are to be answered"
-)
-
-
 class Fleet:
-    """This process among the others. ``start`` and ``stop`` are for long-running processes.
+    """This process as a member of the fleet; ``start`` and ``stop`` are for long-running ones.
 
-    ``ledger_id``: the ledger that it works with; another one in its place is told, then adopted.
-    ``grace_ms``: how long processes may differ while a deploy goes on. ``silence`` is told of the
+    ``ledger_id``: the ledger it works with; another one in its place is reported, then adopted.
+    ``grace_ms``: how long processes may differ while a deploy goes on. ``silence`` gets the
     flusher's lag at every beat.
     """
 
@@ -211,66 +217,21 @@ class Fleet:
         self._me = Member(role, host, pid, release, fingerprint, scripts, ledger_id=ledger_id)
         self._grace_ms = grace_ms
         self._silence = silence
-        self._told_of = ""
+        self._reported_ledger = ""
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name="fleet", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
     @property
     def ledger_id(self) -> str:
-        """Return the identity of the ledger that this process works with."""
+        """Return the ledger that this process works with."""
         return self._me.ledger_id
 
-    def beat(self) -> list[Member]:
-        """Announce this process, forget those that fell silent, and return all that were there.
-
-        Times are the server's. Raise LedgerUnavailableError.
-        """
-        with reached():
-            place = database_id(self._client)
-            now_ms = server_ms(self._client.time())
-            self._me = replace(
-                self._me,
-                started_ms=self._me.started_ms or now_ms,
-                heartbeat_ms=now_ms,
-                # Another one after each restart of the server, which is no fault.
-                redis_run_id=place.run_id,
-                redis_db=place.db,
-            )
-            self._client.hset(FLEET, self._me.name, json.dumps(asdict(self._me)))
-        # One that speaks up between the look and the removal is back with its next beat.
-        found = self.members()
-        silent = [member.name for member in found if member.silent_ms > SILENT_MS_MAX]
-        if silent:
-            with reached():
-                self._client.hdel(FLEET, *silent)
-        return found
-
-    def follow(self) -> None:
-        """Tell of a ledger that took the place of ours, once, and give it its form.
-
-        Raise LedgerUnavailableError, or ConfigurationError if its form is another than ours.
-        """
-        try:
-            found = self._store.identity()
-        except ConfigurationError as error:
-            self._tell_replaced(error.detail)
-            raise
-        if found != self.ledger_id:
-            self._tell_replaced(found or "nothing")
-            self._me = replace(self._me, ledger_id=self._store.open())
-            self._store.alarm("ledger_replaced", _REPLACED, quiet_ms=ALARM_QUIET_MS)
-        self._told_of = ""
-
-    def members(self) -> list[Member]:
-        """Return all that announced themselves. Raise LedgerUnavailableError."""
-        return members(self._client)
-
     def start(self) -> None:
-        """Beat from a thread of its own until ``stop``. Once for a process."""
+        """Beat in a thread until ``stop``. Call it once in a process."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave: the entry goes at once. Never raises; safe to run twice."""
+        """Stop beating and remove the entry. Never raises; safe to run twice."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join(timeout=BEAT_EVERY_MS / 1000)
@@ -278,12 +239,12 @@ class Fleet:
             with reached():
                 self._client.hdel(FLEET, self._me.name)
         except LedgerUnavailableError:
-            return  # It is removed by the others when it has been silent for long.
+            return  # Other processes remove it after SILENT_MS_MAX.
 
-    def look(self, known: Sequence[str]) -> list[str]:
+    def check(self, known: Sequence[str]) -> list[str]:
         """Beat, follow the ledger, report drift that lasts and is not ``known``; return the drift.
 
-        Raise LedgerUnavailableError or ConfigurationError.
+        Raise LedgerUnavailableError, or ConfigurationError for a ledger of another form.
         """
         self.follow()
         found = self.beat()
@@ -292,20 +253,61 @@ class Fleet:
         if problems:
             if problems != known:
                 log.error("settings.drift", extra={"problems": problems})
-            self._store.alarm("drift", "; ".join(problems), quiet_ms=ALARM_QUIET_MS)
+            self._store.alarm("drift", "; ".join(problems), quiet_ms=ALERT_COOLDOWN_MS)
         return problems
 
-    def _tell_replaced(self, found: str) -> None:
-        if found != self._told_of:
-            # Directly to Sentry too: an emptied ledger holds no alert that would tell of it.
-            log.error("ledger.replaced", extra={"ours": self.ledger_id, "found": found})
-        self._told_of = found
+    def beat(self) -> list[Member]:
+        """Announce this process, remove those that are long silent, and return all there were.
 
-    def _beat_on(self) -> None:
+        Times are the server's. Raise LedgerUnavailableError.
+        """
+        with reached():
+            database = database_id(self._client)
+            now_ms = server_ms(self._client.time())
+            self._me = replace(
+                self._me,
+                started_ms=self._me.started_ms or now_ms,
+                heartbeat_ms=now_ms,
+                # Changes with each restart of the server, which is no fault.
+                redis_run_id=database.run_id,
+                redis_db=database.db,
+            )
+            self._client.hset(FLEET, self._me.name, json.dumps(asdict(self._me)))
+        found = members(self._client)
+        # One that beats before it is removed here is back with its next beat.
+        silent = [member.name for member in found if member.silent_ms > SILENT_MS_MAX]
+        if silent:
+            with reached():
+                self._client.hdel(FLEET, *silent)
+        return found
+
+    def follow(self) -> None:
+        """Report a ledger that replaced ours, once, and open it.
+
+        Raise LedgerUnavailableError, or ConfigurationError if its form differs from ours.
+        """
+        try:
+            found = self._store.identity()
+        except ConfigurationError as error:
+            self._report_replaced(error.detail)
+            raise
+        if found != self.ledger_id:
+            self._report_replaced(found or "nothing")
+            self._me = replace(self._me, ledger_id=self._store.open())
+            self._store.alarm("ledger_replaced", _REPLACED, quiet_ms=ALERT_COOLDOWN_MS)
+        self._reported_ledger = ""
+
+    def _report_replaced(self, found: str) -> None:
+        if found != self._reported_ledger:
+            # Logged, and so sent to Sentry, beside the alert: that ledger may be lost too.
+            log.error("ledger.replaced", extra={"ours": self.ledger_id, "found": found})
+        self._reported_ledger = found
+
+    def _run(self) -> None:
         trouble, problems = "", list[str]()
         while not self._over.is_set():
             try:
-                problems = self.look(problems)
+                problems = self.check(problems)
                 trouble = ""
             except AdminError as error:
                 if trouble != error.code:

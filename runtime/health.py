@@ -20,7 +20,7 @@ from batching.keys import CANARY
 from batching.operations import Operations
 from batching.store import Store, reached
 from runtime.clients import Role, database_id, redis_client, server_info
-from runtime.fleet import FLUSHER_SILENT_MS_MAX, NEVER, ROLES, describe_lag, drift, members, missing
+from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
 from runtime.settings import Settings, is_redis
 
 PROBE_KEY = "aa:probe"
@@ -221,7 +221,7 @@ def check_ledger_id(context: Context) -> list[CheckResult]:
 def check_flusher(context: Context) -> list[CheckResult]:
     """Whether somebody collects from this very Redis."""
     lag_ms = context.store.watch().flusher_lag_ms
-    if lag_ms != NEVER and lag_ms <= FLUSHER_SILENT_MS_MAX:
+    if not is_silent(lag_ms):
         return [CheckResult(Level.OK, "flusher", f"last collected {lag_ms} ms ago")]
     advice = "start a scheduler and a worker; if they run, give all processes the same REDIS_URL"
     return [CheckResult(Level.MISTAKE, "flusher", describe_lag(lag_ms), advice)]

@@ -1,89 +1,62 @@
-"""Reports to Sentry: that something needs a person, never what a person wrote.
+"""Reports to Sentry: that something needs a person, never what a customer wrote.
 
-Sentry's own defaults send arguments, local variables, bodies and messages; each is turned off
-here, and what is left is redacted like the log.
+Sentry's defaults send arguments, local variables, bodies and messages. Each is turned off here, and
+what is left is redacted like the log.
 """
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
-import sentry_sdk
-from sentry_sdk.transport import HttpTransport
-from sentry_sdk.types import Event
-
-if TYPE_CHECKING:
-    from sentry_sdk.envelope import Envelope
-import logging
-import os
-from dataclasses import asdict
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
+import sentry_sdk
 from sentry_sdk.crons import capture_checkin
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
-from sentry_sdk.transport import Transport
-from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Hint, MonitorConfig
+from sentry_sdk.transport import HttpTransport, Transport
+from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorConfig
 
 from batching.errors import AdminError
 from batching.keys import CHECK_IN
 from batching.store import reached
-from runtime.logs import clean, fields_of, start_logging
+from runtime.logs import clean, fields_of
 from runtime.settings import Settings
 
+if TYPE_CHECKING:
+    from sentry_sdk.envelope import Envelope
+
+#: How long ``deliver`` waits for Sentry to take events.
 SEND_S_MAX = 10
-_REMEMBERED = 1_000
-
-
-class ConfirmingTransport(HttpTransport):
-    """Remembers which events Sentry took. The SDK's own knows only which it dropped itself."""
-
-    def __init__(self, options: dict[str, object]) -> None:
-        super().__init__(options)
-        self.confirmed: deque[str] = deque(maxlen=_REMEMBERED)
-
-    def _handle_response(
-        self,
-        response: Any,  # noqa: ANN401 - the HTTP library's, which is the SDK's business
-        envelope: "Envelope | None",
-    ) -> None:
-        super()._handle_response(response=response, envelope=envelope)
-        event = envelope.get_event() if envelope else None
-        if event and response.status in range(200, 300):
-            self.confirmed.append(event["event_id"])
-
-
-def deliver(events: Iterable[Event]) -> set[str]:
-    """Send events and return the ids of those that Sentry took within SEND_S_MAX.
-
-    Without a DSN none is. Safe to run twice with the same ids.
-    """
-    ids = {sentry_sdk.capture_event(event) for event in events}
-    sentry_sdk.flush(timeout=SEND_S_MAX)
-    transport = sentry_sdk.get_client().transport
-    if not isinstance(transport, ConfirmingTransport):
-        return set()
-    return {event_id for event_id in ids if event_id and event_id in transport.confirmed}
-
-
 FLUSH_S = 5
+_REMEMBERED = 1_000
 _BREADCRUMBS_MAX = 20
 _CHAIN_MAX = 20
+
 _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "x_signature"]
-#: Log events that the ledger has an alert for: told from there, once, whoever logged them.
-TOLD_BY_THE_LEDGER = frozenset({
+#: Log events that the notifier reports from the ledger's alert, once for all processes.
+_REPORTED_BY_ALERT = frozenset({
     "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
     "alarm.raised", "alert.told", "canary.late", "ledger.unbalanced", "settings.drift",
 })  # fmt: skip
-#: What an event may carry beside its words; whatever else a library adds stays here.
+#: What may stay in these parts of an event; whatever else a library adds is removed.
 _ALLOWED = {
     "contexts": frozenset({"alert", "runtime", "trace"}),
     "tags": frozenset({"account", "kind", "role"}),
 }
-#: Parts of an event that hold what our code or a library put there.
+#: Parts of an event with values of our code or of a library.
 _FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
+
+CRON_SLUG = "ai-admin-flush"
+#: A little less than the monitor's minute; Sentry takes six check-ins a minute at most.
+CHECK_IN_EVERY_MS = 55_000
+CRON_CONFIG: MonitorConfig = {
+    "schedule": {"type": "interval", "value": 1, "unit": "minute"},
+    "checkin_margin": 2,
+    "max_runtime": 1,
+    "failure_issue_threshold": 2,
+    "recovery_threshold": 1,
+}
 
 
 def start_reporting(
@@ -105,41 +78,99 @@ def start_reporting(
         event_scrubber=EventScrubber(
             denylist=DEFAULT_DENYLIST + _DENIED, pii_denylist=DEFAULT_PII_DENYLIST, recursive=True
         ),
-        # Those found by themselves record Redis commands, addresses and prompts.
+        # Those that enable themselves record Redis commands, addresses and prompts.
         auto_enabling_integrations=False,
         integrations=_integrations(role),
         traces_sample_rate=settings.sentry_traces_percent / 100,
-        before_send=scrub,
-        before_send_transaction=scrub,
+        before_send=_scrub,
+        before_send_transaction=_scrub,
         before_breadcrumb=_scrub_breadcrumb,
         transport=transport or ConfirmingTransport,
     )
     sentry_sdk.set_tag("role", role)
-    # It quotes the arguments of the message that failed; the door has reported that by itself.
+    # It quotes the arguments of the message that failed, which the middleware has reported.
     ignore_logger("dramatiq.worker.WorkerThread")
 
 
+def _integrations(role: str) -> list[Integration]:
+    """Return that of the role's framework; imported here because only that role has it."""
+    if role == "web":
+        from sentry_sdk.integrations.falcon import FalconIntegration  # noqa: PLC0415
+
+        return [FalconIntegration()]
+    if role == "worker":
+        from sentry_sdk.integrations.dramatiq import DramatiqIntegration  # noqa: PLC0415
+
+        return [DramatiqIntegration()]
+    return []
+
+
 def flush() -> None:
-    """Send what is still waiting, for FLUSH_S seconds at most; a forked worker never gets to."""
+    """Send what waits, for at most FLUSH_S. For the end of a process."""
     sentry_sdk.flush(timeout=FLUSH_S)
 
 
-def scrub(event: Event, hint: Hint) -> Event | None:
-    """Return ``event`` without values of people: no request, user or words of an exception.
+class ConfirmingTransport(HttpTransport):
+    """Remember which events Sentry took; the SDK itself knows only which it dropped."""
 
-    None for a log line of something that the ledger's own alert tells.
+    def __init__(self, options: dict[str, object]) -> None:
+        super().__init__(options)
+        self.confirmed: deque[str] = deque(maxlen=_REMEMBERED)
+
+    def _handle_response(
+        self,
+        response: Any,  # noqa: ANN401 - the HTTP library's, which is the SDK's business
+        envelope: "Envelope | None",
+    ) -> None:
+        super()._handle_response(response=response, envelope=envelope)
+        event = envelope.get_event() if envelope else None
+        if event and response.status in range(200, 300):
+            self.confirmed.append(event["event_id"])
+
+
+def deliver(events: Iterable[Event]) -> set[str]:
+    """Send events; return the ids of those that Sentry took within SEND_S_MAX, () without a DSN.
+
+    Safe to run twice with the same ids.
     """
-    if getattr(hint.get("log_record"), "msg", "") in TOLD_BY_THE_LEDGER:
+    event_ids = {sentry_sdk.capture_event(event) for event in events}
+    sentry_sdk.flush(timeout=SEND_S_MAX)
+    transport = sentry_sdk.get_client().transport
+    if not isinstance(transport, ConfirmingTransport):
+        return set()
+    return {event_id for event_id in event_ids if event_id and event_id in transport.confirmed}
+
+
+class CronMonitor:
+    """Check in with Sentry's cron monitor, once a minute for the whole installation."""
+
+    def __init__(self, ledger: redis.Redis) -> None:
+        self._ledger = ledger
+
+    def alive(self) -> None:
+        """Check in unless another process did lately. Raise LedgerUnavailableError."""
+        with reached():
+            our_turn = self._ledger.set(CHECK_IN, 1, nx=True, px=CHECK_IN_EVERY_MS)
+        if our_turn:
+            capture_checkin(monitor_slug=CRON_SLUG, status="ok", monitor_config=CRON_CONFIG)
+
+
+def _scrub(event: Event, hint: Hint) -> Event | None:
+    """Return ``event`` without customers' values: no request, no user, no exception message.
+
+    None for a log line that an alert of the ledger reports.
+    """
+    record = hint.get("log_record")
+    if getattr(record, "msg", "") in _REPORTED_BY_ALERT:
         return None
     loose = cast("dict[str, Any]", event)
     errors = loose.get("exception", {}).get("values", [])
     if any((error.get("mechanism") or {}).get("type") == "falcon" for error in errors):
-        return None  # The error handlers of web/ have logged it, and answered.
+        return None  # The error handlers of web/ have logged it.
     for name in ("request", "user"):
         loose.pop(name, None)
-    record = hint.get("log_record")
     if record is not None:
-        # Sentry has turned an object among the fields into its own words; the record has not.
+        # From the record: Sentry has already turned objects among the fields into text.
         loose["extra"] = fields_of(record)
         loose["logentry"] = {"message": str(record.msg)}
     for part, allowed in _ALLOWED.items():
@@ -150,7 +181,7 @@ def scrub(event: Event, hint: Hint) -> Event | None:
             loose[part] = clean(loose[part], part)
     codes = _codes(hint.get("exc_info"))
     for error in errors:
-        # Words of an exception may quote a customer; ours has a code that never does.
+        # The message of an exception may quote a customer; the code of ours never does.
         error["value"] = codes.get(error.get("type"), "")
     return event
 
@@ -173,70 +204,3 @@ def _scrub_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb:
         if part in crumb:
             crumb[part] = clean(crumb[part], part)
     return crumb
-
-
-def _integrations(role: str) -> list[Integration]:
-    """Return those of the framework that the role runs; imported here, for only it has them."""
-    if role == "web":
-        from sentry_sdk.integrations.falcon import FalconIntegration  # noqa: PLC0415
-
-        return [FalconIntegration()]
-    if role == "worker":
-        from sentry_sdk.integrations.dramatiq import DramatiqIntegration  # noqa: PLC0415
-
-        return [DramatiqIntegration()]
-    return []
-
-
-SLUG = "ai-admin-flush"
-#: A little less than the monitor's minute; Sentry takes six a minute at most.
-CHECK_IN_EVERY_MS = 55_000
-CONFIG: MonitorConfig = {
-    "schedule": {"type": "interval", "value": 1, "unit": "minute"},
-    "checkin_margin": 2,
-    "max_runtime": 1,
-    "failure_issue_threshold": 2,
-    "recovery_threshold": 1,
-}
-
-
-class CronMonitor:
-    """Checks in for the whole installation; the gate in the ledger is shared by all workers."""
-
-    def __init__(self, ledger: redis.Redis) -> None:
-        self._ledger = ledger
-
-    def alive(self) -> None:
-        """Give the sign if none was given lately. Raise LedgerUnavailableError."""
-        with reached():
-            our_turn = self._ledger.set(CHECK_IN, 1, nx=True, px=CHECK_IN_EVERY_MS)
-        if our_turn:
-            capture_checkin(monitor_slug=SLUG, status="ok", monitor_config=CONFIG)
-
-
-__all__ = ["configure", "flush", "log_start"]
-
-log = logging.getLogger(__name__)
-
-
-def configure(settings: Settings, role: str) -> None:
-    """Set up logs and reports of this process. Call once, after it forked."""
-    start_logging(role=role, release=settings.release, level=settings.log_level)
-    start_reporting(settings, role)
-
-
-def log_start(settings: Settings, *, fingerprint: str, ledger: dict[str, object]) -> None:
-    """Log who this process is, what it runs with, and which ledger it found.
-
-    A stale setting or another Redis is found by comparing these lines of two processes.
-    """
-    log.info(
-        "process.started",
-        extra={
-            "pid": os.getpid(),
-            "environment": settings.environment,
-            "fingerprint": fingerprint,
-            "limits": asdict(settings.limits()),
-            **ledger,
-        },
-    )

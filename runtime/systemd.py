@@ -1,7 +1,7 @@
-"""Tell systemd that a process serves, is alive, or begins to stop (sd_notify(3)).
+"""Tell systemd that a process is ready, alive or stopping (sd_notify(3)).
 
-Ours, as it is one datagram: sdnotify saw its last release in 2017 and hides every failure,
-systemd-python and cysystemd are compiled against a library of the host.
+It is one datagram, so no library is used: sdnotify had its last release in 2017 and hides every
+failure, systemd-python and cysystemd are compiled against a library of the host.
 """
 
 import logging
@@ -12,56 +12,50 @@ from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
 
-#: A datagram is taken at once, or systemd itself hangs; a tick must not hang with it.
+#: systemd takes a datagram at once or hangs itself; a tick must not hang with it.
 SEND_TIMEOUT_S = 1.0
-#: So many times within WatchdogSec= a sign of life is given: a late one or two must not kill.
+#: Signs of life within WatchdogSec=, so that a late one does not end the process.
 SIGNS = 4
 
 
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
 class Systemd:
-    """The supervisor named in ``environ``; where there is none, nothing is told to nobody.
+    """The systemd named in ``environ``. Does nothing when NOTIFY_SOCKET is unset.
 
-    No method raises. The variables stay in the environment: Dramatiq's worker processes tell for
-    their master, which cannot (NotifyAccess=all); WATCHDOG_PID keeps the watchdog the main
-    process's own.
+    No method raises. The variables stay in the environment: Dramatiq's worker processes report
+    readiness for their master, which cannot (NotifyAccess=all). WATCHDOG_PID leaves the watchdog
+    to the main process. ``clock``: monotonic milliseconds.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], clock: Callable[[], int] = _monotonic_ms
+        self,
+        environ: Mapping[str, str],
+        clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
             self._address = f"\0{self._address[1:]}"
         ours = environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
-        self._sign_every_ms = (
-            int(environ.get("WATCHDOG_USEC", "0")) // 1_000 // SIGNS if ours else 0
-        )
+        watchdog_ms = int(environ.get("WATCHDOG_USEC", "0")) // 1_000
+        self._sign_every_ms = watchdog_ms // SIGNS if ours else 0
         self._clock = clock
         self._sign_due_ms = 0
 
     def ready(self) -> None:
-        """Tell that this process serves: what waits for it may go on."""
-        self._tell("READY=1")
+        """Report that this process serves; units that wait for it may start."""
+        self._notify("READY=1")
 
     def alive(self) -> None:
-        """Tell that the work goes on, where a watchdog wants to know; not every time it is called.
-
-        For one thread.
-        """
+        """Give the watchdog a sign of life if one is due. Call it often, from one thread."""
         now_ms = self._clock()
         if self._sign_every_ms and now_ms >= self._sign_due_ms:
             self._sign_due_ms = now_ms + self._sign_every_ms
-            self._tell("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Tell that this process begins to end."""
-        self._tell("STOPPING=1")
+        """Report that this process begins to stop."""
+        self._notify("STOPPING=1")
 
-    def _tell(self, state: str) -> None:
+    def _notify(self, state: str) -> None:
         if not self._address:
             return
         try:

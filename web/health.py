@@ -9,7 +9,7 @@ import falcon
 from batching.errors import LedgerUnavailableError
 from runtime import health
 from runtime.build import Runtime
-from runtime.fleet import drift, missing
+from runtime.fleet import drift, members, missing
 from runtime.health import CheckResult, Context, Level
 
 #: What must hold for a message accepted now to be answered. The others need the first.
@@ -74,15 +74,15 @@ class FleetView:
     """``/fleet``: every live process, missing roles, and differences between processes."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._fleet = runtime.fleet
+        self._client = runtime.store.client
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 with members and problems. Raise LedgerUnavailableError."""
-        members = self._fleet.members()
+        found = members(self._client)
         resp.cache_control = ["no-store"]
         resp.media = {
-            "members": [member.as_json() for member in members],
-            "problems": [*missing(members), *drift(members, 0)],
+            "members": [member.as_json() for member in found],
+            "problems": [*missing(found), *drift(found, 0)],
         }
 
 

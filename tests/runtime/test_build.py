@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from batching.errors import ConfigurationError, LedgerUnavailableError
+from batching.errors import ConfigurationError
 from batching.model import Outbound
 from batching.store import Store
 from canary.channel import CanarySink
@@ -18,8 +18,8 @@ from llm.guard import Guarded
 from llm.openai_compatible import OpenAICompatible
 from llm.scripted import Scripted
 from runtime import build as building
-from runtime.build import EXIT_CANNOT_START, build, exit_with
-from runtime.fleet import drift
+from runtime.build import EXIT_CANNOT_START, build, build_or_exit
+from runtime.fleet import drift, members
 from runtime.settings import load_settings
 from tests.runtime.conftest import SECRETS
 from tests.valkey_server import ValkeyServer
@@ -52,11 +52,11 @@ def test_building_twice_gives_processes_that_agree(environ: dict[str, str]) -> N
     web.fleet.beat()
     worker.fleet.beat()
 
-    assert web.ledger_id == worker.ledger_id
+    assert web.fleet.ledger_id == worker.fleet.ledger_id
     assert web.fingerprint == worker.fingerprint
-    members = web.fleet.members()
-    assert [member.role for member in members] == ["web", "worker"]
-    assert drift(members, 0) == []
+    found = members(web.store.client)
+    assert [member.role for member in found] == ["web", "worker"]
+    assert drift(found, 0) == []
 
 
 @pytest.mark.parametrize("change", [{"BATCH_IDLE_MS": "8000"}, {"SALON_TOKEN": "another"}])
@@ -68,7 +68,7 @@ def test_process_with_other_settings_is_seen(
     fresh.fleet.beat()
     stale.fleet.beat()
 
-    (problem,) = drift(fresh.fleet.members(), 0)
+    (problem,) = drift(members(fresh.store.client), 0)
 
     assert fresh.fingerprint in problem
     assert stale.fingerprint in problem
@@ -131,7 +131,7 @@ def test_start_is_logged_with_what_tells_two_processes_apart(
     (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (line["event"], line["role"], line["release"]) == ("process.started", "web", "r1")
     assert line["fingerprint"] == runtime.fingerprint
-    assert line["ledger_id"] == runtime.ledger_id
+    assert line["ledger_id"] == runtime.fleet.ledger_id
     assert len(line["redis_run_id"]) == 40
     assert (line["redis_db"], line["limits"]["idle_ms"]) == (0, 9_000)
     assert set(line["counts"].values()) == {0}
@@ -164,32 +164,33 @@ def test_ledger_of_another_form_refuses_the_process(
         build("web", environ)
 
 
-def test_process_without_its_ledger_does_not_start(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"BATCH_SHARDS": "0", "BATCH_IDLE_MS": "1"},
+            "BATCH_IDLE_MS=1: must be 100..600000\nBATCH_SHARDS=0: must be 1..1024\n",
+        ),
+        (
+            {"REDIS_URL": "redis://:a-password@127.0.0.1:1/0"},
+            "REDIS_URL: does not answer (ConnectionError)\n",
+        ),
+    ],
+)
+def test_process_that_cannot_start_says_why_and_ends(
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    told: str,
 ) -> None:
-    """It cannot know the ledger's form, and must not write into it before it does."""
+    """Without its ledger it cannot know the ledger's form, and must not write into it."""
     monkeypatch.setattr(building, "LEDGER_WAIT_S", 0)
+    for name, value in (environ | change).items():
+        monkeypatch.setenv(name, value)
 
-    with pytest.raises(LedgerUnavailableError):
-        build("web", environ | {"REDIS_URL": "redis://127.0.0.1:1/0"})
-
-
-def test_mistakes_end_the_process_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        exit_with(ConfigurationError("settings", "A=1: must be 2\nB=2: must be 3"))
+        build_or_exit("web")
 
     assert caught.value.code == EXIT_CANNOT_START
-    assert capsys.readouterr().err == "A=1: must be 2\nB=2: must be 3\n"
-
-
-def test_process_without_its_ledger_names_the_setting(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(building, "LEDGER_WAIT_S", 0)
-    with pytest.raises(LedgerUnavailableError) as away:
-        build("web", environ | {"REDIS_URL": "redis://:a-password@127.0.0.1:1/0"})
-
-    with pytest.raises(SystemExit):
-        exit_with(away.value)
-
-    assert capsys.readouterr().err == "REDIS_URL: does not answer (ConnectionError)\n"
+    assert capsys.readouterr().err == told

@@ -10,7 +10,16 @@ from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET, META
 from batching.store import Store
 from runtime.clients import database_id, redis_client
-from runtime.fleet import ALIVE_MS_MAX, SILENT_MS_MAX, Fleet, Member, Silence, drift, missing
+from runtime.fleet import (
+    ALIVE_MS_MAX,
+    SILENT_MS_MAX,
+    Fleet,
+    Member,
+    Silence,
+    drift,
+    members,
+    missing,
+)
 from tests.fakes import FakeClock
 
 WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000)
@@ -67,7 +76,7 @@ def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> 
     announced = fleet(client, "worker")
     announced.beat()
 
-    (member,) = announced.members()
+    (member,) = members(client)
     assert (member.role, member.release, member.fingerprint) == ("worker", "r1", "f1")
     assert before <= member.started_ms == member.heartbeat_ms <= server_ms(client)
     assert member.is_alive
@@ -78,12 +87,12 @@ def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> 
 def test_later_beat_keeps_the_start(client: redis.Redis) -> None:
     announced = fleet(client)
     announced.beat()
-    (first,) = announced.members()
+    (first,) = members(client)
     while server_ms(client) == first.heartbeat_ms:
         pass
     announced.beat()
 
-    (second,) = announced.members()
+    (second,) = members(client)
     assert second.started_ms == first.started_ms
     assert second.heartbeat_ms > first.heartbeat_ms
 
@@ -96,7 +105,7 @@ def test_beat_removes_those_that_fell_silent(client: redis.Redis) -> None:
 
     announced.beat()
 
-    roles = {member.role: member.is_alive for member in announced.members()}
+    roles = {member.role: member.is_alive for member in members(client)}
     assert roles == {"web": True, "scheduler": False}
 
 
@@ -106,7 +115,7 @@ def test_entry_of_another_form_hides_nobody(client: redis.Redis) -> None:
     announced = fleet(client)
     announced.beat()
 
-    assert [member.role for member in announced.members()] == ["web"]
+    assert [member.role for member in members(client)] == ["web"]
 
 
 def test_stop_leaves_at_once(client: redis.Redis) -> None:
@@ -116,18 +125,18 @@ def test_stop_leaves_at_once(client: redis.Redis) -> None:
     announced.stop()
     announced.stop()
 
-    assert announced.members() == []
+    assert members(client) == []
 
 
 def test_started_process_beats_until_it_is_stopped(client: redis.Redis) -> None:
     announced = fleet(client)
     announced.start()
-    while not announced.members():
+    while not members(client):
         pass
 
     announced.stop()
 
-    assert announced.members() == []
+    assert members(client) == []
     assert not announced._thread.is_alive()
 
 
@@ -143,7 +152,7 @@ def test_member_of_a_newer_release_that_tells_more_is_seen(client: redis.Redis) 
     """In a deploy the old processes must not take the new ones for missing."""
     client.hset(FLEET, WEB.name, json.dumps(asdict(WEB) | {"colour": "red"}))
 
-    (member,) = fleet(client).members()
+    (member,) = members(client)
 
     assert (member.name, member.release) == (WEB.name, "r1")
 
@@ -208,9 +217,9 @@ def test_drift_is_logged_once_until_it_changes_and_told_once_by_the_installation
     announced, other = fleet(client), fleet(client, "scheduler")
     announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
 
-    problems = announced.look([])
-    again = announced.look(problems)
-    other.look([])
+    problems = announced.check([])
+    again = announced.check(problems)
+    other.check([])
 
     assert again == problems != []
     assert events(caplog) == ["settings.drift", "settings.drift"]
@@ -223,7 +232,7 @@ def test_deploy_under_way_is_no_drift_to_report(
     announced = fleet(client, grace_ms=GRACE_MS)
     announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
 
-    assert announced.look([]) == []
+    assert announced.check([]) == []
     assert (events(caplog), alarms(client)) == ([], [])
 
 
@@ -235,7 +244,7 @@ def test_ledger_that_was_emptied_is_told_and_opened_again(
     client.flushall()
 
     for process in (first, second, first, second):
-        process.look([])
+        process.check([])
 
     found = Store(client, privacy_key=PRIVACY_KEY).identity()
     assert first.ledger_id == second.ledger_id == found not in {"", ours}
@@ -252,7 +261,7 @@ def test_ledger_that_is_emptied_twice_is_told_twice(
 
     for _ in range(2):
         client.flushall()
-        process.look([])
+        process.check([])
 
     assert events(caplog) == ["ledger.replaced"] * 2
 
@@ -267,7 +276,7 @@ def test_ledger_of_another_form_is_told_once_and_not_adopted(
 
     for _ in range(2):
         with pytest.raises(ConfigurationError):
-            process.look([])
+            process.check([])
 
     assert events(caplog) == ["ledger.replaced"]
     assert process.ledger_id == ours
@@ -281,7 +290,7 @@ def test_server_that_restarts_with_its_ledger_is_no_other(
     process = fleet(client)
     announce(client, replace(WEB, redis_run_id="before"))
 
-    process.look([])
+    process.check([])
 
     assert events(caplog) == []
     assert client.hexists(META, "identity")
@@ -295,8 +304,8 @@ def test_every_beat_heeds_the_flushers_lag(
     process = fleet(client)
     process._silence = Silence(clock)
 
-    process.look([])
+    process.check([])
     clock.advance_ms(30_000)
-    process.look([])
+    process.check([])
 
     assert [r.message for r in caplog.records] == ["flusher.silent"]

@@ -1,6 +1,12 @@
 import pytest
 
-from runtime.fleet import FLUSHER_SILENT_MS_MAX, NEVER, QUIET_MS, SEEN_MS, Silence
+from runtime.fleet import (
+    FLUSHER_SILENT_MS_MAX,
+    NEVER,
+    SILENCE_COOLDOWN_MS,
+    SILENCE_LASTS_MS,
+    Silence,
+)
 from tests.fakes import FakeClock
 
 
@@ -16,8 +22,8 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     ("lag_ms", "words"),
     [
-        (NEVER, "nobody ever collected from it"),
-        (FLUSHER_SILENT_MS_MAX + 1, "nobody has collected from it for 30001 ms"),
+        (NEVER, "this Redis was never flushed"),
+        (FLUSHER_SILENT_MS_MAX + 1, "this Redis was last flushed 30001 ms ago"),
     ],
 )
 def test_redis_that_nobody_flushes_is_told_in_plain_words(
@@ -28,10 +34,10 @@ def test_redis_that_nobody_flushes_is_told_in_plain_words(
     words: str,
 ) -> None:
     silence.observe([lag_ms])
-    clock.advance_ms(SEEN_MS)
+    clock.advance_ms(SILENCE_LASTS_MS)
     silence.observe([lag_ms])
 
-    assert told(caplog) == [f"you are writing into a Redis nobody flushes: {words}"]
+    assert told(caplog) == [words]
     assert caplog.records[0].levelname == "ERROR"
 
 
@@ -39,7 +45,7 @@ def test_start_of_an_installation_is_not_told(
     silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     silence.observe([NEVER])
-    clock.advance_ms(SEEN_MS - 1)
+    clock.advance_ms(SILENCE_LASTS_MS - 1)
     silence.observe([NEVER])
 
     assert told(caplog) == []
@@ -50,13 +56,15 @@ def test_flusher_that_comes_back_begins_anew(
 ) -> None:
     """After a Redis that was away, the first lag is long, and the next is not."""
     silence.observe([NEVER, FLUSHER_SILENT_MS_MAX])
-    clock.advance_ms(SEEN_MS)
+    clock.advance_ms(SILENCE_LASTS_MS)
     silence.observe([NEVER])
 
     assert told(caplog) == []
 
 
-@pytest.mark.parametrize(("wait_ms", "times"), [(QUIET_MS - 1, 1), (QUIET_MS, 2)])
+@pytest.mark.parametrize(
+    ("wait_ms", "times"), [(SILENCE_COOLDOWN_MS - 1, 1), (SILENCE_COOLDOWN_MS, 2)]
+)
 def test_silence_that_lasts_is_told_again_after_a_while(
     silence: Silence,
     clock: FakeClock,
@@ -65,7 +73,7 @@ def test_silence_that_lasts_is_told_again_after_a_while(
     times: int,
 ) -> None:
     silence.observe([NEVER])
-    clock.advance_ms(SEEN_MS)
+    clock.advance_ms(SILENCE_LASTS_MS)
     silence.observe([NEVER, NEVER])
     clock.advance_ms(wait_ms)
     silence.observe([NEVER])
@@ -77,7 +85,7 @@ def test_receipt_that_does_not_tell_the_lag_says_nothing(
     silence: Silence, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     silence.observe([NEVER, -2])
-    clock.advance_ms(SEEN_MS)
+    clock.advance_ms(SILENCE_LASTS_MS)
     silence.observe([-2, NEVER])
 
     assert len(told(caplog)) == 1
