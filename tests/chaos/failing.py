@@ -62,7 +62,7 @@ def fail_where_armed() -> None:
 
 def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
     """Reach the point when Sentry has an alert, and the ledger does not know yet."""
-    notifier: Any = import_module("runtime.teller")
+    notifier: Any = import_module("runtime.notifier")
     alerts.REDELIVER_MS = REDELIVER_MS
     deliver = notifier.deliver
 
