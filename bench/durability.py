@@ -6,20 +6,19 @@ import redis
 
 from bench import load
 from bench.figures import Figure, Scale
-from bench.requests import raw_posts
-from bench.world import settings, web
+from bench.world import served, settings
 
 
 def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) -> list[Figure]:
     """Return the rates of both settings on one server, whose file is synced each second."""
     environ = settings(directory, redis_url, "http://127.0.0.1:9", scale.idle_ms)
-    requests = raw_posts(scale.webhooks_max)
+    requests = load.raw_posts(scale.webhooks_max)
     client.config_set("appendfsync", "everysec")
     loads = {}
     for durability in ("everysec", "always"):
         client.flushall()
         changed = environ | {"BATCH_DURABILITY": durability}
-        with web("wsgi:application", changed, directory) as port:
+        with served("wsgi:application", changed, directory) as port:
             loads[durability] = load.send(port, requests, scale)
     everysec, always = loads["everysec"], loads["always"]
     return [

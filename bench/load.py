@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 
 from bench.figures import Scale, percentile
+from tests.webhooks import CLOUD, body, change, signed, text_message
 
 REPLAY = Path(__file__).with_name("replay.lua")
 
@@ -24,6 +25,27 @@ class Load:
     per_s: float
     p99_ms: float
     failed: int
+
+
+def webhook(customer: str, message_id: str, text: str) -> bytes:
+    """Return the body in which Meta delivers one text."""
+    contact = {"profile": {"name": "Customer"}, "wa_id": customer}
+    brought = change(text_message(message_id, text, customer), contacts=[contact])
+    return json.dumps(body(brought)).encode()
+
+
+def raw_posts(count: int) -> list[bytes]:
+    """Return signed POSTs with a message id each, twelve to a customer, as bytes for a socket."""
+    return [
+        _raw_post(webhook(f"7000{n // 12:08d}", f"wamid.bench.{n}", "Can I book for tomorrow?"))
+        for n in range(count)
+    ]
+
+
+def _raw_post(raw: bytes) -> bytes:
+    headers = {"Host": "bench", **signed(raw), "Content-Length": str(len(raw))}
+    lines = [f"POST {CLOUD} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + raw
 
 
 def generator() -> str:

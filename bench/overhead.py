@@ -11,9 +11,13 @@ import redis
 
 from batching.store import Store
 from bench.figures import Figure, Scale, percentile
-from bench.graph import Graph
-from bench.requests import PATH, signature, webhook
-from bench.world import ACCOUNT, SCHEDULER, WORKER, running, settings, until, web
+from bench.load import webhook
+from bench.world import ACCOUNT, running, served, settings
+from demo.child import SCHEDULER, worker
+from tests.http_server import Reply, Request
+from tests.outside import ModelApi, Outside, ProviderApi
+from tests.waiting import eventually
+from tests.webhooks import CLOUD, signed
 
 MESSAGES = ("Hi", "can I book", "for tomorrow 15:00?")
 #: How long the last answers may take to arrive, s.
@@ -22,22 +26,38 @@ ANSWERED_S_MAX = 60
 WARM_UP = 20
 
 
+class Arrivals(ProviderApi):
+    """Takes every text. ``arrived_ms``: customer → when each of theirs came, wall clock, ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived_ms: dict[str, list[float]] = {}
+
+    def default(self, request: Request) -> Reply:
+        """Note the time of a text and take it."""
+        now_ms = time.time() * 1000
+        if customer := self.key_of(request):
+            self.arrived_ms.setdefault(customer, []).append(now_ms)
+        return super().default(request)
+
+
 def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) -> list[Figure]:
     """Return the median and the tail over many conversations with the real processes."""
     client.flushall()
-    graph = Graph()
-    environ = settings(directory, redis_url, graph.url, scale.idle_ms)
+    provider = Arrivals()
+    outside = Outside(ModelApi(), provider)
+    environ = settings(directory, redis_url, outside.url, scale.idle_ms)
     try:
         with ExitStack() as stack:
-            port = stack.enter_context(web("wsgi:application", environ, directory))
-            stack.enter_context(running(WORKER, environ, directory))
+            port = stack.enter_context(served("wsgi:application", environ, directory))
+            stack.enter_context(running(worker(), environ, directory))
             stack.enter_context(running(SCHEDULER, environ, directory))
-            _converse(port, client, graph, range(-WARM_UP, 0), environ, scale)
-            due_ms = _converse(port, client, graph, range(scale.bursts), environ, scale)
+            _converse(port, client, provider, range(-WARM_UP, 0), environ, scale)
+            due_ms = _converse(port, client, provider, range(scale.bursts), environ, scale)
     finally:
-        graph.close()
-    over_ms = [graph.arrived_ms[customer][0] - at_ms for customer, at_ms in due_ms.items()]
-    sends = sum(len(graph.arrived_ms[customer]) for customer in due_ms)
+        outside.close()
+    over_ms = [provider.arrived_ms[customer][0] - at_ms for customer, at_ms in due_ms.items()]
+    sends = sum(len(provider.arrived_ms[customer]) for customer in due_ms)
     return [
         Figure("due → at the channel, p50", f"{percentile(over_ms, 50):.0f} ms", "at most 100 ms"),
         Figure("due → at the channel, p99", f"{percentile(over_ms, 99):.0f} ms", "at most 300 ms"),
@@ -51,7 +71,7 @@ def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) 
 def _converse(
     port: int,
     client: redis.Redis,
-    graph: Graph,
+    provider: Arrivals,
     numbers: range,
     environ: dict[str, str],
     scale: Scale,
@@ -68,7 +88,11 @@ def _converse(
         time.sleep(1 / scale.bursts_per_s)
     for thread in threads:
         thread.join()
-    until(lambda: due_ms.keys() <= graph.arrived_ms.keys(), seconds_max=ANSWERED_S_MAX)
+    eventually(
+        lambda: due_ms.keys() <= provider.arrived_ms.keys(),
+        what="all answers",
+        deadline_s=ANSWERED_S_MAX,
+    )
     return due_ms
 
 
@@ -78,8 +102,7 @@ def _burst(port: int, customer: str, store: Store, due_ms: dict[str, float], sca
         if n:
             time.sleep(scale.burst_pause_ms / 1000)
         body = webhook(customer, f"wamid.bench.{customer}.{n}", text)
-        headers = {"Content-Type": "application/json", "X-Hub-Signature-256": signature(body)}
-        connection.request("POST", PATH, body, headers)
+        connection.request("POST", CLOUD, body, signed(body))
         answer = connection.getresponse()
         answer.read()
         if answer.status != HTTPStatus.OK:
@@ -87,5 +110,5 @@ def _burst(port: int, customer: str, store: Store, due_ms: dict[str, float], sca
     connection.close()
     due = store.peek(store.conversation_id(ACCOUNT, customer)).due_ms
     if due is None:
-        raise RuntimeError("burst: collected before it was looked at; make idle_ms longer")
+        raise RuntimeError("burst: collected before it was inspected; make idle_ms longer")
     due_ms[customer] = due

@@ -7,8 +7,7 @@ import redis
 from batching.store import Store
 from bench import load
 from bench.figures import Figure, Scale
-from bench.requests import raw_posts
-from bench.world import settings, web
+from bench.world import served, settings
 
 
 def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) -> list[Figure]:
@@ -18,10 +17,10 @@ def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) 
     """
     client.flushall()
     environ = settings(directory, redis_url, "http://127.0.0.1:9", scale.idle_ms)
-    requests = raw_posts(scale.webhooks_max)
-    with web("bench.noop:application", environ, directory) as port:
+    requests = load.raw_posts(scale.webhooks_max)
+    with served("bench.noop:application", environ, directory) as port:
         noop = load.send(port, requests, scale)
-    with web("wsgi:application", environ, directory) as port:
+    with served("wsgi:application", environ, directory) as port:
         live = load.send(port, [b"GET /livez HTTP/1.1\r\nHost: bench\r\n\r\n"], scale)
         signed = load.send(port, requests, scale)
     (shard,) = Store(client, privacy_key=environ["PRIVACY_KEY"]).keyring.shards

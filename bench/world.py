@@ -1,27 +1,21 @@
 """The real processes on the loopback: a ledger of our own, web, worker and scheduler around it."""
 
 import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from bench.requests import PHONE_NUMBER_ID, SECRET
+from demo.child import ROOT, web
 from demo.valkey import EmbeddedValkey
+from tests.processes import Guard, OwnedProcess
+from tests.valkey_server import free_port
+from tests.waiting import answers, eventually
+from tests.webhooks import APP_SECRET, SALON_NUMBER
 
-ROOT = Path(__file__).parent.parent
-START_S_MAX = 30
 STOP_S_MAX = 30
 ACCOUNT = "bench"
-#: As the demo runs it: one process is enough for two processors.
-WORKER = ["dramatiq", "actors:main", "-p", "1", "-t", "8"]
-SCHEDULER = ["scheduler"]
 ACCOUNTS = """
 [[account]]
 id = "{account}"
@@ -45,7 +39,7 @@ def settings(directory: Path, redis_url: str, api_url: str, idle_ms: int) -> dic
     accounts.write_text(
         ACCOUNTS.format(
             account=ACCOUNT,
-            phone_number_id=PHONE_NUMBER_ID,
+            phone_number_id=SALON_NUMBER,
             api_url=api_url,
             prompt_file=ROOT / "prompts" / "example.md",
         )
@@ -59,7 +53,7 @@ def settings(directory: Path, redis_url: str, api_url: str, idle_ms: int) -> dic
         "BATCH_IDLE_MS": str(idle_ms),
         "LOG_LEVEL": "INFO",
         "BENCH_ACCESS_TOKEN": "access-token-of-the-bench",
-        "BENCH_APP_SECRET": SECRET,
+        "BENCH_APP_SECRET": APP_SECRET,
         "BENCH_VERIFY_TOKEN": "verify-token-of-the-bench",
     }
 
@@ -77,68 +71,45 @@ def ledger_server(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def running(
-    module_and_args: Sequence[str], environ: Mapping[str, str], directory: Path
-) -> Iterator[Callable[[], None]]:
-    """Run ``python -m ...`` from the root of the checkout until the context ends.
+    arguments: Sequence[str], environ: Mapping[str, str], directory: Path
+) -> Iterator[OwnedProcess]:
+    """Run ``python -m`` with the arguments, from the root of the checkout, during the body.
 
-    Yield a check that raises RuntimeError, with its last words, if the process has ended.
+    Raise RuntimeError, with its last words, if the process ends before the body does.
     """
-    log = directory / f"{module_and_args[0]}.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *module_and_args],
-            cwd=ROOT,
-            env=dict(environ),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-    def check() -> None:
-        if process.poll() is not None:
-            raise RuntimeError(f"{module_and_args[0]} ended early:\n{log.read_text()[-2000:]}")
-
+    guard, name = Guard(), arguments[0]
+    process = OwnedProcess(
+        [sys.executable, "-m", *arguments],
+        log_path=directory / f"{name}.log",
+        guard=guard,
+        environ=environ,
+        cwd=ROOT,
+    )
     try:
-        yield check
-        check()
+        process.start()
+        yield process
+        check(process)
+        process.terminate(deadline_s=STOP_S_MAX)
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()
+        guard.close()
 
 
 @contextmanager
-def web(application: str, environ: Mapping[str, str], directory: Path) -> Iterator[int]:
-    """Serve ``application`` as in production, with two workers; yield the port."""
+def served(application: str, environ: Mapping[str, str], directory: Path) -> Iterator[int]:
+    """Serve ``application`` with two workers, as in production; yield the port."""
     port = free_port()
-    args = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", application]
-    with running(args, environ, directory) as check:
-
-        def ready() -> bool:
-            check()
-            return _answers(port)
-
+    with running((*web(port, application), "--workers", "2"), environ, directory) as process:
         # The socket is there before the workers are: only an answer shows that they are.
-        until(ready)
+        eventually(lambda: answers(f"http://127.0.0.1:{port}") or not process.running)
+        check(process)
         yield port
 
 
-def until(condition: Callable[[], bool], *, seconds_max: float = START_S_MAX) -> None:
-    """Return when ``condition`` holds. Raise TimeoutError."""
-    give_up = time.monotonic() + seconds_max
-    while not condition():
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"not so within {seconds_max} s")
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def check(process: OwnedProcess) -> None:
+    """Raise RuntimeError, with its last words, if the process has ended."""
+    if not process.running:
+        raise RuntimeError(f"{process.log_path.stem} ended early:\n{process.log()[-2000:]}")
 
 
 @contextmanager
@@ -146,14 +117,3 @@ def scratch() -> Iterator[Path]:
     """Yield a directory that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="aa-bench-") as name:
         yield Path(name)
-
-
-def _answers(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=START_S_MAX)
-    try:
-        connection.request("GET", "/livez")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()

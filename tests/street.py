@@ -1,4 +1,4 @@
-"""Two businesses on one ledger, each with a model's server of its own, and Meta's for both."""
+"""Two businesses on one ledger, each with a model of its own, and one provider for both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +10,7 @@ import pytest
 import redis
 
 from runtime.build import Runtime, build
-from tests.http_server import HttpServer, Reply
-from tests.llm.openai_asking import completion
+from tests.outside import ModelApi, Outside, ProviderApi
 from tests.valkey_server import ValkeyServer
 from tests.web.workers import Workers
 from tests.webhooks import APP_SECRET, Caller, change, text_message
@@ -28,14 +27,14 @@ phone_number_id = "{number}"
 access_token_env = "{upper}_TOKEN"
 app_secret_env = "APP_SECRET"
 verify_token_env = "{upper}_VERIFY"
-api_url = "{graph}"
+api_url = "{url}"
 language = "en"
 timezone = "UTC"
 prompt_file = "{name}.md"
 [account.model]
 provider = "{provider}"
 model = "{name}-model"
-base_url = "{model}"
+base_url = "{url}"
 api_key_env = "{upper}_KEY"
 [account.batch]
 max_messages = 2
@@ -44,11 +43,12 @@ max_messages = 2
 
 @dataclass
 class Business:
-    """One account, its model's server, and what was written to it."""
+    """One account, its model, and what was written to it."""
 
     name: str
     number: str
-    model: HttpServer
+    model: ModelApi
+    outside: Outside
     written: list[str] = field(default_factory=list)
 
     def message(self, text: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Street:
     """Both businesses, the provider that they share, and the processes that serve them."""
 
     runtime: Runtime
-    graph: HttpServer
+    provider: ProviderApi
     businesses: dict[str, Business]
     caller: Caller
     workers: Workers
@@ -71,10 +71,15 @@ class Street:
     def empty(self) -> None:
         """Forget all that was said."""
         self.runtime.store.client.flushdb()
-        for server in (self.graph, *(business.model for business in self.businesses.values())):
-            server.requests.clear()
+        self.provider.requests.clear()
         for business in self.businesses.values():
+            business.model.requests.clear()
             business.written.clear()
+
+    def settle(self) -> None:
+        """Answer what is due."""
+        self.workers.flush()
+        self.workers.answer()
 
 
 @pytest.fixture
@@ -83,10 +88,8 @@ def street(
     client: redis.Redis,  # noqa: ARG001 - an empty ledger
     tmp_path: Path,
 ) -> Iterator[Street]:
-    graph = HttpServer()
-    businesses = {
-        name: Business(name, f"10000000000000{n}", HttpServer()) for n, name in enumerate(NAMES)
-    }
+    provider = ProviderApi()
+    businesses = {name: _business(n, name, provider) for n, name in enumerate(NAMES)}
     environ = {
         "REDIS_URL": valkey.url(0),
         "BROKER_URL": valkey.url(1),
@@ -102,8 +105,7 @@ def street(
                 name=name,
                 upper=name.upper(),
                 number=business.number,
-                graph=graph.url,
-                model=business.model.url,
+                url=business.outside.url,
                 provider="openai_compatible" if name == "salon" else "anthropic",
             )
         )
@@ -113,26 +115,12 @@ def street(
     (tmp_path / "accounts.toml").write_text("".join(entries))
     runtime = build("worker", environ)
     http = falcon.testing.TestClient(create_app(runtime))
-    yield Street(runtime, graph, businesses, Caller(http), Workers(runtime))
-    for server in (graph, *(business.model for business in businesses.values())):
-        server.close()
+    yield Street(runtime, provider, businesses, Caller(http), Workers(runtime))
+    for business in businesses.values():
+        business.outside.close()
     runtime.store.client.connection_pool.disconnect()
 
 
-def script(street: Street) -> None:
-    """Let every server answer whatever may come; each model says whose it is."""
-    most = range(sum(len(business.written) for business in street.businesses.values()))
-    for name, business in street.businesses.items():
-        said = f"Answer of the {name}"
-        anthropic = {"content": [{"type": "text", "text": said}], "stop_reason": "end_turn"}
-        reply = completion(said) if name == "salon" else anthropic
-        business.model.answer(*(Reply(body=reply) for _ in most))
-    sent = len(street.graph.requests)
-    street.graph.answer(*(Reply(body={"messages": [{"id": f"w{sent + n}"}]}) for n in most))
-
-
-def settle(street: Street) -> None:
-    """Answer what is due."""
-    street.workers.flush()
-    script(street)
-    street.workers.answer()
+def _business(n: int, name: str, provider: ProviderApi) -> Business:
+    model = ModelApi(says=f"Answer of the {name}")
+    return Business(name, f"10000000000000{n}", model, Outside(model, provider))

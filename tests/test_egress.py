@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.clients import http_client
-from tests.street import Street, settle, street
+from tests.street import Street, street
 from tests.webhooks import body, change, text_message
 
 __all__ = ["street"]
@@ -126,7 +126,7 @@ def test_address_in_a_message_is_never_asked(street: Street, trap: socket.socket
     assert answer.json["accepted"] == len(given)
     street.businesses["salon"].written += [""] * len(given)
 
-    settle(street)
+    street.settle()
 
     assert url in street.businesses["salon"].model.requests[0].body.decode()
     with pytest.raises(BlockingIOError):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batching.operations import Operations
-from tests.street import BATCH, NAMES, Street, settle, street
+from tests.street import BATCH, NAMES, Street, street
 from tests.webhooks import CUSTOMER, body
 
 __all__ = ["street"]
@@ -27,8 +27,8 @@ def test_businesses_answer_the_same_customer_each_by_itself(
         changes = [street.businesses[name].message(f"to the {name}, step {n}") for name in names]
         assert street.caller.cloud(body(*changes)).status_code == 200
         if n in settle_after:
-            settle(street)
-    settle(street)
+            street.settle()
+    street.settle()
 
     for name, business in street.businesses.items():
         other = next(one for one in NAMES if one != name)
@@ -39,9 +39,9 @@ def test_businesses_answer_the_same_customer_each_by_itself(
             assert f"{name}-KEY" in told
             assert asked.json["model"] == f"{name}-model"
             assert other not in told
-    texts = [sent for sent in street.graph.requests if sent.json.get("type") == "text"]
+    texts = [sent for sent in street.provider.requests if sent.json.get("type") == "text"]
     assert len(texts) == sum(len(b.model.requests) for b in street.businesses.values())
-    for sent in street.graph.requests:
+    for sent in street.provider.requests:
         name = next(n for n, b in street.businesses.items() if b.number in sent.path)
         assert sent.headers["authorization"] == f"Bearer {name}-TOKEN"
         if sent.json.get("type") == "text":
