@@ -1,35 +1,66 @@
-"""The domain: collect a customer's burst into a batch, answer it once, or tell a person.
+"""The domain: collect a customer's burst into a batch, answer it once, or alert a person.
 
-Read ``flow.py`` first: it is the story. The words, used everywhere and only so:
+Read ``flow.py`` first. These are the words of the code; docs/glossary.md has them for users, with
+the field's standard term for each:
 
-conversation
-    One customer talking to one account. Its id is a keyed digest, opaque and safe to log.
 account
     One business number on one channel.
-channel
-    A provider's adapter: parses its webhooks, sends through its API.
-inbound message
-    What a customer wrote, recorded or pressed.
-open batch
-    The messages of a conversation that still collect.
-idle
-    The quiet period after the last message; when it ends, the batch is due.
-max wait
-    The longest a batch collects from its first message, however busy the customer is.
-due, flush, collect
-    A due batch is taken out of the open state by the flush and put in flight under a lease.
-lease
-    The time by which the present holder of a batch must act, or another takes over.
-attempt, token
-    The number of the try of a stage; the fencing token of the one run that may act on it.
-reply, part
-    The answer; it leaves in one or more parts, each within the channel's length limit.
-dead letter
-    A batch that will not be answered by itself; a person replays or discards it.
-suppressed
-    Deliberately not answered, with a reason: human takeover, reaction, discarded, erased.
+alert
+    An entry that the ledger writes in the step that decides it, until a person was notified.
 ambiguous
     Handed to the provider, outcome unknown.
+attempt
+    The number of the try of a stage, from 1.
+batch
+    The messages that are answered together. Open: they still collect. In flight: being answered.
+channel
+    The adapter of a provider: parses its webhooks, sends through its API.
+circuit
+    Open while an account cannot send; its batches wait.
+collect
+    Move a due batch from open to in flight, under a lease.
+conversation
+    One customer talking to one account. Its id is a keyed digest, safe to log.
+cooldown
+    A time in which an alert of one kind is not repeated.
+counters
+    How many messages of a shard were accepted, and what became of them; they must add up.
+dead letter
+    A batch that is not answered by itself; a person replays or discards it.
+debounce window
+    ``idle_ms`` after the last message; when it ends, the batch is due.
+defer
+    Let a batch wait without spending an attempt.
+due
+    To be collected: the debounce window or the longest wait is over, or the batch is full.
+flush
+    Collect what is due, and see to leases that expired.
+lease
+    The time by which the holder of a batch must act, or another takes over.
+ledger
+    The store in Redis that owns every message until it is answered.
+limits
+    The numbers that a batch obeys, stored with it when it is opened.
+message
+    What a customer wrote, recorded or pressed.
+outcome
+    What became of a step of a run, such as retry, defer or dead letter.
+part
+    A piece of the reply within the channel's length limit, sent in one call.
+reply
+    The answer to a batch, stored before its first part is sent.
+run
+    One attempt of one stage by one worker.
+shard
+    A part of the ledger, one hash tag; a conversation is in one shard.
+stage
+    What a batch in flight waits for: generate or send.
+suppressed
+    Deliberately not answered, with a reason: takeover, reaction, discarded, erased.
+takeover
+    A person answers the customer; we do not, for a while.
+token
+    The fencing token of a run: a step with another token changes nothing.
 wake-up
     A message through the broker that says only "look at batch B, attempt N".
 """
