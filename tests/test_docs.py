@@ -1,17 +1,28 @@
-"""What the documents say is what the code does, in both directions where it can be told."""
+"""The tables of the documents say what the code does: each is compared both ways."""
 
+import argparse
 import ast
 import inspect
 import re
-import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any, get_args
 
+import falcon.testing
 import pytest
+from falcon.inspect import inspect_app
 
+import batching
 from batching import keys
+from batching.model import Reason
 from cli import VERBS
-from runtime.settings import Settings
+from config import Whole
+from runtime.accounts import known_names
+from runtime.build import Runtime, build
+from runtime.health import ALERT_RULES
+from runtime.settings import DEVELOPMENT_PRIVACY_KEY, Settings
+from web import create_app
 
 ROOT = Path(__file__).parent.parent
 NOT_OURS = {"bench", "tests"}
@@ -20,147 +31,286 @@ PACKAGES = sorted(
     path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in NOT_OURS
 )
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-#: Methods of a logger → where among their arguments the event stands.
-LEVELS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "exception": 0, "critical": 0, "log": 1}
+#: Methods of a logger → where among their arguments the event stands, and its level.
+LEVELS = {
+    "debug": (0, "DEBUG"),
+    "info": (0, "INFO"),
+    "warning": (0, "WARNING"),
+    "error": (0, "ERROR"),
+    "exception": (0, "ERROR"),
+    "critical": (0, "CRITICAL"),
+    "log": (1, ""),
+}
 EVENT = re.compile(r"[a-z]+\.[a-z]+(_[a-z]+)*")
-#: What belongs to one machine or one network; /home/me is nobody. The brackets keep the pattern
-#: from finding itself.
-PRIVATE = re.compile(
-    r"/(wor[k]|roo[t]|hom[e](?!/me\b)|User[s])/\w|py(p)i\.org|python(h)osted|--index-(u)rl"
-)
+CODE = re.compile(r"`([^`]+)`")
+#: Reasons for which a batch is not answered and nobody is alerted.
+DELIBERATE = {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER}
 
 
 def section(document: str, heading: str) -> str:
+    """Return the text below a heading of the second level, without its subsections."""
     text = (ROOT / "docs" / document).read_text()
-    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"docs/{document} has no section {heading!r}"
     return found.group(1)
 
 
-def logged() -> Iterator[tuple[str, ast.expr]]:
-    """Yield where each log call stands, and its event."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=args):
-                    if level in LEVELS:
-                        yield f"{path.relative_to(ROOT)}:{node.lineno}", args[LEVELS[level]]
+def rows(document: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table of a section, without its head."""
+    table = re.search(r"(?:^\|.*\n)+", section(document, heading), re.MULTILINE)
+    assert table, f"docs/{document}, {heading}: no table"
+    lines = table.group().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def key_forms() -> Iterator[str]:
-    """Yield every key as the documents write it, up to the first part that varies."""
-    for name, value in vars(keys).items():
-        if name.isupper() and str(value).startswith("aa:"):
-            yield f"`{value}`"
-    shard = keys.Shard("")
-    for name, member in inspect.getmembers(keys.Shard):
-        if isinstance(member, property):
-            yield f"`{getattr(shard, name)}`"
-        elif inspect.isfunction(member) and not name.startswith("_"):
-            arguments = len(inspect.signature(member).parameters) - 1
-            yield "`" + member(shard, *["<"] * arguments).partition("<")[0]
+def names(document: str, heading: str) -> list[str]:
+    """Return every name in the first column of a table, each as often as it stands there."""
+    return [name for row in rows(document, heading) for name in CODE.findall(row[0])]
 
 
-def tracked_files() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    return [ROOT / name for name in listed.stdout.split("\0") if name]
-
-
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_setting_is_documented(name: str) -> None:
-    assert f"`{name.upper()}`" in section("reference.md", "Settings")
-
-
-def test_every_address_is_documented() -> None:
-    addresses = section("reference.md", "HTTP addresses")
-    routes = [
-        route
-        for path in (ROOT / "web").glob("*.py")
-        for route in re.findall(r'add_route\("([^"]+)"', path.read_text())
+@cache
+def calls() -> list[tuple[Path, ast.Call]]:
+    """Return every call in production."""
+    return [
+        (path, node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
     ]
 
-    assert len(routes) > 10
-    assert [route for route in routes if route.partition("{")[0] not in addresses] == []
+
+def logged() -> Iterator[tuple[str, ast.expr, str, ast.Call]]:
+    """Yield where each log call stands, its event, its level ("" if that varies), and the call."""
+    for path, call in calls():
+        match call.func:
+            case ast.Attribute(value=ast.Name(id="log"), attr=method) if method in LEVELS:
+                place, level = LEVELS[method]
+                yield f"{path.relative_to(ROOT)}:{call.lineno}", call.args[place], level, call
 
 
-@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
-def test_verb_is_documented(verb: str) -> None:
-    assert f"| `{verb}" in section("reference.md", "Commands")
+# -- Settings and accounts
+
+
+def bounds(field: Any) -> str:
+    """Return what a document says of a setting's bounds, "" where they are no numbers or words."""
+    for bound in field.metadata:
+        if isinstance(bound, Whole):
+            return str(bound)
+    return ", ".join(get_args(field.annotation))
+
+
+def default(value: object) -> str:
+    shown = {"": "none", DEVELOPMENT_PRIVACY_KEY: "a public one"}
+    return shown.get(str(value), str(value))
+
+
+def test_settings_are_those_of_the_code_with_defaults_and_bounds() -> None:
+    documented = {
+        CODE.findall(row[0])[0]: row[1].strip("`") for row in rows("reference.md", "Settings")
+    }
+
+    assert documented == {
+        name.upper(): default(field.default) for name, field in Settings.model_fields.items()
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, f in Settings.model_fields.items() if bounds(f)])
+def test_bounds_of_a_setting_are_those_of_the_code(name: str) -> None:
+    documented = {CODE.findall(row[0])[0]: row[2] for row in rows("reference.md", "Settings")}
+
+    assert documented[name.upper()].startswith(bounds(Settings.model_fields[name]))
+
+
+def test_keys_of_accounts_are_those_of_the_code() -> None:
+    assert sorted(names("reference.md", "Accounts")) == sorted(known_names())
+
+
+# -- What a process says
 
 
 def test_every_log_event_is_a_constant_noun_and_verb() -> None:
     """A name put together at run time can be neither searched for nor counted."""
     broken = [
         where
-        for where, event in logged()
+        for where, event, _, _ in logged()
         if not (isinstance(event, ast.Constant) and EVENT.fullmatch(str(event.value)))
     ]
 
     assert broken == []
 
 
-def test_documented_log_events_are_those_of_the_code() -> None:
-    documented = set(
-        re.findall(r"^\| `([a-z]+\.[a-z_]+)`", section("reference.md", "Log events"), re.MULTILINE)
-    )
+def test_log_events_are_those_of_the_code() -> None:
+    documented = names("reference.md", "Log events")
 
-    assert documented == {ast.literal_eval(event) for _, event in logged()}
+    assert sorted(documented) == sorted({ast.literal_eval(event) for _, event, _, _ in logged()})
 
 
-@pytest.mark.parametrize("key", sorted(key_forms()))
-def test_key_is_documented(key: str) -> None:
-    assert key in section("architecture.md", "Keys")
-
-
-def test_documented_make_targets_exist() -> None:
-    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")]
-    named = {
-        target
-        for document in documents
-        for target in re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.MULTILINE)
-    }
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-    assert {"demo", "test"} <= named <= targets
-
-
-def test_links_between_documents_lead_somewhere() -> None:
-    documents = [path for path in tracked_files() if path.suffix == ".md"]
-    broken = [
-        f"{document.relative_to(ROOT)}: {link}"
-        for document in documents
-        for link in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", document.read_text())
-        if not (document.parent / link).exists()
+def test_level_of_a_log_event_is_that_of_the_code() -> None:
+    """Where an event has two levels, the row names both."""
+    documented = {CODE.findall(row[0])[0]: row for row in rows("reference.md", "Log events")}
+    wrong = [
+        f"{where}: {level}"
+        for where, event, level, _ in logged()
+        if level not in "".join(documented[ast.literal_eval(event)])
     ]
 
-    assert broken == []
+    assert wrong == []
 
 
-def test_tests_that_a_document_names_exist() -> None:
-    """A promise whose test is gone is only a promise."""
-    named = {
-        path
-        for document in (ROOT / "docs").glob("*.md")
-        for path in re.findall(r"`(tests/[\w/]+\.py)`", document.read_text())
+def test_fields_of_a_log_event_are_documented() -> None:
+    """Only fields that stand in the call can be compared; "…" stands for those of a batch."""
+    documented = {CODE.findall(row[0])[0]: row[2] for row in rows("reference.md", "Log events")}
+    missing = [
+        f"{where}: {key.value}"
+        for where, event, _, call in logged()
+        for keyword in call.keywords
+        for node in ast.walk(keyword.value)
+        if keyword.arg == "extra" and isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant) and f"`{key.value}`" not in documented[event.value]
+    ]
+
+    assert missing == []
+
+
+def alert_kinds() -> Iterator[str]:
+    """Yield every kind of alert: of dead letters, of scripts, of the monitor and its kin."""
+    yield from set(Reason) - DELIBERATE
+    yield from (rule.kind for rule in ALERT_RULES)
+    for _, call in calls():
+        match call:
+            case ast.Call(func=ast.Attribute(attr="alarm"), args=[ast.Constant(value=kind), *_]):
+                yield str(kind)
+    for path in (ROOT / "batching" / "lua").glob("*.lua"):
+        text = path.read_text()
+        yield from re.findall(r'"kind", "([a-z_]+)"', text)
+        yield from re.findall(r'"(budget_[a-z]+|model_off)"', text)
+
+
+def test_alert_kinds_are_those_of_the_code() -> None:
+    documented = names("reference.md", "Alert kinds")
+
+    assert sorted(documented) == sorted(set(alert_kinds()))
+
+
+def test_checks_are_those_of_the_code() -> None:
+    """Every check result names what it is about; one is named by the caller."""
+    about = {
+        str(call.args[1].value)
+        for path, call in calls()
+        if path.name in {"health.py", "doctor.py"}
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "CheckResult"
+        and isinstance(call.args[1], ast.Constant)
     }
 
-    assert named
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    assert sorted(names("reference.md", "Checks")) == sorted({*about, "REDIS_URL"})
 
 
-def test_tracked_files_name_no_machine() -> None:
-    """A path or a host of one machine works there, and misleads everywhere else."""
-    named = []
-    for path in tracked_files():
-        text = path.read_bytes() if path.exists() else b""
-        if b"\0" not in text and (found := PRIVATE.search(text.decode())):
-            named.append(f"{path.relative_to(ROOT)}: {found.group()}")
+# -- What can be asked of it
 
-    assert named == []
+
+@pytest.fixture
+def runtime(demo_environ: dict[str, str]) -> Iterator[Runtime]:
+    """Return a web process with the demo's accounts."""
+    runtime = build("web", demo_environ)
+    yield runtime
+    runtime.store.client.connection_pool.disconnect()
+
+
+def test_addresses_are_those_of_the_application(runtime: Runtime) -> None:
+    routes = {
+        route.path: ", ".join(sorted(it.method for it in route.methods if not it.internal))
+        for route in inspect_app(create_app(runtime)).routes
+    }
+    documented = {CODE.findall(row[0])[0]: row[1] for row in rows("reference.md", "HTTP addresses")}
+
+    assert documented == routes
+
+
+def test_metrics_are_those_of_a_scrape(runtime: Runtime) -> None:
+    scraped = falcon.testing.TestClient(create_app(runtime)).simulate_get("/metrics").text
+
+    assert sorted(names("reference.md", "Metrics")) == sorted(
+        re.findall(r"^# TYPE (\S+)", scraped, re.MULTILINE)
+    )
+
+
+def verbs() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield every command as it is typed, with what reads its arguments."""
+    for verb in VERBS:
+        parser = argparse.ArgumentParser()
+        verb.arguments(parser)
+        actions = [it for it in parser._actions if isinstance(it, argparse._SubParsersAction)]
+        if not actions:
+            yield verb.name, parser
+        for action in actions:
+            yield from ((f"{verb.name} {name}", sub) for name, sub in action.choices.items())
+
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """Return what a command takes, as a person types it; all take --json and --help."""
+    taken: set[str] = set()
+    for action in parser._actions:
+        if action.option_strings:
+            taken.add(action.option_strings[-1])
+        elif action.choices:
+            taken.update(action.choices)
+        else:
+            taken.add(str(action.metavar or action.dest).upper())
+    return taken - {"--json", "--help"}
+
+
+def test_commands_and_their_options_are_those_of_the_parser() -> None:
+    documented = {
+        CODE.findall(row[0])[0]: set(CODE.findall(row[1]))
+        for row in rows("reference.md", "Commands")
+    }
+
+    assert documented == {name: options(parser) for name, parser in verbs()}
+
+
+def test_exit_statuses_are_those_of_the_code() -> None:
+    """2 is argparse's."""
+    constants = re.compile(r"^(?:EXIT_\w+(?:, )?)+ = ([\d, ]+)$", re.MULTILINE)
+    given = {
+        int(status)
+        for path in SOURCES
+        for found in constants.findall(path.read_text())
+        for status in found.split(", ")
+    }
+
+    assert {int(row[0]) for row in rows("reference.md", "Exit statuses")} == given | {2}
+
+
+# -- What is kept
+
+
+def key_forms() -> Iterator[str]:
+    """Yield every key up to the first part that varies."""
+    for name, value in vars(keys).items():
+        if name.isupper() and str(value).startswith("aa:"):
+            yield str(value)
+    shard = keys.Shard("")
+    for name, member in inspect.getmembers(keys.Shard):
+        if isinstance(member, property):
+            yield str(getattr(shard, name))
+        elif inspect.isfunction(member) and not name.startswith("_"):
+            arguments = len(inspect.signature(member).parameters) - 1
+            yield str(member(shard, *["<"] * arguments)).partition("<")[0]
+
+
+def test_keys_are_those_of_the_code() -> None:
+    documented = {re.split(r"[<*]", name)[0] for name in names("architecture.md", "Keys")}
+
+    assert sorted(documented) == sorted(set(key_forms()))
+
+
+# -- Words
+
+
+def test_glossary_has_the_words_of_the_code() -> None:
+    documented = [row[0] for row in rows("glossary.md", "A message and its batch")]
+    words = re.findall(r"^(\S.*)\n    \S", inspect.getdoc(batching) or "", re.MULTILINE)
+
+    assert sorted(documented) == sorted(words)
