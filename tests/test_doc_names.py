@@ -187,7 +187,8 @@ def commands() -> Iterator[tuple[str, str]]:
     )
     for document in documents():
         where = str(document.relative_to(ROOT))
-        yield from ((where, found) for found in line.findall(document.read_text()))
+        found = line.findall(document.read_text())
+        yield from ((where, command) for command in found if "|" not in command)
 
 
 @pytest.mark.parametrize(("where", "command"), sorted(set(commands())))
@@ -199,9 +200,9 @@ def test_command_that_a_document_shows_is_taken(where: str, command: str) -> Non
         taken.add_argument("--json", action="store_true")
         verb.arguments(taken)
 
-    words = shlex.split(command)
+    _, unknown = parser.parse_known_args(shlex.split(command))
 
-    assert words[:1] in (["dead"], ["dead list|show|replay|discard"]) or parser.parse_args(words)
+    assert unknown == []
 
 
 def test_playbooks_that_a_document_names_exist() -> None:
