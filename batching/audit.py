@@ -1,4 +1,4 @@
-"""Compare the counters with the content, on a ledger in use, without stopping anybody.
+"""Compare the counters with the content, on a ledger in use, without stopping anything.
 
 What contradicts itself is read again before it is reported: it may have been a step in between.
 A sum over a ledger in use is never exact, but the counters say how much moved while it was taken,
@@ -8,100 +8,135 @@ so each scan gives bounds for what is kept; a difference that traffic can explai
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from batching import inspect
-from batching.inspect import counters
-from batching.store import Call, Store, reached, run
+from batching.inspect import Counters, counters, scan_keys, scan_members
+from batching.store import Store, reached
 
-_CONVERSATION, _LETTER, _WAIT = "conversation", "letter", "wait"
+#: So many scans at most, where traffic keeps the sums from being exact.
+SCANS_MAX = 3
+
+_CONVERSATION, _DEAD_LETTER, _OVERDUE = "conversation", "dead letter", "overdue"
+#: By what their keys begin with, those that have content.
+_KINDS = {"c:": _CONVERSATION, "o:": _CONVERSATION, "f:": _CONVERSATION, "d:": _DEAD_LETTER}
 #: A name, and what contradicts itself there.
 _Found = Iterator[tuple[str, Iterable[str]]]
 
 
-class Look:
-    """One look at a ledger, each thing once.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit found, in plain words.
 
-    ``doubtful``: (shard, kind, name) → what contradicts itself, in plain words.
-    ``kept``: messages by (shard, open, flight or dead).
+    ``undecided``: sums that traffic during the audit may explain. ``conversations`` and
+    ``dead_letters``: how many were inspected.
+    """
+
+    conversations: int
+    dead_letters: int
+    problems: tuple[str, ...]
+    undecided: tuple[str, ...]
+
+
+def audit(store: Store, pause: Callable[[], object] | None = None) -> Report:
+    """Return what contradicts the ledger's invariants.
+
+    ``pause`` waits a moment, after which what is suspicious is inspected again. Without it the
+    ledger must be at rest. Raise LedgerUnavailableError.
+    """
+    sums = [_Sum(n, name) for n in range(len(store.keyring.shards)) for name in _Sum.NAMES]
+    first = _scan(store, sums)
+    problems = first.problems
+    if pause and problems:
+        pause()
+        again = Scan(store)
+        for number, kind, name in problems:
+            again.inspect(number, kind, [name])
+        problems = again.problems
+    for _ in range(1, SCANS_MAX):
+        if pause and any(found.is_undecided for found in sums):
+            pause()
+            _scan(store, sums)
+    lines = [line for lines in problems.values() for line in lines]
+    return Report(
+        first.count(_CONVERSATION),
+        first.count(_DEAD_LETTER),
+        (*lines, *(str(found) for found in sums if found.is_wrong)),
+        tuple(str(found) for found in sums if found.is_undecided),
+    )
+
+
+class Scan:
+    """One scan of a ledger, which inspects each thing once.
+
+    ``problems``: (shard, kind, name) → what contradicts itself, in plain words. ``kept``: how many
+    messages there are, by (shard, one of ``_Sum.NAMES``).
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._client: Any = store.client
         self._seen: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
-        self.doubtful: dict[tuple[int, str, str], list[str]] = {}
+        self.problems: dict[tuple[int, str, str], list[str]] = {}
         self.kept: Counter[tuple[int, str]] = Counter()
 
-    @property
-    def conversations(self) -> int:
-        """Return how many conversations were looked at."""
-        return self._count(_CONVERSATION)
+    def count(self, kind: str) -> int:
+        """Return how many things of a kind were inspected."""
+        return sum(len(names) for (_, seen), names in self._seen.items() if seen == kind)
 
-    @property
-    def letters(self) -> int:
-        """Return how many dead letters were looked at."""
-        return self._count(_LETTER)
+    def inspect_all(self) -> None:
+        """Inspect all that has content, and all that an index names."""
+        for page in scan_keys(self._store, *_KINDS):
+            self._inspect_page((n, _KINDS[start], name) for n, start, name in page)
+        indexes = {"due": _CONVERSATION, "lease": _CONVERSATION, "dead": _DEAD_LETTER}
+        for index, kind in (indexes | {"overdue": _OVERDUE}).items():
+            keys = [getattr(shard, index) for shard in self._store.keyring.shards]
+            for names in scan_members(self._store, keys):
+                self._inspect_page((number, kind, name) for number, name in names)
 
-    def at_everything(self) -> None:
-        """Look at all that has content, and at all that an index names."""
-        kinds = {"c:": _CONVERSATION, "o:": _CONVERSATION, "f:": _CONVERSATION, "d:": _LETTER}
-        for page in inspect.walk_keys(self._store.client, self._store.keyring, *kinds):
-            for number in {number for number, _, _ in page}:
-                for kind in (_CONVERSATION, _LETTER):
-                    names = [name for n, start, name in page if (n, kinds[start]) == (number, kind)]
-                    self.see(number, kind, names)
-        for number, shard in enumerate(self._store.keyring.shards):
-            for index in (shard.due, shard.lease):
-                for names in inspect.walk_members(self._store.client, index):
-                    self.see(number, _CONVERSATION, names)
-            for names in inspect.walk_members(self._store.client, shard.dead):
-                self.see(number, _LETTER, names)
-            for names in inspect.walk_members(self._store.client, shard.overdue):
-                self.see(number, _WAIT, names)
+    def _inspect_page(self, page: Iterable[tuple[int, str, str]]) -> None:
+        together = defaultdict[tuple[int, str], list[str]](list)
+        for number, kind, name in page:
+            together[number, kind].append(name)
+        for (number, kind), names in together.items():
+            self.inspect(number, kind, names)
 
-    def see(self, number: int, kind: str, names: Sequence[str]) -> None:
-        """Look at some things of a kind in a shard that were not looked at before."""
+    def inspect(self, number: int, kind: str, names: Sequence[str]) -> None:
+        """Inspect things of a kind in a shard that were not inspected before."""
         known = self._seen[number, kind]
         fresh = [name for name in dict.fromkeys(names) if name not in known]
         known.update(fresh)
         if not fresh:
             return
-        seen = {
+        inspections = {
             _CONVERSATION: self._conversations,
-            _LETTER: self._letters,
-            _WAIT: self._waits,
+            _DEAD_LETTER: self._dead_letters,
+            _OVERDUE: self._overdue,
         }
-        for name, lines in seen[kind](number, fresh):
-            if told := list(lines):
-                self.doubtful[number, kind, name] = told
-
-    def _count(self, kind: str) -> int:
-        return sum(len(names) for (_, seen), names in self._seen.items() if seen == kind)
+        for name, found in inspections[kind](number, fresh):
+            if lines := list(found):
+                self.problems[number, kind, name] = lines
 
     def _conversations(self, number: int, names: Sequence[str]) -> _Found:
         shard = self._store.keyring.shards[number]
-        call = Call("audit", (shard.due, shard.lease), (shard.prefix, " ".join(names)))
-        for conversation, *counts in run(self._store.client, call):
+        for name, counts in self._store.audit(shard, names):
             self.kept[number, "open"] += counts[1]
             self.kept[number, "flight"] += counts[3]
-            name = conversation.decode()
-            yield name, _contradictions(name, *counts)
+            yield name, _conversation_problems(name, *counts)
 
-    def _letters(self, number: int, names: Sequence[str]) -> _Found:
+    def _dead_letters(self, number: int, names: Sequence[str]) -> _Found:
         shard = self._store.keyring.shards[number]
         pipeline = self._client.pipeline(transaction=True)
-        for batch in names:
-            pipeline.llen(shard.dead_letter(batch))
-            pipeline.pttl(shard.dead_letter(batch))
-            pipeline.zscore(shard.dead, batch)
+        for batch_id in names:
+            pipeline.llen(shard.dead_letter(batch_id))
+            pipeline.pttl(shard.dead_letter(batch_id))
+            pipeline.zscore(shard.dead, batch_id)
         with reached():
             got = pipeline.execute()
         for name, size, ttl_ms, died_ms in zip(names, got[0::3], got[1::3], got[2::3], strict=True):
             self.kept[number, "dead"] += max(0, size - 1)
-            yield name, _letter_contradictions(number, name, size, ttl_ms, died_ms)
+            yield name, _dead_letter_problems(number, name, size, ttl_ms, died_ms)
 
-    def _waits(self, number: int, names: Sequence[str]) -> _Found:
+    def _overdue(self, number: int, names: Sequence[str]) -> _Found:
         shard = self._store.keyring.shards[number]
         pipeline = self._client.pipeline(transaction=True)
         for member in names:
@@ -109,13 +144,13 @@ class Look:
             pipeline.hmget(shard.batches(member.rpartition(":")[0]), "open_id", "id")
         with reached():
             got = pipeline.execute()
-        for member, at_ms, batches in zip(names, got[0::2], got[1::2], strict=True):
-            conversation, _, batch = member.rpartition(":")
-            if at_ms is not None and batch.encode() not in batches:
-                yield member, [f"{conversation}: batch {batch} waits, and is not there"]
+        for member, at_ms, batch_ids in zip(names, got[0::2], got[1::2], strict=True):
+            conversation, _, batch_id = member.rpartition(":")
+            if at_ms is not None and batch_id.encode() not in batch_ids:
+                yield member, [f"{conversation}: batch {batch_id} waits, and is not there"]
 
 
-def _contradictions(
+def _conversation_problems(
     conversation: str,
     opened: int,
     open_kept: int,
@@ -125,6 +160,7 @@ def _contradictions(
     leased: int,
     expires: int,
 ) -> Iterator[str]:
+    """Yield what contradicts itself in a row of ``audit.lua``."""
     if opened != open_kept:
         yield f"{conversation}: {opened} open messages counted, {open_kept} kept"
     if flying != flight_kept:
@@ -137,107 +173,75 @@ def _contradictions(
         yield f"{conversation}: its content has an expiry"
 
 
-def _letter_contradictions(
-    number: int, batch: str, size: int, ttl_ms: int, died_ms: float | None
+def _dead_letter_problems(
+    number: int, batch_id: str, size: int, ttl_ms: int, died_ms: float | None
 ) -> Iterator[str]:
     if size and died_ms is None:
-        yield f"shard {number}: dead letter {batch} is kept, and not listed"
+        yield f"shard {number}: dead letter {batch_id} is kept, and not listed"
     if died_ms is not None and not size:
-        yield f"shard {number}: dead letter {batch} is listed, and not kept"
+        yield f"shard {number}: dead letter {batch_id} is listed, and not kept"
     if ttl_ms >= 0:
-        yield f"shard {number}: dead letter {batch} has an expiry"
-
-
-#: So often the sums are taken where traffic keeps them from being exact.
-WALKS_MAX = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an audit found. ``undecided``: sums that agree only within the traffic meanwhile."""
-
-    conversations: int
-    letters: int
-    problems: tuple[str, ...]
-    undecided: tuple[str, ...]
+        yield f"shard {number}: dead letter {batch_id} has an expiry"
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What is kept less what is booked lies between ``least`` and ``most``."""
+    """The messages of a state in a shard.
 
-    booked: int = 0
+    How many more are kept than counted lies between ``least`` and ``most``.
+    """
+
+    NAMES: ClassVar = ("open", "flight", "dead")
+
+    shard: int
+    name: str
+    counted: int = 0
     least: float = float("-inf")
     most: float = float("inf")
 
+    def narrow(self, before: Counters, kept: int, came: int, went: int) -> None:
+        """Take in that ``kept`` were found while ``came`` came at most, and ``went`` went."""
+        self.counted = before.named[self.name]
+        off = kept - self.counted
+        self.least, self.most = max(self.least, off - came), min(self.most, off + went)
+
     @property
-    def wrong(self) -> bool:
+    def is_wrong(self) -> bool:
         return not self.least <= 0 <= self.most
 
     @property
-    def undecided(self) -> bool:
-        return self.least < self.most and not self.wrong
+    def is_undecided(self) -> bool:
+        return self.least < self.most and not self.is_wrong
 
     def __str__(self) -> str:
-        kept = dict.fromkeys((self.booked + self.least, self.booked + self.most))
-        return f"is {self.booked} in the books, {' to '.join(f'{n:.0f}' for n in kept)} kept"
+        kept = dict.fromkeys((self.counted + self.least, self.counted + self.most))
+        bounds = " to ".join(f"{n:.0f}" for n in kept)
+        return f"shard {self.shard}: {self.name} is {self.counted} by the counters, {bounds} kept"
 
 
-def audit(store: Store, pause: Callable[[], object] | None = None) -> Report:
-    """Return what contradicts the ledger's invariants, in plain words.
-
-    ``pause`` waits a moment; with it what is suspicious is looked at twice. Without it the
-    ledger must be at rest. Raise LedgerUnavailableError.
-    """
-    sums = {
-        (number, name): _Sum()
-        for number in range(len(store.keyring.shards))
-        for name in ("open", "flight", "dead")
-    }
-    first = _walk(store, sums)
-    doubtful = first.doubtful
-    if pause and doubtful:
-        pause()
-        again = Look(store)
-        for number, kind, name in doubtful:
-            again.see(number, kind, [name])
-        doubtful = again.doubtful
-    for _ in range(1, WALKS_MAX):
-        if pause and any(found.undecided for found in sums.values()):
-            pause()
-            _walk(store, sums)
-    named = [(f"shard {number}: {name} {found}", found) for (number, name), found in sums.items()]
-    wrong = [line for line, found in named if found.wrong]
-    undecided = tuple(line for line, found in named if found.undecided)
-    lines = [line for lines in doubtful.values() for line in lines]
-    return Report(first.conversations, first.letters, (*lines, *wrong), undecided)
+def _scan(store: Store, sums: Iterable[_Sum]) -> Scan:
+    """Scan everything once, and narrow each sum by what was found."""
+    before = counters(store)
+    scan = Scan(store)
+    scan.inspect_all()
+    after = counters(store)
+    for found in sums:
+        n = found.shard
+        came, went = _traffic(before[n], after[n])[found.name]
+        found.narrow(before[n], scan.kept[n, found.name], came, went)
+    return scan
 
 
-def _walk(store: Store, sums: dict[tuple[int, str], _Sum]) -> Look:
-    """Look at everything once, and narrow down each sum by what was found."""
-    before = [counters(store, shard) for shard in store.keyring.shards]
-    look = Look(store)
-    look.at_everything()
-    for number, shard in enumerate(store.keyring.shards):
-        after = counters(store, shard)
-        for name, (came, went) in _traffic(before[number], after).items():
-            found = sums[number, name]
-            found.booked = before[number].get(name, 0)
-            off = look.kept[number, name] - found.booked
-            found.least, found.most = max(found.least, off - came), min(found.most, off + went)
-    return look
-
-
-def _traffic(before: dict[str, int], after: dict[str, int]) -> dict[str, tuple[int, int]]:
+def _traffic(before: Counters, after: Counters) -> dict[str, tuple[int, int]]:
     """Return how many messages at most came into and went out of each sum in between."""
 
     def more(name: str) -> int:
-        return after.get(name, 0) - before.get(name, 0)
+        return after.named[name] - before.named[name]
 
     opened = more("accepted") + more("replayed")
     collected = opened - more("open")
     ended = collected - more("flight")
-    died = sum(more(name) for name in after if name.startswith("dead:"))
+    died = sum(more(name) for name in after.named if name.startswith("dead:"))
     return {
         "open": (opened, collected),
         "flight": (collected, ended),

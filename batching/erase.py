@@ -1,23 +1,26 @@
 """A customer's right to be forgotten: delete everything that the ledger keeps of a conversation.
 
-A worker that holds the batch in flight loses its token by it, and sends nothing more. The messages
-are counted as suppressed; nobody is alerted, for whoever erases knows. Who it was is not recorded:
-that would be another note about the customer.
+A worker that has the batch in flight loses its token and sends nothing more. The messages are
+counted as suppressed. No alert is raised, and nothing is recorded about who it was: that would be
+another note about the customer.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from batching import inspect
-from batching.inspect import DeadLetters
+from batching.inspect import dead_letter_headers, scan_keys
 from batching.model import Reason
-from batching.store import Call, Store, reached, run
+from batching.store import Store, reached
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was forgotten: messages by where they were, and what else there was."""
+    """What was deleted: messages by where they were, and other records.
+
+    ``digests``: of messages that were seen; ``aliases``: second ids of the customer; ``sent``: ids
+    of messages that we sent.
+    """
 
     open: int
     flight: int
@@ -34,46 +37,35 @@ class Erased:
 
 
 def erase(store: Store, conversation_id: str) -> Erased:
-    """Forget a customer. Safe to run twice, as it must be where it failed half-way.
+    """Delete everything of a conversation. Safe to run again, as after a failure half-way.
 
     Raise LedgerUnavailableError.
     """
-    s, c = store.shard_of(conversation_id), conversation_id
-    names = (
-        s.batches(c), s.open(c), s.flight(c), s.seen(c), s.history(c), s.takeover(c),
-        s.due, s.lease, s.stats, s.overdue, s.trail(c),
-    )  # fmt: skip
     # First what may still be answered: from here on no run of it can act.
-    opened, flying, exchanges, digests = run(store.client, Call("erase", names, (c,)))
+    open_, flight, exchanges, digests = store.erase(conversation_id)
     with reached():
-        store.client.delete(store.keyring.shards[0].spent(c))
-    letters = DeadLetters(store)
-    dead = [letter for letter in letters.headers() if letter.conversation_id == c]
-    buried = sum(max(0, letters.discard(letter, Reason.ERASED)) for letter in dead)
-    aliases, sent = _forget_ids(store, c)
-    return Erased(opened, flying, buried, exchanges, digests, aliases, sent)
+        store.client.delete(store.keyring.shards[0].spent(conversation_id))
+    dead = 0
+    for letter in list(dead_letter_headers(store, store.shard_of(conversation_id))):
+        if letter.conversation_id == conversation_id:
+            dead += max(0, store.discard(conversation_id, letter.batch_id, Reason.ERASED))
+    aliases, sent = _delete_ids(store, conversation_id)
+    return Erased(open_, flight, dead, exchanges, digests, aliases, sent)
 
 
-def _forget_ids(store: Store, conversation_id: str) -> tuple[int, int]:
-    """Forget second ids that lead to the conversation, and ids of what was sent to it."""
+def _delete_ids(store: Store, conversation_id: str) -> tuple[int, int]:
+    """Delete the customer's second ids, and the ids of what was sent; return how many of each."""
     client: Any = store.client
-    counts = {"alias:": 0, "sent:": 0}
-    for kind, keys in _ids(store):
-        with reached():
-            values = client.mget(keys)
-        for key, value in zip(keys, values, strict=True):
-            # An alias holds the conversation, a sent id the conversation, batch and part.
-            if value and value.decode().partition(":")[0] == conversation_id:
-                with reached():
-                    counts[kind] += int(client.delete(key))
-    return counts["alias:"], counts["sent:"]
-
-
-def _ids(store: Store) -> Iterator[tuple[str, list[str]]]:
-    """Yield the keys of one kind that a step of the walk met, shard by shard."""
-    shards = store.keyring.shards
-    for page in inspect.walk_keys(store.client, store.keyring, "alias:", "sent:"):
-        for place in {(number, kind) for number, kind, _ in page}:
-            number, kind = place
-            start = f"{shards[number].prefix}{kind}"
-            yield kind, [start + rest for n, k, rest in page if (n, k) == place]
+    deleted = {"alias:": 0, "sent:": 0}
+    for page in scan_keys(store, *deleted):
+        # By shard, whose keys are all in one slot.
+        for number, found in groupby(sorted(page), key=lambda key: key[0]):
+            prefix = store.keyring.shards[number].prefix
+            keys = [(kind, f"{prefix}{kind}{rest}") for _, kind, rest in found]
+            with reached():
+                values = client.mget([key for _, key in keys])
+                for (kind, key), value in zip(keys, values, strict=True):
+                    # An alias holds the conversation, a sent id the conversation, batch and part.
+                    if value and value.decode().partition(":")[0] == conversation_id:
+                        deleted[kind] += int(client.delete(key))
+    return deleted["alias:"], deleted["sent:"]

@@ -1,32 +1,34 @@
-"""Read-only views of a ledger for operators: counters, dead letters, where a message is."""
+"""Read-only views of a ledger for operators: counters, dead letters, traces, where a message is.
+
+Every function raises LedgerUnavailableError. A question takes a fixed number of round trips,
+whatever the number of shards; only scans take one for about PAGE names. What another release
+wrote is read as far as we know it: unknown fields are ignored, missing ones are "" or 0.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import redis
+from batching.keys import Shard
+from batching.model import InboundMessage, Reason, decode
+from batching.store import Store, reached
 
-from batching.keys import Keyring, Shard
-from batching.model import InboundMessage, Limits, Reason, decode
-from batching.store import Store, reached, run
-
-#: About so many walk_keys or walk_members a step.
+#: About so many names a step of a scan.
 PAGE = 100
 
 
-def walk_keys(
-    client: redis.Redis, keyring: Keyring, *kinds: str
-) -> Iterator[list[tuple[int, str, str]]]:
+def scan_keys(store: Store, *kinds: str) -> Iterator[list[tuple[int, str, str]]]:
     """Yield shard number, kind and the rest of each key that starts with one of ``kinds``."""
-    numbers = {shard.prefix: number for number, shard in enumerate(keyring.shards)}
-    start = keyring.shards[0].prefix.partition(".")[0]
+    shards, client = store.keyring.shards, store.client
+    numbers = {shard.prefix: number for number, shard in enumerate(shards)}
+    pattern = f"{shards[0].prefix.partition('.')[0]}.*"
     cursor = 0
     while True:
         with reached():
-            found: Any = client.scan(cursor, match=f"{start}.*", count=PAGE)
+            found: Any = client.scan(cursor, match=pattern, count=PAGE)
         cursor, names = found
         page = []
         for name in names:
@@ -40,24 +42,22 @@ def walk_keys(
             return
 
 
-def walk_members(client: redis.Redis, key: str) -> Iterator[list[str]]:
-    """Yield the walk_members of a sorted set."""
-    cursor = 0
-    while True:
+def scan_members(store: Store, keys: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
+    """Yield members of sorted sets, each with the place of its key among ``keys``."""
+    cursors = dict.fromkeys(range(len(keys)), 0)
+    while cursors:
+        pipeline: Any = store.client.pipeline(transaction=False)
+        for place, cursor in cursors.items():
+            pipeline.zscan(keys[place], cursor, count=PAGE)
         with reached():
-            found: Any = client.zscan(key, cursor, count=PAGE)
-        cursor, pairs = found
-        yield [member.decode() for member, _ in pairs]
-        if cursor == 0:
-            return
-
-
-_COUNTS = ("accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
+            found = dict(zip(cursors, pipeline.execute(), strict=True))
+        yield [(place, name.decode()) for place, (_, pairs) in found.items() for name, _ in pairs]
+        cursors = {place: cursor for place, (cursor, _) in found.items() if cursor}
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """The books of one shard, in messages: what came in is somewhere."""
+class Counters:
+    """The counters of a shard, in messages. ``named``: these and all others, by name."""
 
     shard: int
     accepted: int
@@ -67,54 +67,53 @@ class Balance:
     lost: int
     open: int
     flight: int
+    named: Counter[str] = field(repr=False)
+
+    @classmethod
+    def of(cls, shard: int, stats: Mapping[bytes, bytes]) -> "Counters":
+        """Return what the hash ``stats`` of a shard holds."""
+        named = Counter({name.decode(): _number(count) for name, count in stats.items()})
+        return cls(shard=shard, named=named, **{name: named[name] for name in MESSAGES})
 
     @property
     def holds(self) -> bool:
-        """Whether every accepted message is accounted for."""
+        """Return whether the conservation check holds: every accepted message is somewhere."""
         ended = self.answered + self.suppressed + self.dead + self.lost
         return self.accepted == ended + self.open + self.flight
 
 
-def balance(store: Store) -> list[Balance]:
-    """Return the books of every shard."""
-    books = []
-    for number, shard in enumerate(store.keyring.shards):
-        with reached():
-            counts: Any = store.client.hmget(shard.stats, _COUNTS)
-        books.append(Balance(number, *(int(count or 0) for count in counts)))
-    return books
+#: The counters of the conservation check.
+MESSAGES = ("accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
 
 
-def totals(store: Store) -> Counter[str]:
-    """Return every counter by its name, over all shards."""
-    found: Counter[str] = Counter()
+def counters(store: Store) -> list[Counters]:
+    """Return the counters of every shard."""
+    pipeline: Any = store.client.pipeline(transaction=False)
     for shard in store.keyring.shards:
-        found.update(counters(store, shard))
-    return found
+        pipeline.hgetall(shard.stats)
+    with reached():
+        return [Counters.of(number, stats) for number, stats in enumerate(pipeline.execute())]
 
 
-def reasons(totals: Mapping[str, int], kind: str) -> dict[str, int]:
-    """Return the counters of a kind by their reason, sorted: "dead:poison" is a poison of dead."""
+def total(shards: Iterable[Counters]) -> Counter[str]:
+    """Return every counter by its name, over some shards."""
+    return sum((counted.named for counted in shards), Counter[str]())
+
+
+def by_reason(named: Mapping[str, int], kind: str) -> dict[str, int]:
+    """Return the counters of a kind by reason, sorted: "dead:poison" counts poison of dead."""
     start = f"{kind}:"
     return {
-        name.removeprefix(start): totals[name] for name in sorted(totals) if name.startswith(start)
+        name.removeprefix(start): named[name] for name in sorted(named) if name.startswith(start)
     }
-
-
-def counters(store: Store, shard: Shard) -> dict[str, int]:
-    """Return every counter of a shard by its name."""
-    with reached():
-        kept: Any = store.client.hgetall(shard.stats)
-    return {name.decode(): int(count) for name, count in kept.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """``open``, ``flight``, ``dead`` and ``lost`` are messages, as the books have them.
+    """How much there is of everything. ``open``, ``flight``, ``dead``, ``lost``: messages.
 
-    ``due`` and ``leased`` are conversations, ``letters`` dead letters, ``late`` batches that are
-    overdue and that nobody was told of yet, ``untold`` alerts. ``oldest_letter_ms``: how long the
-    oldest dead letter has waited, 0 without one.
+    ``due`` and ``leased`` are conversations. ``overdue``: batches that wait too long and that
+    nobody was alerted to yet. ``oldest_dead_letter_ms``: its age, 0 without one.
     """
 
     open: int
@@ -123,63 +122,45 @@ class Census:
     lost: int
     due: int
     leased: int
-    letters: int
-    late: int
-    undelivered_count: int
-    oldest_letter_ms: int
+    dead_letters: int
+    overdue: int
+    oldest_dead_letter_ms: int
 
 
 def census(store: Store) -> Census:
-    """Return how much there is of everything, in all shards. Raise LedgerUnavailableError."""
+    """Return how much there is of everything, in all shards."""
+    now_ms = store.now_ms()
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for shard in store.keyring.shards:
+        pipeline.hgetall(shard.stats)
+        pipeline.zcard(shard.due)
+        pipeline.zcard(shard.lease)
+        pipeline.zcard(shard.dead)
+        pipeline.zcount(shard.overdue, "-inf", now_ms)
+        pipeline.zrange(shard.dead, 0, 0, withscores=True)
     with reached():
-        now_ms = store.watch().now_ms
-        pipeline: Any = store.client.pipeline(transaction=False)
-        for shard in store.keyring.shards:
-            _ask(pipeline, shard, now_ms)
-        rows = pipeline.execute(raise_on_error=False)
-        for row in rows:
-            if isinstance(row, redis.RedisError) and "no such key" not in str(row):
-                raise row
-    answers = [rows[n : n + 8] for n in range(0, len(rows), 8)]
-    counts = [_counts(*answer) for answer in answers]
-    deaths = [int(oldest[0][1]) for _, _, _, _, _, oldest, _, _ in answers if oldest]
-    age_ms = max(0, now_ms - min(deaths)) if deaths else 0
-    return Census(*[sum(column) for column in zip(*counts, strict=True)] + [age_ms])
-
-
-def _ask(pipeline: Any, shard: Shard, now_ms: int) -> None:  # noqa: ANN401
-    pipeline.hmget(shard.stats, "open", "flight", "dead", "lost")
-    pipeline.zcard(shard.due)
-    pipeline.zcard(shard.lease)
-    pipeline.zcard(shard.dead)
-    pipeline.zcount(shard.overdue, "-inf", now_ms)
-    pipeline.zrange(shard.dead, 0, 0, withscores=True)
-    pipeline.xlen(shard.alerts)
-    # An error where there is no stream yet.
-    pipeline.xinfo_groups(shard.alerts)
-
-
-def _counts(
-    stats: list[bytes | None],
-    due: int,
-    leased: int,
-    letters: int,
-    late: int,
-    _oldest: object,
-    alerts: int,
-    groups: list[dict[str, Any]] | redis.RedisError,
-) -> list[int]:
-    undelivered_count = alerts
-    if isinstance(groups, list) and groups:
-        undelivered_count = groups[0]["pending"] + (groups[0]["lag"] or 0)
-    return [*(int(count or 0) for count in stats), due, leased, letters, late, undelivered_count]
+        answers = pipeline.execute()
+    named = total(Counters.of(0, stats) for stats in answers[0::6])
+    died_ms = [int(oldest[0][1]) for oldest in answers[5::6] if oldest]
+    return Census(
+        open=named["open"],
+        flight=named["flight"],
+        dead=named["dead"],
+        lost=named["lost"],
+        due=sum(answers[1::6]),
+        leased=sum(answers[2::6]),
+        dead_letters=sum(answers[3::6]),
+        overdue=sum(answers[4::6]),
+        oldest_dead_letter_ms=max(0, now_ms - min(died_ms, default=now_ms)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A batch that waits for a person. ``part`` of ``parts`` had left; both "" before a reply.
+    """A batch that waits for a person's decision. ``size``: how many messages it has.
 
-    ``size``: its messages; ``messages`` are () where only the letter's face was read.
+    ``parts_sent`` of ``parts`` are with the provider; ``parts``: 0 before there was a reply.
+    ``messages`` are () where only the header was read.
     """
 
     batch_id: str
@@ -189,107 +170,106 @@ class DeadLetter:
     detail: str
     stage: str
     attempt: int
-    part: str
-    parts: str
+    parts_sent: int
+    parts: int
     died_ms: int
     size: int
     messages: tuple[InboundMessage, ...] = ()
 
     @property
-    def parts_left(self) -> int:
-        """How many parts of a reply the customer has."""
-        return int(self.part or 0)
-
-    @property
     def may_repeat(self) -> bool:
-        """Whether the customer may have an answer, or a part of it, already."""
+        """Return whether the customer may have the answer, or a part of it, already."""
         unknown = self.reason == Reason.AMBIGUOUS or self.detail == "flight_missing"
-        return unknown or self.parts_left > 0
+        return unknown or self.parts_sent > 0
 
 
-class DeadLetters:
-    """The dead letters of a ledger. Every method raises LedgerUnavailableError."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._client: Any = store.client
-
-    def headers(self) -> Iterator[DeadLetter]:
-        """Yield every letter without its messages, in no order, without stopping anybody."""
-        for shard in self._store.keyring.shards:
-            for batches in walk_members(self._client, shard.dead):
-                pipeline = self._client.pipeline(transaction=False)
-                for batch_id in batches:
-                    pipeline.lindex(shard.dead_letter(batch_id), 0)
-                    pipeline.llen(shard.dead_letter(batch_id))
-                with reached():
-                    got = pipeline.execute()
-                for batch_id, why, size in zip(batches, got[0::2], got[1::2], strict=True):
-                    # One that was decided in between is no letter any more.
-                    if why:
-                        yield _letter(batch_id, json.loads(why), size - 1)
-
-    def named(self, batch_id: str) -> list[DeadLetter]:
-        """Return the letters of a batch's name, with messages: one a shard, as ids repeat there."""
-        found = (self.read(batch_id, shard) for shard in self._store.keyring.shards)
-        return [letter for letter in found if letter]
-
-    def read(self, batch_id: str, shard: Shard) -> DeadLetter | None:
-        """Return one letter of a shard with its messages, None if there is none of that batch."""
+def dead_letter_headers(store: Store, shard: Shard | None = None) -> Iterator[DeadLetter]:
+    """Yield every dead letter of all shards, or of one, without its messages, in no order."""
+    shards = store.keyring.shards if shard is None else (shard,)
+    for page in scan_members(store, [each.dead for each in shards]):
+        pipeline: Any = store.client.pipeline(transaction=False)
+        for place, batch_id in page:
+            pipeline.lindex(shards[place].dead_letter(batch_id), 0)
+            pipeline.llen(shards[place].dead_letter(batch_id))
         with reached():
-            kept: Any = self._client.lrange(shard.dead_letter(batch_id), 0, -1)
-        if not kept:
-            return None
-        why = json.loads(kept[0])
-        messages = tuple(decode(why["account"], raw) for raw in kept[1:])
-        return _letter(batch_id, why, len(messages), messages)
-
-    def replay(self, letter: DeadLetter, limits: Limits) -> int:
-        """Put a letter back to be answered; return its messages, -1 if it is gone."""
-        s, c = self._store.shard_of(letter.conversation_id), letter.conversation_id
-        dead_letter = s.dead_letter(letter.batch_id)
-        names = (
-            s.batches(c), s.open(c), s.due, s.stats, s.dead, dead_letter, s.overdue, s.trail(c),
-        )  # fmt: skip
-        args = (c, letter.batch_id, letter.account_id, limits.stamp())
-        return int(run(self._client, self._store.timed("replay", names, args)))
-
-    def discard(self, letter: DeadLetter, reason: Reason = Reason.DISCARDED) -> int:
-        """Forget a letter; return its messages, -1 if it is gone."""
-        s = self._store.shard_of(letter.conversation_id)
-        trail = s.trail(letter.conversation_id)
-        names = (s.stats, s.dead, s.dead_letter(letter.batch_id), trail)
-        return int(
-            run(self._client, self._store.timed("discard", names, (letter.batch_id, reason)))
-        )
+            got = pipeline.execute()
+        for (_, batch_id), header, size in zip(page, got[0::2], got[1::2], strict=True):
+            # One that was decided about in between is not there any more.
+            if header:
+                yield _dead_letter(batch_id, header, size - 1)
 
 
-def _letter(
-    batch_id: str, why: dict[str, Any], size: int, messages: tuple[InboundMessage, ...] = ()
+def dead_letters(store: Store, headers: Iterable[DeadLetter] | None = None) -> list[DeadLetter]:
+    """Return dead letters with their messages, oldest first: all, or those of ``headers``."""
+    chosen = dead_letter_headers(store) if headers is None else headers
+    places = [(store.shard_of(header.conversation_id), header.batch_id) for header in chosen]
+    return sorted(_with_messages(store, places), key=lambda letter: letter.died_ms)
+
+
+def find_dead_letters(store: Store, batch_id: str) -> list[DeadLetter]:
+    """Return the dead letters of a batch id with messages: at most one a shard, as ids repeat."""
+    return _with_messages(store, [(shard, batch_id) for shard in store.keyring.shards])
+
+
+def _with_messages(store: Store, places: Sequence[tuple[Shard, str]]) -> list[DeadLetter]:
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for shard, batch_id in places:
+        pipeline.lrange(shard.dead_letter(batch_id), 0, -1)
+    with reached():
+        found = pipeline.execute()
+    return [
+        _dead_letter(batch_id, kept[0], len(kept) - 1, kept[1:])
+        for (_, batch_id), kept in zip(places, found, strict=True)
+        if kept
+    ]
+
+
+def _dead_letter(
+    batch_id: str, header: bytes, size: int, messages: Iterable[bytes] = ()
 ) -> DeadLetter:
+    known = _json_object(header)
+    account_id = str(known.get("account", ""))
     return DeadLetter(
         batch_id=batch_id,
-        conversation_id=why["conversation"],
-        account_id=why["account"],
-        reason=why["reason"],
-        detail=why["detail"],
-        stage=why["stage"],
-        attempt=int(why["attempt"]),
-        part=str(why["part"]),
-        parts=str(why["parts"]),
-        died_ms=int(why["at_ms"]),
+        conversation_id=str(known.get("conversation", "")),
+        account_id=account_id,
+        reason=str(known.get("reason", "")),
+        detail=str(known.get("detail", "")),
+        stage=str(known.get("stage", "")),
+        attempt=_number(known.get("attempt")),
+        parts_sent=_number(known.get("part")),
+        parts=_number(known.get("parts")),
+        died_ms=_number(known.get("at_ms")),
         size=size,
-        messages=messages,
+        messages=tuple(decode(account_id, raw) for raw in messages),
     )
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: object) -> int:
+    """Return a number as a script wrote it, 0 for anything else."""
+    try:
+        return int(value)  # type: ignore[call-overload,no-any-return]
+    except (TypeError, ValueError):
+        return 0
 
 
 #: How long the steps of a conversation's last batch are kept, ms, and how many at least.
 TRAIL_MS, TRAIL_MAX = 7 * 86_400_000, 100
+#: Verbs of the trail as earlier releases wrote them.
+_FORMER_VERBS = {"depart": "mark_sending", "bury": "dead_letter", "left": "mark_sent"}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a batch: the script's verb, and its further words."""
+    """One step of a batch: the verb of the script, and further words of it."""
 
     at_ms: int
     verb: str
@@ -310,9 +290,9 @@ class OpenBatch:
 
 @dataclass(frozen=True, slots=True)
 class FlightBatch:
-    """The batch in flight. ``until_ms``: when somebody looks at it again, whatever happens.
+    """The batch in flight. ``until_ms``: when its lease ends and it is taken up again.
 
-    ``parts``: 0 before there is a reply. ``policy``: "" before a part was about to leave.
+    ``parts``: 0 before there is a reply. ``policy``: "" before a part was about to be sent.
     """
 
     batch_id: str
@@ -329,11 +309,11 @@ class FlightBatch:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A conversation as it stands. ``overdue_ms``: batch → when a person is told that it waits.
+    """A conversation as it stands. ``accepted``: messages of the last days.
 
-    ``accepted``: messages of the last days. ``taken_over_ms``, ``stopped_ms``: for how much
-    longer a person answers, or the account cannot send; 0 for neither. ``messages``: message id
-    → the batch that has its content.
+    ``overdue_ms``: batch → when a person is alerted to it. ``taken_over_ms``, ``circuit_ms``: for
+    how much longer a person answers, or the account's circuit is open; 0 for neither.
+    ``batch_of``: message id → the batch that has its content.
     """
 
     conversation_id: str
@@ -342,21 +322,21 @@ class Trace:
     accepted: int
     open: OpenBatch | None
     flight: FlightBatch | None
-    letters: tuple[DeadLetter, ...]
+    dead_letters: tuple[DeadLetter, ...]
     steps: tuple[Step, ...]
     overdue_ms: dict[str, int]
     taken_over_ms: int
-    stopped_ms: int
-    messages: dict[str, str]
+    circuit_ms: int
+    batch_of: dict[str, str]
 
     @property
     def is_known(self) -> bool:
-        """Whether the ledger knows anything of it."""
-        return bool(self.accepted or self.open or self.flight or self.letters or self.steps)
+        """Return whether the ledger has anything of the conversation."""
+        return bool(self.accepted or self.open or self.flight or self.dead_letters or self.steps)
 
 
 def trace(store: Store, conversation_id: str) -> Trace:
-    """Return what is known of a conversation. Raise LedgerUnavailableError."""
+    """Return what is known of a conversation."""
     s, c = store.shard_of(conversation_id), conversation_id
     pipeline: Any = store.client.pipeline(transaction=True)
     pipeline.hgetall(s.batches(c))
@@ -368,94 +348,85 @@ def trace(store: Store, conversation_id: str) -> Trace:
     pipeline.lrange(s.open(c), 0, -1)
     pipeline.lrange(s.flight(c), 0, -1)
     with reached():
-        kept, due_ms, lease_ms, accepted, trail, taken_over, opened, flying = pipeline.execute()
+        kept, due_ms, lease_ms, accepted, trail, taken_over_ms, *contents = pipeline.execute()
+    # Afterwards: a batch that dies meanwhile is seen twice, not nowhere.
+    headers = [each for each in dead_letter_headers(store, s) if each.conversation_id == c]
+    letters = tuple(dead_letters(store, headers))
     fields = {name.decode(): value.decode() for name, value in kept.items()}
     open_batch, flight = _open(fields, due_ms), _flight(fields, lease_ms)
-    letters = _letters(store, c)
-    account_id = fields.get("account") or next((x.account_id for x in letters if x.account_id), "")
-    overdue, stopped = _waits(store, c, account_id, [open_batch, flight])
-    contents = [(open_batch, opened), (flight, flying)]
-    messages = {
-        decode("", raw).message_id: batch.batch_id if batch else ""
-        for batch, raws in contents
+    batch_ids = [batch.batch_id if batch else "" for batch in (open_batch, flight)]
+    account_id = next(filter(None, [fields.get("account"), *(x.account_id for x in letters)]), "")
+    pipeline = store.client.pipeline(transaction=False)
+    pipeline.pttl(s.stopped(account_id))
+    pipeline.zmscore(s.overdue, [f"{c}:{batch_id}" for batch_id in batch_ids])
+    with reached():
+        circuit_ms, overdue_ms = pipeline.execute()
+    messages = [
+        (batch_id, decode("", raw))
+        for batch_id, raws in zip(batch_ids, contents, strict=True)
         for raw in raws
-    }
-    messages |= {m.message_id: x.batch_id for x in letters for m in x.messages}
+    ]
+    messages += [(letter.batch_id, message) for letter in letters for message in letter.messages]
     return Trace(
         conversation_id=c,
-        now_ms=store.watch().now_ms,
+        now_ms=store.now_ms(),
         account_id=account_id,
         accepted=accepted,
         open=open_batch,
         flight=flight,
-        letters=letters,
-        steps=tuple(_step(raw) for raw in trail),
-        overdue_ms=overdue,
-        taken_over_ms=max(0, taken_over),
-        stopped_ms=stopped,
-        messages=messages,
+        dead_letters=letters,
+        steps=tuple(step for step in map(_step, trail) if step),
+        overdue_ms={
+            batch_id: int(at_ms)
+            for batch_id, at_ms in zip(batch_ids, overdue_ms, strict=True)
+            if at_ms is not None
+        },
+        taken_over_ms=max(0, taken_over_ms),
+        circuit_ms=max(0, circuit_ms),
+        batch_of={message.message_id: batch_id for batch_id, message in messages},
     )
 
 
-def _open(fields: dict[str, str], due_ms: float | None) -> OpenBatch | None:
+def _open(fields: Mapping[str, str], due_ms: float | None) -> OpenBatch | None:
     if "open_id" not in fields:
         return None
     return OpenBatch(
         batch_id=fields["open_id"],
-        count=int(fields["open_count"]),
-        first_ms=int(fields["open_first"]),
-        last_ms=int(fields["open_last"]),
+        count=_number(fields.get("open_count")),
+        first_ms=_number(fields.get("open_first")),
+        last_ms=_number(fields.get("open_last")),
         due_ms=None if due_ms is None else int(due_ms),
     )
 
 
-def _flight(fields: dict[str, str], lease_ms: float | None) -> FlightBatch | None:
+def _flight(fields: Mapping[str, str], lease_ms: float | None) -> FlightBatch | None:
     if "id" not in fields:
         return None
     return FlightBatch(
         batch_id=fields["id"],
-        count=int(fields["count"]),
-        first_ms=int(fields["first"]),
-        stage=fields["stage"],
-        state=fields["state"],
-        attempt=int(fields["attempt"]),
+        count=_number(fields.get("count")),
+        first_ms=_number(fields.get("first")),
+        stage=fields.get("stage", ""),
+        state=fields.get("state", ""),
+        attempt=_number(fields.get("attempt")),
         until_ms=None if lease_ms is None else int(lease_ms),
-        part=int(fields.get("part", 0)),
-        parts=int(fields.get("parts", 0)),
+        part=_number(fields.get("part")),
+        parts=_number(fields.get("parts")),
         policy=fields.get("policy", ""),
     )
 
 
-def _letters(store: Store, conversation_id: str) -> tuple[DeadLetter, ...]:
-    letters, shard = DeadLetters(store), store.shard_of(conversation_id)
-    headers = [face for face in letters.headers() if face.conversation_id == conversation_id]
-    read = (letters.read(face.batch_id, shard) for face in headers)
-    return tuple(sorted((x for x in read if x), key=lambda letter: letter.died_ms))
+def _step(raw: bytes) -> Step | None:
+    """Return a step of the trail, None where it is not in a form that we know."""
+    at_ms, *words = raw.decode(errors="replace").split(" ")
+    if len(words) < 2 or not at_ms.isdecimal():  # noqa: PLR2004 - the verb and the batch
+        return None
+    verb, batch_id, *rest = words
+    return Step(int(at_ms), _FORMER_VERBS.get(verb, verb), batch_id, tuple(rest))
 
 
-def _waits(
-    store: Store, c: str, account_id: str, batches: list[OpenBatch | FlightBatch | None]
-) -> tuple[dict[str, int], int]:
-    """Return when a person is told of each batch, and for how long the account is stopped, ms."""
-    shard, ids = store.shard_of(c), [batch.batch_id for batch in batches if batch]
-    with reached():
-        stopped: Any = store.client.pttl(shard.stopped(account_id))
-        times = [store.client.zscore(shard.overdue, f"{c}:{batch_id}") for batch_id in ids]
-    told: list[tuple[str, Any]] = list(zip(ids, times, strict=True))
-    return {batch_id: int(at) for batch_id, at in told if at is not None}, max(0, stopped)
-
-
-#: Verbs as an earlier release wrote them.
-_EARLIER_VERBS = {"depart": "mark_sending", "bury": "dead_letter", "left": "mark_sent"}
-
-
-def _step(raw: bytes) -> Step:
-    at_ms, verb, batch_id, *words = raw.decode().split(" ")
-    return Step(int(at_ms), _EARLIER_VERBS.get(verb, verb), batch_id, tuple(words))
-
-
-class Place(StrEnum):
-    """Where a message is. ``FORGOTTEN``: it has ended, and its steps are not kept any more."""
+class MessageState(StrEnum):
+    """What became of a message. FORGOTTEN: it has ended, and its steps are not kept any more."""
 
     OPEN = "open"
     FLIGHT = "in flight"
@@ -467,23 +438,25 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageLocation:
-    """A message's place. ``batch_id``: "" for none; ``reason``: why it is dead or suppressed."""
+class MessageStatus:
+    """Where a message is. ``batch_id``: "" for none; ``reason``: why it is dead or suppressed."""
 
-    place: Place
+    state: MessageState
     accepted_ms: int = 0
     batch_id: str = ""
     reason: str = ""
 
 
-def find(store: Store, account_ids: Sequence[str], message_id: str) -> tuple[str, int] | None:
-    """Return the conversation of a provider's message id and when it was accepted, ms.
+def find_message(
+    store: Store, account_ids: Sequence[str], message_id: str
+) -> tuple[str, int] | None:
+    """Return the conversation of a provider's message id, and when it was accepted, ms.
 
-    None if no account has accepted it in the time that deduplication remembers. Walks.
+    None if no account has accepted it in the time that deduplication remembers. Scans all keys.
     """
     digests = [store.keyring.digest(account_id, message_id) for account_id in account_ids]
     shards = store.keyring.shards
-    for page in walk_keys(store.client, store.keyring, "seen:"):
+    for page in scan_keys(store, "seen:"):
         pipeline: Any = store.client.pipeline(transaction=False)
         for number, _, conversation_id in page:
             pipeline.zmscore(shards[number].seen(conversation_id), digests)
@@ -495,57 +468,50 @@ def find(store: Store, account_ids: Sequence[str], message_id: str) -> tuple[str
     return None
 
 
-def owner(store: Store, account_id: str, customer: str) -> str:
+def conversation_of(store: Store, account_id: str, customer: str) -> str:
     """Return the conversation of a customer by any id that was ever delivered for them."""
     digest = store.keyring.digest(account_id, customer)
     (found,) = store.read([store.shard_of(digest).alias(account_id, digest)])
     return found or store.conversation_id(account_id, customer)
 
 
-def locate(trace: Trace, message_id: str, accepted_ms: int) -> MessageLocation:
+def message_status(trace: Trace, message_id: str, accepted_ms: int) -> MessageStatus:
     """Return where a message is that was accepted in this conversation."""
-    batch_id = trace.messages.get(message_id)
-    if batch_id is None:
-        batch_id = _collected_in(trace, accepted_ms)
-    if batch_id is not None:
-        place, reason, batch_id = outcome(trace, batch_id)
-        return MessageLocation(place, accepted_ms, batch_id, reason)
     trimmed = len(trace.steps) >= TRAIL_MAX and trace.steps[0].at_ms > accepted_ms
+    batch_id = trace.batch_of.get(message_id)
+    if batch_id is None and not trimmed:
+        # The next batch that was collected took it.
+        later = (s for s in trace.steps if s.verb == "collect" and s.at_ms >= accepted_ms)
+        batch_id = next((step.batch_id for step in later), None)
+    if batch_id is not None:
+        state, reason, batch_id = batch_state(trace, batch_id)
+        return MessageStatus(state, accepted_ms, batch_id, reason)
     if trimmed or trace.now_ms - accepted_ms > TRAIL_MS:
-        return MessageLocation(Place.FORGOTTEN, accepted_ms)
-    return MessageLocation(Place.SUPPRESSED, accepted_ms, reason="asks for no answer")
+        return MessageStatus(MessageState.FORGOTTEN, accepted_ms)
+    return MessageStatus(MessageState.SUPPRESSED, accepted_ms, reason="asks for no answer")
 
 
-def outcome(trace: Trace, batch_id: str) -> tuple[Place, str, str]:
-    """Return what became of a batch, why, and the batch that tells: a replay makes another."""
+def batch_state(trace: Trace, batch_id: str) -> tuple[MessageState, str, str]:
+    """Return what became of a batch, why, and its id now: a replay makes another batch of it."""
     if trace.open and trace.open.batch_id == batch_id:
-        return Place.OPEN, "", batch_id
+        return MessageState.OPEN, "", batch_id
     if trace.flight and trace.flight.batch_id == batch_id:
-        return Place.FLIGHT, trace.flight.state, batch_id
-    for letter in trace.letters:
+        return MessageState.FLIGHT, trace.flight.state, batch_id
+    for letter in trace.dead_letters:
         if letter.batch_id == batch_id:
-            return Place.DEAD, letter.reason, batch_id
-    steps = [step for step in trace.steps if step.batch_id == batch_id]
-    return _ended(trace, steps[-1]) if steps else (Place.FORGOTTEN, "", batch_id)
+            return MessageState.DEAD, letter.reason, batch_id
+    last = next((step for step in reversed(trace.steps) if step.batch_id == batch_id), None)
+    return _ended(trace, last) if last else (MessageState.FORGOTTEN, "", batch_id)
 
 
-def _ended(trace: Trace, last: Step) -> tuple[Place, str, str]:
+def _ended(trace: Trace, last: Step) -> tuple[MessageState, str, str]:
     match last.verb, last.words:
         case "replay", (replayed_as, *_) if replayed_as != last.batch_id:
-            return outcome(trace, replayed_as)
+            return batch_state(trace, replayed_as)
         case "finish", (reason, *_) if reason:
-            return Place.SUPPRESSED, reason, last.batch_id
+            return MessageState.SUPPRESSED, reason, last.batch_id
         case "discard", _:
-            return Place.SUPPRESSED, "discarded", last.batch_id
+            return MessageState.SUPPRESSED, "discarded", last.batch_id
         case "finish" | "mark_sent", _:
-            return Place.ANSWERED, "", last.batch_id
-    return Place.FORGOTTEN, "", last.batch_id
-
-
-def _collected_in(trace: Trace, accepted_ms: int) -> str | None:
-    """Return the batch that took what was open at a time, None if the trail does not say."""
-    steps = trace.steps
-    if len(steps) >= TRAIL_MAX and steps[0].at_ms > accepted_ms:
-        return None
-    later = (step for step in steps if step.verb == "collect" and step.at_ms >= accepted_ms)
-    return next((step.batch_id for step in later), None)
+            return MessageState.ANSWERED, "", last.batch_id
+    return MessageState.FORGOTTEN, "", last.batch_id

@@ -305,6 +305,8 @@ def _earliest(heads: list[list[tuple[bytes, float]]]) -> int | None:
 GO, STOPPED, STALE = 1, -1, 0
 #: How fail answers: done; refused because the attempts are spent; not this run's any more.
 DONE, SPENT = 1, 2
+#: How replay and discard answer instead of a number of messages.
+GONE = -1
 #: Why a run ends without success: try again, wait for the account, or the part may be out.
 Setback = Literal["retry", "park", "ambiguous"]
 
@@ -450,6 +452,42 @@ class Store(Ledger):
         s = self.keyring.shards[0]
         keys = (s.told(account_id, kind), s.alerts, s.stats)
         return bool(self._run("alarm", keys, kind, detail, account_id, quiet_ms))
+
+    # What an operator decides.
+
+    def replay(self, conversation_id: str, batch_id: str, account_id: str, limits: Limits) -> int:
+        """Put a dead letter back to be answered; return its messages, GONE if there is none."""
+        s, c = self.shard_of(conversation_id), conversation_id
+        names = (
+            s.batches(c), s.open(c), s.due, s.stats, s.dead, s.dead_letter(batch_id), s.overdue,
+            s.trail(c),
+        )  # fmt: skip
+        return int(self._run("replay", names, c, batch_id, account_id, limits.stamp()))
+
+    def discard(self, conversation_id: str, batch_id: str, reason: str) -> int:
+        """Forget a dead letter; return its messages, GONE if there is none."""
+        s = self.shard_of(conversation_id)
+        names = (s.stats, s.dead, s.dead_letter(batch_id), s.trail(conversation_id))
+        return int(self._run("discard", names, batch_id, reason))
+
+    def erase(self, conversation_id: str) -> tuple[int, int, int, int]:
+        """Forget a conversation but its dead letters.
+
+        Return what there was: messages open and in flight, exchanges, message digests.
+        """
+        s, c = self.shard_of(conversation_id), conversation_id
+        names = (
+            s.batches(c), s.open(c), s.flight(c), s.seen(c), s.history(c), s.takeover(c),
+            s.due, s.lease, s.stats, s.overdue, s.trail(c),
+        )  # fmt: skip
+        open_, flight, exchanges, digests = run(self.client, Call("erase", names, (c,)))
+        return open_, flight, exchanges, digests
+
+    def audit(self, shard: Shard, conversation_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
+        """Return each conversation's numbers in the order of ``audit.lua``."""
+        args = (shard.prefix, " ".join(conversation_ids))
+        rows = run(self.client, Call("audit", (shard.due, shard.lease), args))
+        return [(conversation.decode(), counts) for conversation, *counts in rows]
 
     def _place(self, held: Run) -> tuple[Shard, str]:
         return self.shard_of(held.wake_up.conversation_id), held.wake_up.conversation_id

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 
 from batching.errors import TransientError
-from batching.inspect import DeadLetters, MessageLocation, Place, Trace, locate, trace
+from batching.inspect import MessageState, MessageStatus, Trace, message_status, trace
 from batching.keys import CANARY, CANARY_ANSWERED, CANARY_TURN
-from batching.model import CANARY_ACCOUNT
+from batching.model import CANARY_ACCOUNT, Reason
 from batching.store import Store, reached, server_ms
 from canary.channel import CUSTOMER
 from httpjson import WireError, post_json
@@ -83,29 +83,26 @@ class Probe:
         if accepted_ms is None:
             return "the ledger in our REDIS_URL does not have it: is the web on another Redis?"
         found = trace(self._store, self._conversation_id)
-        return _step(found, locate(found, message_id, int(accepted_ms)))
+        return _step(found, message_status(found, message_id, int(accepted_ms)))
 
     def discard_dead(self) -> None:
         """Discard the canaries' dead letters: each raised its alert, and none is worth a replay."""
-        shard, letters = self._store.keyring.canary, DeadLetters(self._store)
         with reached():
-            batches = self._client.zrange(shard.dead, 0, 100)
+            batches = self._client.zrange(self._store.keyring.canary.dead, 0, 100)
         for batch in batches:
-            letter = letters.read(batch.decode(), shard)
-            if letter:
-                letters.discard(letter)
+            self._store.discard(self._conversation_id, batch.decode(), Reason.DISCARDED)
 
 
-def _step(found: Trace, at: MessageLocation) -> str:
+def _step(found: Trace, at: MessageStatus) -> str:
     flight = found.flight
     last = found.steps[-1] if found.steps else None
     done = f" (last step: {' '.join((last.verb, *last.words))})" if last else ""
-    if at.place is Place.FLIGHT and flight:
+    if at.state is MessageState.FLIGHT and flight:
         return f"{flight.stage}: {flight.state}{done}: look at the workers and the broker"
-    if at.place is Place.OPEN and flight:
+    if at.state is MessageState.OPEN and flight:
         before = f"{flight.stage}: {flight.state}{done}"
         return f"append: open, behind a batch in {before}: look at the workers and the broker"
-    if at.place is Place.OPEN:
+    if at.state is MessageState.OPEN:
         return "append: open, and not collected: look at scheduler, broker and workers"
     return f"ended, and the sink did not get it{done}: look at the log of the workers"
 

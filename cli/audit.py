@@ -19,9 +19,11 @@ def run(request: Request) -> int:
     report = audit(store, lambda: time.sleep(PAUSE_S))
     took_ms = int((time.monotonic() - began) * 1000)
     if request.as_json:
-        write_json({"ok": not report.problems, "took_ms": took_ms} | asdict(report))
+        found = asdict(report)
+        counts = {"conversations": found["conversations"], "letters": found.pop("dead_letters")}
+        write_json({"ok": not report.problems, "took_ms": took_ms} | counts | found)
     else:
-        looked = f"{report.conversations} conversations and {report.letters} dead letters"
+        looked = f"{report.conversations} conversations and {report.dead_letters} dead letters"
         lines = [*report.problems, f"Looked at {looked} in {span(took_ms)}."]
         lines += [f"In use, so not exact: {line}." for line in report.undecided]
         if report.problems:

@@ -1,31 +1,29 @@
 """``balance``: every accepted message is somewhere, or a person is told."""
 
-from dataclasses import asdict
-
-from batching.inspect import Balance, balance, reasons, totals
+from batching.inspect import MESSAGES, Counters, by_reason, counters, total
 from cli.common import EXIT_ACT, EXIT_OK, Request, open_store, table, write, write_json
 
-_COLUMNS = ("shard", "accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
+_COLUMNS = ("shard", *MESSAGES)
 #: Counters that carry a reason behind a colon; they count since the ledger was made.
 _REASONED = ("dead", "suppressed")
 
 
 def run(request: Request) -> int:
-    """Print the books of every shard; 1 if they do not hold or something was lost.
+    """Print the counters of every shard; 1 if they do not add up or something was lost.
 
     Raise ConfigurationError or LedgerUnavailableError.
     """
     store = open_store(request.environ)
-    books = balance(store)
-    holds, lost = all(book.holds for book in books), sum(book.lost for book in books)
-    counted = totals(store)
-    told = {kind: _ever(reasons(counted, kind)) for kind in _REASONED}
+    shards = counters(store)
+    holds, named = all(shard.holds for shard in shards), total(shards)
+    lost = named["lost"]
+    reasons = {kind: _ever(by_reason(named, kind)) for kind in _REASONED}
     if request.as_json:
-        shards = [asdict(book) | {"holds": book.holds} for book in books]
-        write_json({"holds": holds, "lost": lost, "shards": shards, "reasons": told})
+        rows = [{name: getattr(shard, name) for name in (*_COLUMNS, "holds")} for shard in shards]
+        write_json({"holds": holds, "lost": lost, "shards": rows, "reasons": reasons})
     else:
-        rows = [_COLUMNS, *([str(getattr(book, name)) for name in _COLUMNS] for book in books)]
-        write([*table(rows, numbers=True), *_told(told), *_verdict(books, lost)])
+        cells = [_COLUMNS, *([str(getattr(shard, name)) for name in _COLUMNS] for shard in shards)]
+        write([*table(cells, numbers=True), *_reasons(reasons), *_conclusion(shards, lost)])
     return EXIT_OK if holds and not lost else EXIT_ACT
 
 
@@ -33,7 +31,7 @@ def _ever(counts: dict[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
 
 
-def _told(by_kind: dict[str, dict[str, int]]) -> list[str]:
+def _reasons(by_kind: dict[str, dict[str, int]]) -> list[str]:
     return [
         f"Ever {kind}: " + ", ".join(f"{reason} {count}" for reason, count in counts.items())
         for kind, counts in by_kind.items()
@@ -41,8 +39,8 @@ def _told(by_kind: dict[str, dict[str, int]]) -> list[str]:
     ]
 
 
-def _verdict(books: list[Balance], lost: int) -> list[str]:
-    broken = [str(book.shard) for book in books if not book.holds]
+def _conclusion(shards: list[Counters], lost: int) -> list[str]:
+    broken = [str(shard.shard) for shard in shards if not shard.holds]
     lines = []
     if broken:
         lines.append(f"The books do not hold in shard {', '.join(broken)}: report this as a fault.")

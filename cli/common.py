@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from batching.inspect import owner
+from batching.inspect import conversation_of
 from batching.keys import META
 from batching.store import Store, reached
 from runtime.accounts import AccountConfig
@@ -165,7 +165,7 @@ def conversations(request: Request, store: Store) -> list[str]:
     account_id = one_account(request)
     found: dict[str, None] = {}
     for spelling in _spellings(request.arguments.customer):
-        found[owner(store, account_id, spelling)] = None
+        found[conversation_of(store, account_id, spelling)] = None
         found[store.conversation_id(account_id, spelling)] = None
     return list(found)
 

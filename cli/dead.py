@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import replace as changed
 
-from batching.inspect import DeadLetter, DeadLetters, owner
+from batching.inspect import DeadLetter, conversation_of, dead_letter_headers, find_dead_letters
 from batching.model import Reason
 from batching.store import Store
 from cli.common import (
@@ -67,7 +67,7 @@ def listed(store: Store, *, reason: str | None, account: str | None) -> list[Dea
         raise UsageError(f"--reason must be one of: {', '.join(_ADVICE)}")
     chosen = (
         letter
-        for letter in DeadLetters(store).headers()
+        for letter in dead_letter_headers(store)
         if reason in (None, letter.reason) and account in (None, letter.account_id)
     )
     return sorted(chosen, key=lambda letter: letter.died_ms)
@@ -81,7 +81,7 @@ def find_one(store: Store, name: str) -> DeadLetter | None:
     conversation_id, batch_id = match.groups()
     found = [
         letter
-        for letter in DeadLetters(store).named(batch_id)
+        for letter in find_dead_letters(store, batch_id)
         if conversation_id in (None, letter.conversation_id)
     ]
     if len(found) > 1:
@@ -116,7 +116,12 @@ def replay(request: Request) -> int:
         return EXIT_ACT
     done: dict[str, int] = {}
     for letter in letters:
-        count = DeadLetters(store).replay(letter, configs[letter.account_id].limits)
+        count = store.replay(
+            letter.conversation_id,
+            letter.batch_id,
+            letter.account_id,
+            configs[letter.account_id].limits,
+        )
         _note(letter, count, done, outcomes)
     return _report(request, "replayed", done, outcomes)
 
@@ -136,7 +141,12 @@ def discard(request: Request) -> int:
     outcomes = {name: _GONE for name, letter in chosen.items() if letter is None}
     done: dict[str, int] = {}
     for letter in letters:
-        _note(letter, DeadLetters(store).discard(letter), done, outcomes)
+        _note(
+            letter,
+            store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED),
+            done,
+            outcomes,
+        )
     return _report(request, "discarded", done, outcomes)
 
 
@@ -162,15 +172,15 @@ def _with_account(
         return letter if letter.account_id in configs else None
     for account_id in configs:
         for message in letter.messages:
-            if owner(store, account_id, message.customer) == letter.conversation_id:
+            if conversation_of(store, account_id, message.customer) == letter.conversation_id:
                 return changed(letter, account_id=account_id)
     return None
 
 
 def _repeats(letter: DeadLetter) -> list[str]:
     """Return the warning that belongs to a letter whose customer may get something twice."""
-    if letter.parts_left:
-        left = f"{letter.parts_left} of {letter.parts} parts of its answer have left"
+    if letter.parts_sent:
+        left = f"{letter.parts_sent} of {letter.parts} parts of its answer have left"
         return [f"{letter.batch_id}: {left}; a replay asks the model anew and sends all of it."]
     if letter.may_repeat:
         return [f"{letter.batch_id}: the customer may have its answer, and would get a second."]
@@ -280,7 +290,7 @@ def _row(letter: DeadLetter, now_ms: int) -> tuple[str, ...]:
 def _stage(letter: DeadLetter) -> list[str]:
     if not letter.stage:
         return []
-    left = f", {letter.parts_left} of {letter.parts} parts had left" if letter.parts else ""
+    left = f", {letter.parts_sent} of {letter.parts} parts had left" if letter.parts else ""
     return [f"stage: {letter.stage}, attempt {letter.attempt}{left}"]
 
 
@@ -298,8 +308,8 @@ def _as_json(letter: DeadLetter, now_ms: int) -> dict[str, object]:
         "detail": letter.detail,
         "stage": letter.stage,
         "attempt": letter.attempt,
-        "parts_left": letter.parts_left,
-        "parts": int(letter.parts or 0),
+        "parts_left": letter.parts_sent,
+        "parts": letter.parts,
         "died_ms": letter.died_ms,
         "age_ms": max(0, now_ms - letter.died_ms),
         "size": letter.size,

@@ -6,14 +6,14 @@ from dataclasses import asdict
 
 from batching.inspect import (
     FlightBatch,
-    MessageLocation,
+    MessageState,
+    MessageStatus,
     OpenBatch,
-    Place,
     Step,
     Trace,
-    find,
-    locate,
-    outcome,
+    batch_state,
+    find_message,
+    message_status,
     trace,
 )
 from batching.store import Store
@@ -81,7 +81,7 @@ def batches(trace: Trace) -> dict[str, list[Step]]:
             first_ms = int(step.words[1])
             found[step.batch_id].append(Step(first_ms, "accept", step.batch_id, ()))
         found[step.batch_id].append(step)
-    for letter in trace.letters:
+    for letter in trace.dead_letters:
         found.setdefault(letter.batch_id, [])
     for batch in (trace.flight, trace.open):
         if batch and not found[batch.batch_id]:
@@ -111,10 +111,10 @@ def waits(trace: Trace) -> list[str]:
         lines.append(f"batch {trace.open.batch_id} {_open(trace, trace.open)}")
     lines += [
         f"batch {letter.batch_id} waits for a person: dead show {letter.batch_id}"
-        for letter in trace.letters
+        for letter in trace.dead_letters
     ]
-    if trace.stopped_ms:
-        lines.append(f"the account cannot send; tried again in {span(trace.stopped_ms)}")
+    if trace.circuit_ms:
+        lines.append(f"the account cannot send; tried again in {span(trace.circuit_ms)}")
     if trace.taken_over_ms:
         lines.append(f"a person answers this customer for another {span(trace.taken_over_ms)}")
     return lines or ["nothing waits"]
@@ -155,7 +155,9 @@ def _then(trace: Trace, at_ms: int) -> str:
 
 
 UNKNOWN = "Never accepted here, or forgotten: deduplication keeps 8 days."
-_FINE = frozenset({Place.OPEN, Place.FLIGHT, Place.ANSWERED, Place.SUPPRESSED})
+_FINE = frozenset({
+    MessageState.OPEN, MessageState.FLIGHT, MessageState.ANSWERED, MessageState.SUPPRESSED,
+})  # fmt: skip
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -173,7 +175,7 @@ def run(request: Request) -> int:
     found, place = _found(request, store)
     if found is None:
         if request.as_json:
-            write_json({"conversation": None, "message": {"place": Place.UNKNOWN}})
+            write_json({"conversation": None, "message": {"place": MessageState.UNKNOWN}})
         else:
             write([UNKNOWN])
         return EXIT_ACT
@@ -182,11 +184,11 @@ def run(request: Request) -> int:
         write_json(_as_json(found, place, late))
     else:
         write(_told(found, place, late))
-    fine = place.place in _FINE if place else not found.letters
+    fine = place.state in _FINE if place else not found.dead_letters
     return EXIT_OK if fine and not late else EXIT_ACT
 
 
-def _found(request: Request, store: Store) -> tuple[Trace | None, MessageLocation | None]:
+def _found(request: Request, store: Store) -> tuple[Trace | None, MessageStatus | None]:
     """Return the trace that is meant, and the place of the message if one was named."""
     typed = request.arguments
     if (typed.id is None) == (typed.customer is None):
@@ -197,12 +199,12 @@ def _found(request: Request, store: Store) -> tuple[Trace | None, MessageLocatio
     if CONVERSATION.fullmatch(typed.id):
         found = trace(store, typed.id)
         return (found if found.is_known else None), None
-    at = find(store, account_ids(request), typed.id)
+    at = find_message(store, account_ids(request), typed.id)
     if at is None:
         return None, None
     conversation_id, accepted_ms = at
     found = trace(store, conversation_id)
-    return found, locate(found, typed.id, accepted_ms)
+    return found, message_status(found, typed.id, accepted_ms)
 
 
 def _late(found: Trace) -> list[str]:
@@ -216,16 +218,16 @@ def _late(found: Trace) -> list[str]:
     ]
 
 
-def _told(found: Trace, place: MessageLocation | None, late: list[str]) -> list[str]:
+def _told(found: Trace, place: MessageStatus | None, late: list[str]) -> list[str]:
     account = found.account_id or "unknown, nothing of it waits"
     lines = [f"conversation {found.conversation_id}, account {account}"]
     lines.append(f"accepted in the last 8 days: {found.accepted}")
     if place:
-        where = f"{place.place}{f', {place.reason}' if place.reason else ''}"
+        where = f"{place.state}{f', {place.reason}' if place.reason else ''}"
         batch = f", batch {place.batch_id}" if place.batch_id else ""
         lines.append(f"the message: accepted {moment(place.accepted_ms)} UTC, {where}{batch}")
     for batch_id, steps in batches(found).items():
-        kind, reason, told_by = outcome(found, batch_id)
+        kind, reason, told_by = batch_state(found, batch_id)
         also = f" as {told_by}" if told_by != batch_id else ""
         lines += ["", f"batch {batch_id}: {kind}{f', {reason}' if reason else ''}{also}"]
         before_ms = None
@@ -238,10 +240,10 @@ def _told(found: Trace, place: MessageLocation | None, late: list[str]) -> list[
     return lines
 
 
-def _as_json(found: Trace, place: MessageLocation | None, late: list[str]) -> dict[str, object]:
+def _as_json(found: Trace, place: MessageStatus | None, late: list[str]) -> dict[str, object]:
     shown = []
     for batch_id, steps in batches(found).items():
-        kind, reason, told_by = outcome(found, batch_id)
+        kind, reason, told_by = batch_state(found, batch_id)
         told = [
             {"at_ms": s.at_ms, "step": s.verb, "words": list(s.words), "says": sentence(s)}
             for s in steps
@@ -254,11 +256,16 @@ def _as_json(found: Trace, place: MessageLocation | None, late: list[str]) -> di
         "account": found.account_id,
         "now_ms": found.now_ms,
         "accepted": found.accepted,
-        "message": asdict(place) if place else None,
+        "message": _message(place) if place else None,
         "batches": shown,
         "open": asdict(found.open) if found.open else None,
         "flight": asdict(found.flight) if found.flight else None,
-        "dead": [letter.batch_id for letter in found.letters],
+        "dead": [letter.batch_id for letter in found.dead_letters],
         "overdue": late,
         "waits": waits(found),
     }
+
+
+def _message(status: MessageStatus) -> dict[str, object]:
+    """Return where a message is by the names that programs know."""
+    return {("place" if name == "state" else name): v for name, v in asdict(status).items()}

@@ -196,7 +196,7 @@ def _log_start(
     for former, setting in former_names(environ).items():
         log.warning("setting.renamed", extra={"former": former, "setting": setting})
     with reached():
-        database = database_id(store.client)
+        database, undelivered = database_id(store.client), Alerts(store).undelivered()
     log.info(
         "process.started",
         extra={
@@ -207,7 +207,7 @@ def _log_start(
             "ledger_id": ledger_id,
             "redis_run_id": database.run_id,
             "redis_db": database.db,
-            "counts": asdict(census(store)),
+            "counts": asdict(census(store)) | {"undelivered": undelivered.count},
         },
     )
 

@@ -15,9 +15,8 @@ import redis
 
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, TransientError
-from batching.inspect import census
+from batching.inspect import census, counters
 from batching.keys import CANARY
-from batching.operations import Operations
 from batching.store import Store, reached
 from runtime.clients import Role, database_id, redis_client, server_info
 from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
@@ -253,17 +252,17 @@ def check_agreement(context: Context) -> list[CheckResult]:
 
 def check_counters(context: Context) -> list[CheckResult]:
     """Whether the books of every shard hold."""
-    broken = [book for book in Operations(context.store).balance() if not book.holds]
+    broken = [shard for shard in counters(context.store) if not shard.holds]
     advice = "report this as a fault; `manage.py audit` shows which conversation it is"
     return [
-        CheckResult(Level.MISTAKE, "books", f"do not hold in shard {book.shard}: {book}", advice)
-        for book in broken
+        CheckResult(Level.MISTAKE, "books", f"do not hold in shard {found.shard}: {found}", advice)
+        for found in broken
     ] or [CheckResult(Level.OK, "books", "hold: every accepted message is accounted for")]
 
 
 def check_lost(context: Context) -> list[CheckResult]:
     """Whether content has vanished from Redis by itself, ever."""
-    lost = sum(book.lost for book in Operations(context.store).balance())
+    lost = sum(shard.lost for shard in counters(context.store))
     if not lost:
         return [CheckResult(Level.OK, "lost", "no message is lost")]
     advice = "something deleted messages behind our back: eviction, FLUSHDB, a restore, a person"
@@ -320,11 +319,11 @@ def check_alerts(context: Context) -> list[CheckResult]:
 def check_dead_letters(context: Context) -> list[CheckResult]:
     """Whether dead letters wait for a decision."""
     counted = census(context.store)
-    if not counted.letters:
+    if not counted.dead_letters:
         return [CheckResult(Level.OK, "dead letters", "none wait")]
     says = (
-        f"waiting: {counted.letters} with {counted.dead} messages, "
-        f"the oldest for {counted.oldest_letter_ms} ms"
+        f"waiting: {counted.dead_letters} with {counted.dead} messages, "
+        f"the oldest for {counted.oldest_dead_letter_ms} ms"
     )
     advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
     return [CheckResult(Level.WARNING, "dead letters", says, advice)]
@@ -347,7 +346,7 @@ def check_circuits(context: Context) -> list[CheckResult]:
 def check_overdue(context: Context) -> list[CheckResult]:
     """Whether batches wait too long: those that a person was told of, and those not yet."""
     waiting = _told_and_waiting(context)
-    late = census(context.store).late
+    late = census(context.store).overdue
     if not waiting and not late:
         return [CheckResult(Level.OK, "overdue", "no batch waits too long")]
     shown = f", such as {waiting[0]}" if waiting else ""

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batching.operations import Operations
+from batching.inspect import counters
 from tests.street import BATCH, NAMES, Street, street
 from tests.webhooks import CUSTOMER, body
 
@@ -49,7 +49,7 @@ def test_businesses_answer_the_same_customer_each_by_itself(
                 CUSTOMER,
                 f"Answer of the {name}",
             )
-    (book,) = Operations(street.runtime.store).balance()
+    (book,) = counters(street.runtime.store)
     assert (book.holds, book.lost, book.dead) == (True, 0, 0)
 
 

@@ -1,12 +1,11 @@
 """``/metrics``: the ledger's counters in Prometheus's text format. No label names a customer."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import falcon
 
-from batching.inspect import balance, reasons, totals
+from batching.inspect import MESSAGES, Counters, by_reason, counters, total
 from batching.keys import CANARY
 from batching.store import reached
 from runtime.build import Runtime
@@ -30,26 +29,28 @@ class Metrics:
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 in Prometheus's text format. Raise LedgerUnavailableError."""
-        lines = [*self._books(), *self._counters(), *self._ages()]
+        shards = counters(self._store)
+        lines = [*self._books(shards), *self._counters(shards), *self._ages()]
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
         resp.text = "\n".join(lines) + "\n"
 
-    def _books(self) -> Iterator[str]:
-        balances = [asdict(book) for book in balance(self._store)]
-        for name in (name for name in balances[0] if name != "shard"):
+    def _books(self, shards: Sequence[Counters]) -> Iterator[str]:
+        for name in MESSAGES:
             kind, suffix = ("counter", "_total") if name in _COUNTERS else ("gauge", "")
             metric = f"ai_admin_messages_{name}{suffix}"
             yield f"# TYPE {metric} {kind}"
-            yield from (f'{metric}{{shard="{book["shard"]}"}} {book[name]}' for book in balances)
+            yield from (
+                f'{metric}{{shard="{shard.shard}"}} {shard.named[name]}' for shard in shards
+            )
 
-    def _counters(self) -> Iterator[str]:
-        counted = totals(self._store)
+    def _counters(self, shards: Sequence[Counters]) -> Iterator[str]:
+        counted = total(shards)
         for name in _EVENTS:
             yield f"# TYPE ai_admin_{name}_total counter"
             yield f"ai_admin_{name}_total {counted[name]}"
         for kind in _REASONS:
             yield f"# TYPE ai_admin_{kind}_total counter"
-            for reason, count in reasons(counted, kind).items():
+            for reason, count in by_reason(counted, kind).items():
                 yield f'ai_admin_{kind}_total{{reason="{reason}"}} {count}'
 
     def _ages(self) -> Iterator[str]:

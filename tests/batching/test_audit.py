@@ -1,14 +1,15 @@
-"""The audit finds what contradicts the books, and nothing else, on a ledger in use too."""
+"""The audit finds what contradicts the counters, and nothing else, on a ledger in use too."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from batching.audit import WALKS_MAX, Look, audit
+from batching.audit import SCANS_MAX, Scan, audit
+from batching.erase import erase
 from batching.errors import PermanentError
+from batching.inspect import dead_letters
 from batching.keys import Shard
-from batching.operations import Operations
 from batching.store import Store
 from tests.batching.world import ANNA, BORIS, World
 from tests.fakes import FakeClock, FakeModel
@@ -31,10 +32,10 @@ def full(world: World) -> World:
 
 
 def found(full: World, tamper: Tamper) -> list[str]:
-    """Return what an audit says after ``tamper``, which every test undoes by an empty server."""
+    """Return what an audit says after ``tamper``, on a server that is emptied then."""
     client: Any = full.store.client
     c = full.store.conversation_id("salon", ANNA)
-    (letter,) = Operations(full.store).dead_letters()
+    (letter,) = dead_letters(full.store)
     tamper(client, full.store.shard_of(c), c, letter.batch_id)
     problems = [line.replace(c, "C") for line in audit(full.store).problems]
     problems = [line.replace(letter.batch_id, "B") for line in problems]
@@ -46,7 +47,7 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
     report = audit(full.store)
 
     assert (report.problems, report.undecided) == ((), ())
-    assert (report.conversations, report.letters) == (2, 1)
+    assert (report.conversations, report.dead_letters) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,14 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
     [
         pytest.param(
             lambda client, shard, c, _: client.delete(shard.open(c)),
-            ["C: 2 open messages counted, 0 kept", "shard 0: open is 3 in the books, 1 kept"],
+            ["C: 2 open messages counted, 0 kept", "shard 0: open is 3 by the counters, 1 kept"],
             id="open content gone",
         ),
         pytest.param(
             lambda client, shard, c, _: client.delete(shard.flight(c)),
             [
                 "C: 1 messages in flight counted, 0 kept",
-                "shard 0: flight is 1 in the books, 0 kept",
+                "shard 0: flight is 1 by the counters, 0 kept",
             ],
             id="content in flight gone",
         ),
@@ -114,7 +115,7 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
             lambda client, shard, _c, b: client.delete(shard.dead_letter(b)),
             [
                 "shard 0: dead letter B is listed, and not kept",
-                "shard 0: dead is 1 in the books, 0 kept",
+                "shard 0: dead is 1 by the counters, 0 kept",
             ],
             id="dead letter gone",
         ),
@@ -122,7 +123,7 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
             lambda client, shard, _c, _: client.rpush(shard.open("c_none"), "[]"),
             [
                 "c_none: 0 open messages counted, 1 kept",
-                "shard 0: open is 3 in the books, 4 kept",
+                "shard 0: open is 3 by the counters, 4 kept",
             ],
             id="orphan",
         ),
@@ -143,7 +144,7 @@ def test_hash_that_vanished_is_found(full: World) -> None:
     assert sorted(line.split(" waits")[0].partition(": ")[0] for line in problems[3:]) == ["C", "C"]
 
 
-def test_what_heals_before_the_second_look_is_not_told(full: World) -> None:
+def test_what_heals_before_the_second_inspection_is_not_reported(full: World) -> None:
     client: Any = full.store.client
     c = full.store.conversation_id("salon", ANNA)
     lease = full.store.shard_of(c).lease
@@ -155,7 +156,7 @@ def test_what_heals_before_the_second_look_is_not_told(full: World) -> None:
     assert report.problems == ()
 
 
-def test_what_is_still_wrong_at_the_second_look_is_told(full: World) -> None:
+def test_what_is_still_wrong_at_the_second_inspection_is_reported(full: World) -> None:
     client: Any = full.store.client
     c = full.store.conversation_id("salon", ANNA)
     lease = full.store.shard_of(c).lease
@@ -168,27 +169,22 @@ def test_what_is_still_wrong_at_the_second_look_is_told(full: World) -> None:
     client.zadd(lease, {c: until})
 
 
-class Busy:
-    """Customers write while the sums are taken: ``writes`` messages in each of the first walks."""
+def write_during_scans(world: World, monkeypatch: pytest.MonkeyPatch, *writes: int) -> None:
+    """Have customers write so many messages at the end of each of the first scans."""
+    left, inspect_all = list(writes), Scan.inspect_all
 
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, *writes: int) -> None:
-        self._world, self._writes = world, list(writes)
-        self._look = Look.at_everything
-        monkeypatch.setattr(Look, "at_everything", self)
+    def scan_in_traffic(scan: Scan) -> None:
+        inspect_all(scan)
+        for _ in range(left.pop(0) if left else 0):
+            world.write("meanwhile")
 
-    def __get__(self, look: Look, _: object) -> Callable[[], None]:
-        return lambda: self._walk(look)
-
-    def _walk(self, look: Look) -> None:
-        self._look(look)
-        for _ in range(self._writes.pop(0) if self._writes else 0):
-            self._world.write("meanwhile")
+    monkeypatch.setattr(Scan, "inspect_all", scan_in_traffic)
 
 
-def test_traffic_during_the_walk_is_no_problem(
+def test_traffic_during_the_scan_is_no_problem(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Busy(full, monkeypatch, 2)
+    write_during_scans(full, monkeypatch, 2)
 
     report = audit(full.store, lambda: None)
 
@@ -198,15 +194,15 @@ def test_traffic_during_the_walk_is_no_problem(
 def test_messages_that_leave_before_they_are_seen_are_no_problem(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A conversation is seen once: what ended just before it was seen is in no sum."""
-    look = Look.at_everything
+    """A conversation is inspected once: what ended just before is in no sum."""
+    inspect_all = Scan.inspect_all
 
-    def late(self: Look) -> None:
-        monkeypatch.setattr(Look, "at_everything", look)
-        Operations(full.store).erase(full.store.conversation_id("salon", BORIS))
-        look(self)
+    def scan_late(scan: Scan) -> None:
+        monkeypatch.setattr(Scan, "inspect_all", inspect_all)
+        erase(full.store, full.store.conversation_id("salon", BORIS))
+        inspect_all(scan)
 
-    monkeypatch.setattr(Look, "at_everything", late)
+    monkeypatch.setattr(Scan, "inspect_all", scan_late)
 
     report = audit(full.store, lambda: None)
 
@@ -216,28 +212,28 @@ def test_messages_that_leave_before_they_are_seen_are_no_problem(
 def test_sum_that_traffic_could_explain_is_undecided(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Busy(full, monkeypatch, *[2] * WALKS_MAX)
+    write_during_scans(full, monkeypatch, *[2] * SCANS_MAX)
 
     report = audit(full.store, lambda: None)
 
     assert report.problems == ()
-    assert report.undecided == ("shard 0: open is 7 in the books, 5 to 7 kept",)
+    assert report.undecided == ("shard 0: open is 7 by the counters, 5 to 7 kept",)
 
 
-def test_difference_greater_than_the_traffic_is_told(
+def test_difference_greater_than_the_traffic_is_reported(
     full: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = full.store.keyring.shards[0].stats
     full.store.client.hincrby(stats, "open", 5)
-    Busy(full, monkeypatch, *[2] * WALKS_MAX)
+    write_during_scans(full, monkeypatch, *[2] * SCANS_MAX)
 
     report = audit(full.store, lambda: None)
 
-    assert report.problems == ("shard 0: open is 8 in the books, 1 to 3 kept",)
+    assert report.problems == ("shard 0: open is 8 by the counters, 1 to 3 kept",)
     full.store.client.hincrby(stats, "open", -5)
 
 
-def test_every_shard_is_walked(client: Any, clock: FakeClock) -> None:
+def test_every_shard_is_scanned(client: Any, clock: FakeClock) -> None:
     world = World(Store(client, privacy_key="k", shards=4, clock=clock), clock)
     for n in range(40):
         world.write("hello", customer=f"7999000{n:04d}")

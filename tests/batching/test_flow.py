@@ -13,6 +13,7 @@ from batching.errors import (
     PermanentError,
     TransientError,
 )
+from batching.inspect import dead_letters
 from batching.model import (
     DeliveryStatus,
     Exchange,
@@ -25,7 +26,6 @@ from batching.model import (
     Tag,
     WakeUp,
 )
-from batching.operations import Operations
 from batching.ports import Account
 from batching.store import DONE, GO, STALE, Store
 from tests.batching.world import ANNA, BORIS, World
@@ -215,7 +215,7 @@ def test_batch_whose_attempts_are_spent_is_a_dead_letter_with_one_alert(world: W
 
     assert world.books() == {"accepted": 2, "dead": 2}
     assert world.alerts() == [("fatal_model", "model_timeout")]
-    (letter,) = Operations(world.store).dead_letters()
+    (letter,) = dead_letters(world.store)
     assert (letter.reason, letter.detail, letter.stage) == (
         "fatal_model",
         "model_timeout",
@@ -433,7 +433,7 @@ def test_status_after_the_alert_takes_the_dead_letter_back(world: World) -> None
     world.receive(_status(tag))
 
     assert world.books() == {"accepted": 1, "answered": 1}
-    assert Operations(world.store).dead_letters() == []
+    assert dead_letters(world.store) == []
 
 
 def test_status_of_a_first_copy_takes_back_the_letter_of_a_refused_second(world: World) -> None:

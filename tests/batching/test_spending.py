@@ -8,8 +8,8 @@ import redis
 
 from batching.errors import BudgetSpentError, TransientError
 from batching.flow import asked, model_is_on, spend, switch_model
+from batching.inspect import dead_letters
 from batching.model import Budget, Limits, Run
-from batching.operations import Operations
 from batching.store import Store
 from tests.batching.world import ANNA, BORIS, World
 from tests.fakes import FakeClock, FakeModel
@@ -140,7 +140,7 @@ def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
     world.settle()
     world.settle(HOUR_MS)
 
-    (letter,) = Operations(world.store).dead_letters()
+    (letter,) = dead_letters(world.store)
     assert (letter.reason, letter.detail) == ("deadline", "reply_deadline")
     assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
 

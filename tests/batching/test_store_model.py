@@ -9,11 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from batching.audit import audit
+from batching.erase import erase
+from batching.inspect import counters, dead_letters, find_dead_letters
 from batching.model import (
     Exchange,
     InboundMessage,
     Kind,
     Limits,
+    Reason,
     Run,
     Stage,
     Status,
@@ -22,7 +26,6 @@ from batching.model import (
     Verdict,
     WakeUp,
 )
-from batching.operations import Operations
 from batching.store import Door, Setback, Store, receipt
 from tests.batching.plain import Plain
 from tests.fakes import FakeClock
@@ -340,21 +343,20 @@ class LedgerMachine(RuleBasedStateMachine):
     def decide(self, data: st.DataObject, verb: str) -> None:
         """Let a person replay or discard a dead letter."""
         batch_id = data.draw(st.sampled_from(sorted(self.plain.dead)))
-        operations = Operations(self.store)
-        letter = operations.dead_letter(batch_id, self.shard)
-        assert letter
+        letters = find_dead_letters(self.store, batch_id)
+        (letter,) = (x for x in letters if self.store.shard_of(x.conversation_id) == self.shard)
         if verb == "replay":
-            operations.replay(letter, LIMITS[0])
+            self.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, LIMITS[0])
             self.plain.replay(batch_id, LIMITS[0])
         else:
-            operations.discard(letter)
+            self.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED)
             self.plain.discard(batch_id)
 
     @rule(customer=st.sampled_from(CUSTOMERS))
     def erase(self, customer: str) -> None:
         """Forget a customer, whatever is under way."""
         c = self.store.conversation_id("salon", customer)
-        Operations(self.store).erase(c)
+        erase(self.store, c)
         self.plain.erase(c)
 
     @invariant()
@@ -367,7 +369,7 @@ class LedgerMachine(RuleBasedStateMachine):
             state, attempt = self.client.hmget(self.shard.batches(c), "state", "attempt")
             assert state == (flight.state.encode() if flight else None)
             assert attempt == (str(flight.attempt).encode() if flight else None)
-        letters = Operations(self.store).dead_letters()
+        letters = dead_letters(self.store)
         found = {letter.batch_id: [m.message_id for m in letter.messages] for letter in letters}
         assert found == {batch_id: ids for batch_id, (_, _, ids, _) in self.plain.dead.items()}
 
@@ -385,7 +387,7 @@ class LedgerMachine(RuleBasedStateMachine):
         waits = dict(self.client.zrange(self.shard.overdue, 0, -1, withscores=True))
         overdue = {":".join(names): at for names, at in self.plain.overdue.items()}
         assert {member.decode(): int(at) for member, at in waits.items()} == overdue
-        (book,) = Operations(self.store).balance()
+        (book,) = counters(self.store)
         assert book.holds
         assert book.lost == 0
         counts = self.plain.counts
@@ -395,7 +397,7 @@ class LedgerMachine(RuleBasedStateMachine):
             counts["suppressed"],
         )
         assert self.client.xlen(self.shard.alerts) == self.plain.alerts
-        assert Operations(self.store).audit() == []
+        assert audit(self.store).problems == ()
 
     @invariant()
     def content_never_expires(self) -> None:

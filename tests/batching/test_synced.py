@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from batching.errors import LedgerUnavailableError
-from batching.operations import Operations
+from batching.inspect import counters
 from batching.store import Store
 from tests.batching.world import World
 from tests.fakes import FakeClock
@@ -46,7 +46,7 @@ def test_message_is_not_acknowledged_before_the_disk_has_it(world: World) -> Non
     assert receipt.status == "duplicate"
     world.settle()
     assert world.model.turns == ["loads the script\nHi"]
-    assert all(book.holds for book in Operations(world.store).balance())
+    assert all(book.holds for book in counters(world.store))
 
 
 def test_part_does_not_leave_before_the_disk_knows(world: World) -> None:

@@ -1,20 +1,22 @@
-"""What was deleted behind the ledger's back is told, booked, and kept as far as it is there."""
+"""What others deleted in Redis is alerted, counted, and kept as far as it is there."""
 
 import pytest
 
-from batching.operations import Operations
+from batching.audit import audit
+from batching.erase import erase
+from batching.inspect import dead_letters
 from tests.batching.world import ANNA, BORIS, World
 
 
 def lose_hash(world: World) -> str:
-    """Delete what is known of the customer's batches, as an eviction would; leave the messages."""
+    """Delete the hash of the customer's batches, as an eviction would, and leave the messages."""
     conversation = world.store.conversation_id("salon", ANNA)
     world.store.client.delete(world.store.shard_of(conversation).batches(conversation))
     return conversation
 
 
 def end_of_overdue(world: World) -> None:
-    """Let the index of waiting batches forget those that vanished: a person is told of them too."""
+    """Let a person be alerted to the batches that vanished too, so that no index names them."""
     world.wait(world.limits.overdue_ms)
     world.flush()
 
@@ -22,7 +24,7 @@ def end_of_overdue(world: World) -> None:
 def letters(world: World) -> list[tuple[str, str, str, list[str]]]:
     return [
         (letter.reason, letter.detail, letter.account_id, [m.text for m in letter.messages])
-        for letter in Operations(world.store).dead_letters()
+        for letter in dead_letters(world.store)
     ]
 
 
@@ -54,7 +56,7 @@ def test_messages_in_flight_without_a_batch_become_a_dead_letter(world: World) -
     end_of_overdue(world)
 
 
-def test_both_batches_of_a_conversation_are_salvaged_at_once(world: World) -> None:
+def test_both_batches_of_a_conversation_become_dead_letters_at_once(world: World) -> None:
     world.write("in flight")
     world.wait(9_000)
     world.flush()
@@ -100,8 +102,8 @@ def test_next_batch_does_not_overwrite_what_was_in_flight(world: World) -> None:
     end_of_overdue(world)
 
 
-def test_batch_of_which_nothing_is_left_is_told_once(world: World) -> None:
-    """How much it held is not known any more: only the audit finds that the books say so."""
+def test_batch_of_which_nothing_is_left_is_alerted_once(world: World) -> None:
+    """How much it had is not known any more: only the audit finds that it was counted."""
     world.write("one")
     conversation = lose_hash(world)
     shard = world.store.shard_of(conversation)
@@ -113,11 +115,28 @@ def test_batch_of_which_nothing_is_left_is_told_once(world: World) -> None:
     assert letters(world) == []
     assert world.alerts() == [("vanished", "batch_missing")]
     end_of_overdue(world)
-    assert Operations(world.store).audit() == ["shard 0: open is 1 in the books, 0 kept"]
+    assert audit(world.store).problems == ("shard 0: open is 1 by the counters, 0 kept",)
     world.store.client.hset(shard.stats, mapping={"open": 0, "lost": 1})
 
 
-def test_salvage_of_a_sound_conversation_changes_nothing(world: World) -> None:
+@pytest.mark.parametrize(
+    ("deleted", "left"), [(1, {"dead": 2, "lost": 1}), (3, {"lost": 3})], ids=["a part", "all"]
+)
+def test_content_that_vanished_is_alerted_and_counted_as_lost(
+    world: World, deleted: int, left: dict[str, int]
+) -> None:
+    """What is left of the batch stays readable; half a question is not answered."""
+    world.write("one", "two", "three")
+    conversation = world.store.conversation_id("salon", ANNA)
+    world.store.client.lpop(world.store.shard_of(conversation).open(conversation), deleted)
+
+    world.settle()
+
+    assert world.alerts() == [("vanished", "content_missing")]
+    assert world.books() == {"accepted": 3} | left
+
+
+def test_recovery_of_a_sound_conversation_changes_nothing(world: World) -> None:
     world.write("one")
     world.wait(9_000)
     wake_ups = world.flush()
@@ -130,7 +149,7 @@ def test_salvage_of_a_sound_conversation_changes_nothing(world: World) -> None:
     assert world.books() == {"accepted": 2, "answered": 2}
 
 
-def test_loss_does_not_keep_others_waiting(world: World) -> None:
+def test_loss_delays_no_other(world: World) -> None:
     world.write("one")
     lose_hash(world)
     world.write("hello", customer="79990000002")
@@ -150,8 +169,8 @@ def test_vanished_batch_is_logged_as_dropped(
     world.settle()
 
     (record,) = [record for record in caplog.records if record.msg == "batch.dropped"]
-    told = {name: vars(record)[name] for name in ("reason", "detail", "kept", "conversation")}
-    assert told == {
+    logged = {name: vars(record)[name] for name in ("reason", "detail", "kept", "conversation")}
+    assert logged == {
         "reason": "vanished",
         "detail": "batch_missing",
         "kept": 1,
@@ -160,22 +179,22 @@ def test_vanished_batch_is_logged_as_dropped(
     end_of_overdue(world)
 
 
-def test_erased_content_without_a_batch_is_booked(world: World) -> None:
+def test_erased_content_without_a_batch_is_counted(world: World) -> None:
     world.write("in flight")
     world.wait(9_000)
     world.flush()
     world.write("open", "open too")
     conversation = lose_hash(world)
 
-    assert Operations(world.store).erase(conversation) == 3
+    assert erase(world.store, conversation).messages == 3
 
     assert world.books() == {"accepted": 3, "suppressed": 3}
     end_of_overdue(world)
 
 
 @pytest.mark.parametrize("field", ["account", "open_id", "open_count", "open_first", "open_limits"])
-def test_damaged_batch_is_salvaged_and_keeps_nobody_else_waiting(world: World, field: str) -> None:
-    """An error in its place would stop the flush of the whole shard, again and again."""
+def test_damaged_batch_becomes_a_dead_letter_and_delays_no_other(world: World, field: str) -> None:
+    """An error instead would stop the flush of the whole shard, again and again."""
     world.write("damaged")
     world.write("whole", customer=BORIS)
     conversation = world.store.conversation_id("salon", ANNA)

@@ -10,9 +10,10 @@ import httpx2
 import pytest
 
 from batching import flow
+from batching.audit import audit
+from batching.inspect import counters
 from batching.keys import CANARY, CANARY_TURN
 from batching.model import Run
-from batching.operations import Operations
 from canary.channel import webhook_secret
 from canary.probe import LATE_MS, Probe, Watcher
 from runtime.build import Runtime, build
@@ -129,11 +130,11 @@ def test_canary_is_no_customer(runtime: Runtime, canary: Watcher, http_server: H
     deliver(runtime, http_server)
     answer(runtime)
 
-    (book,) = Operations(runtime.store).balance()
+    (book,) = counters(runtime.store)
     assert book.accepted == 0
     metrics = falcon.testing.TestClient(create_app(runtime)).simulate_get("/metrics").text
     assert 'ai_admin_messages_accepted_total{shard="0"} 0' in metrics.splitlines()
-    assert Operations(runtime.store).audit() == []
+    assert audit(runtime.store).problems == ()
 
 
 def test_second_scheduler_sends_no_second_canary(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batching.audit import audit
+from batching.inspect import counters, dead_letters
 from tests.chaos import verdict
 from tests.chaos.assault import Assault
 from tests.chaos.disk import SmallDisk
@@ -75,7 +77,7 @@ class Run:
         self._load.stop()
         healed_s = time.monotonic()
         problems = assault.failed + self._calm_down()
-        letters, alerts = self.site.ledger.operations.dead_letters(), self._sink.alerts()
+        letters, alerts = dead_letters(self.site.ledger.store), self._sink.alerts()
         history = verdict.whole(self.record.events, letters, alerts)
         max_attempts = int(WINDOWS["BATCH_MAX_ATTEMPTS"])
         problems += verdict.judge(history, resend=RESENDING, max_attempts=max_attempts)
@@ -109,21 +111,20 @@ class Run:
         try:
             eventually(self._is_calm, what="calm", deadline_s=CALM_S, every_s=0.1)
         except AssertionError:
-            books = self.site.ledger.operations.balance()
+            books = counters(self.site.ledger.store)
             return [f"never came to rest: {self.meta.pending} deliveries left, {books}"]
         return []
 
     def _is_calm(self) -> bool:
-        books = self.site.ledger.operations.balance()
+        books = counters(self.site.ledger.store)
         rests = not any(book.open or book.flight for book in books)
         return rests and not self.meta.pending and self._sink.is_told()
 
     def _books(self) -> list[str]:
         """Hold the ledger's books against themselves and against what was seen from outside."""
-        operations = self.site.ledger.operations
-        books = operations.balance()
+        books = counters(self.site.ledger.store)
         problems = [f"books: {book}" for book in books if not book.holds or book.lost]
-        problems += [f"audit: {line}" for line in operations.audit()]
+        problems += [f"audit: {line}" for line in audit(self.site.ledger.store).problems]
         accepted = sum(book.accepted for book in books)
         acknowledged = len(verdict.moments(self.record.events)[0])
         if accepted != acknowledged:

@@ -10,6 +10,8 @@ from itertools import product
 
 import pytest
 
+from batching.audit import audit
+from batching.inspect import counters
 from tests.chaos.failing_stack import LEASE_MS, FailingStack
 from tests.chaos.failpoints import Action, Point
 from tests.outside import graph_error
@@ -81,5 +83,5 @@ def test_message_is_answered_once_or_a_person_is_told(
         eventually(lambda: stack.told(customer), what="Sentry to be told")
     assert len(stack.told(customer)) == bool(expected.dead)
     eventually(stack.sink.is_told, what="the alert to be acknowledged")
-    assert [book for book in books.operations.balance() if not book.holds or book.lost] == []
-    assert books.operations.audit() == []
+    assert [book for book in counters(books.store) if not book.holds or book.lost] == []
+    assert audit(books.store).problems == ()

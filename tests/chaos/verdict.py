@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from batching.inspect import DeadLetter
 from batching.model import Tag
-from batching.operations import DeadLetter
 from tests.chaos.record import Healed, Noted, Refused, Struck
 from tests.chaos.sink import Alert
 from tests.history.checker import DROPS, check

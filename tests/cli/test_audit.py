@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from batching.erase import erase
 from batching.errors import PermanentError
-from batching.operations import Operations
 from tests.batching.world import ANNA, World
 from tests.cli.conftest import CANARY, Operator
 from tests.fakes import FakeModel
@@ -43,7 +43,7 @@ def test_contradiction_is_told(world: World, operator: Operator) -> None:
     answer = operator("audit")
 
     assert answer.status == 1
-    assert answer.out.splitlines()[0] == "shard 0: open is 3 in the books, 1 kept"
+    assert answer.out.splitlines()[0] == "shard 0: open is 3 by the counters, 1 kept"
     assert operator("audit", "--json").json["ok"] is False
     world.store.client.hincrby(stats, "open", -2)
 
@@ -52,7 +52,7 @@ def test_balance_names_reasons(world: World, operator: Operator) -> None:
     world.model = FakeModel(PermanentError("model_auth"))
     world.write(CANARY, CANARY)
     world.settle()
-    Operations(world.store).erase(world.store.conversation_id("salon", ANNA))
+    erase(world.store, world.store.conversation_id("salon", ANNA))
 
     answer = operator("balance")
 

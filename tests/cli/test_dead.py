@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from batching.errors import AmbiguousError, PermanentError
+from batching.inspect import DeadLetter, dead_letters
 from batching.model import Reason
-from batching.operations import DeadLetter, Operations
 from batching.store import Store
 from cli.dead import advice
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
@@ -26,7 +26,7 @@ def letter(world: World) -> DeadLetter:
     world.model = FakeModel(PermanentError("model_auth"))
     world.write(CANARY, "again")
     world.settle()
-    return Operations(world.store).dead_letters()[0]
+    return dead_letters(world.store)[0]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def doubtful(world: World) -> DeadLetter:
     world.channel = FakeChannel(AmbiguousError("timeout"))
     world.send(world.to_sending(CANARY))
     world.settle(60_000)
-    return Operations(world.store).dead_letters()[-1]
+    return dead_letters(world.store)[-1]
 
 
 def test_no_dead_letters_is_well(operator: Operator, world: World) -> None:
@@ -106,7 +106,7 @@ def test_customers_text_cannot_steer_the_terminal(operator: Operator, world: Wor
     world.model = FakeModel(PermanentError("model_auth"))
     world.write("\x1b[2Jhello")
     world.settle()
-    (letter,) = Operations(world.store).dead_letters()
+    (letter,) = dead_letters(world.store)
 
     answer = operator("dead", "show", letter.batch_id, "--content")
 
@@ -156,7 +156,7 @@ def test_replay_of_a_doubtful_answer_needs_a_person_who_is_sure(
 def test_replay_says_how_many_parts_had_left(operator: Operator, world: World) -> None:
     world.channel = FakeChannel("out-1", PermanentError("blocked"), length_max=12)
     world.send(world.to_sending(CANARY))
-    (letter,) = Operations(world.store).dead_letters()
+    (letter,) = dead_letters(world.store)
 
     refused = operator("dead", "replay", "--all")
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from batching.errors import AmbiguousError, PermanentError, TransientError
-from batching.model import DeliveryStatus, Kind, Limits
-from batching.operations import Operations
+from batching.inspect import dead_letters
+from batching.model import DeliveryStatus, Kind, Limits, Reason
 from tests.batching.world import ANNA, World
 from tests.cli.conftest import AGO_MS, CANARY, Operator
 from tests.fakes import FakeChannel, FakeModel
@@ -145,8 +145,8 @@ def test_replayed_message_is_followed_into_its_new_batch(world: World, operator:
     world.model = FakeModel(PermanentError("model_auth"))
     world.write(CANARY)
     world.settle()
-    (letter,) = Operations(world.store).dead_letters()
-    Operations(world.store).replay(letter, world.limits)
+    (letter,) = dead_letters(world.store)
+    world.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, world.limits)
     world.settle(0)
 
     status, where = place(operator, "id-1")
@@ -159,8 +159,8 @@ def test_discarded_message_was_a_persons_decision(world: World, operator: Operat
     world.model = FakeModel(PermanentError("model_auth"))
     world.write(CANARY)
     world.settle()
-    (letter,) = Operations(world.store).dead_letters()
-    Operations(world.store).discard(letter)
+    (letter,) = dead_letters(world.store)
+    world.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED)
 
     status, where = place(operator, "id-1")
 

@@ -4,6 +4,7 @@ from signal import SIGSTOP
 
 import pytest
 
+from batching.inspect import counters
 from tests.stack.stack import Stack
 from tests.waiting import eventually
 
@@ -21,7 +22,7 @@ def test_canary_comes_out_again_and_again_and_is_no_customers(stack: Stack) -> N
 
     eventually(lambda: log(stack).count("canary.answered") > before + 1, what="two canaries")
 
-    assert [book.accepted for book in stack.ledger.operations.balance()] == [0]
+    assert [book.accepted for book in counters(stack.ledger.store)] == [0]
     assert (stack.provider.requests, stack.model.requests) == ([], [])
 
 

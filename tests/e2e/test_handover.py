@@ -16,7 +16,7 @@ import httpx2
 import pytest
 import redis
 
-from batching.operations import Operations
+from batching.inspect import counters
 from batching.store import Store
 from demo.child import ROOT
 from runtime.fleet import members
@@ -168,5 +168,5 @@ def test_no_request_is_lost_while_one_release_after_another_takes_over(
 
     assert (codes, left) == ([0, 0], [{"r2"}, {"r3"}])
     assert set(crowd.outcomes) == {"200"}
-    books = Operations(Store(client, privacy_key=settings["PRIVACY_KEY"])).balance()
+    books = counters(Store(client, privacy_key=settings["PRIVACY_KEY"]))
     assert sum(book.accepted for book in books) == crowd.answered

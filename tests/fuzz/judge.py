@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
+from batching.audit import audit
 from batching.errors import MalformedError
+from batching.inspect import counters
 from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, decode
-from batching.operations import Operations
 from batching.store import Store
 from canary import channel as canary
 from channels import simulator, venom, whatsapp_cloud
@@ -152,8 +153,8 @@ class Judge:
         store = self._store
         self._taken += 1
         if self._taken % AUDIT_EVERY == 0:
-            assert Operations(store).audit() == []
-            assert all(book.holds for book in Operations(store).balance())
+            assert audit(store).problems == ()
+            assert all(book.holds for book in counters(store))
         pipe = store.client.pipeline(transaction=False)
         for shard in store.keyring.all_shards:
             pipe.hmget(shard.stats, "open", "suppressed", "accepted")

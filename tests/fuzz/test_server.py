@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
+from batching.inspect import counters
 from batching.model import CANARY_ACCOUNT
-from batching.operations import Operations
 from runtime.build import Runtime
 from tests.fuzz.bodies import MARK
 from tests.fuzz.conftest import Fuzz
@@ -140,5 +140,5 @@ def test_no_bytes_whatever_break_the_server(
     assert {200, 400} <= set(tally)
     check_log(server)
     # The one good message got through or did not, however often it was given.
-    assert sum(book.accepted for book in Operations(runtime.store).balance()) <= 1
+    assert sum(book.accepted for book in counters(runtime.store)) <= 1
     fuzz.tell("bytes, over HTTP", done, tally)

@@ -9,7 +9,6 @@ import pytest
 import redis
 
 from batching import flow
-from batching.alerts import Alerts
 from batching.inspect import Census, census
 from batching.keys import CANARY, FLEET, META
 from batching.model import InboundMessage, Kind, Limits, Reason
@@ -248,23 +247,10 @@ def test_census_counts_what_a_ledger_holds(patient: Patient) -> None:
         lost=0,
         due=1,
         leased=0,
-        letters=1,
-        late=1,
-        undelivered_count=1,
-        oldest_letter_ms=BATCH.overdue_ms,
+        dead_letters=1,
+        overdue=1,
+        oldest_dead_letter_ms=BATCH.overdue_ms,
     )
-
-
-def test_census_counts_alerts_until_they_are_told(patient: Patient) -> None:
-    patient.dead_letter()
-    alerts = Alerts(patient.store)
-    counts = [census(patient.store).undelivered_count]
-    taken = alerts.take(10)
-    counts.append(census(patient.store).undelivered_count)
-    alerts.acknowledge(taken)
-    counts.append(census(patient.store).undelivered_count)
-
-    assert counts == [1, 1, 0]
 
 
 def test_census_of_a_redis_without_a_ledger_is_empty(client: redis.Redis) -> None:

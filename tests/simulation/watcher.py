@@ -8,8 +8,11 @@ from typing import Any
 
 import redis
 
+from batching.audit import audit
+from batching.erase import erase
+from batching.inspect import DeadLetter, counters, dead_letters, find_dead_letters
 from batching.keys import Shard
-from batching.operations import DeadLetter, Operations
+from batching.model import Reason
 from batching.store import Store
 from tests.history.checker import DROPS
 from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed, TakenOver
@@ -34,7 +37,6 @@ class Watcher:
         self.store = Store(
             client, privacy_key="k", shards=setup.shards, timing=setup.timing, clock=world.clock
         )
-        self._operations = Operations(self.store)
         self._people = {self.store.conversation_id(*person): person for person in people}
         self._shards = self.store.keyring.shards
         self._content = tuple(
@@ -87,8 +89,8 @@ class Watcher:
 
     def audit(self) -> None:
         """Check the same, and more, by the operator's own means. Raise BrokenError."""
-        problems = [str(book) for book in self._operations.balance() if not book.holds]
-        problems += self._operations.audit()
+        problems = [str(book) for book in counters(self.store) if not book.holds]
+        problems += audit(self.store).problems
         if problems:
             raise BrokenError("; ".join(problems))
 
@@ -120,7 +122,9 @@ class Watcher:
         world.occurred[f"alert {kind}"] += 1
         batch = f"{alert.get('conversation', '')}:{alert.get('batch', '')}"
         if kind in DROPS:
-            self._note_death(batch, self._operations.dead_letter(alert["batch"], shard))
+            letters = find_dead_letters(self.store, alert["batch"])
+            here = (x for x in letters if self.store.shard_of(x.conversation_id) == shard)
+            self._note_death(batch, next(here, None))
         world.add(Alerted(world.now_ms, kind, batch))
 
     def _note_death(self, batch: str, letter: DeadLetter | None) -> None:
@@ -133,7 +137,7 @@ class Watcher:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return all dead letters, noting those of which nobody was told."""
-        letters = self._operations.dead_letters()
+        letters = dead_letters(self.store)
         for letter in letters:
             self._note_death(f"{letter.conversation_id}:{letter.batch_id}", letter)
         return letters
@@ -141,7 +145,10 @@ class Watcher:
     def replay(self, letter: DeadLetter) -> None:
         """Have a dead letter answered after all."""
         limits = self._world.rng.choice(self._world.setup.limits)
-        if self._operations.replay(letter, limits) > 0:
+        if (
+            self.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, limits)
+            > 0
+        ):
             batch = f"{letter.conversation_id}:{letter.batch_id}"
             self._world.add(Replayed(self._world.now_ms, batch))
             self._world.occurred["replayed"] += 1
@@ -149,7 +156,7 @@ class Watcher:
 
     def discard(self, letter: DeadLetter) -> None:
         """Let a dead letter be."""
-        if self._operations.discard(letter) > 0:
+        if self.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED) > 0:
             batch = f"{letter.conversation_id}:{letter.batch_id}"
             self._world.add(Discarded(self._world.now_ms, batch))
             self._world.occurred["discarded"] += 1
@@ -159,7 +166,7 @@ class Watcher:
         """Have a customer forgotten."""
         self.dead_letters()
         self._world.add(Erased(self._world.now_ms, account, customer))
-        if self._operations.erase(self.store.conversation_id(account, customer)):
+        if erase(self.store, self.store.conversation_id(account, customer)).messages:
             self._world.occurred["erased"] += 1
         self.audit()
 

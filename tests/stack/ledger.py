@@ -4,8 +4,9 @@ from typing import Any
 
 import redis
 
+from batching.audit import audit
+from batching.inspect import DeadLetter, counters, dead_letters
 from batching.model import Timing
-from batching.operations import DeadLetter, Operations
 from batching.store import Store
 from tests.stack.customer import Customer
 from tests.waiting import eventually
@@ -20,7 +21,6 @@ class LedgerView:
     def __init__(self, client: redis.Redis, *, privacy_key: str, shards: int) -> None:
         self.client = client
         self.store = Store(client, privacy_key=privacy_key, shards=shards, timing=TIMING)
-        self.operations = Operations(self.store)
 
     def conversation_id(self, customer: Customer) -> str:
         """Return the id of the conversation with a customer."""
@@ -33,7 +33,7 @@ class LedgerView:
     def dead_letters(self, customer: Customer) -> list[DeadLetter]:
         """Return the customer's dead letters, oldest first."""
         conversation_id = self.conversation_id(customer)
-        letters = self.operations.dead_letters()
+        letters = dead_letters(self.store)
         return [letter for letter in letters if letter.conversation_id == conversation_id]
 
     def wait_for_death(self, customer: Customer) -> str:
@@ -68,9 +68,9 @@ class LedgerView:
 
     def check_counters(self) -> None:
         """Check that every message is accounted for, by the counters and by the content."""
-        problems = self.operations.audit()
-        eventually(lambda: not self.operations.audit(), what=f"the end of {problems}")
-        balance = self.operations.balance()
+        problems = audit(self.store).problems
+        eventually(lambda: not audit(self.store).problems, what=f"the end of {problems}")
+        balance = counters(self.store)
         assert [shard for shard in balance if not shard.holds or shard.lost] == []
 
     def let_pass(self, wait_ms: int) -> None:

@@ -5,7 +5,7 @@ import falcon.testing
 import gevent  # type: ignore[import-untyped]
 import pytest
 
-from batching.operations import Operations
+from batching.inspect import counters
 from runtime.build import Runtime
 from tests.webhooks import (
     CLOUD,
@@ -28,7 +28,7 @@ def padded(length: int) -> bytes:
 
 
 def accepted(runtime: Runtime) -> int:
-    return sum(balance.accepted for balance in Operations(runtime.store).balance())
+    return sum(balance.accepted for balance in counters(runtime.store))
 
 
 def test_body_of_the_largest_size_is_taken(caller: Caller) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batching.inspect import Counters, counters
 from batching.model import InboundMessage, decode
-from batching.operations import Balance, Operations
 from runtime.build import Runtime
 from tests.webhooks import (
     CUSTOMER,
@@ -23,8 +23,8 @@ from tests.webhooks import (
 )
 
 
-def balance(runtime: Runtime) -> Balance:
-    (only,) = Operations(runtime.store).balance()
+def balance(runtime: Runtime) -> Counters:
+    (only,) = counters(runtime.store)
     return only
 
 

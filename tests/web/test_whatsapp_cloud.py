@@ -6,7 +6,7 @@ import logging
 import falcon.testing
 import pytest
 
-from batching.operations import Operations
+from batching.inspect import counters
 from runtime.build import Runtime
 from tests.webhooks import (
     APP_SECRET,
@@ -34,7 +34,7 @@ SHA1 = "sha1=" + hmac.new(APP_SECRET.encode(), RAW, hashlib.sha1).hexdigest()
 
 
 def accepted(runtime: Runtime) -> int:
-    return sum(balance.accepted for balance in Operations(runtime.store).balance())
+    return sum(balance.accepted for balance in counters(runtime.store))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from batching.audit import audit
+from batching.inspect import counters, dead_letters
 from tests.chaos import verdict
 from tests.chaos.record import Record, Refused
 from tests.chaos.sink import Sink
@@ -47,7 +49,7 @@ class Judge:
         """Wait until all has come to rest, then judge. ``began``: the chapter's first event."""
         sink = self._sink(ledger)
         problems = self._calm_down(ledger, sink, pending)
-        letters = ledger.operations.dead_letters()
+        letters = dead_letters(ledger.store)
         alerts = [alert for alert in sink.alerts() if alert.entry not in self._alerts_before]
         history = verdict.whole(self._record.events, letters, alerts)
         problems += verdict.judge(history, resend=self._resends, max_attempts=ATTEMPTS_MAX)
@@ -64,21 +66,21 @@ class Judge:
 
     def _calm_down(self, ledger: LedgerView, sink: Sink, pending: Callable[[], int]) -> list[str]:
         def is_calm() -> bool:
-            rests = not any(book.open or book.flight for book in ledger.operations.balance())
+            rests = not any(book.open or book.flight for book in counters(ledger.store))
             return rests and not pending() and sink.is_told()
 
         try:
             eventually(is_calm, what="calm", deadline_s=CALM_S, every_s=0.2)
         except AssertionError:
-            balance = ledger.operations.balance()
+            balance = counters(ledger.store)
             return [f"never came to rest: {pending()} deliveries left, {balance}"]
         return []
 
     def _books(self, ledger: LedgerView) -> Iterator[str]:
         """Yield where the books contradict themselves, or what was seen from outside."""
-        balance = ledger.operations.balance()
+        balance = counters(ledger.store)
         yield from (f"books: {book}" for book in balance if not book.holds or book.lost)
-        yield from (f"audit: {line}" for line in ledger.operations.audit())
+        yield from (f"audit: {line}" for line in audit(ledger.store).problems)
         accepted = _accepted(ledger) - self._accepted_before
         acknowledged = len(verdict.moments(self._record.events)[0])
         if accepted != acknowledged:
@@ -86,4 +88,4 @@ class Judge:
 
 
 def _accepted(ledger: LedgerView) -> int:
-    return sum(book.accepted for book in ledger.operations.balance())
+    return sum(book.accepted for book in counters(ledger.store))

@@ -1,0 +1,96 @@
+"""What an operator decides about messages keeps counters and indexes: replay, discard, erase."""
+
+from typing import Any
+
+import pytest
+
+from batching.erase import erase
+from batching.errors import PermanentError
+from batching.inspect import DeadLetter, dead_letters
+from batching.model import Reason
+from tests.batching.world import ANNA, BORIS, World
+from tests.fakes import FakeModel
+
+
+@pytest.fixture
+def letter(world: World) -> DeadLetter:
+    """Return a dead letter of two messages."""
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.write("Hi", "there")
+    world.settle()
+    (letter,) = dead_letters(world.store)
+    return letter
+
+
+def replay(world: World, letter: DeadLetter) -> int:
+    names = letter.conversation_id, letter.batch_id, letter.account_id
+    return world.store.replay(*names, world.limits)
+
+
+def test_replayed_letter_is_answered_before_what_came_since(
+    world: World, letter: DeadLetter
+) -> None:
+    world.write("hello?")
+
+    assert replay(world, letter) == 2
+    world.check()
+    world.settle(0)
+
+    assert world.model.turns[1:] == ["Hi\nthere\nhello?"]
+    assert world.books() == {"accepted": 3, "answered": 3}
+
+
+def test_letter_replayed_during_a_generation_waits_for_it(world: World, letter: DeadLetter) -> None:
+    world.write("hello?")
+    world.wait(9_000)
+    wake_ups = world.flush()
+
+    replay(world, letter)
+    world.check()
+    world.answer(wake_ups)
+    world.settle()
+
+    assert world.model.turns[1:] == ["hello?", "Hi\nthere"]
+
+
+def test_letter_is_replayed_once(world: World, letter: DeadLetter) -> None:
+    assert [replay(world, letter) for _ in range(2)] == [2, -1]
+    assert world.books() == {"accepted": 2, "open": 2}
+
+
+def test_discarded_letter_is_suppressed(world: World, letter: DeadLetter) -> None:
+    names = letter.conversation_id, letter.batch_id, Reason.DISCARDED
+
+    assert [world.store.discard(*names) for _ in range(2)] == [2, -1]
+    assert world.books() == {"accepted": 2, "suppressed": 2}
+    assert dead_letters(world.store) == []
+
+
+def test_erased_customer_leaves_no_words_behind(world: World, letter: DeadLetter) -> None:
+    world.model = FakeModel()
+    world.write("earlier words")
+    world.settle()
+    world.write("in flight")
+    world.wait(9_000)
+    world.flush()
+    world.write("open words")
+    world.write("Hi", customer=BORIS)
+
+    erased = erase(world.store, world.store.conversation_id("salon", ANNA))
+
+    assert (erased.open, erased.flight, erased.dead) == (1, 1, letter.size)
+    assert world.books() == {"accepted": 6, "answered": 1, "suppressed": 4, "open": 1}
+    client: Any = world.store.client
+    kept = b"".join(b"".join(client.lrange(key, 0, -1)) for key in client.keys("*:[ofd]:*"))
+    kept += b"".join(client.keys("*history*"))
+    assert b"words" not in kept
+    assert b"flight" not in kept
+
+
+def test_erasing_stops_the_run_that_is_under_way(world: World) -> None:
+    wake_up = world.to_sending()
+    erase(world.store, wake_up.conversation_id)
+
+    world.send(wake_up)
+
+    assert world.channel.attempts == []
