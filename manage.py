@@ -1,4 +1,4 @@
-"""The operator's command line: ``python manage.py VERB``. Each verb is a module of its own."""
+"""The operator's command line: ``python manage.py VERB``. The verbs are in cli/."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from runtime.settings import process_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0 well, 1 a person must act, 2 wrong usage."""
+    """Run a verb; return the exit status: 0 all is well, 1 a person must act, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="manage.py", description="Look after AI Admin.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for verb in VERBS:

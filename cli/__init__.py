@@ -1,44 +1,37 @@
-"""The operator's verbs. Each is a module with ``run``; ``VERBS`` lists them for manage.py.
+"""The operator's verbs; ``VERBS`` lists them for manage.py.
 
 A verb prints what it found and returns the exit status: 0 all is well, 1 a person must act,
-2 the command itself was wrong (argparse).
+2 the command was wrong (argparse).
 """
 
-from cli import (
-    alerts,
-    audit,
-    balance,
-    canary,
-    check,
-    dead,
-    doctor,
-    erase,
-    fleet,
-    model,
-    trace,
-)
+from cli import canary, check, dead, doctor, erase, status, trace
 from cli.common import Verb
 
 VERBS = (
-    Verb("check", "look at settings, accounts and Redis before anything starts", check.run),
-    Verb("doctor", "look at the running installation: what is wrong, and what to do", doctor.run),
-    Verb("balance", "print the books of the ledger, and whether they hold", balance.run),
+    Verb("check", "check settings, accounts and Redis before anything starts", check.run),
+    Verb("doctor", "check the running installation: what is wrong, and what to do", doctor.run),
+    Verb("balance", "print the ledger's counters, and whether they add up", status.show_balance),
     Verb(
         "canary",
         "send a synthetic message through a web process, and see it answered",
         canary.run,
         canary.arguments,
     ),
-    Verb("fleet", "print every live process, and what they disagree about", fleet.run),
+    Verb("fleet", "print every live process, and what they disagree about", status.show_fleet),
     Verb(
         "model",
-        "say whether models may be asked; switch them off or on",
-        model.run,
-        model.arguments,
+        "print whether models may be asked; switch them off or on",
+        status.show_model,
+        status.add_model,
     ),
-    Verb("trace", "say where a message is, step by step", trace.run, trace.arguments),
-    Verb("dead", "list, show, replay or discard what was not answered", dead.run, dead.arguments),
-    Verb("alerts", "print what a person was or must be told", alerts.run, alerts.arguments),
-    Verb("erase", "forget a customer, and say what remains", erase.run, erase.arguments),
-    Verb("audit", "hold the books against what is really kept", audit.run),
+    Verb("trace", "print where a message is, step by step", trace.run, trace.arguments),
+    Verb("dead", "list, show, replay or discard dead letters", dead.run, dead.arguments),
+    Verb(
+        "alerts",
+        "print alerts, and whether they were delivered",
+        status.show_alerts,
+        status.add_alerts,
+    ),
+    Verb("erase", "delete all that is kept of a customer", erase.run, erase.arguments),
+    Verb("audit", "compare the counters with what is really kept", status.show_audit),
 )

@@ -1,4 +1,4 @@
-"""What every verb of manage.py shares: its request, the ledger, naming a conversation, printing."""
+"""What verbs share: the request, the ledger, a customer's conversations, printing."""
 
 import json
 import re
@@ -14,13 +14,18 @@ from batching.store import Store, reached
 from runtime.accounts import AccountConfig
 from runtime.build import accounts_of, store_of
 from runtime.clients import redis_client
-from runtime.settings import load_settings
+from runtime.settings import Settings, load_settings
 
 EXIT_OK, EXIT_ACT = 0, 1
 
+CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
+_TYPED_NUMBER = re.compile(r"[+\d ().-]+")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
 
 class UsageError(Exception):
-    """The command was wrong; its text says how, without repeating what was typed."""
+    """The command was wrong. The text says how, without repeating what was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +35,41 @@ class Request:
     arguments: Namespace
     environ: Mapping[str, str]
 
-    @property
-    def as_json(self) -> bool:
-        """Return whether a program reads the answer."""
-        return bool(self.arguments.json)
+    def settings(self) -> Settings:
+        """Return the settings. Raise ConfigurationError."""
+        return load_settings(self.environ)
+
+    def accounts(self) -> dict[str, AccountConfig]:
+        """Return the accounts of the file by their ids. Raise ConfigurationError."""
+        configs = accounts_of(self.settings(), self.environ)
+        return {config.account_id: config for config in configs}
+
+    def store(self) -> Store:
+        """Return the ledger as it may be, even one that does not exist. Connects nowhere."""
+        settings = self.settings()
+        return store_of(settings, redis_client(settings.redis_url, "manage"))
+
+    def open_store(self) -> Store:
+        """Return the ledger; one that does not exist yet is not made.
+
+        Raise LedgerUnavailableError, or ConfigurationError if it was made with other settings:
+        nothing would be found in it.
+        """
+        store = self.store()
+        with reached():
+            is_there = store.client.exists(META)
+        if is_there:
+            store.open()
+        return store
+
+    def show(self, document: Mapping[str, object], lines: Sequence[str]) -> None:
+        """Print ``document`` as JSON if --json was typed, else ``lines``."""
+        as_json = self.arguments.json
+        print(json.dumps(document, indent=2) if as_json else "\n".join(lines))  # noqa: T201 - a command line prints
 
 
 def _no_arguments(_parser: ArgumentParser) -> None:
-    """Add nothing: most verbs only look."""
+    """Add nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +85,13 @@ class Verb:
     arguments: Callable[[ArgumentParser], None] = _no_arguments
 
 
-def open_store(environ: Mapping[str, str]) -> Store:
-    """Return the ledger that the settings name; one that does not exist yet is not made.
-
-    Raise ConfigurationError, also if it was made with other settings: everything would be looked
-    for in the wrong place. Raise LedgerUnavailableError.
-    """
-    settings = load_settings(environ)
-    store = store_of(settings, redis_client(settings.redis_url, "manage"))
-    with reached():
-        is_there = store.client.exists(META)
-    if is_there:
-        store.open()
-    return store
-
-
-def open_accounts(environ: Mapping[str, str]) -> dict[str, AccountConfig]:
-    """Return the accounts by their ids. Raise ConfigurationError."""
-    configs = accounts_of(load_settings(environ), environ)
-    return {config.account_id: config for config in configs}
+def exit_status(*, fine: bool) -> int:
+    """Return the exit status: 0 all is well, 1 a person must act."""
+    return EXIT_OK if fine else EXIT_ACT
 
 
 def up_to(most: int) -> Callable[[str], int]:
-    """Return what reads an argument that is a whole number, 1..``most``."""
+    """Return a parser of an argument that is a whole number, 1..``most``."""
 
     def number(typed: str) -> int:
         if not 1 <= int(typed) <= most:
@@ -85,22 +101,25 @@ def up_to(most: int) -> Callable[[str], int]:
     return number
 
 
-def write(lines: list[str]) -> None:
-    """Print lines for a person."""
-    print("\n".join(lines))  # noqa: T201 - a command line prints
+def confirmed(warnings: Sequence[str], question: str, *, yes: bool) -> bool:
+    """Return whether the operator is sure: by --yes, else by an answer on the terminal.
 
-
-def write_json(value: object) -> None:
-    """Print a JSON document for a program."""
-    print(json.dumps(value, indent=2))  # noqa: T201
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+    ``warnings`` are shown first. Raise UsageError without a terminal.
+    """
+    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)  # noqa: T201
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on: say --yes if you are sure")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    print("Nothing was changed.", file=sys.stderr)  # noqa: T201
+    return False
 
 
 def moment(at_ms: int) -> str:
-    """Return a time as a person reads it, UTC."""
+    """Return a time for a person, UTC with milliseconds."""
     at = _EPOCH + timedelta(milliseconds=at_ms)
     return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
 
@@ -114,8 +133,8 @@ def span(ms: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
-    """Return rows as lines with aligned columns; ``numbers`` stand to the right."""
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    """Return rows as lines with aligned columns, ``numbers`` to the right; [] for no rows."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.rjust(width) if numbers else cell.ljust(width)
@@ -126,29 +145,8 @@ def table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Return a customer's text so that a terminal only shows it: controls become "?"."""
+    """Return a customer's text without control characters, which could steer the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
-
-
-def confirmed(warnings: Sequence[str], question: str, *, yes: bool) -> bool:
-    """Return whether the operator is sure: by --yes, else by an answer on the terminal.
-
-    ``warnings`` are shown first. Raise UsageError where nobody can be asked.
-    """
-    print(*warnings, sep="\n", end="\n" if warnings else "", file=sys.stderr)  # noqa: T201
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here: say --yes if you are sure")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
-        return True
-    print("Nothing was changed.", file=sys.stderr)  # noqa: T201
-    return False
-
-
-CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
-_TYPED_NUMBER = re.compile(r"[+\d ().-]+")
 
 
 def add_customer(parser: ArgumentParser) -> None:
@@ -160,9 +158,10 @@ def add_customer(parser: ArgumentParser) -> None:
 def conversations(request: Request, store: Store) -> list[str]:
     """Return the conversations of --customer, likeliest first. Raise UsageError.
 
-    A customer may be known by a second id, and have written under it before it was known for one.
+    Two if the customer wrote under a second id before that was known to be theirs.
     """
-    account_id = one_account(request)
+    configs, given = request.accounts(), request.arguments.account
+    account_id = _known(configs, given or (next(iter(configs)) if len(configs) == 1 else None))
     found: dict[str, None] = {}
     for spelling in _spellings(request.arguments.customer):
         found[conversation_of(store, account_id, spelling)] = None
@@ -170,13 +169,10 @@ def conversations(request: Request, store: Store) -> list[str]:
     return list(found)
 
 
-def one_account(request: Request) -> str:
-    """Return the account of --account, or the only one there is. Raise UsageError."""
-    configs = open_accounts(request.environ)
-    given: str | None = request.arguments.account
-    if given is None and len(configs) == 1:
-        return next(iter(configs))
-    return _known(configs, given)
+def account_ids(request: Request) -> list[str]:
+    """Return --account alone, or all accounts. Raise UsageError."""
+    configs, given = request.accounts(), request.arguments.account
+    return list(configs) if given is None else [_known(configs, given)]
 
 
 def _known(configs: Mapping[str, AccountConfig], given: str | None) -> str:
@@ -185,17 +181,10 @@ def _known(configs: Mapping[str, AccountConfig], given: str | None) -> str:
     return given
 
 
-def account_ids(request: Request) -> list[str]:
-    """Return --account alone, or all accounts. Raise UsageError."""
-    configs = open_accounts(request.environ)
-    given: str | None = request.arguments.account
-    return list(configs) if given is None else [_known(configs, given)]
-
-
 def _spellings(customer: str) -> list[str]:
-    """Return the ids that may be meant: as typed; a number also as Meta and WhatsApp Web write it.
+    """Return the ids that may be meant: as typed, and a number as Meta and WhatsApp Web write it.
 
-    National prefixes are not guessed: a number must be typed with its country code.
+    A number must be typed with its country code; national prefixes are not guessed.
     """
     digits = re.sub(r"\D", "", customer)
     if digits and _TYPED_NUMBER.fullmatch(customer):

@@ -176,7 +176,7 @@ def _require_sync(store: Store) -> None:
     if not store.synced:
         return
     with reached():
-        found = health.syncing(store.client)
+        found = health.check_sync(store.client)
     if found.level is health.Level.MISTAKE:
         raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
 

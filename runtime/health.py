@@ -1,7 +1,7 @@
-"""The checks of /readyz, ``manage.py doctor`` and the scheduler, in plain words: one function each.
+"""The checks of /readyz, ``manage.py doctor`` and the scheduler's monitor, one function each.
 
-All three run the same checks, so that they cannot tell different stories. Every check raises
-LedgerUnavailableError where Redis does not answer, and RedisError where only the broker's does not.
+All three run the same checks, so that they agree. A check raises LedgerUnavailableError where the
+ledger's Redis does not answer, and RedisError where only the broker's does not.
 """
 
 import contextlib
@@ -22,12 +22,24 @@ from runtime.clients import Role, database_id, redis_client, server_info
 from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
 from runtime.settings import Settings, is_redis
 
-PROBE_KEY = "aa:probe"
-PROBE_MS = 1_000
+log = logging.getLogger(__name__)
+
+#: A server this full needs a person, in per cent of its maxmemory.
+MEMORY_PERCENT_MAX = 80
+#: How long an alert may stay undelivered, ms; it normally takes seconds.
+UNDELIVERED_MS_MAX = 300_000
+#: How many canaries in a row may be missing, and how late the last one may be, ms.
+CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
+#: How many of the newest alerts of each shard are searched for overdue batches.
+OVERDUE_ALERTS_MAX = 1_000
+MONITOR_EVERY_MS = 10_000
+HOUR_MS = 3_600_000
+
+_PROBE_KEY, _PROBE_MS = "aa:probe", 1_000
 
 
 class Level(StrEnum):
-    """How bad a finding is: a mistake must be mended before anything starts."""
+    """How bad a check's result is: a mistake must be corrected, or a person must act."""
 
     OK = "ok"
     WARNING = "warning"
@@ -36,7 +48,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was looked at, in plain words; ``advice`` says what to do, "" if nothing."""
+    """What was checked, what was found in plain words, and what to do, "" if nothing."""
 
     level: Level
     about: str
@@ -44,117 +56,91 @@ class CheckResult:
     advice: str = ""
 
 
-def syncing(client: redis.Redis) -> CheckResult:
-    """Return whether the server can tell when a write is on its disk. Raise RedisError."""
-    try:
-        client.execute_command("WAITAOF", 1, 0, 1)  # type: ignore[no-untyped-call]
-    except redis.ResponseError as error:
-        says = f"always: this server cannot wait for its disk ({error})"
-        advice = (
-            "set appendonly yes on Valkey, or on Redis 7.2 or newer; an older Redis does the same"
-            " by appendfsync always, with BATCH_DURABILITY=everysec here"
-        )
-        return CheckResult(Level.MISTAKE, "BATCH_DURABILITY", says, advice)
-    return CheckResult(
-        Level.OK, "BATCH_DURABILITY", "always: the server tells when a write is safe"
-    )
+def ok(about: str, says: str) -> CheckResult:
+    """Return the result of a check that found nothing wrong."""
+    return CheckResult(Level.OK, about, says)
 
 
-def memory(client: redis.Redis) -> tuple[int, int]:
-    """Return the bytes in use and the limit, 0 if there is none or it cannot be told.
-
-    Raise RedisError.
-    """
-    told = server_info(client, "memory")
-    return int(str(told.get("used_memory", 0))), int(str(told.get("maxmemory", 0)))
+def warning(about: str, says: str, advice: str = "") -> CheckResult:
+    """Return the result of a check that found something to know of."""
+    return CheckResult(Level.WARNING, about, says, advice)
 
 
-def inspect(client: redis.Redis, about: str, *, keeps: bool, production: bool) -> list[CheckResult]:
-    """Return what there is to say about the Redis behind ``about``; the first is reachability.
-
-    ``keeps``: messages live there, so that it must not forget. Never raises.
-    """
-    try:
-        client.ping()
-        found = [CheckResult(Level.OK, about, "is reachable")]
-        found.append(_writable(client, about))
-        if keeps:
-            found += _memory(client, about)
-            found += _disk(client, about, production=production)
-    except redis.RedisError as error:
-        # Its words may quote the address, and so a password.
-        says = f"does not answer ({type(error).__name__})"
-        return [CheckResult(Level.MISTAKE, about, says, "start the server, or correct the address")]
-    return found
-
-
-def separateness(ledger: redis.Redis, broker: redis.Redis) -> CheckResult:
-    """Return whether ledger and broker are different databases, whatever their addresses say.
-
-    Raise RedisError.
-    """
-    first, second = database_id(ledger), database_id(broker)
-    if not first.run_id:
-        return CheckResult(
-            Level.WARNING, "BROKER_URL", "cannot tell whether it is another database"
-        )
-    if first == second:
-        says = "is the same database as REDIS_URL"
-        advice = "choose another number at its end: the broker's upkeep would block the ledger"
-        return CheckResult(Level.MISTAKE, "BROKER_URL", says, advice)
-    return CheckResult(Level.OK, "BROKER_URL", "is another database than REDIS_URL")
-
-
-def _writable(client: redis.Redis, about: str) -> CheckResult:
-    try:
-        client.set(PROBE_KEY, "1", px=PROBE_MS)
-    except redis.ReadOnlyError:
-        says, advice = "is a replica: it takes no writes", "use the address of the primary"
-    except redis.ResponseError as error:
-        says = f"takes no writes ({type(error).__name__})"
-        advice = "look at its memory, its disk and the rights of our user"
-    else:
-        return CheckResult(Level.OK, about, "takes writes")
+def mistake(about: str, says: str, advice: str) -> CheckResult:
+    """Return the result of a check that found something wrong."""
     return CheckResult(Level.MISTAKE, about, says, advice)
 
 
-def _memory(client: redis.Redis, about: str) -> Iterator[CheckResult]:
-    policy = _setting(client, "maxmemory-policy", "memory", "maxmemory_policy")
+# The Redis servers, for whatever process asks.
+
+
+def check_server(
+    client: redis.Redis, about: str, *, keeps: bool, production: bool
+) -> list[CheckResult]:
+    """Check the Redis behind the setting ``about``; the first result is reachability.
+
+    ``keeps``: messages live there, so it must not lose data. Never raises.
+    """
+    try:
+        client.ping()
+        found = [ok(about, "is reachable"), _check_writes(client, about)]
+        if keeps:
+            found.append(_check_eviction(client, about))
+            found += _check_disk(client, about, production=production)
+    except redis.RedisError as error:
+        # By its class: its message may quote the address, and so a password.
+        says = f"does not answer ({type(error).__name__})"
+        return [mistake(about, says, "start the server, or correct the address")]
+    return found
+
+
+def _check_writes(client: redis.Redis, about: str) -> CheckResult:
+    try:
+        client.set(_PROBE_KEY, "1", px=_PROBE_MS)
+    except redis.ReadOnlyError:
+        return mistake(about, "is a replica: it takes no writes", "use the address of the primary")
+    except redis.ResponseError as error:
+        says = f"takes no writes ({type(error).__name__})"
+        return mistake(about, says, "look at its memory, its disk and the rights of our user")
+    return ok(about, "takes writes")
+
+
+def _check_eviction(client: redis.Redis, about: str) -> CheckResult:
+    policy = _server_setting(client, "maxmemory-policy", "memory", "maxmemory_policy")
     if policy is None:
-        yield _unknown(about, "maxmemory-policy", "noeviction")
-    elif policy != "noeviction":
+        return _unknown(about, "maxmemory-policy", "noeviction")
+    if policy != "noeviction":
         says = f"maxmemory-policy={policy}: must be noeviction"
-        advice = "when memory is full this server would delete customers' messages"
-        yield CheckResult(Level.MISTAKE, about, says, advice)
-    else:
-        yield CheckResult(Level.OK, about, "maxmemory-policy is noeviction")
+        return mistake(
+            about, says, "when memory is full this server would delete customers' messages"
+        )
+    return ok(about, "maxmemory-policy is noeviction")
 
 
-def _disk(client: redis.Redis, about: str, *, production: bool) -> Iterator[CheckResult]:
-    appending = _setting(client, "appendonly", "persistence", "aof_enabled")
+def _check_disk(client: redis.Redis, about: str, *, production: bool) -> Iterator[CheckResult]:
+    appending = _server_setting(client, "appendonly", "persistence", "aof_enabled")
     if appending is None:
         yield _unknown(about, "appendonly", "yes")
         return
     if appending not in {"yes", "1"}:
-        says, advice = "appendonly=no: must be yes", "a restart would forget unanswered messages"
+        says, advice = "appendonly=no: must be yes", "a restart would lose unanswered messages"
         yield CheckResult(Level.MISTAKE if production else Level.WARNING, about, says, advice)
         return
-    yield CheckResult(Level.OK, about, "appendonly is yes")
-    synced = _setting(client, "appendfsync", "", "")
-    if synced == "no":
+    yield ok(about, "appendonly is yes")
+    if _server_setting(client, "appendfsync") == "no":
         says = "appendfsync=no: should be everysec or always"
-        yield CheckResult(
-            Level.WARNING, about, says, "a power cut would cost half a minute of messages"
-        )
+        yield warning(about, says, "a power cut would cost half a minute of messages")
 
 
 def _unknown(about: str, name: str, wanted: str) -> CheckResult:
     says = f"cannot tell {name}: neither CONFIG nor INFO is allowed"
-    return CheckResult(Level.WARNING, about, says, f"see for yourself that it is {wanted}")
+    return warning(about, says, f"make sure that it is {wanted}")
 
 
-def _setting(client: redis.Redis, name: str, section: str, field: str) -> str | None:
-    """Return a setting of the server by CONFIG, else the INFO field, None if nobody tells."""
+def _server_setting(
+    client: redis.Redis, name: str, section: str = "", field: str = ""
+) -> str | None:
+    """Return a setting of the server from CONFIG, else from a field of INFO; None if unknown."""
     with contextlib.suppress(redis.ResponseError):
         given: Any = client.config_get(name)
         if given:
@@ -167,17 +153,40 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-log = logging.getLogger(__name__)
+def check_sync(client: redis.Redis) -> CheckResult:
+    """Check that the server can confirm a write on its disk (WAITAOF). Raise RedisError."""
+    about = "BATCH_DURABILITY"
+    try:
+        client.execute_command("WAITAOF", 1, 0, 1)  # type: ignore[no-untyped-call]
+    except redis.ResponseError as error:
+        advice = (
+            "set appendonly yes on Valkey, or on Redis 7.2 or newer; an older Redis does the same"
+            " by appendfsync always, with BATCH_DURABILITY=everysec here"
+        )
+        return mistake(about, f"always: this server cannot wait for its disk ({error})", advice)
+    return ok(about, "always: the server tells when a write is safe")
 
-#: Where a server's memory is so full that a person must act, in per cent of maxmemory.
-MEMORY_PERCENT_MAX = 80
+
+def compare_databases(ledger: redis.Redis, broker: redis.Redis) -> CheckResult:
+    """Check that these are different databases, whatever their addresses. Raise RedisError."""
+    about, first, second = "BROKER_URL", database_id(ledger), database_id(broker)
+    if not first.run_id:
+        return warning(about, "cannot tell whether it is another database")
+    if first == second:
+        advice = "choose another number at its end: the broker's upkeep would block the ledger"
+        return mistake(about, "is the same database as REDIS_URL", advice)
+    return ok(about, "is another database than REDIS_URL")
+
+
+# The running installation.
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is looked at. ``broker``: None if that is RabbitMQ. ``account_ids``: those to ask for.
+    """The installation to check.
 
-    ``ledger_id``: the ledger that the process works with, "" for one that only looks.
+    ``broker``: None if it is RabbitMQ. ``account_ids``: the accounts whose circuits are checked.
+    ``ledger_id``: the ledger that the process works with, "" for one that only checks.
     """
 
     store: Store
@@ -187,6 +196,9 @@ class Context:
     ledger_id: str = ""
 
 
+Check = Callable[[Context], list[CheckResult]]
+
+
 def context_of(store: Store, settings: Settings, role: Role) -> Context:
     """Return the installation as a process of ``role`` sees it. Connects nowhere."""
     broker = settings.broker_url
@@ -194,190 +206,157 @@ def context_of(store: Store, settings: Settings, role: Role) -> Context:
 
 
 def check_writable(context: Context) -> list[CheckResult]:
-    """Whether the ledger takes writes in every shard."""
+    """Check that the ledger takes writes in every shard."""
     context.store.probe()
-    return [CheckResult(Level.OK, "ledger", "writable")]
+    return [ok("ledger", "writable")]
 
 
 def check_ledger_id(context: Context) -> list[CheckResult]:
-    """Whether there is a ledger of our form, and the one that the process works with."""
+    """Check that there is a ledger of our form, and that it is the one the process works with."""
     try:
         found = context.store.identity()
     except ConfigurationError as error:
         advice = "set BATCH_SHARDS and PRIVACY_KEY as it was made with, or use another database"
-        return [CheckResult(Level.MISTAKE, "identity", error.detail, advice)]
+        return [mistake("identity", error.detail, advice)]
     ours = context.ledger_id
     if found and ours in {found, ""}:
-        return [CheckResult(Level.OK, "identity", f"the ledger is {found}")]
+        return [ok("identity", f"the ledger is {found}")]
     says = f"ledger {found} is in the place of {ours}" if found else "no ledger is in this Redis"
     advice = (
         "it was emptied, or it is another one: correct REDIS_URL, or restore the old ledger; "
         "processes that run make a new one within seconds"
     )
-    return [CheckResult(Level.MISTAKE, "identity", says, advice)]
+    return [mistake("identity", says, advice)]
 
 
 def check_flusher(context: Context) -> list[CheckResult]:
-    """Whether somebody collects from this very Redis."""
+    """Check that batches are collected from this very Redis."""
     lag_ms = context.store.watch().flusher_lag_ms
     if not is_silent(lag_ms):
-        return [CheckResult(Level.OK, "flusher", f"last collected {lag_ms} ms ago")]
+        return [ok("flusher", f"last collected {lag_ms} ms ago")]
     advice = "start a scheduler and a worker; if they run, give all processes the same REDIS_URL"
-    return [CheckResult(Level.MISTAKE, "flusher", describe_lag(lag_ms), advice)]
+    return [mistake("flusher", describe_lag(lag_ms), advice)]
 
 
 def check_roles(context: Context) -> list[CheckResult]:
-    """Whether every role is played in this Redis."""
-    lacking = missing(members(context.store.client))
+    """Check that a process of every role is alive in this Redis."""
     advice = "start it, or correct its REDIS_URL; `manage.py fleet` lists who is here"
-    return [CheckResult(Level.MISTAKE, "roles", says, advice) for says in lacking] or [
-        CheckResult(Level.OK, "roles", f"{', '.join(ROLES)} are alive in this Redis")
-    ]
+    absent = [mistake("roles", says, advice) for says in missing(members(context.store.client))]
+    return absent or [ok("roles", f"{', '.join(ROLES)} are alive in this Redis")]
 
 
 def check_agreement(context: Context) -> list[CheckResult]:
-    """Whether processes agree; a deploy may make them differ for a while."""
+    """Check that processes agree on settings and release, apart from a deploy's grace."""
     found, grace_ms = members(context.store.client), context.settings.deploy_grace_ms
-    lasting = drift(found, grace_ms)
-    if lasting:
+    if lasting := drift(found, grace_ms):
         advice = "restart the stale processes with the settings and the release of the others"
-        return [CheckResult(Level.MISTAKE, "fleet", says, advice) for says in lasting]
+        return [mistake("fleet", says, advice) for says in lasting]
     advice = f"end the deploy: from {grace_ms} ms on this is an alarm"
-    return [CheckResult(Level.WARNING, "fleet", says, advice) for says in drift(found, 0)] or [
-        CheckResult(
-            Level.OK, "fleet", f"{sum(member.is_alive for member in found)} processes agree"
-        )
+    alive = sum(member.is_alive for member in found)
+    return [warning("fleet", says, advice) for says in drift(found, 0)] or [
+        ok("fleet", f"{alive} processes agree")
     ]
 
 
 def check_counters(context: Context) -> list[CheckResult]:
-    """Whether the books of every shard hold."""
-    broken = [shard for shard in counters(context.store) if not shard.holds]
+    """Check in every shard that accepted messages equal those answered, ended and waiting."""
     advice = "report this as a fault; `manage.py audit` shows which conversation it is"
-    return [
-        CheckResult(Level.MISTAKE, "books", f"do not hold in shard {found.shard}: {found}", advice)
-        for found in broken
-    ] or [CheckResult(Level.OK, "books", "hold: every accepted message is accounted for")]
+    broken = [
+        mistake("books", f"do not add up in shard {it.shard}: {it}", advice)
+        for it in counters(context.store)
+        if not it.holds
+    ]
+    return broken or [ok("books", "every accepted message is accounted for")]
 
 
 def check_lost(context: Context) -> list[CheckResult]:
-    """Whether content has vanished from Redis by itself, ever."""
+    """Check that no content ever vanished from Redis."""
     lost = sum(shard.lost for shard in counters(context.store))
     if not lost:
-        return [CheckResult(Level.OK, "lost", "no message is lost")]
-    advice = "something deleted messages behind our back: eviction, FLUSHDB, a restore, a person"
-    return [CheckResult(Level.MISTAKE, "lost", f"messages lost: {lost}", advice)]
+        return [ok("lost", "no message is lost")]
+    advice = "something else deleted messages in Redis: eviction, FLUSHDB, a restore, a person"
+    return [mistake("lost", f"messages lost: {lost}", advice)]
 
 
 def check_durability(context: Context) -> list[CheckResult]:
-    """Whether the server keeps what it is given, as it is set now."""
+    """Check that the ledger's server, as it is set now, keeps what it is given."""
     client, settings = context.store.client, context.settings
-    found = inspect(client, "REDIS_URL", keeps=True, production=settings.is_production)
+    found = check_server(client, "REDIS_URL", keeps=True, production=settings.is_production)
     if settings.batch_durability == "always" and found[0].level is Level.OK:
-        found.append(syncing(client))
+        found.append(check_sync(client))
     return found
 
 
 def check_memory(context: Context) -> list[CheckResult]:
-    """Whether the server's memory is far from its limit: beyond it, webhooks are refused."""
+    """Check that the ledger's server is far from its memory limit."""
     with reached():
-        used, limit = memory(context.store.client)
+        info = server_info(context.store.client, "memory")
+    used, limit = int(str(info.get("used_memory", 0))), int(str(info.get("maxmemory", 0)))
     if not limit:
-        return [CheckResult(Level.OK, "memory", f"{used} bytes in use, without a limit")]
+        return [ok("memory", f"{used} bytes in use, without a limit")]
     says = f"{used * 100 // limit} % of maxmemory={limit} in use"
     if used * 100 < limit * MEMORY_PERCENT_MAX:
-        return [CheckResult(Level.OK, "memory", says)]
+        return [ok("memory", says)]
     advice = "give it more: when it is full, every webhook is refused until batches are answered"
-    return [CheckResult(Level.MISTAKE, "memory", says, advice)]
+    return [mistake("memory", says, advice)]
 
 
 def check_separate_databases(context: Context) -> list[CheckResult]:
-    """Whether ledger and broker are different databases, whatever their addresses say."""
+    """Check that ledger and broker are different databases, whatever their addresses."""
     if context.broker is None:
-        return [CheckResult(Level.OK, "BROKER_URL", "is not a Redis")]
-    return [separateness(context.store.client, context.broker)]
-
-
-#: How long an alert may wait to be told, ms: it takes seconds, or something is wrong.
-UNDELIVERED_MS_MAX = 300_000
-#: So many canaries in a row may be missing, and so much later may the last one be, ms.
-CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
-#: So many of the newest alerts of each shard are looked through.
-LOOKED_AT = 1_000
+        return [ok("BROKER_URL", "is not a Redis")]
+    return [compare_databases(context.store.client, context.broker)]
 
 
 def check_alerts(context: Context) -> list[CheckResult]:
-    """Whether alerts reach a person."""
+    """Check that alerts reach a person."""
     waiting = Alerts(context.store).undelivered()
-    says = f"not told yet: {waiting.count}, the oldest for {waiting.oldest_ms} ms"
+    says = f"undelivered: {waiting.count}, the oldest for {waiting.oldest_ms} ms"
     if waiting.oldest_ms <= UNDELIVERED_MS_MAX:
-        return [CheckResult(Level.OK, "alerts", says)]
+        return [ok("alerts", says)]
     advice = "see that a scheduler runs and reaches SENTRY_DSN; `manage.py alerts` lists them"
-    return [CheckResult(Level.MISTAKE, "alerts", says, advice)]
+    return [mistake("alerts", says, advice)]
 
 
 def check_dead_letters(context: Context) -> list[CheckResult]:
-    """Whether dead letters wait for a decision."""
-    counted = census(context.store)
-    if not counted.dead_letters:
-        return [CheckResult(Level.OK, "dead letters", "none wait")]
+    """Check that no dead letters wait for a decision."""
+    found = census(context.store)
+    if not found.dead_letters:
+        return [ok("dead letters", "none wait")]
     says = (
-        f"waiting: {counted.dead_letters} with {counted.dead} messages, "
-        f"the oldest for {counted.oldest_dead_letter_ms} ms"
+        f"waiting: {found.dead_letters} with {found.dead} messages, "
+        f"the oldest for {found.oldest_dead_letter_ms} ms"
     )
     advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
-    return [CheckResult(Level.WARNING, "dead letters", says, advice)]
+    return [warning("dead letters", says, advice)]
 
 
 def check_circuits(context: Context) -> list[CheckResult]:
-    """Whether accounts cannot send: their customers are not answered."""
+    """Check that no account's circuit is open: its customers would get no answers."""
     shards, ids = context.store.keyring.shards, context.account_ids
-    why = context.store.read([shard.stopped(name) for name in ids for shard in shards])
+    codes = context.store.read([shard.stopped(name) for name in ids for shard in shards])
+    advice = "see to its key and its number at the provider; its batches wait meanwhile"
     found = []
     for n, account_id in enumerate(ids):
-        codes = {code for code in why[n * len(shards) : (n + 1) * len(shards)] if code}
-        if codes:
-            says = f"{account_id} cannot send: {', '.join(sorted(codes))}"
-            advice = "see to its key and its number at the provider; its batches wait meanwhile"
-            found.append(CheckResult(Level.MISTAKE, "accounts", says, advice))
-    return found or [CheckResult(Level.OK, "accounts", "none is stopped")]
+        if why := set(filter(None, codes[n * len(shards) : (n + 1) * len(shards)])):
+            says = f"{account_id} cannot send: {', '.join(sorted(why))}"
+            found.append(mistake("accounts", says, advice))
+    return found or [ok("accounts", "all can send")]
 
 
 def check_overdue(context: Context) -> list[CheckResult]:
-    """Whether batches wait too long: those that a person was told of, and those not yet."""
-    waiting = _told_and_waiting(context)
-    late = census(context.store).overdue
-    if not waiting and not late:
-        return [CheckResult(Level.OK, "overdue", "no batch waits too long")]
-    shown = f", such as {waiting[0]}" if waiting else ""
-    says = f"batches that wait too long: {len(waiting) + late}{shown}"
-    advice = "`manage.py trace CONVERSATION` shows where one is"
-    return [CheckResult(Level.WARNING, "overdue", says, advice)]
+    """Check that no batch waits too long, with or without an alert about it."""
+    alerted, late = _overdue_and_waiting(context.store), census(context.store).overdue
+    if not alerted and not late:
+        return [ok("overdue", "no batch waits too long")]
+    example = f", such as {alerted[0]}" if alerted else ""
+    says = f"batches that wait too long: {len(alerted) + late}{example}"
+    return [warning("overdue", says, "`manage.py trace CONVERSATION` shows where one is")]
 
 
-def check_canary(context: Context) -> list[CheckResult]:
-    """Whether a synthetic message came out of the whole way lately."""
-    settings = context.settings
-    if not settings.canary_url:
-        advice = "set it to where our webhooks are: else a way that is broken is seen by customers"
-        return [CheckResult(Level.WARNING, "CANARY_URL", "is not set: no canary is sent", advice)]
-    now_ms = context.store.watch().now_ms
-    with reached():
-        found: Any = context.store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
-    answered_ms, round_trip_ms = (int(value or 0) for value in found)
-    age_ms = now_ms - answered_ms
-    if answered_ms and age_ms <= CANARIES_MISSED_MAX * settings.canary_every_ms + CANARY_SLACK_MS:
-        says = f"came out {age_ms} ms ago, after {round_trip_ms} ms"
-        return [CheckResult(Level.OK, "canary", says)]
-    says = f"came out last {age_ms} ms ago" if answered_ms else "never came out"
-    advice = "`manage.py alerts` tells the step where it was last seen (canary_late)"
-    return [CheckResult(Level.MISTAKE, "canary", says, advice)]
-
-
-def _told_and_waiting(context: Context) -> list[str]:
+def _overdue_and_waiting(store: Store) -> list[str]:
     """Return the conversations whose overdue batch is still open or in flight, newest first."""
-    store = context.store
-    alerts = [alert for alert in Alerts(store).newest(LOOKED_AT) if alert.kind == "overdue"]
+    alerts = [it for it in Alerts(store).newest(OVERDUE_ALERTS_MAX) if it.kind == "overdue"]
     pipeline: Any = store.client.pipeline(transaction=False)
     for alert in alerts:
         key = store.shard_of(alert.conversation_id).batches(alert.conversation_id)
@@ -391,28 +370,45 @@ def _told_and_waiting(context: Context) -> list[str]:
     ]
 
 
-#: How often the rounds are made, ms.
-MONITOR_EVERY_MS = 10_000
-HOUR_MS = 3_600_000
+def check_canary(context: Context) -> list[CheckResult]:
+    """Check that a canary was answered lately."""
+    settings = context.settings
+    if not settings.canary_url:
+        advice = "set it to where our webhooks are, or customers meet a broken way first"
+        return [warning("CANARY_URL", "is not set: no canary is sent", advice)]
+    now_ms = context.store.watch().now_ms
+    with reached():
+        found: Any = context.store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
+    answered_ms, round_trip_ms = (int(value or 0) for value in found)
+    age_ms = now_ms - answered_ms
+    if answered_ms and age_ms <= CANARIES_MISSED_MAX * settings.canary_every_ms + CANARY_SLACK_MS:
+        return [ok("canary", f"answered {age_ms} ms ago, after {round_trip_ms} ms")]
+    says = f"last answered {age_ms} ms ago" if answered_ms else "was never answered"
+    advice = "`manage.py alerts` tells the step where it was last seen (canary_late)"
+    return [mistake("canary", says, advice)]
+
+
+# The scheduler's monitor.
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """A question that is worth an alarm. ``lasting_ms``: only if the trouble lasts so long.
+    """Raise an alert of ``kind`` when ``check`` finds mistakes.
 
-    ``quiet_ms``: how long the installation then keeps quiet about it.
+    ``lasting_ms``: for how long it must find them first. ``cooldown_ms``: how long no further
+    alert of that kind is raised by the installation.
     """
 
     kind: str
-    ask: Callable[[Context], list[CheckResult]]
+    check: Check
     lasting_ms: int = 0
-    quiet_ms: int = HOUR_MS
+    cooldown_ms: int = HOUR_MS
 
 
 ALERT_RULES = (
     AlertRule("unbalanced", check_counters),
-    # What is lost stays in the books, and the batch has had an alert of its own.
-    AlertRule("lost", check_lost, quiet_ms=24 * HOUR_MS),
+    # The count never goes down, and the batch raised an alert of its own.
+    AlertRule("lost", check_lost, cooldown_ms=24 * HOUR_MS),
     AlertRule("durability", check_durability),
     AlertRule("memory", check_memory),
     AlertRule("same_database", check_separate_databases),
@@ -423,33 +419,33 @@ ALERT_RULES = (
 
 @dataclass(slots=True)
 class Monitor:
-    """Asks every question once a call. A Redis that is away is not its business: Tick tells."""
+    """Run every alert rule once a call. A Redis that is away is reported by the tick, not here."""
 
     context: Context
-    #: Of each kind, how many rounds in a row have found trouble.
-    seen: dict[str, int] = field(default_factory=dict)
+    #: For each kind, how many runs in a row found mistakes.
+    found: dict[str, int] = field(default_factory=dict)
 
     def __call__(self) -> None:
-        """Make one round. Never raises."""
+        """Run the rules. Never raises."""
         for rule in ALERT_RULES:
             try:
-                self._see_to(rule)
+                self._run(rule)
             except TransientError:
                 return
             except redis.RedisError:
-                # The broker's: the other questions are about the ledger.
+                # The broker's Redis; the other rules need only the ledger.
                 continue
             except Exception:
                 log.exception("watch.failed", extra={"kind": rule.kind})
 
-    def _see_to(self, rule: AlertRule) -> None:
-        mistakes = [f for f in rule.ask(self.context) if f.level is Level.MISTAKE]
-        self.seen[rule.kind] = self.seen.get(rule.kind, 0) + 1 if mistakes else 0
-        if not mistakes or (self.seen[rule.kind] - 1) * MONITOR_EVERY_MS < rule.lasting_ms:
+    def _run(self, rule: AlertRule) -> None:
+        mistakes = [it for it in rule.check(self.context) if it.level is Level.MISTAKE]
+        self.found[rule.kind] = self.found.get(rule.kind, 0) + 1 if mistakes else 0
+        if not mistakes or (self.found[rule.kind] - 1) * MONITOR_EVERY_MS < rule.lasting_ms:
             return
-        problems = [f"{found.about}: {found.says}: {found.advice}" for found in mistakes]
+        problems = [f"{it.about}: {it.says}: {it.advice}" for it in mistakes]
         detail = "; ".join(problems)
-        if not self.context.store.alarm(rule.kind, detail, quiet_ms=rule.quiet_ms):
+        if not self.context.store.alarm(rule.kind, detail, quiet_ms=rule.cooldown_ms):
             return
         if rule.kind == "unbalanced":
             log.error("ledger.unbalanced", extra={"problems": problems})

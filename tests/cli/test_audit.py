@@ -1,4 +1,4 @@
-"""``audit`` and ``balance``: the books, and what is really kept."""
+"""``audit`` and ``balance``: the counters, and what is really kept."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from tests.fakes import FakeModel
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test wait for the second look."""
-    monkeypatch.setattr("cli.audit.PAUSE_S", 0)
+    """Do not wait for the second scan."""
+    monkeypatch.setattr("cli.status.AUDIT_PAUSE_S", 0)
 
 
-def test_sound_ledger_agrees_with_its_books(world: World, operator: Operator) -> None:
+def test_sound_ledger_agrees_with_its_counters(world: World, operator: Operator) -> None:
     world.model = FakeModel(PermanentError("model_auth"))
     world.write(CANARY)
     world.settle()
@@ -28,14 +28,14 @@ def test_sound_ledger_agrees_with_its_books(world: World, operator: Operator) ->
     read = operator("audit", "--json").json
 
     assert answer.status == 0
-    assert answer.out.startswith("Looked at 1 conversations and 1 dead letters in ")
-    assert answer.out.endswith("The books agree with what is kept.\n")
+    assert answer.out.startswith("Checked 1 conversations and 1 dead letters in ")
+    assert answer.out.endswith("The counters agree with what is kept.\n")
     assert (read["ok"], read["problems"], read["undecided"]) == (True, [], [])
     assert list(read) == ["ok", "took_ms", "conversations", "letters", "problems", "undecided"]
 
 
 @pytest.mark.usefixtures("quick")
-def test_contradiction_is_told(world: World, operator: Operator) -> None:
+def test_contradiction_is_printed(world: World, operator: Operator) -> None:
     world.write(CANARY)
     stats = world.store.keyring.shards[0].stats
     world.store.client.hincrby(stats, "open", 2)
@@ -68,7 +68,7 @@ def test_balance_names_reasons(world: World, operator: Operator) -> None:
 def test_ledger_of_another_form_is_refused(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    """With the wrong shards or key everything would be looked for where it is not."""
+    """With the wrong shards or key nothing would be found."""
     monkeypatch.setenv("PRIVACY_KEY", "another-key-than-the-ledger-was-made-with")
     client: Any = world.store.client
     before = client.dbsize()

@@ -31,7 +31,7 @@ def letter(world: World) -> DeadLetter:
 
 @pytest.fixture
 def doubtful(world: World) -> DeadLetter:
-    """Return a dead letter whose answer may have left."""
+    """Return a dead letter whose answer may have been sent."""
     world.channel = FakeChannel(AmbiguousError("timeout"))
     world.send(world.to_sending(CANARY))
     world.settle(60_000)
@@ -153,7 +153,7 @@ def test_replay_of_a_doubtful_answer_needs_a_person_who_is_sure(
     assert (done.status, world.books()) == (0, {"accepted": 1, "open": 1})
 
 
-def test_replay_says_how_many_parts_had_left(operator: Operator, world: World) -> None:
+def test_replay_says_how_many_parts_were_sent(operator: Operator, world: World) -> None:
     world.channel = FakeChannel("out-1", PermanentError("blocked"), length_max=12)
     world.send(world.to_sending(CANARY))
     (letter,) = dead_letters(world.store)
@@ -161,7 +161,7 @@ def test_replay_says_how_many_parts_had_left(operator: Operator, world: World) -
     refused = operator("dead", "replay", "--all")
 
     assert refused.status == 2
-    assert f"{letter.batch_id}: 1 of 3 parts of its answer have left" in refused.err
+    assert f"{letter.batch_id}: 1 of 3 parts of its answer were sent" in refused.err
     assert operator("dead", "show", letter.batch_id, "--json").json["parts_left"] == 1
 
 
@@ -206,7 +206,7 @@ def test_discard_forgets_only_what_is_named(
     done = operator("dead", "discard", letter.batch_id, "--yes", "--json")
 
     assert refused.status == 2
-    assert "Messages that will be forgotten unanswered: 2." in refused.err
+    assert "Messages that will be deleted unanswered: 2." in refused.err
     assert (done.status, done.json) == (0, {"discarded": {letter.batch_id: 2}, "refused": {}})
     assert world.books() == {"accepted": 3, "suppressed": 2, "dead": 1}
     assert operator("dead", "show", doubtful.batch_id, "--json").json["reason"] == "ambiguous"

@@ -194,7 +194,7 @@ def test_on_a_terminal_it_asks(
 
     os.close(theirs)
     os.close(ours)
-    assert f"This forgets for good: {conversation}." in done.stderr
+    assert f"This deletes for good: {conversation}." in done.stderr
     assert "Go on? [y/N]" in done.stderr
     assert (done.returncode, world.books().get("open", 0)) == (kept, kept)
 

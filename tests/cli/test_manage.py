@@ -124,7 +124,7 @@ def test_check_tells_all_mistakes_of_settings_and_accounts(operator: Operator) -
             "MISTAKE accounts: accounts.toml: account salon-1: token_env=GATEWAY_TOKEN: "
             "this environment variable is not set"
         ),
-        "Mistakes: 3. Nothing will start like this.",
+        "Mistakes: 3. Processes will not start like this.",
     ]
 
 
@@ -161,7 +161,7 @@ def test_check_of_an_absent_rabbitmq_says_what_to_do(operator: Operator) -> None
     done = operator("check", BROKER_URL="amqp://user:a-password@127.0.0.1:1/")
 
     assert done.status == 1
-    assert "MISTAKE BROKER_URL: nobody listens at 127.0.0.1:1" in done.out
+    assert "MISTAKE BROKER_URL: nothing listens at 127.0.0.1:1" in done.out
     assert "a-password" not in done.out
 
 
@@ -199,21 +199,21 @@ def test_check_warns_of_the_former_name_of_a_setting(operator: Operator) -> None
     )
 
 
-def test_balance_of_a_new_ledger_holds(operator: Operator) -> None:
+def test_counters_of_a_new_ledger_add_up(operator: Operator) -> None:
     done = operator("balance")
 
     assert done.status == 0
-    assert done.out.splitlines()[-1] == ("The books hold: every accepted message is accounted for.")
+    assert done.out.splitlines()[-1] == ("Every accepted message is accounted for.")
 
 
 @pytest.mark.parametrize(
     ("stats", "words"),
     [
-        ({"accepted": 3, "answered": 2}, "The books do not hold in shard 0"),
+        ({"accepted": 3, "answered": 2}, "The counters do not add up in shard 0"),
         ({"accepted": 2, "lost": 2}, "Lost: 2."),
     ],
 )
-def test_balance_that_does_not_hold_fails(
+def test_counters_that_do_not_add_up_fail(
     operator: Operator, store: Store, stats: dict[Any, Any], words: str
 ) -> None:
     store.client.hset(store.keyring.shards[0].stats, mapping=stats)
@@ -316,7 +316,7 @@ def test_doctor_of_a_healthy_installation_says_all_is_well(operator: Operator) -
     assert lines[-1] == "All is well."
     assert "ok      roles: web, worker, scheduler are alive in this Redis" in lines
     assert "ok      fleet: 3 processes agree" in lines
-    assert "ok      books: hold: every accepted message is accounted for" in lines
+    assert "ok      books: every accepted message is accounted for" in lines
 
 
 def test_doctor_says_what_to_do_where_a_person_must_act(operator: Operator, running: Store) -> None:

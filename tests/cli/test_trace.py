@@ -46,17 +46,19 @@ def test_answered_message_is_followed_through_every_step(
         "collected, because the customer was quiet (idle)",
         "attempt 1 to generate began",
         "failed, to be tried again: model_500",
-        "its wait was over: rung for again",
+        "its wait was over, a worker is woken again",
         "attempt 2 to generate began",
         "the reply is kept, parts: 1",
         "attempt 1 to send began",
-        "part 1 is about to leave",
-        "part 1 left",
+        "part 1 is being sent",
+        "part 1 was sent",
         "answered",
     ]
 
 
-def test_waits_between_steps_are_told(world: World, operator: Operator, conversation: str) -> None:
+def test_waits_between_steps_are_printed(
+    world: World, operator: Operator, conversation: str
+) -> None:
     world.write(CANARY)
     world.settle()
 
@@ -64,7 +66,7 @@ def test_waits_between_steps_are_told(world: World, operator: Operator, conversa
 
     assert answer.status == 0
     lines = answer.out.splitlines()
-    assert lines[0] == f"conversation {conversation}, account unknown, nothing of it waits"
+    assert lines[0] == f"conversation {conversation}, account unknown, because nothing of it waits"
     collected = next(line for line in lines if "collected" in line)
     assert "+9.0 s  collected, because the customer was quiet (idle)" in collected
     assert "nothing waits" in lines
@@ -94,13 +96,14 @@ def test_message_in_flight_says_what_it_waits_for(
     assert (status, where["place"], where["reason"]) == (0, "in flight", "claimed")
     assert place(operator, "id-2")[1]["place"] == "open"
     assert (
-        "(1 messages) waits for a worker to send; was to be looked at 59 min ago: is a"
-        in answer.out
+        "(1 messages) waits for a worker to send; was to be checked 59 min ago: is a" in answer.out
     )
     assert "waits until the batch in flight has ended" in answer.out
 
 
-def test_future_is_told_with_its_time(world: World, operator: Operator, conversation: str) -> None:
+def test_future_is_printed_with_its_time(
+    world: World, operator: Operator, conversation: str
+) -> None:
     world.clock.now_ms += AGO_MS
     wake_up = world.to_sending(CANARY)
 
@@ -109,7 +112,7 @@ def test_future_is_told_with_its_time(world: World, operator: Operator, conversa
     world.write(CANARY)
     opened = operator("trace", conversation).out
 
-    assert "waits for a worker to send; looked at again in " in flying
+    assert "waits for a worker to send; checked again in " in flying
     assert " collects; due in " in opened
 
 
@@ -125,7 +128,7 @@ def test_overdue_message_is_a_persons_matter(
 
     assert (before.status, before.json["overdue"]) == (1, [receipt.batch_id])
     assert (after.status, after.json["overdue"]) == (1, [receipt.batch_id])
-    assert "overdue: a person was told" in operator("trace", conversation).out
+    assert "overdue: a person was alerted" in operator("trace", conversation).out
 
 
 def test_dead_message_names_its_reason(world: World, operator: Operator) -> None:

@@ -1,0 +1,162 @@
+"""The verbs that print a state: ``balance``, ``audit``, ``fleet``, ``alerts`` and ``model``."""
+
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from dataclasses import asdict
+
+from batching.alerts import KEPT_MAX, Alert, Alerts
+from batching.audit import audit
+from batching.flow import asked, model_is_on, switch_model
+from batching.inspect import MESSAGES, by_reason, counters, total
+from cli.common import Request, exit_status, moment, span, table, up_to
+from runtime.fleet import Member, drift, members, missing
+from runtime.health import UNDELIVERED_MS_MAX
+
+#: Longer than any step takes, so that a step in between is over at the second scan.
+AUDIT_PAUSE_S = 1.0
+
+_COUNTERS = ("shard", *MESSAGES)
+#: Counters that are also kept by reason, since the ledger was made.
+_BY_REASON = ("dead", "suppressed")
+_ALERT = ("kind", "account_id", "conversation_id", "batch_id", "detail")
+
+
+def show_balance(request: Request) -> int:
+    """Print the counters of every shard; 1 if they do not add up or something was lost.
+
+    Raise ConfigurationError or LedgerUnavailableError.
+    """
+    shards = counters(request.open_store())
+    named, broken = total(shards), [it.shard for it in shards if not it.holds]
+    lost = named["lost"]
+    ever = {
+        kind: {reason: count for reason, count in by_reason(named, kind).items() if count}
+        for kind in _BY_REASON
+    }
+    lines = table(
+        [_COUNTERS, *([str(getattr(it, name)) for name in _COUNTERS] for it in shards)],
+        numbers=True,
+    )
+    lines += [
+        f"Ever {kind}: {', '.join(f'{reason} {n}' for reason, n in counts.items())}"
+        for kind, counts in ever.items()
+        if counts
+    ]
+    if broken:
+        numbers = ", ".join(map(str, broken))
+        lines.append(f"The counters do not add up in shard {numbers}: report this as a fault.")
+    if lost:
+        lines.append(f"Lost: {lost}. Something else deleted messages in Redis.")
+    if not broken and not lost:
+        lines.append("Every accepted message is accounted for.")
+    documents = [{name: getattr(it, name) for name in (*_COUNTERS, "holds")} for it in shards]
+    request.show({"holds": not broken, "lost": lost, "shards": documents, "reasons": ever}, lines)
+    return exit_status(fine=not broken and not lost)
+
+
+def show_audit(request: Request) -> int:
+    """Print what contradicts the ledger's invariants; 1 if something does. Stops no process.
+
+    Raise ConfigurationError or LedgerUnavailableError.
+    """
+    store, began = request.open_store(), time.monotonic()
+    report = audit(store, lambda: time.sleep(AUDIT_PAUSE_S))
+    took_ms = int((time.monotonic() - began) * 1000)
+    checked = f"{report.conversations} conversations and {report.dead_letters} dead letters"
+    lines = [*report.problems, f"Checked {checked} in {span(took_ms)}."]
+    lines += [f"In use, so not exact: {line}." for line in report.undecided]
+    lines.append(
+        f"Problems: {len(report.problems)}. Another program writes into this Redis, "
+        "or it is a fault of ours: report it."
+        if report.problems
+        else "The counters agree with what is kept."
+    )
+    found = asdict(report)
+    counts = {"conversations": found["conversations"], "letters": found.pop("dead_letters")}
+    request.show({"ok": not report.problems, "took_ms": took_ms} | counts | found, lines)
+    return exit_status(fine=not report.problems)
+
+
+def show_fleet(request: Request) -> int:
+    """Print every process and what they disagree about; 1 if there is a problem.
+
+    Raise ConfigurationError or LedgerUnavailableError.
+    """
+    found = members(request.store().client)
+    problems = [*missing(found), *drift(found, 0)]
+    lines = [*map(_member_line, found), *(problems or [f"{len(found)} processes agree."])]
+    request.show({"members": [it.as_json() for it in found], "problems": problems}, lines)
+    return exit_status(fine=not problems)
+
+
+def _member_line(member: Member) -> str:
+    state = "alive" if member.is_alive else f"silent for {member.silent_ms} ms"
+    return f"{member.name}  release {member.release}  settings {member.fingerprint}  {state}"
+
+
+def add_alerts(parser: ArgumentParser) -> None:
+    """Add --limit."""
+    parser.add_argument(
+        "--limit", type=up_to(KEPT_MAX), default=50, metavar="N", help=f"newest N, 1..{KEPT_MAX}"
+    )
+
+
+def show_alerts(request: Request) -> int:
+    """Print the newest alerts; 1 if one is undelivered for longer than UNDELIVERED_MS_MAX.
+
+    Raise ConfigurationError or LedgerUnavailableError.
+    """
+    alerts = Alerts(request.open_store())
+    kept = sorted(alerts.newest(KEPT_MAX), key=lambda alert: alert.at_ms, reverse=True)
+    newest, throttled = kept[: request.arguments.limit], alerts.throttled_counts()
+    counts = Counter(alert.kind for alert in kept)
+    oldest_ms = alerts.undelivered().oldest_ms
+    late = oldest_ms > UNDELIVERED_MS_MAX
+    lines = table([_alert_row(alert) for alert in newest]) or ["No alerts."]
+    lines += [f"{kind}: {count}" for kind, count in counts.most_common()]
+    lines += [f"Throttled, for a summary: {name}: {n}" for name, n in throttled.items()]
+    if late:
+        lines.append(f"The oldest undelivered one is {span(oldest_ms)} old: is a scheduler alive,")
+        lines.append("and does Sentry answer? Look for alert.delayed in the log.")
+    document = {
+        "ok": not late,
+        "untold_ms": oldest_ms,
+        "counts": dict(counts),
+        "held": throttled,
+        "alerts": [_alert_json(alert) for alert in newest],
+    }
+    request.show(document, lines)
+    return exit_status(fine=not late)
+
+
+def _alert_row(alert: Alert) -> list[str]:
+    state = "notified" if alert.notified else "undelivered"
+    return [moment(alert.at_ms), state, *(str(getattr(alert, name)) or "-" for name in _ALERT)]
+
+
+def _alert_json(alert: Alert) -> dict[str, object]:
+    """Return an alert by the names that programs know."""
+    names = {"throttled": "held", "notified": "told"}
+    return {names.get(name, name): value for name, value in asdict(alert).items()}
+
+
+def add_model(parser: ArgumentParser) -> None:
+    """Add the state to switch to."""
+    parser.add_argument("state", nargs="?", choices=("off", "on"))
+
+
+def show_model(request: Request) -> int:
+    """Switch models off or on if asked to, then print the state.
+
+    Raise ConfigurationError or LedgerUnavailableError.
+    """
+    store, state = request.store(), request.arguments.state
+    if state is not None:
+        switch_model(store, on=state == "on")
+    on, count = model_is_on(store), asked(store)
+    most = request.settings().budget_installation_day
+    words = "on" if on else "off: batches wait, and nothing is lost, until their deadline"
+    lines = [f"The model is {words}.", f"Questions today: {count} of {most}."]
+    request.show({"on": on, "asked": count, "budget": most}, lines)
+    return exit_status(fine=True)
