@@ -192,6 +192,14 @@ def test_alert_kinds_are_those_of_the_code() -> None:
     assert sorted(documented) == sorted(set(alert_kinds()))
 
 
+def test_runbook_has_every_alert_and_every_error() -> None:
+    """A person who is alerted finds there what to do."""
+    runbook = set(CODE.findall((ROOT / "docs" / "runbook.md").read_text()))
+    errors = {event for _, event, level, _ in logged() if level == "ERROR"}
+
+    assert sorted({*alert_kinds(), *errors} - runbook) == []
+
+
 def test_checks_are_those_of_the_code() -> None:
     """Every check result names what it is about; one is named by the caller."""
     about = {
