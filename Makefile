@@ -4,11 +4,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# It looks for its companions on PATH, and for our roles where their configuration says.
+# It finds its helpers on PATH, and our roles by this configuration.
 ANSIBLE_LINT := PATH="$(abspath $(BIN)):$$PATH" ANSIBLE_CONFIG=ansible/ansible.cfg ansible-lint -q
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 
-# A developer's shell must not decide what is imported or where packages go.
+# What is imported, and where packages go, must not depend on a developer's shell.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
@@ -29,7 +29,7 @@ test-deploy: $(READY) ## Prove the playbooks on real hosts, as root, in an hour 
 	@PYTHONPATH=ansible/tests $(BIN)/python -m laboratory prove --prefix proof $(ARGS)
 
 # Without the limit of time that a test has: a long run takes an hour.
-fuzz: $(READY) ## Give the webhooks odd requests (INPUTS=200000 SEED=1)
+fuzz: $(READY) ## Send odd requests to the webhooks (INPUTS=200000 SEED=1)
 	FUZZ_INPUTS=$(or $(INPUTS),20000) FUZZ_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/fuzz \
 	  -o faulthandler_timeout=0 -p no:randomly -rP $(ARGS)
 
@@ -48,18 +48,18 @@ format: $(READY) ## Rewrite the code in the house style
 	$(BIN)/python -m ruff check --fix-only .
 	$(BIN)/python -m ruff format .
 
-chaos: $(READY) ## Hurt a whole installation 200 times and see it keep its word (SEED=7 repeats)
+chaos: $(READY) ## Run a whole installation under 200 faults and check every answer (SEED=7 repeats)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-ci: lint test ## What must pass before a change is merged
+ci: lint test ## Run what must pass before a change is merged
 
-bench: $(READY) ## Measure speed and size, print the figures (ARGS=--quick: in a minute)
+bench: $(READY) ## Measure speed and size (ARGS=--quick: in a minute)
 	@$(BIN)/python -m bench $(ARGS)
 
 simulate: $(READY) ## Simulate days full of faults (SEEDS=3000, or SEED=7 for all of one)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-mutants: $(READY) ## Break the code on purpose, one fault at a time: each must be caught
+mutants: $(READY) ## Plant faults in the code, one at a time: each must be caught
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 trip: $(READY) ## Count the files that one message passes (ARGS=-v names them)

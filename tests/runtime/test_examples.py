@@ -1,23 +1,14 @@
-"""The examples and the table of settings say what the code does."""
+"""The example files say what the code does; the documents are compared in tests/test_docs.py."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from batching.model import Budget, Limits
-from config import Whole
 from runtime.accounts import Surroundings, known_names, load_accounts
-from runtime.settings import Settings, load_settings, process_environment, setting_names
+from runtime.settings import load_settings, process_environment, setting_names
 
 ROOT = Path(__file__).parent.parent.parent
-NUMBERS = [
-    (name, field.default, whole)
-    for name, field in Settings.model_fields.items()
-    for whole in field.metadata
-    if isinstance(whole, Whole)
-]
 
 
 def defaults_in_the_example() -> Iterator[tuple[str, str]]:
@@ -38,18 +29,6 @@ def test_example_environment_changes_nothing_as_it_is(tmp_path: Path) -> None:
     copy.write_text((ROOT / ".env.example").read_text())
 
     assert process_environment(copy) == process_environment(tmp_path / "none")
-
-
-@pytest.mark.parametrize(("name", "default", "whole"), NUMBERS)
-def test_table_of_settings_has_the_default_and_the_bounds(
-    name: str, default: int, whole: Whole
-) -> None:
-    table = (ROOT / "docs" / "reference.md").read_text()
-
-    row = re.search(rf"^\| `{name.upper()}` \| (\d+) \| (\d+\.\.\d+)", table, re.MULTILINE)
-
-    assert row is not None
-    assert row.groups() == (str(default), str(whole))
 
 
 def test_example_accounts_are_valid_and_show_every_key() -> None:
