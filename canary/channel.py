@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 
 import redis
 
@@ -9,8 +10,9 @@ from batching.errors import MalformedError, TransientError
 from batching.keys import CANARY_ANSWERED
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Limits, Outbound
 from batching.store import server_ms
-from channels.fields import identifier
-from channels.inbound import Parsed
+from channels.inbound import Parsed, identifier, secret_matches
+from channels.provider import ChannelAccount, Outside, Provider, Refusal, Request
+from config import Table
 
 CUSTOMER, _TEXT = "canary", "Are you open?"
 #: What the demo model answers from.
@@ -29,7 +31,16 @@ def webhook_secret(privacy_key: str) -> str:
     return hmac.new(privacy_key.encode(), b"canary webhook", hashlib.sha256).hexdigest()
 
 
-def parse(body: object) -> Parsed:
+class Config(Table):
+    """The canary has no keys: its account is in no file."""
+
+
+def verify(request: Request, secrets: Sequence[str]) -> int | None:
+    """Return the index of the secret in ``X-Webhook-Secret``, None if it is none of them."""
+    return secret_matches(request.headers.get("x-webhook-secret", ""), secrets)
+
+
+def parse(body: object, _account_of: object = None) -> Parsed:
     """Return the message of a body ``{"message_id": ...}``. Raise MalformedError for any other."""
     message_id = identifier(body, "message_id")
     if not 1 <= len(message_id) <= _ID_LENGTH_MAX:
@@ -60,3 +71,19 @@ class CanarySink:
         except redis.RedisError as error:
             raise TransientError("canary_sink_away", type(error).__name__) from None
         return f"canary:{outbound.tag}"
+
+
+def _build(_account: ChannelAccount, outside: Outside) -> CanarySink:
+    return CanarySink(outside.store.client)
+
+
+#: The canary's own provider: added by the composition root, for no account of a file may name it.
+CANARY = Provider(
+    name="canary",
+    config=Config,
+    verify=verify,
+    refusal=Refusal("secret", "X-Webhook-Secret: must be the installation's"),
+    parse=parse,
+    shared=True,
+    build=_build,
+)

@@ -17,7 +17,7 @@ from batching.keys import CANARY, CANARY_ANSWERED, CANARY_TURN
 from batching.model import CANARY_ACCOUNT, Reason
 from batching.store import Store, reached, server_ms
 from canary.channel import CUSTOMER
-from httpjson import WireError, post_json
+from httpjson import CallError, post_json
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Probe:
                 timeout_ms=POST_MS_MAX,
                 connect_ms_max=POST_MS_MAX,
             )
-        except WireError as error:
+        except CallError as error:
             return f"no answer ({error})"
         return "" if reply.is_success else f"HTTP {reply.status}"
 

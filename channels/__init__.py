@@ -1,6 +1,16 @@
-"""Adapters to the providers that carry messages: each parses webhooks and sends through an API.
+"""Channels: adapters to the providers that carry messages, one file or folder each.
 
-An adapter is pure: it turns a decoded body into events and a part into one HTTP call. It knows no
-web framework, no settings and (the simulator apart) no Redis. To add one, write a package with a
-``parse`` and a class that is a ``batching.ports.Channel``; CONTRIBUTING.md says where to name it.
+A provider turns the decoded body of a webhook into events, and a part of an answer into one HTTP
+call; ``channels.provider`` says what it gives. It knows no web framework and no settings.
+CONTRIBUTING.md has the recipe for another.
 """
+
+from channels.provider import Provider
+from channels.simulator import SIMULATOR
+from channels.venom import VENOM
+from channels.whatsapp_cloud import WHATSAPP_CLOUD
+
+#: Every provider that an account of the accounts file may name as its ``channel``.
+CHANNELS: dict[str, Provider] = {
+    provider.name: provider for provider in (WHATSAPP_CLOUD, VENOM, SIMULATOR)
+}

@@ -1,10 +1,11 @@
 """A messenger without a provider: the page posts what a customer writes and reads what was sent.
 
-For development and demonstrations only. The answers stay in Redis for a day.
+For development and demonstrations only: there is no secret, so anybody may post. Both sides of a
+conversation stay in Redis for a day.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -15,18 +16,29 @@ from batching.errors import (
     MalformedError,
     TransientError,
 )
-from batching.model import InboundMessage, Kind, Outbound
-from batching.store import server_ms
-from channels.inbound import Parsed, spoken
-from channels.text import clean, split
+from batching.model import Event, InboundMessage, Kind, Outbound
+from batching.store import Store, server_ms
+from channels.inbound import Parsed, clean, spoken
+from channels.outbound import split
+from channels.provider import ChannelAccount, Outside, Provider, Refusal, Request
+from config import Table
 
 #: Longest text either way, in characters (in UTF-16 units of an answer).
 TEXT_LENGTH_MAX = 4096
 #: Longest id of a customer or of a message, in characters.
 ID_LENGTH_MAX = 128
-#: Most answers kept of a conversation, and for how long after the last, ms.
-ANSWERS_MAX = 200
-ANSWERS_MS = 86_400_000
+#: Most messages of either side kept of a conversation, and for how long after the last, ms.
+KEPT_MAX = 200
+KEPT_MS = 86_400_000
+
+
+class Config(Table):
+    """The simulator has no keys of its own."""
+
+
+def verify(_request: Request, _secrets: Sequence[str]) -> int | None:
+    """Return 0: anybody may post."""
+    return 0
 
 
 def parse(body: object, account_id: str) -> Parsed:
@@ -44,6 +56,18 @@ def parse(body: object, account_id: str) -> Parsed:
         text=spoken(_field(body, "text", TEXT_LENGTH_MAX)),
     )
     return Parsed((message,))
+
+
+def _field(body: dict[str, object], name: str, length_max: int) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise MalformedError("wrong_field", f"{name}: must be a text")
+    value = clean(value)
+    if not value.strip() or len(value) > length_max:
+        raise MalformedError(
+            "wrong_field", f"{name}: has {len(value)} characters, must have 1..{length_max}"
+        )
+    return value
 
 
 class Simulator:
@@ -70,19 +94,15 @@ class Simulator:
     def send(self, outbound: Outbound) -> str:
         """Keep one part for the page to show and return its id. See Channel.send."""
         provider_id = f"simulator:{outbound.tag}"
-        key = _key(self._conversation_id(self._account_id, outbound.customer))
         answer = {
             "text": clean(outbound.text),
             "answers": list(outbound.answers),
             "provider_id": provider_id,
             "at_ms": self._now_ms(),
         }
+        key = _answers_key(self._conversation_id(self._account_id, outbound.customer))
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.rpush(key, json.dumps(answer))
-                pipe.ltrim(key, -ANSWERS_MAX, -1)
-                pipe.pexpire(key, ANSWERS_MS)
-                pipe.execute()
+            _keep(self._client, key, answer)
         except redis.ResponseError as error:
             raise TransientError("simulator_refused", type(error).__name__) from None
         except redis.RedisError as error:
@@ -96,45 +116,106 @@ class Simulator:
             raise TransientError("simulator_unreachable", type(error).__name__) from None
 
 
+def accepted(store: Store, events: Sequence[Event]) -> None:
+    """Keep what the customer wrote, for the page to show. Raise LedgerUnavailableError."""
+    for event in events:
+        if not isinstance(event, InboundMessage):
+            continue
+        key = _written_key(store.conversation_id(event.account_id, event.customer))
+        try:
+            at_ms = server_ms(store.client.time())
+            _keep(store.client, key, {"id": event.message_id, "text": event.text, "at_ms": at_ms})
+        except redis.RedisError as error:
+            raise _unreachable(error) from None
+
+
+def conversation(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]]:
+    """Return both sides by time: from, id, text, at_ms, and of an answer the ids it answers.
+
+    Raise LedgerUnavailableError.
+    """
+    written: dict[str, dict[str, Any]] = {}
+    for note in _kept(client, _written_key(conversation_id)):
+        # A message that was delivered again is the same message: the first time counts.
+        written.setdefault(note["id"], {"from": "customer", **note})
+    answered = [
+        {
+            "from": "business",
+            # An answer that was sent twice is shown twice.
+            "id": f"{answer['provider_id']}:{answer['at_ms']}",
+            "text": answer["text"],
+            "answers": answer["answers"],
+            "at_ms": answer["at_ms"],
+        }
+        for answer in transcript(client, conversation_id)
+    ]
+    return sorted([*written.values(), *answered], key=lambda message: message["at_ms"])
+
+
 def transcript(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]]:
     """Return the answers of a conversation, oldest first: text, answers, provider_id, at_ms.
 
     Raise LedgerUnavailableError.
     """
-    try:
-        kept = client.lrange(_key(conversation_id), 0, -1)
-    except redis.RedisError as error:
-        raise LedgerUnavailableError("simulator_unreachable", type(error).__name__) from None
-    return [json.loads(answer) for answer in kept]
+    return _kept(client, _answers_key(conversation_id))
 
 
-def forget(client: redis.Redis, conversation_id: str) -> int:
-    """Forget both sides of a conversation; return how many of the two there were.
+def forget(store: Store, conversation_id: str) -> int:
+    """Erase both sides of a conversation; return how many of the two there were.
 
     Raise LedgerUnavailableError.
     """
+    keys = (_answers_key(conversation_id), _written_key(conversation_id))
     try:
-        return int(client.delete(_key(conversation_id), customer_key(conversation_id)))
+        return int(store.client.delete(*keys))
     except redis.RedisError as error:
-        raise LedgerUnavailableError("simulator_unreachable", type(error).__name__) from None
+        raise _unreachable(error) from None
 
 
-def customer_key(conversation_id: str) -> str:
-    """Return the key of what the simulated customer wrote, for the page alone."""
-    return f"{_key(conversation_id)}:customer"
+def _keep(client: redis.Redis, key: str, note: dict[str, Any]) -> None:
+    with client.pipeline(transaction=True) as pipe:
+        pipe.rpush(key, json.dumps(note))
+        pipe.ltrim(key, -KEPT_MAX, -1)
+        pipe.pexpire(key, KEPT_MS)
+        pipe.execute()
 
 
-def _key(conversation_id: str) -> str:
+def _kept(client: redis.Redis, key: str) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(note) for note in client.lrange(key, 0, -1)]
+    except redis.RedisError as error:
+        raise _unreachable(error) from None
+
+
+def _answers_key(conversation_id: str) -> str:
     return f"aa:simulator:{conversation_id}"
 
 
-def _field(body: dict[str, object], name: str, length_max: int) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise MalformedError("wrong_field", f"{name}: must be a text")
-    value = clean(value)
-    if not value.strip() or len(value) > length_max:
-        raise MalformedError(
-            "wrong_field", f"{name}: has {len(value)} characters, must have 1..{length_max}"
-        )
-    return value
+def _written_key(conversation_id: str) -> str:
+    return f"{_answers_key(conversation_id)}:customer"
+
+
+def _unreachable(error: redis.RedisError) -> LedgerUnavailableError:
+    return LedgerUnavailableError("simulator_unreachable", type(error).__name__)
+
+
+def _build(account: ChannelAccount, outside: Outside) -> Simulator:
+    store = outside.store
+    return Simulator(
+        account_id=account.account_id,
+        client=store.client,
+        conversation_id=store.conversation_id,
+    )
+
+
+SIMULATOR = Provider(
+    name="simulator",
+    config=Config,
+    verify=verify,
+    refusal=Refusal("secret", "none is needed"),
+    parse=parse,
+    build=_build,
+    accepted=accepted,
+    forget=forget,
+    development_only=True,
+)

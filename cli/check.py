@@ -116,7 +116,7 @@ class Preflight:
             self.results += _mistakes(error)
             return None
         for config in configs:
-            model, size = config.entry.model.provider, len(config.business)
+            model, size = config.model_name, len(config.business)
             says = f"answers by {model} on {config.channel}, prompt of {size} characters"
             self.results.append(ok(f"account {config.account_id}", says))
         return configs

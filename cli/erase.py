@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from batching.erase import erase
 from batching.inspect import trace
-from channels.simulator import forget
+from channels import CHANNELS
 from cli.common import (
     CONVERSATION,
     EXIT_ACT,
@@ -56,7 +56,11 @@ def run(request: Request) -> int:
     total: Counter[str] = Counter()
     for conversation in named:
         total.update(asdict(erase(store, conversation)))
-        total["transcripts"] += forget(store.client, conversation)
+        total["transcripts"] += sum(
+            provider.forget(store, conversation)
+            for provider in CHANNELS.values()
+            if provider.forget
+        )
     found = any(total.values())
     lines = ["Nothing is kept of such a customer: was the id typed as it was delivered?"]
     if found:

@@ -1,18 +1,14 @@
-"""POST JSON once, under one deadline, on one connection, and tell what is certain when it fails.
+"""POST JSON once, under one deadline, on one connection, and report what is certain on failure.
 
-    WireError
-    ├── UnsendableError   the URL or a header cannot be sent, and will not be next time
-    ├── UnsentError       nothing left, for no connection came about
-    └── UnansweredError   the other side may have the request
-
-No error holds a URL, a header or a body. Whoever calls says what a failure means.
+The caller says by an ErrorMap what each Failure means to it. No error holds a URL, a header or a
+body.
 """
 
 import json
 import re
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -23,94 +19,47 @@ from typing import Any, Self
 
 import httpx2
 
+#: The most that is read of an answer, bytes; a model's long one is some tens of kilobytes.
+ANSWER_BYTES_MAX = 1_000_000
+#: The longest wait taken from a Retry-After header, ms: an absurd one must not outlive a deadline.
+RETRY_AFTER_MS_MAX = 3_600_000
 
-class Fault(StrEnum):
-    """What went wrong."""
+#: The request cannot be sent as it is. UnicodeError: a host name that DNS cannot carry.
+_UNSENDABLE = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError)
+_NOT_CONNECTED = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+)
+_DECIMAL = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
+
+class Failure(StrEnum):
+    """Why a call brought no whole answer."""
+
+    #: The URL or a header cannot be sent, now or later.
     REQUEST = "request"
+    #: No connection was made, so the other side certainly has nothing.
+    CONNECT_TIMEOUT = "connect_timeout"
+    UNREACHABLE = "unreachable"
+    #: A connection was made: the other side may have the request, and may have carried it out.
     TIMEOUT = "timeout"
     BROKEN = "broken"
     OVERSIZED = "oversized"
 
 
-class WireError(Exception):
-    """A call that brought no whole answer. ``detail`` may be logged."""
+class CallError(Exception):
+    """A call without a whole answer, where no ErrorMap says otherwise. ``detail`` may be logged."""
 
-    def __init__(self, fault: Fault, detail: str) -> None:
-        super().__init__(f"{fault}: {detail}")
-        self.fault = fault
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(f"{failure}: {detail}")
+        self.failure = failure
         self.detail = detail
 
 
-class UnsendableError(WireError):
-    """The request cannot be sent as it is; always Fault.REQUEST."""
-
-
-class UnsentError(WireError):
-    """Certainly not sent: Fault.TIMEOUT or Fault.BROKEN, before a connection stood."""
-
-
-class UnansweredError(WireError):
-    """Perhaps sent, and perhaps carried out: Fault.TIMEOUT, BROKEN or OVERSIZED."""
-
-
-class Deadline:
-    """Ends the connection of a call when ``timeout_ms`` are over; ``passed`` says that it did.
-
-    A read timeout begins anew with each byte, so that a slow drip would never end.
-    """
-
-    def __init__(self, timeout_ms: int) -> None:
-        self.passed = False
-        self._lock = threading.Lock()
-        self._line: socket.socket | None = None
-        self._timer = threading.Timer(timeout_ms / 1000, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._timer.cancel()
-        with self._lock:
-            if self._line is not None:
-                self._line.close()
-                self._line = None
-
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note the socket as soon as it is connected (the transport's ``trace`` extension)."""
-        # Of the connection itself, or of one through a SOCKS proxy.
-        if not event.endswith(".connect_tcp.complete"):
-            return
-        stream = info["return_value"]
-        with self._lock:
-            if self.passed:
-                stream.close()
-                raise httpx2.ConnectTimeout("connected after the deadline")
-            # A copy, because TLS moves the original into a socket of its own.
-            self._line = stream.get_extra_info("socket").dup()
-
-    def _cut(self) -> None:
-        with self._lock:
-            self.passed = True
-            if self._line is not None:
-                with suppress(OSError):
-                    self._line.shutdown(socket.SHUT_RDWR)
-
-
-#: The most that is read of an answer, bytes; a model's long one is some tens of kilobytes.
-ANSWER_BYTES_MAX = 1_000_000
-
-#: No connection is at fault in these cases. The last is a host name that DNS cannot carry.
-_UNSENDABLE = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError)
-#: Nothing has left in these cases.
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+#: What to raise for each Failure: a class that takes a code and a detail, and the code.
+ErrorMap = Mapping[Failure, tuple[Callable[[str, str], Exception], str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +75,7 @@ class Reply:
 
     @property
     def is_success(self) -> bool:
-        """Say whether the status is a 2xx."""
+        """Return whether the status is a 2xx."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
@@ -138,30 +87,75 @@ def post_json(
     headers: Mapping[str, str],
     timeout_ms: int,
     connect_ms_max: int,
+    errors: ErrorMap | None = None,
 ) -> Reply:
     """POST ``body`` as JSON and return the whole answer, whatever its status; follow no redirect.
 
     ``timeout_ms`` bounds everything from connecting to the last byte, ``connect_ms_max`` the
-    connection to each address of the host. Raise UnsendableError, UnsentError or UnansweredError.
+    connection to each address of the host. Raise what ``errors`` has for the failure, CallError
+    without it.
     """
     connect_ms = min(timeout_ms, connect_ms_max)
     timeout = httpx2.Timeout(timeout_ms / 1000, connect=connect_ms / 1000)
-    request = _request(client, url, body, headers, timeout)
-    with Deadline(timeout_ms) as deadline:
-        request.extensions["trace"] = deadline.watch
-        try:
-            reply = _exchange(client, request)
-        except _UNSENDABLE as error:
-            raise UnsendableError(Fault.REQUEST, type(error).__name__) from None
-        except httpx2.HTTPError as error:
-            certainty = UnsentError if isinstance(error, _UNSENT) else UnansweredError
-            late = deadline.passed or isinstance(error, httpx2.TimeoutException)
-            fault = Fault.TIMEOUT if late else Fault.BROKEN
-            raise certainty(fault, type(error).__name__) from None
-        # An answer that ends with its connection looks whole when the deadline ended it.
-        if deadline.passed:
-            raise UnansweredError(Fault.TIMEOUT, f"no whole answer in {timeout_ms} ms")
-        return reply
+    try:
+        with Deadline(timeout_ms) as deadline:
+            return _exchange(client, _request(client, url, body, headers, timeout), deadline)
+    except CallError as error:
+        if errors is None:
+            raise
+        error_class, code = errors[error.failure]
+        raise error_class(code, error.detail) from None
+
+
+class Deadline:
+    """Ends the connection of a call after ``timeout_ms``; ``passed`` says that it did.
+
+    A read timeout begins anew with each byte, so a slow drip would never end.
+    """
+
+    def __init__(self, timeout_ms: int) -> None:
+        self.timeout_ms = timeout_ms
+        self.passed = False
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(timeout_ms / 1000, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note the socket as soon as it is connected (the transport's ``trace`` extension)."""
+        # Of the connection itself, or of one through a SOCKS proxy.
+        if not event.endswith(".connect_tcp.complete"):
+            return
+        stream = info["return_value"]
+        with self._lock:
+            if self.passed:
+                stream.close()
+                raise httpx2.ConnectTimeout("connected after the deadline")
+            # A copy, because TLS moves the original into a socket of its own.
+            self._socket = stream.get_extra_info("socket").dup()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.passed = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _request(
@@ -175,9 +169,9 @@ def _request(
         "Content-Type": "application/json",
         # Compressed, a small answer could be a huge one.
         "Accept-Encoding": "identity",
-        # A kept connection may be closed by the other side just as we write: nobody would know
-        # whether that request arrived. And the deadline ends a call by ending its connection,
-        # which must therefore be of this call alone. A handshake costs less.
+        # The other side may close a kept connection just as we write: whether that request
+        # arrived would be unknown. And the deadline ends a call by ending its connection, which
+        # must therefore serve this call alone. A handshake costs less.
         "Connection": "close",
     }
     try:
@@ -190,22 +184,39 @@ def _request(
             timeout=timeout,
         )
     except (ValueError, httpx2.InvalidURL) as error:
-        raise UnsendableError(Fault.REQUEST, type(error).__name__) from None
+        raise CallError(Failure.REQUEST, type(error).__name__) from None
 
 
-def _exchange(client: httpx2.Client, request: httpx2.Request) -> Reply:
-    response = client.send(request, stream=True, follow_redirects=False)
+def _exchange(client: httpx2.Client, request: httpx2.Request, deadline: Deadline) -> Reply:
+    request.extensions["trace"] = deadline.watch
     try:
-        content = bytearray()
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > ANSWER_BYTES_MAX:
-                raise UnansweredError(
-                    Fault.OVERSIZED, f"answer longer than {ANSWER_BYTES_MAX} bytes"
-                )
-    finally:
-        response.close()
-    return Reply(response.status_code, response.headers, _decoded(bytes(content)))
+        response = client.send(request, stream=True, follow_redirects=False)
+        try:
+            content = _content(response)
+        finally:
+            response.close()
+    except _UNSENDABLE as error:
+        raise CallError(Failure.REQUEST, type(error).__name__) from None
+    except httpx2.HTTPError as error:
+        late = deadline.passed or isinstance(error, httpx2.TimeoutException)
+        if isinstance(error, _NOT_CONNECTED):
+            failure = Failure.CONNECT_TIMEOUT if late else Failure.UNREACHABLE
+        else:
+            failure = Failure.TIMEOUT if late else Failure.BROKEN
+        raise CallError(failure, type(error).__name__) from None
+    # An answer that ends with its connection looks whole when the deadline ended it.
+    if deadline.passed:
+        raise CallError(Failure.TIMEOUT, f"no whole answer in {deadline.timeout_ms} ms")
+    return Reply(response.status_code, response.headers, _decoded(content))
+
+
+def _content(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > ANSWER_BYTES_MAX:
+            raise CallError(Failure.OVERSIZED, f"answer longer than {ANSWER_BYTES_MAX} bytes")
+    return bytes(content)
 
 
 def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON is whatever it is
@@ -214,12 +225,6 @@ def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON is whatever it is
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
-
-
-#: The longest wait that an answer can impose, ms: an absurd header must not outlive a deadline.
-RETRY_AFTER_MS_MAX = 3_600_000
-
-_DECIMAL = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 def retry_after_ms(headers: Mapping[str, str]) -> int | None:
@@ -235,7 +240,7 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
         asked = float(wait) * 1000
     else:
         try:
-            # Both dates are the server's, so that its clock and ours need not agree.
+            # Both dates are the server's, so its clock and ours need not agree.
             until, sent = (parsedate_to_datetime(date) for date in (wait, headers.get("date", "")))
             asked = (until - sent).total_seconds() * 1000
         except (ValueError, TypeError, OverflowError):

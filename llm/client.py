@@ -15,11 +15,10 @@ from typing import Annotated, Any
 import httpx2
 from pydantic import AfterValidator
 
-import httpjson
 from batching.errors import AdminError, PermanentError, TransientError
 from batching.model import Exchange
 from config import Table, Whole, Word
-from httpjson import Fault, Reply, UnsendableError, WireError, retry_after_ms
+from httpjson import ErrorMap, Failure, Reply, post_json, retry_after_ms
 from llm.prompt import window
 
 #: Limit for connecting to one address of the host, ms.
@@ -67,26 +66,25 @@ class Endpoint:
         Raise TransientError ``model_timeout``, ``model_connection`` or ``model_oversized``, and
         PermanentError ``model_request`` for a URL or a header that cannot be sent.
         """
-        try:
-            return httpjson.post_json(
-                self.http,
-                self.url,
-                body,
-                headers=self.headers,
-                timeout_ms=timeout_ms,
-                connect_ms_max=CONNECT_MS_MAX,
-            )
-        except UnsendableError as error:
-            raise PermanentError(_CODES[error.fault], error.detail) from None
-        except WireError as error:
-            raise TransientError(_CODES[error.fault], error.detail) from None
+        return post_json(
+            self.http,
+            self.url,
+            body,
+            headers=self.headers,
+            timeout_ms=timeout_ms,
+            connect_ms_max=CONNECT_MS_MAX,
+            errors=_ERRORS,
+        )
 
 
-_CODES = {
-    Fault.REQUEST: "model_request",
-    Fault.TIMEOUT: "model_timeout",
-    Fault.BROKEN: "model_connection",
-    Fault.OVERSIZED: "model_oversized",
+#: Asking a model twice costs money and nothing else, so whatever may pass is tried again.
+_ERRORS: ErrorMap = {
+    Failure.REQUEST: (PermanentError, "model_request"),
+    Failure.UNREACHABLE: (TransientError, "model_connection"),
+    Failure.CONNECT_TIMEOUT: (TransientError, "model_timeout"),
+    Failure.TIMEOUT: (TransientError, "model_timeout"),
+    Failure.BROKEN: (TransientError, "model_connection"),
+    Failure.OVERSIZED: (TransientError, "model_oversized"),
 }
 
 

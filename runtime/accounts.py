@@ -12,50 +12,35 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx2
-import redis
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError
 from batching.model import CANARY_ACCOUNT, Budget, Limits
-from batching.ports import Account, Channel, Model
-from canary.channel import CanarySink
-from channels.simulator import Simulator
-from channels.venom import VenomGateway
-from channels.whatsapp_cloud import WhatsAppCloud
-from config import (
-    ENV_SUFFIX,
-    Digits,
-    EnvName,
-    EnvNames,
-    Mistake,
-    Table,
-    Url,
-    Whole,
-    Word,
-    matches,
-    problem_of,
-    refuse,
-    suggestion,
-)
+from batching.ports import Account
+from batching.store import Store
+from channels import CHANNELS
+from channels.provider import ChannelAccount, Outside, Provider
+from config import ENV_SUFFIX, Mistake, Table, matches, problem_of, refuse, suggestion
 from llm import MODELS
-from llm.anthropic import AnthropicModel
 from llm.guard import Guarded
-from llm.openai_compatible import OpenAICompatibleModel
 from llm.prompt import Prompt
-from llm.scripted import ScriptedModel
 from runtime.clients import http_client
 from runtime.settings import AccountBudget, AccountLimits, masked, order_mistakes
+
+FILE_BYTES_MAX = 1_000_000
+ACCOUNTS_MAX = 1_000
+PROMPT_BYTES_MAX = 64_000
+
+_ADVICE = "copy accounts.example.toml to begin"
+_ID = r"[a-z0-9-]{1,40}"
+
+Kind = TypeVar("Kind")
+AnyTable = TypeVar("AnyTable", bound=Table)
 
 
 def _timezone(name: str) -> str:
@@ -66,132 +51,67 @@ def _timezone(name: str) -> str:
     return name
 
 
-AccountId = Annotated[
-    str,
-    matches(r"[a-z0-9-]{1,40}", "must be 1..40 of a-z, 0-9 and -"),
-    matches(rf"(?!{CANARY_ACCOUNT}$).*", "is reserved for the canary"),
-]
-Language = Annotated[str, matches(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'must look like "en"')]
-Timezone = Annotated[str, AfterValidator(_timezone)]
-FilePath = Annotated[str, matches(r"[^\0\n]{1,200}", "must be a path")]
+class AccountEntry(Table):
+    """The keys of an ``[[account]]`` that do not depend on its channel, without its model."""
 
-
-ModelEntry = Annotated[
-    ScriptedModel | OpenAICompatibleModel | AnthropicModel, Field(discriminator="provider")
-]
-
-
-class _AccountEntry(Table):
-    id: AccountId
-    language: Language
-    timezone: Timezone
-    prompt_file: FilePath
-    model: ModelEntry
+    id: Annotated[str, matches(_ID, "must be 1..40 of a-z, 0-9 and -")]
+    channel: str
+    language: Annotated[str, matches(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'must look like "en"')]
+    timezone: Annotated[str, AfterValidator(_timezone)]
+    prompt_file: Annotated[str, matches(r"[^\0\n]{1,200}", "must be a path")]
     batch: AccountLimits = AccountLimits()
     budget: AccountBudget = AccountBudget()
     ambiguous: Literal["alert", "resend"] = "alert"
-
-
-class WhatsAppCloudAccount(_AccountEntry):
-    """A number of Meta's WhatsApp Cloud API."""
-
-    channel: Literal["whatsapp_cloud"]
-    phone_number_id: Digits
-    access_token_env: EnvName
-    app_secret_env: EnvNames
-    verify_token_env: EnvName
-    api_url: Url = "https://graph.facebook.com/v24.0"
-    timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
-
-
-class VenomAccount(_AccountEntry):
-    """A number behind a Venom, WPPConnect or compatible gateway."""
-
-    channel: Literal["venom"]
-    api_url: Url
-    token_env: EnvName
-    webhook_secret_env: EnvNames
-    session: Word = "default"
-    flavour: Literal["wppconnect", "gateway"] = "wppconnect"
-    timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
-
-
-class SimulatorAccount(_AccountEntry):
-    """A number that exists on our own page alone; refused in production."""
-
-    channel: Literal["simulator"]
-
-
-class CanaryAccount(_AccountEntry):
-    """The reserved account of the canary, in every installation and in no file."""
-
-    id: Literal["canary"]
-    channel: Literal["canary"]
-
-
-FileAccount = WhatsAppCloudAccount | VenomAccount | SimulatorAccount
-AnyAccount = FileAccount | CanaryAccount
-AccountEntry = Annotated[FileAccount, Field(discriminator="channel")]
-
-
-def env_names(entry: BaseModel, path: str = "") -> list[tuple[str, str]]:
-    """Return the environment variables that a table names, each with the field that names it."""
-    named: list[tuple[str, str]] = []
-    for name in type(entry).model_fields:
-        value: Any = getattr(entry, name)
-        if isinstance(value, BaseModel):
-            named += env_names(value, f"{path}{name}.")
-        elif name.endswith(ENV_SUFFIX) and value is not None:
-            values = value if isinstance(value, list) else [value]
-            named += [(f"{path}{name}", variable) for variable in values]
-    return named
-
-
-def known_names() -> frozenset[str]:
-    """Return every name that some table of the file may have."""
-    tables = (
-        WhatsAppCloudAccount,
-        VenomAccount,
-        SimulatorAccount,
-        ScriptedModel,
-        OpenAICompatibleModel,
-        AnthropicModel,
-        AccountLimits,
-        AccountBudget,
-    )
-    return frozenset(name for table in tables for name in table.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountConfig:
     """An account ready to be built: limits resolved, prompt read, secrets found.
 
-    ``business`` is the text of the prompt file. ``secrets`` prove a webhook, two while one
-    replaces the other, none for the simulator. ``verify_token`` is "" where the channel has none.
-    ``found`` holds every secret by the name of its variable.
+    ``keys`` is the table of the channel's own keys, ``model`` that of the model named
+    ``model_name``. ``business`` is the text of the prompt file. ``secrets`` prove a webhook, two
+    while one replaces the other. ``found`` holds every secret by the name of its variable.
     """
 
-    account_id: str
-    channel: str
+    entry: AccountEntry
+    keys: Table
+    model_name: str
+    model: Table
     limits: Limits
     budget: Budget
-    entry: AnyAccount
     business: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-    verify_token: str = field(repr=False)
     found: dict[str, str] = field(repr=False)
+
+    @property
+    def account_id(self) -> str:
+        """Return the id that the file gives the account."""
+        return self.entry.id
+
+    @property
+    def channel(self) -> str:
+        """Return the name of the account's provider."""
+        return self.entry.channel
 
     @property
     def language(self) -> str:
         """Return the language the account answers in, such as "en"."""
         return self.entry.language
 
+    def secrets_of(self, name: str) -> tuple[str, ...]:
+        """Return the secrets named by a field of the channel's keys; none for the field ""."""
+        variables = getattr(self.keys, name) if name else []
+        return tuple(
+            self.found[variable]
+            for variable in ([variables] if isinstance(variables, str) else variables)
+        )
+
 
 class AccountBook:
     """Finds accounts; iterating gives their configurations in the order of the file.
 
     ``build`` makes an account of a configuration; it is called once for each account, when that
-    is first asked for. ``limits`` are those of an account that nobody knows.
+    is first asked for. ``limits`` are those of an account that is not configured.
     """
 
     def __init__(
@@ -202,11 +122,6 @@ class AccountBook:
         build: Callable[[AccountConfig], Account],
     ) -> None:
         self._configs = {config.account_id: config for config in configs}
-        self._by_number = {
-            config.entry.phone_number_id: config.account_id
-            for config in configs
-            if isinstance(config.entry, WhatsAppCloudAccount)
-        }
         self._limits = limits
         self._build = build
         self._built: dict[str, Account] = {}
@@ -229,12 +144,8 @@ class AccountBook:
             return self._built[account_id]
 
     def config(self, account_id: str) -> AccountConfig | None:
-        """Return what is known of the account, None if it is not configured."""
+        """Return the account's configuration, None if there is none."""
         return self._configs.get(account_id)
-
-    def by_phone_number_id(self, phone_number_id: str) -> str | None:
-        """Return the id of the account with this number at Meta, None if there is none."""
-        return self._by_number.get(phone_number_id)
 
     def limits_of(self, account_id: str) -> Limits:
         """Return the account's limits, those of the settings for one that is not configured."""
@@ -242,111 +153,63 @@ class AccountBook:
         return self._limits if config is None else config.limits
 
 
+class Adapters:
+    """Builds accounts. All share one HTTP client, opened when the first account is built."""
+
+    def __init__(self, store: Store, channels: Mapping[str, Provider]) -> None:
+        self._store = store
+        self._channels = channels
+
+    def account(self, config: AccountConfig) -> Account:
+        """Return the account, ready to answer. Connects nowhere."""
+        prompt = Prompt(
+            business=config.business,
+            language=config.entry.language,
+            timezone=config.entry.timezone,
+        )
+        provider, maker = self._channels[config.channel], MODELS[config.model_name]
+        model = maker.build(
+            config=config.model, secrets=config.found, prompt=prompt, http=self._http
+        )
+        return Account(
+            account_id=config.account_id,
+            limits=config.limits,
+            channel=provider.build(
+                ChannelAccount(config.account_id, config.keys, config.found),
+                Outside(self._http, self._store),
+            ),
+            model=Guarded(model, prompt=prompt, account_id=config.account_id),
+            ambiguous=config.entry.ambiguous,
+            budget=None if maker.free else config.budget,
+        )
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        return http_client()
+
+
 def agreement(configs: Iterable[AccountConfig]) -> str:
     """Return all that processes must agree on, secrets included: for a keyed digest only."""
-    return json.dumps(
-        [
-            [config.entry.model_dump(mode="json"), config.business, config.found]
-            for config in configs
-        ],
-        sort_keys=True,
+    return json.dumps([[_as_json(it), it.business, it.found] for it in configs], sort_keys=True)
+
+
+def _as_json(config: AccountConfig) -> dict[str, Any]:
+    """Return the account's tables as one, as the file has them."""
+    entry, keys, model = (
+        table.model_dump(mode="json") for table in (config.entry, config.keys, config.model)
     )
-
-
-PROMPT_BYTES_MAX = 64_000
+    return entry | keys | {"model": model}
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What accounts are read against: secrets, the settings' limits, and how serious it is."""
+    """What accounts are read against: secrets, the settings' limits, and the known channels."""
 
     environ: Mapping[str, str]
     limits: Limits
     budget: Budget
     production: bool
-
-
-def resolve(
-    entry: AnyAccount, where: str, folder: Path, around: Surroundings
-) -> tuple[AccountConfig, list[Mistake]]:
-    """Return the account, usable if there are no mistakes, and the mistakes."""
-    found, mistakes = _secrets(entry, where, around.environ)
-    limits = replace(around.limits, **entry.batch.model_dump(exclude_none=True))
-    ordered = order_mistakes(limits, "batch.{}".format, f"{where}: ")
-    mistakes += [mistake for _, mistake in ordered]
-    business, problem = _prompt(folder / entry.prompt_file)
-    if problem:
-        mistakes.append(Mistake(f"{where}: prompt_file", problem, entry.prompt_file))
-    if isinstance(entry, SimulatorAccount) and around.production:
-        problem = "is refused with ENVIRONMENT=production: anybody could write to it"
-        mistakes.append(Mistake(f"{where}: channel", problem, entry.channel))
-    secrets, verify_token = _webhook_secrets(entry)
-    config = AccountConfig(
-        account_id=entry.id,
-        channel=entry.channel,
-        limits=limits,
-        budget=replace(around.budget, **entry.budget.model_dump(exclude_none=True)),
-        entry=entry,
-        business=business,
-        secrets=tuple(found[name] for name in secrets),
-        verify_token=found.get(verify_token, ""),
-        found=found,
-    )
-    return config, mistakes
-
-
-def _webhook_secrets(entry: AnyAccount) -> tuple[list[str], str]:
-    """Return the variables that prove a webhook, and the one of the verify token, "" if none."""
-    match entry:
-        case WhatsAppCloudAccount():
-            return entry.app_secret_env, entry.verify_token_env
-        case VenomAccount():
-            return entry.webhook_secret_env, ""
-        case SimulatorAccount() | CanaryAccount():
-            return [], ""
-
-
-def _secrets(
-    entry: AnyAccount, where: str, environ: Mapping[str, str]
-) -> tuple[dict[str, str], list[Mistake]]:
-    """Return the value of each variable that the account names, and what is wrong with them."""
-    found, mistakes = dict[str, str](), list[Mistake]()
-    for name, variable in env_names(entry):
-        found[variable] = value = environ.get(variable, "")
-        if not value:
-            problem = "this environment variable is not set"
-        elif not value.isascii() or not value.isprintable() or " " in value:
-            problem = "this environment variable holds a space, a line end or a non-ASCII character"
-        else:
-            continue
-        mistakes.append(Mistake(f"{where}: {name}", problem, variable))
-    return found, mistakes
-
-
-def _prompt(path: Path) -> tuple[str, str]:
-    """Return the text of a prompt file, and what is wrong with it, "" if nothing is."""
-    try:
-        raw = path.read_bytes()
-        text = raw.decode()
-    except OSError as error:
-        return "", f"cannot be read ({error.strerror}); it is looked for beside the accounts file"
-    except UnicodeDecodeError:
-        return "", "must be UTF-8 text"
-    if not text.strip() or len(raw) > PROMPT_BYTES_MAX:
-        return "", f"has {len(raw)} bytes: must be 1..{PROMPT_BYTES_MAX}, and not blank"
-    return text, ""
-
-
-FILE_BYTES_MAX = 1_000_000
-ACCOUNTS_MAX = 1_000
-
-_ENTRY: TypeAdapter[AnyAccount] = TypeAdapter(AccountEntry)
-_ADVICE = "copy accounts.example.toml to begin"
-#: Words that pydantic puts into the place of a mistake and the file does not have.
-_TAGS = frozenset(
-    {"whatsapp_cloud", "venom", "simulator", "scripted", "openai_compatible", "anthropic"}
-)
-_NAMES = known_names()
+    channels: Mapping[str, Provider] = field(default_factory=lambda: CHANNELS)
 
 
 def load_accounts(path: Path, around: Surroundings) -> tuple[AccountConfig, ...]:
@@ -354,19 +217,13 @@ def load_accounts(path: Path, around: Surroundings) -> tuple[AccountConfig, ...]
 
     Raise ConfigurationError with every mistake on a line of its own. Secrets are never shown.
     """
-    entries, configs, mistakes = list[AnyAccount](), list[AccountConfig](), list[Mistake]()
+    configs, mistakes = list[AccountConfig](), list[Mistake]()
     for number, table in enumerate(_tables(path), start=1):
-        where = f"{path}: account {_name(table, number)}"
-        try:
-            entry = _ENTRY.validate_python(table)
-        except ValidationError as error:
-            mistakes += [_mistake(where, detail) for detail in error.errors()]
-            continue
-        config, found = resolve(entry, where, path.parent, around)
-        entries.append(entry)
-        configs.append(config)
-        mistakes += found
-    refuse("accounts", [*mistakes, *_duplicates(path, entries)])
+        reader = _Reader(f"{path}: account {_name(table, number)}", path.parent, around)
+        config = reader.read(table)
+        configs += [config] if config else []
+        mistakes += reader.mistakes
+    refuse("accounts", [*mistakes, *_duplicates(path, configs, around.channels)])
     return tuple(configs)
 
 
@@ -379,9 +236,9 @@ def _tables(path: Path) -> list[Any]:
         problem = f"cannot be read ({error.strerror}); {_ADVICE}"
         raise ConfigurationError("accounts", f"ACCOUNTS_FILE={path}: {problem}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # The parser's own words may quote the file, and so a secret: only the place is told.
-        place = re.search(r"\(at [^)]*\)$", str(error))
-        problem = f"is not TOML {place.group() if place else ''}".strip()
+        # The parser's message may quote the file, and so a secret: only the position is shown.
+        position = re.search(r"\(at [^)]*\)$", str(error))
+        problem = f"is not TOML {position.group() if position else ''}".strip()
         raise ConfigurationError("accounts", f"{path}: {problem}") from None
     if given is None:
         raise ConfigurationError("accounts", f"{path}: must be at most {FILE_BYTES_MAX} bytes")
@@ -395,102 +252,162 @@ def _tables(path: Path) -> list[Any]:
 
 def _name(table: object, number: int) -> str:
     account_id = str(table.get("id")) if isinstance(table, dict) and "id" in table else ""
-    return account_id if re.fullmatch(r"[a-z0-9-]{1,40}", account_id) else str(number)
+    return account_id if re.fullmatch(_ID, account_id) else str(number)
 
 
-def _mistake(where: str, error: ErrorDetails) -> Mistake:
-    """Return one of pydantic's findings in our words."""
-    parts = [str(part) for part in error["loc"] if part not in _TAGS and isinstance(part, str)]
-    problem, value = problem_of(error), error["input"]
-    match error["type"]:
-        case "extra_forbidden":
-            return Mistake(f"{where}: {'.'.join(parts)}", f"is not known here{_near(parts[-1])}")
-        case "union_tag_invalid" | "union_tag_not_found":
-            parts.append("provider" if parts else "channel")
-            value = error.get("ctx", {}).get("tag")
-    if not parts:
-        return Mistake(where, problem)
-    # What was written in place of a variable's name may be the secret itself.
-    hidden = parts[-1].endswith(ENV_SUFFIX) or not isinstance(value, str | int | float)
-    shown = None if hidden else masked(value) if parts[-1].endswith("_url") else str(value)
-    return Mistake(f"{where}: {'.'.join(parts)}", problem, shown)
+class _Reader:
+    """Reads one ``[[account]]``, called ``where`` in messages, and collects its mistakes."""
 
+    def __init__(self, where: str, folder: Path, around: Surroundings) -> None:
+        self._where = where
+        self._folder = folder
+        self._around = around
+        self.mistakes: list[Mistake] = []
 
-def _near(name: str) -> str:
-    return suggestion(name, sorted(_NAMES))
+    def read(self, table: object) -> AccountConfig | None:
+        """Return the account, usable if there are no mistakes; None for a table of wrong form."""
+        if not isinstance(table, dict):
+            self.mistakes.append(Mistake(self._where, "must be a table"))
+            return None
+        provider = self._chosen(self._around.channels, table, "channel")
+        if provider is None:
+            return None
+        common = {name: table[name] for name in AccountEntry.model_fields if name in table}
+        own = {name: table[name] for name in table if name not in {*common, "model"}}
+        entry = self._validated(AccountEntry, common)
+        model = self._model(table)
+        keys = self._validated(provider.config, own)
+        if entry is None or model is None or keys is None:
+            return None
+        return self._resolved(provider, entry, keys, table["model"]["provider"], model)
 
+    def _model(self, table: Mapping[str, object]) -> Table | None:
+        given = table.get("model")
+        if not isinstance(given, dict):
+            self._add("model", "must be a table" if "model" in table else "is missing")
+            return None
+        maker = self._chosen(MODELS, given, "provider", "model.")
+        return self._validated(maker.config, given, "model.") if maker else None
 
-def _duplicates(path: Path, entries: list[AnyAccount]) -> Iterator[Mistake]:
-    """Yield what two accounts must not share."""
-    numbers = [e.phone_number_id for e in entries if isinstance(e, WhatsAppCloudAccount)]
-    for name, values in (("id", [e.id for e in entries]), ("phone_number_id", numbers)):
-        for value, count in Counter(values).items():
-            if count > 1:
-                yield Mistake(f"{path}: {name}", f"belongs to {count} accounts, must to one", value)
+    def _chosen(
+        self, kinds: Mapping[str, Kind], table: Mapping[str, object], name: str, path: str = ""
+    ) -> Kind | None:
+        if name not in table:
+            self._add(f"{path}{name}", "is missing")
+            return None
+        given = str(table[name])
+        if given not in kinds:
+            self._add(f"{path}{name}", f"must be one of {', '.join(kinds)}", given)
+        return kinds.get(given)
 
+    def _validated(
+        self, kind: type[AnyTable], table: Mapping[str, object], path: str = ""
+    ) -> AnyTable | None:
+        try:
+            return kind.model_validate(table)
+        except ValidationError as error:
+            for detail in error.errors():
+                self._add_detail(detail, path)
+        return None
 
-class Adapters:
-    """Builds accounts. All share one HTTP client, opened when the first needs it.
-
-    ``ledger`` and ``conversation_id``, which makes an id of an account and a customer, are for
-    the simulator, which keeps in Redis what it was sent.
-    """
-
-    def __init__(self, ledger: redis.Redis, conversation_id: Callable[[str, str], str]) -> None:
-        self._ledger = ledger
-        self._conversation_id = conversation_id
-
-    def account(self, config: AccountConfig) -> Account:
-        """Return the account, ready to answer. Connects nowhere."""
-        prompt = Prompt(
-            business=config.business,
-            language=config.entry.language,
-            timezone=config.entry.timezone,
+    def _resolved(
+        self, provider: Provider, entry: AccountEntry, keys: Table, model_name: str, model: Table
+    ) -> AccountConfig:
+        around = self._around
+        found = self._secrets([*env_names(model, "model."), *env_names(keys)])
+        limits = replace(around.limits, **entry.batch.model_dump(exclude_none=True))
+        ordered = order_mistakes(limits, "batch.{}".format, f"{self._where}: ")
+        self.mistakes += [mistake for _, mistake in ordered]
+        if entry.id == CANARY_ACCOUNT:
+            self._add("id", "is reserved for the canary", entry.id)
+        if provider.development_only and around.production:
+            problem = "is refused with ENVIRONMENT=production: anybody could write to it"
+            self._add("channel", problem, entry.channel)
+        config = AccountConfig(
+            entry=entry,
+            keys=keys,
+            model_name=model_name,
+            model=model,
+            limits=limits,
+            budget=replace(around.budget, **entry.budget.model_dump(exclude_none=True)),
+            business=self._prompt(entry.prompt_file),
+            secrets=(),
+            found=found,
         )
-        model = self._model(config, prompt)
-        return Account(
-            account_id=config.account_id,
-            limits=config.limits,
-            channel=self._channel(config),
-            model=Guarded(model, prompt=prompt, account_id=config.account_id),
-            ambiguous=config.entry.ambiguous,
-            budget=None if MODELS[config.entry.model.provider].free else config.budget,
-        )
+        return replace(config, secrets=config.secrets_of(provider.secrets_field))
 
-    @cached_property
-    def _http(self) -> httpx2.Client:
-        return http_client()
+    def _secrets(self, named: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Return the value of each environment variable, "" for one that is not set."""
+        found: dict[str, str] = {}
+        for name, variable in named:
+            found[variable] = value = self._around.environ.get(variable, "")
+            if not value:
+                self._add(name, "this environment variable is not set", variable)
+            elif not value.isascii() or not value.isprintable() or " " in value:
+                problem = "holds a space, a line end or a non-ASCII character"
+                self._add(name, f"this environment variable {problem}", variable)
+        return found
 
-    def _channel(self, config: AccountConfig) -> Channel:
-        entry, found = config.entry, config.found
-        match entry:
-            case WhatsAppCloudAccount():
-                return WhatsAppCloud(
-                    phone_number_id=entry.phone_number_id,
-                    access_token=found[entry.access_token_env],
-                    api_url=entry.api_url,
-                    http=self._http,
-                    timeout_ms=entry.timeout_ms,
-                )
-            case VenomAccount():
-                return VenomGateway(
-                    api_url=entry.api_url,
-                    token=found[entry.token_env],
-                    session=entry.session,
-                    flavour=entry.flavour,
-                    http=self._http,
-                    timeout_ms=entry.timeout_ms,
-                )
-            case CanaryAccount():
-                return CanarySink(self._ledger)
-            case SimulatorAccount():
-                return Simulator(
-                    account_id=entry.id,
-                    client=self._ledger,
-                    conversation_id=self._conversation_id,
-                )
+    def _prompt(self, name: str) -> str:
+        """Return the text of the prompt file, "" if it is a mistake."""
+        try:
+            raw = (self._folder / name).read_bytes()
+            text = raw.decode()
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror}); "
+            problem += "it is looked for beside the accounts file"
+        except UnicodeDecodeError:
+            problem = "must be UTF-8 text"
+        else:
+            if text.strip() and len(raw) <= PROMPT_BYTES_MAX:
+                return text
+            problem = f"has {len(raw)} bytes: must be 1..{PROMPT_BYTES_MAX}, and not blank"
+        self._add("prompt_file", problem, name)
+        return ""
 
-    def _model(self, config: AccountConfig, prompt: Prompt) -> Model:
-        return MODELS[config.entry.model.provider].build(
-            config=config.entry.model, secrets=config.found, prompt=prompt, http=self._http
-        )
+    def _add(self, name: str, problem: str, value: str | None = None) -> None:
+        self.mistakes.append(Mistake(f"{self._where}: {name}", problem, value))
+
+    def _add_detail(self, error: ErrorDetails, path: str) -> None:
+        """Add what pydantic found, in our words."""
+        parts = [part for part in error["loc"] if isinstance(part, str)]
+        name, value = f"{path}{'.'.join(parts)}", error["input"]
+        if error["type"] == "extra_forbidden":
+            near = suggestion(parts[-1], sorted(known_names(self._around.channels)))
+            self._add(name, f"is not known here{near}")
+            return
+        # What was written in place of a variable's name may be the secret itself.
+        hidden = name.endswith(ENV_SUFFIX) or not isinstance(value, str | int | float)
+        shown = None if hidden else masked(value) if name.endswith("_url") else str(value)
+        self._add(name, problem_of(error), shown)
+
+
+def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:
+    """Return the environment variables that a table names, each after the field that names it."""
+    named: list[tuple[str, str]] = []
+    for name in type(table).model_fields:
+        value: Any = getattr(table, name)
+        if name.endswith(ENV_SUFFIX) and value is not None:
+            variables = value if isinstance(value, list) else [value]
+            named += [(f"{path}{name}", variable) for variable in variables]
+    return named
+
+
+def known_names(channels: Mapping[str, Provider] = CHANNELS) -> frozenset[str]:
+    """Return every name that some table of the file may have."""
+    tables: list[type[Table]] = [AccountEntry, AccountLimits, AccountBudget]
+    tables += [provider.config for provider in channels.values()]
+    tables += [maker.config for maker in MODELS.values()]
+    return frozenset(name for table in tables for name in table.model_fields)
+
+
+def _duplicates(
+    path: Path, configs: Sequence[AccountConfig], channels: Mapping[str, Provider]
+) -> Iterator[Mistake]:
+    """Yield what two accounts must not share: their id, and their number at the provider."""
+    numbers = [(config, channels[config.channel].number_field) for config in configs]
+    shared = [("", "id", config.account_id) for config in configs]
+    shared += [(it.channel, name, getattr(it.keys, name)) for it, name in numbers if name]
+    for (_, name, value), count in Counter(shared).items():
+        if count > 1:
+            yield Mistake(f"{path}: {name}", f"belongs to {count} accounts, must to one", value)

@@ -17,13 +17,15 @@ from batching.inspect import census
 from batching.model import CANARY_ACCOUNT
 from batching.store import Store, digests, reached
 from canary import channel as canary
+from channels import CHANNELS
+from channels.provider import Provider
 from llm.scripted import ScriptedModel
 from runtime import health, sentry
 from runtime.accounts import (
     AccountBook,
     AccountConfig,
+    AccountEntry,
     Adapters,
-    CanaryAccount,
     Surroundings,
     agreement,
     load_accounts,
@@ -45,10 +47,15 @@ EXIT_CANNOT_START = 3
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a process runs with. ``fingerprint``: that of its settings and accounts."""
+    """What a process runs with.
+
+    ``channels``: every provider by its name, the canary's too. ``fingerprint``: that of its
+    settings and accounts.
+    """
 
     role: Role
     settings: Settings
+    channels: Mapping[str, Provider]
     accounts: AccountBook
     store: Store
     silence: Silence
@@ -57,27 +64,55 @@ class Runtime:
     fingerprint: str
 
 
-def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
+def build(
+    role: Role,
+    environ: Mapping[str, str] | None = None,
+    *,
+    channels: Mapping[str, Provider] = CHANNELS,
+) -> Runtime:
     """Return the runtime of a process of ``role``; ``environ`` is that of the process by default.
+
+    ``channels``: the providers that accounts of the file may name.
 
     Raise ConfigurationError with all mistakes, or LedgerUnavailableError if Redis stays away.
     The fleet is not started: a process does that when it is ready to work.
     """
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
-    configs = accounts_of(settings, environ)
+    configs = accounts_of(settings, environ, channels)
     start_logging(role=role, release=settings.release, level=settings.log_level)
     sentry.start_reporting(settings, role)
-    client = redis_client(settings.redis_url, role)
-    store = store_of(settings, client)
+    store = store_of(settings, redis_client(settings.redis_url, role))
     ledger_id = _open(store)
     _require_sync(store)
-    adapters = Adapters(client, store.conversation_id)
-    everyone = with_canary(settings, configs)
-    accounts = AccountBook(everyone, limits=settings.limits(), build=adapters.account)
     fingerprint = fingerprint_of(settings, configs)
+    _log_start(settings, environ, store, fingerprint=fingerprint, ledger_id=ledger_id)
+    providers = {**channels, canary.CANARY.name: canary.CANARY}
     silence = Silence()
-    fleet = Fleet(
+    fleet = _fleet(role, settings, store, silence, fingerprint=fingerprint, ledger_id=ledger_id)
+    return Runtime(
+        role=role,
+        settings=settings,
+        channels=providers,
+        accounts=_book(settings, configs, Adapters(store, providers)),
+        store=store,
+        silence=silence,
+        fleet=fleet,
+        notifier=Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn)),
+        fingerprint=fingerprint,
+    )
+
+
+def _fleet(
+    role: Role,
+    settings: Settings,
+    store: Store,
+    silence: Silence,
+    *,
+    fingerprint: str,
+    ledger_id: str,
+) -> Fleet:
+    return Fleet(
         store,
         role=role,
         release=settings.release,
@@ -87,9 +122,11 @@ def build(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
         grace_ms=settings.deploy_grace_ms,
         silence=silence,
     )
-    _log_start(settings, environ, store, fingerprint=fingerprint, ledger_id=ledger_id)
-    notifier = Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn))
-    return Runtime(role, settings, accounts, store, silence, fleet, notifier, fingerprint)
+
+
+def _book(settings: Settings, configs: Iterable[AccountConfig], adapters: Adapters) -> AccountBook:
+    everyone = with_canary(settings, configs)
+    return AccountBook(everyone, limits=settings.limits(), build=adapters.account)
 
 
 def build_or_exit(role: Role) -> Runtime:
@@ -108,33 +145,40 @@ def error_text(error: AdminError) -> str:
     return error.detail or error.code
 
 
-def accounts_of(settings: Settings, environ: Mapping[str, str]) -> tuple[AccountConfig, ...]:
+def accounts_of(
+    settings: Settings,
+    environ: Mapping[str, str],
+    channels: Mapping[str, Provider] = CHANNELS,
+) -> tuple[AccountConfig, ...]:
     """Return the accounts of the file that the settings name. Raise ConfigurationError."""
     around = Surroundings(
-        environ, settings.limits(), settings.budget(), production=settings.is_production
+        environ,
+        settings.limits(),
+        settings.budget(),
+        production=settings.is_production,
+        channels=channels,
     )
     return load_accounts(settings.accounts_file, around)
 
 
 def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[AccountConfig]:
     """Return the accounts of the file, and the canary's, which every installation has."""
-    entry = CanaryAccount(
+    entry = AccountEntry(
         id=CANARY_ACCOUNT,
-        channel="canary",
+        channel=canary.CANARY.name,
         language="en",
         timezone="UTC",
         prompt_file="-",
-        model=ScriptedModel(provider="scripted"),
     )
     account = AccountConfig(
-        account_id=CANARY_ACCOUNT,
-        channel="canary",
+        entry=entry,
+        keys=canary.Config(),
+        model_name="scripted",
+        model=ScriptedModel(provider="scripted"),
         limits=canary.LIMITS,
         budget=settings.budget(),
-        entry=entry,
         business=canary.BUSINESS,
         secrets=(canary.webhook_secret(settings.privacy_key),),
-        verify_token="",
         found={},
     )
     return [*configs, account]

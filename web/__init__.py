@@ -1,18 +1,11 @@
-"""The doors to the outside: webhooks, health, the simulator. The only package that knows Falcon.
-
-A webhook takes one way: raw bytes within limits, proof of who sent them, JSON, the channel's
-parser, one round trip to the ledger, 200. Nothing else is on that way.
-"""
+"""HTTP: webhooks, health, metrics, the simulator's page. The only package that knows Falcon."""
 
 import falcon
 
 from runtime.build import Runtime
-from web import errors, simulator
-from web.canary import CanaryWebhook
+from web import errors, simulator, webhooks
 from web.health import FleetView, Live, Ready
 from web.metrics import Metrics
-from web.venom import VenomWebhook
-from web.whatsapp_cloud import WhatsAppCloudWebhook
 
 
 def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
@@ -23,9 +16,7 @@ def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_route("/readyz", Ready(runtime))
     app.add_route("/fleet", FleetView(runtime))
     app.add_route("/metrics", Metrics(runtime))
-    app.add_route("/webhooks/whatsapp_cloud", WhatsAppCloudWebhook(runtime))
-    app.add_route("/webhooks/venom/{account_id}", VenomWebhook(runtime))
-    app.add_route("/webhooks/canary", CanaryWebhook(runtime))
+    webhooks.add_routes(app, runtime)
     if not runtime.settings.is_production:
         simulator.add_routes(app, runtime)
     return app

@@ -3,78 +3,14 @@
 A developer's tool without authentication, so it is never served in production.
 """
 
-import json
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import falcon
-import redis
 
-from batching.errors import LedgerUnavailableError
-from batching.model import InboundMessage
-from batching.store import server_ms
-from channels.simulator import (
-    ANSWERS_MAX,
-    ANSWERS_MS,
-    ID_LENGTH_MAX,
-    customer_key,
-    parse,
-    transcript,
-)
+from channels.simulator import ID_LENGTH_MAX, SIMULATOR, conversation
 from runtime.build import Runtime
-from web.body import decode, read_raw
 from web.errors import RefusalError
-from web.intake import acknowledge
-
-
-def record(client: redis.Redis, conversation_id: str, message: InboundMessage) -> None:
-    """Note a message that the ledger has. Safe to run twice. Raise LedgerUnavailableError."""
-    key = customer_key(conversation_id)
-    try:
-        note = {
-            "id": message.message_id,
-            "text": message.text,
-            "at_ms": server_ms(client.time()),
-        }
-        with client.pipeline(transaction=True) as pipe:
-            pipe.rpush(key, json.dumps(note))
-            pipe.ltrim(key, -ANSWERS_MAX, -1)
-            pipe.pexpire(key, ANSWERS_MS)
-            pipe.execute()
-    except redis.RedisError as error:
-        raise LedgerUnavailableError("simulator_unreachable", type(error).__name__) from None
-
-
-def conversation(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]]:
-    """Return both sides by time: from, id, text, at_ms, and of an answer the ids it answers.
-
-    Raise LedgerUnavailableError.
-    """
-    try:
-        kept: Any = client.lrange(customer_key(conversation_id), 0, -1)
-    except redis.RedisError as error:
-        raise LedgerUnavailableError("simulator_unreachable", type(error).__name__) from None
-    written: dict[str, dict[str, Any]] = {}
-    for raw in kept:
-        note = json.loads(raw)
-        # A message that was delivered again is the same message: the first time counts.
-        written.setdefault(note["id"], {"from": "customer", **note})
-    answered = [
-        {
-            "from": "business",
-            # An answer that was sent twice is to be seen twice.
-            "id": f"{answer['provider_id']}:{answer['at_ms']}",
-            "text": answer["text"],
-            "answers": answer["answers"],
-            "at_ms": answer["at_ms"],
-        }
-        for answer in transcript(client, conversation_id)
-    ]
-    return sorted([*written.values(), *answered], key=lambda message: message["at_ms"])
-
-
-CHANNEL = "simulator"
 
 #: States in which a batch in flight waits, and nobody is typing.
 _WAITING_STATES = frozenset({"waiting", "ambiguous"})
@@ -92,12 +28,11 @@ _POLICY = (
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], runtime: Runtime) -> None:
-    """Give ``app`` the simulator's page, its state and its webhook."""
+    """Give ``app`` the simulator's page and its state."""
     app.add_route("/simulator", Page())
     app.add_route("/simulator/assets/{name}", Asset())
     app.add_route("/simulator/accounts", AccountList(runtime))
     app.add_route("/simulator/state/{account_id}/{customer}", State(runtime))
-    app.add_route("/webhooks/simulator/{account_id}", SimulatorWebhook(runtime))
 
 
 class Page:
@@ -146,7 +81,7 @@ class AccountList:
                     "max_messages": config.limits.max_messages,
                 }
                 for config in self._runtime.accounts
-                if config.channel == CHANNEL
+                if config.channel == SIMULATOR.name
             ]
         }
 
@@ -185,26 +120,9 @@ class State:
         }
 
 
-class SimulatorWebhook:
-    """``/webhooks/simulator/…``: takes what the page sends, the way a provider's webhook would."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response, account_id: str) -> None:
-        """Take a message; the module ``web.intake`` says with what outcome."""
-        _simulated(self._runtime, account_id)
-        parsed = parse(decode(req, read_raw(req)), account_id)
-        acknowledge(self._runtime, parsed, resp)
-        store = self._runtime.store
-        for event in parsed.events:
-            if isinstance(event, InboundMessage):
-                record(store.client, store.conversation_id(account_id, event.customer), event)
-
-
 def _simulated(runtime: Runtime, account_id: str) -> None:
     config = runtime.accounts.config(account_id)
-    if config is None or config.channel != CHANNEL:
+    if config is None or config.channel != SIMULATOR.name:
         raise RefusalError(
             HTTPStatus.NOT_FOUND, "unknown_account", "account: no simulator account has this id"
         )

@@ -1,7 +1,7 @@
-"""Send text through WPPConnect-server, or through a gateway of the origin's form.
+"""Send text through WPPConnect-server, or through a small gateway with ``POST /send-message``.
 
-Neither knows an idempotency key: nothing is blindly repeated. Neither carries our tag, so that no
-later status can resolve a doubt.
+Neither knows an idempotency key, so a send is never blindly repeated. Neither carries our tag, so
+no later status can resolve an ambiguous one.
 """
 
 from typing import Literal
@@ -9,34 +9,20 @@ from urllib.parse import quote
 
 import httpx2
 
-from batching.errors import (
-    AdminError,
-    AmbiguousError,
-    ChannelStoppedError,
-    PermanentError,
-    TransientError,
-)
+from batching.errors import AdminError, AmbiguousError, PermanentError, TransientError
 from batching.model import Outbound
-from channels.fields import Record, at, items
-from channels.http import post_json
-from channels.text import split
-from channels.venom.ids import is_lid, key
-from httpjson import Reply, retry_after_ms
+from channels.inbound import Record, at, items
+from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
+from channels.venom.inbound import is_lid, key
+from httpjson import post_json
 
 #: Longest text of one message, in UTF-16 units. WhatsApp takes more, but folds it away.
 TEXT_LENGTH_MAX = 4096
 
 Flavour = Literal["wppconnect", "gateway"]
 
-#: By the HTTP status. Of the rest, 5xx among them, nobody knows what came of it.
-_BY_STATUS: dict[int, type[AdminError]] = {
-    **dict.fromkeys(range(400, 500), PermanentError),
-    # Redirected, wrong token, no such session, not connected to WhatsApp: true of every message.
-    **dict.fromkeys((*range(300, 400), 401, 403, 404, 405), ChannelStoppedError),
-    408: AmbiguousError,
-    429: TransientError,
-    501: PermanentError,
-}
+_ERRORS = send_errors("venom")
+_BY_STATUS: dict[int, type[AdminError]] = {**BY_STATUS, 501: PermanentError}
 
 
 class VenomGateway:
@@ -54,7 +40,7 @@ class VenomGateway:
         session: str,
         flavour: Flavour,
         http: httpx2.Client,
-        timeout_ms: int = 15_000,
+        timeout_ms: int,
     ) -> None:
         base = api_url.rstrip("/")
         path = "" if flavour == "gateway" else f"/api/{quote(session, safe='')}"
@@ -80,19 +66,13 @@ class VenomGateway:
             _to_gateway(outbound) if is_gateway else _to_wppconnect(outbound),
             headers=self._headers,
             timeout_ms=self._timeout_ms,
-            code_prefix="venom",
+            connect_ms_max=CONNECT_MS_MAX,
+            errors=_ERRORS,
         )
         if not reply.is_success:
-            raise _failure(reply)
+            error = _BY_STATUS.get(reply.status, AmbiguousError)
+            raise refused(error, f"venom_http_{reply.status}", reply)
         return _from_gateway(reply.body) if is_gateway else _from_wppconnect(reply.body)
-
-
-def _failure(reply: Reply) -> AdminError:
-    verdict = _BY_STATUS.get(reply.status, AmbiguousError)
-    code, detail = f"venom_http_{reply.status}", f"the gateway answered HTTP {reply.status}"
-    if issubclass(verdict, TransientError):
-        return verdict(code, detail, retry_after_ms=retry_after_ms(reply.headers))
-    return verdict(code, detail)
 
 
 def _to_wppconnect(outbound: Outbound) -> Record:

@@ -1,20 +1,52 @@
-"""Send text through the Cloud API. It knows no idempotency key: nothing is blindly repeated."""
+"""Send text through the Cloud API, and what each of its refusals means.
+
+The API knows no idempotency key, so a send is never blindly repeated. The error's code decides,
+not the HTTP status: 131056 comes as 400 and as 429, 3 comes as 500.
+"""
 
 from urllib.parse import quote
 
 import httpx2
 
-from batching.errors import AmbiguousError
+from batching.errors import (
+    AdminError,
+    AmbiguousError,
+    ChannelStoppedError,
+    PermanentError,
+    TransientError,
+)
 from batching.model import Outbound
-from channels.fields import identifier, items, whole_number
-from channels.http import post_json
-from channels.text import split
-from channels.whatsapp_cloud.errors import failure
-from channels.whatsapp_cloud.identity import is_business_scoped
-from httpjson import Reply, retry_after_ms
+from channels.inbound import identifier, items, whole_number
+from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
+from channels.whatsapp_cloud.inbound import error_name, is_business_scoped
+from httpjson import Reply, post_json
 
 #: Longest text of one message, in UTF-16 units.
 TEXT_LENGTH_MAX = 4096
+
+_ERRORS = send_errors("cloud")
+_CODES: dict[type[AdminError], tuple[int, ...]] = {
+    TransientError: (
+        *(1, 2, 131016, 131057, 133016),  # the service is down or in maintenance
+        *(4, 80007, 130429),  # the app, the business or the number sends too fast
+        131056,  # this customer is written to too fast
+    ),
+    AmbiguousError: (131000,),  # "something went wrong": it may have gone out
+    ChannelStoppedError: (
+        *(0, 3, 10, 190, 131005),  # the token is no longer good, or not for this
+        *range(200, 300),  # a permission is missing
+        *(33, 131037, 131045, 133010),  # the number is gone, unnamed or not registered
+        *(368, 131031, 131042, 131048),  # locked, not paid for, or taken for spam
+    ),
+    PermanentError: (
+        *(131026, 131049, 131050, 130472, 130497),  # this customer cannot have it
+        131047,  # the customer wrote more than 24 hours ago
+        *(100, 131008, 131009, 131021, 131030),  # what we sent is wrong
+        *(131051, 131052, 131053, 131062, 131063),  # it is of a kind that is not taken
+        *range(132_000, 133_000),  # a template's fault
+    ),
+}
+_BY_CODE = {code: error for error, codes in _CODES.items() for code in codes}
 
 
 class WhatsAppCloud:
@@ -31,7 +63,7 @@ class WhatsAppCloud:
         access_token: str,
         api_url: str,
         http: httpx2.Client,
-        timeout_ms: int = 15_000,
+        timeout_ms: int,
     ) -> None:
         self._url = f"{api_url.rstrip('/')}/{quote(phone_number_id, safe='')}/messages"
         self._headers = {"Authorization": f"Bearer {access_token}"}
@@ -50,9 +82,24 @@ class WhatsAppCloud:
             _message(outbound),
             headers=self._headers,
             timeout_ms=self._timeout_ms,
-            code_prefix="cloud",
+            connect_ms_max=CONNECT_MS_MAX,
+            errors=_ERRORS,
         )
-        return _wamid(reply)
+        code = whole_number(reply.body, "error", "code")
+        if not reply.is_success or code is not None:
+            raise failure(reply, code)
+        wamid = next((identifier(sent, "id") for sent in items(reply.body, "messages")), "")
+        if not wamid:
+            raise AmbiguousError("cloud_no_id", "the Cloud API took a message and gave it no id")
+        return wamid
+
+
+def failure(reply: Reply, code: int | None) -> AdminError:
+    """Return the error to raise for a refusal with this ``error.code``, None if it has none."""
+    by_status = BY_STATUS.get(reply.status, AmbiguousError)
+    if code is None:
+        return refused(by_status, f"cloud_http_{reply.status}", reply)
+    return refused(_BY_CODE.get(code, by_status), error_name(code), reply)
 
 
 def _message(outbound: Outbound) -> dict[str, object]:
@@ -65,14 +112,3 @@ def _message(outbound: Outbound) -> dict[str, object]:
         "text": {"body": outbound.text, "preview_url": False},
         "biz_opaque_callback_data": outbound.tag,
     }
-
-
-def _wamid(reply: Reply) -> str:
-    """Return the id that the API gave the message. Raise what its refusal means."""
-    code = whole_number(reply.body, "error", "code")
-    if not reply.is_success or code is not None:
-        raise failure(reply.status, code, retry_after_ms=retry_after_ms(reply.headers))
-    wamid = next((identifier(sent, "id") for sent in items(reply.body, "messages")), "")
-    if not wamid:
-        raise AmbiguousError("cloud_no_id", "the Cloud API took a message and gave it no id")
-    return wamid

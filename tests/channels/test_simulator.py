@@ -15,7 +15,7 @@ from batching.errors import (
 )
 from batching.model import InboundMessage, Kind, Outbound
 from channels.inbound import Parsed
-from channels.simulator import ANSWERS_MAX, ANSWERS_MS, Simulator, parse, transcript
+from channels.simulator import KEPT_MAX, KEPT_MS, Simulator, parse, transcript
 
 BODY = {"customer": "anna", "message_id": "m1", "text": "Привет 🙂"}
 
@@ -90,13 +90,13 @@ def test_stranger_has_no_transcript(client: redis.Redis) -> None:
 
 
 def test_transcript_is_bounded_and_forgotten(simulator: Simulator, client: redis.Redis) -> None:
-    for number in range(ANSWERS_MAX + 5):
+    for number in range(KEPT_MAX + 5):
         simulator.send(Outbound("anna", str(number), f"tag-{number}"))
 
     shown = transcript(client, "c_demo_anna")
 
-    assert [answer["text"] for answer in shown] == [str(n) for n in range(5, ANSWERS_MAX + 5)]
-    assert 0 < client.pttl("aa:simulator:c_demo_anna") <= ANSWERS_MS
+    assert [answer["text"] for answer in shown] == [str(n) for n in range(5, KEPT_MAX + 5)]
+    assert 0 < client.pttl("aa:simulator:c_demo_anna") <= KEPT_MS
 
 
 def test_lone_surrogate_in_an_answer_is_shown_as_a_placeholder(

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from batching.errors import MalformedError
 from batching.model import DeliveryStatus, Event, ForeignMessage, Kind, Media, Notice
-from channels.inbound import Parsed
+from channels.inbound import ITEMS_MAX, Parsed
 from channels.venom import parse
-from channels.venom.parse import ITEMS_MAX
 from tests.channels import test_venom_messages
 from tests.channels.mutations import mutated
 from tests.channels.venom_payloads import ACCOUNT, CUSTOMER, LID, inbound, names, payload

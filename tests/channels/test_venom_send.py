@@ -11,7 +11,7 @@ from batching.errors import (
     TransientError,
 )
 from batching.model import Outbound
-from channels.text import units
+from channels.outbound import units
 from channels.venom import VenomGateway, parse
 from channels.venom.send import Flavour
 from tests.channels.venom_payloads import ACCOUNT, CUSTOMER, LID, payload

@@ -9,7 +9,9 @@ from batching.errors import (
     PermanentError,
     TransientError,
 )
-from channels.whatsapp_cloud.errors import failure, named
+from channels.whatsapp_cloud.inbound import error_name
+from channels.whatsapp_cloud.send import failure
+from httpjson import Reply
 
 #: error.code -> what it means, whatever the HTTP status.
 CODES: dict[type[AdminError], list[int]] = {
@@ -41,28 +43,28 @@ def pairs(table: dict[type[AdminError], list[int]]) -> list[tuple[int, type[Admi
 @pytest.mark.parametrize(("code", "kind"), pairs(CODES))
 @pytest.mark.parametrize("status", [200, 400, 429, 500])
 def test_code_decides_whatever_the_status(status, code, kind):
-    error = failure(status, code)
+    error = failure(Reply(status, {}, None), code)
 
     assert (type(error), error.code) == (kind, f"cloud_{code}")
 
 
 @pytest.mark.parametrize(("status", "kind"), pairs(STATUSES))
 def test_status_decides_without_a_code(status, kind):
-    error = failure(status, None)
+    error = failure(Reply(status, {}, None), None)
 
     assert (type(error), error.code) == (kind, f"cloud_http_{status}")
 
 
 @pytest.mark.parametrize(("status", "kind"), pairs(STATUSES))
 def test_status_decides_where_the_code_is_unknown(status, kind):
-    error = failure(status, 999_999)
+    error = failure(Reply(status, {}, None), 999_999)
 
     assert (type(error), error.code) == (kind, "cloud_999999")
 
 
 @pytest.mark.parametrize("code", [130429, 131048])
 def test_what_may_pass_carries_the_wait_that_was_asked_for(code):
-    error = failure(429, code, retry_after_ms=30_000)
+    error = failure(Reply(429, {"retry-after": "30"}, None), code)
 
     assert isinstance(error, TransientError)
     assert error.retry_after_ms == 30_000
@@ -74,5 +76,5 @@ def test_what_may_pass_carries_the_wait_that_was_asked_for(code):
      (-1, "cloud_other")],
 )  # fmt: skip
 def test_number_that_is_no_code_of_metas_is_not_repeated(code: int, name: str) -> None:
-    assert named(code) == name
-    assert failure(400, code).code == name
+    assert error_name(code) == name
+    assert failure(Reply(400, {}, None), code).code == name

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from batching.model import InboundMessage, Kind, Media
-from channels.inbound import Parsed, made_id
-from channels.whatsapp_cloud.details import LISTED_MAX
+from channels.inbound import LISTED_MAX, Parsed, made_id
 from tests.channels.whatsapp_cloud_payloads import CUSTOMER, SENT_AT_MS, USER_ID, load, read
 
 UNREADABLE = "[The customer sent something that cannot be shown here]"

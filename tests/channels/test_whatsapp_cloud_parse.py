@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from batching.errors import MalformedError
 from batching.model import DeliveryStatus, InboundMessage, Kind
-from channels.inbound import Parsed
-from channels.whatsapp_cloud import ITEMS_MAX
+from channels.inbound import ITEMS_MAX, Parsed
 from tests.channels.mutations import mutated
 from tests.channels.whatsapp_cloud_payloads import CUSTOMER, NAMES, SENT_AT_MS, load, read
 

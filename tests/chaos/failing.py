@@ -49,8 +49,8 @@ def fail_where_armed() -> None:
     failpoints = Failpoints(Path(os.environ[DIRECTORY]))
     production = build.build
 
-    def built(role: Role, environ: Mapping[str, str] | None = None) -> Runtime:
-        runtime = production(role, environ)
+    def built(role: Role, environ: Mapping[str, str] | None = None, **registry: Any) -> Runtime:
+        runtime = production(role, environ, **registry)
         runtime.store.client = FailingRedis(runtime.store.client, role, failpoints)
         make = runtime.accounts._build
         runtime.accounts._build = lambda config: _failing(make, config, failpoints)

@@ -4,7 +4,7 @@ import itertools
 import random
 from collections.abc import Callable, Mapping
 
-from channels.text import split
+from channels.outbound import split
 from channels.whatsapp_cloud.send import TEXT_LENGTH_MAX
 from tests.chaos.record import Record
 from tests.history.events import Asked, Doubted, Replied, Taken

@@ -123,7 +123,7 @@ def test_canary_that_is_refused_is_not_waited_for(
         stranger = operator("canary", "--url", url)
 
     assert (nobody.status, stranger.status) == (1, 1)
-    assert "last seen: webhook: no answer (broken: ConnectError): look at" in nobody.out
+    assert "last seen: webhook: no answer (unreachable: ConnectError): look at" in nobody.out
     assert "last seen: webhook: HTTP 401: look at" in stranger.out
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from batching.errors import PermanentError
-from channels.simulator import transcript
+from channels.simulator import accepted, transcript
+from channels.simulator import conversation as both_sides
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import CANARY, ROOT, TIMEOUT_S, Operator
 from tests.fakes import FakeModel
-from web.simulator import conversation as both_sides
-from web.simulator import record
 
 LID = "12345@lid"
 
@@ -40,7 +39,7 @@ def live(world: World) -> None:
     c = world.store.conversation_id("salon", ANNA)
     world.store.client.set(world.store.shard_of(c).takeover(c), "person")
     world.store.client.rpush(f"aa:simulator:{c}", '{"at_ms": 1}')
-    record(world.store.client, c, message)
+    accepted(world.store, [message])
 
 
 def everything(world: World) -> bytes:

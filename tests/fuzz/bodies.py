@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from web.body import BODY_BYTES_MAX
+from web.webhooks import BODY_BYTES_MAX
 
 _HOLDERS = (dict, list)
 PAYLOADS = Path(__file__).parent.parent / "payloads"

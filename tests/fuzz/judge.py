@@ -19,7 +19,7 @@ from channels.inbound import Parsed
 from tests.fuzz.bodies import MARK
 from tests.fuzz.deliveries import NEIGHBOUR_ID, Delivery
 from tests.webhooks import BARBER_NUMBER, SALON_NUMBER
-from web.body import BODY_BYTES_MAX, NESTING_MAX
+from web.webhooks import BODY_BYTES_MAX, NESTING_MAX
 
 #: A walk through the whole ledger costs four round trips: it follows every so-manieth body.
 AUDIT_EVERY = 20

@@ -19,7 +19,7 @@ from tests.fuzz.server import Workers, raw_request, talk
 from tests.processes import Guard
 from tests.web.server import WebServer
 from tests.webhooks import APP_SECRET, CLOUD, body, change, signature, text_message
-from web.body import BODY_BYTES_MAX
+from web.webhooks import BODY_BYTES_MAX
 
 pytestmark = pytest.mark.slow
 

@@ -7,15 +7,7 @@ import httpx2
 import pytest
 
 import httpjson
-from httpjson import (
-    ANSWER_BYTES_MAX,
-    Fault,
-    UnansweredError,
-    UnsendableError,
-    UnsentError,
-    WireError,
-    post_json,
-)
+from httpjson import ANSWER_BYTES_MAX, CallError, Failure, post_json
 from tests.http_server import Deed, HttpServer, Reply, closed_port, drip, hang, hang_up, reset, say
 
 TOKEN = "token-of-the-tests"
@@ -48,14 +40,10 @@ def failure(
     *,
     token: str = TOKEN,
     timeout_ms: int = 5_000,
-) -> WireError:
-    with pytest.raises(WireError) as caught:
+) -> CallError:
+    with pytest.raises(CallError) as caught:
         call(http, url, token=token, timeout_ms=timeout_ms)
     return caught.value
-
-
-def told(error: WireError) -> tuple[type[WireError], Fault]:
-    return type(error), error.fault
 
 
 def test_body_goes_out_as_json_with_the_headers_given(
@@ -156,13 +144,13 @@ def test_longest_answer_allowed_is_read_whole(http: httpx2.Client, http_server: 
 def test_nobody_listens_is_certainly_not_sent(http: httpx2.Client) -> None:
     error = failure(http, f"http://127.0.0.1:{closed_port()}")
 
-    assert told(error) == (UnsentError, Fault.BROKEN)
+    assert error.failure == Failure.UNREACHABLE
 
 
 def test_unknown_host_is_certainly_not_sent(http: httpx2.Client) -> None:
     error = failure(http, "http://nobody.invalid")
 
-    assert told(error) == (UnsentError, Fault.BROKEN)
+    assert error.failure == Failure.UNREACHABLE
 
 
 def test_failed_tls_handshake_is_certainly_not_sent(
@@ -170,14 +158,14 @@ def test_failed_tls_handshake_is_certainly_not_sent(
 ) -> None:
     error = failure(http, http_server.url.replace("http:", "https:"))
 
-    assert told(error) == (UnsentError, Fault.BROKEN)
+    assert error.failure == Failure.UNREACHABLE
 
 
 def test_handshake_that_never_ends_is_certainly_not_sent(http: httpx2.Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = failure(http, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=50)
 
-    assert told(error) == (UnsentError, Fault.TIMEOUT)
+    assert error.failure == Failure.CONNECT_TIMEOUT
 
 
 def test_connection_that_nobody_accepts_is_certainly_not_sent(http: httpx2.Client) -> None:
@@ -187,7 +175,7 @@ def test_connection_that_nobody_accepts_is_certainly_not_sent(http: httpx2.Clien
     ):
         error = failure(http, f"http://127.0.0.1:{full.getsockname()[1]}", timeout_ms=50)
 
-    assert (*told(error), error.detail) == (UnsentError, Fault.TIMEOUT, "ConnectTimeout")
+    assert (error.failure, error.detail) == (Failure.CONNECT_TIMEOUT, "ConnectTimeout")
 
 
 @pytest.mark.parametrize(("timeout_ms", "connect_ms_max"), [(2_000, 7_000), (7_000, 2_000)])
@@ -212,7 +200,7 @@ def test_full_pool_is_certainly_not_sent(http_server: HttpServer) -> None:
         with http.stream("POST", http_server.url):
             error = failure(http, http_server.url, timeout_ms=50)
 
-    assert told(error) == (UnsentError, Fault.TIMEOUT)
+    assert error.failure == Failure.CONNECT_TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -229,7 +217,7 @@ def test_full_pool_is_certainly_not_sent(http_server: HttpServer) -> None:
 def test_address_that_cannot_be_called_is_named_before_anything_leaves(
     http: httpx2.Client, url: str
 ) -> None:
-    assert told(failure(http, url)) == (UnsendableError, Fault.REQUEST)
+    assert failure(http, url).failure == Failure.REQUEST
 
 
 @pytest.mark.parametrize("token", ["line\nend", "ключ"])
@@ -238,7 +226,7 @@ def test_token_that_no_header_can_carry_is_named_before_anything_leaves(
 ) -> None:
     error = failure(http, http_server.url, token=token)
 
-    assert told(error) == (UnsendableError, Fault.REQUEST)
+    assert error.failure == Failure.REQUEST
     assert http_server.requests == []
 
 
@@ -262,7 +250,7 @@ def test_connection_that_breaks_after_the_request_left_is_unanswered(
 
     error = failure(http, http_server.url)
 
-    assert told(error) == (UnansweredError, Fault.BROKEN)
+    assert error.failure == Failure.BROKEN
     assert len(http_server.requests) == 1
 
 
@@ -279,7 +267,7 @@ def test_answer_has_a_greatest_size(
 ) -> None:
     http_server.answer(deed)
 
-    assert told(failure(http, http_server.url)) == (UnansweredError, Fault.OVERSIZED)
+    assert failure(http, http_server.url).failure == Failure.OVERSIZED
 
 
 @pytest.mark.parametrize(
@@ -301,7 +289,7 @@ def test_deadline_ends_an_answer_that_only_drips(
 
     error = failure(http, http_server.url, timeout_ms=150)
 
-    assert told(error) == (UnansweredError, Fault.TIMEOUT)
+    assert error.failure == Failure.TIMEOUT
 
 
 @pytest.mark.parametrize("kind", [httpx2.ReadTimeout, httpx2.WriteTimeout])
@@ -316,7 +304,7 @@ def test_timeout_that_comes_before_the_deadline_is_named_like_it(
     with httpx2.Client(transport=httpx2.MockTransport(time_out)) as http:
         error = failure(http, "http://127.0.0.1")
 
-    assert told(error) == (UnansweredError, Fault.TIMEOUT)
+    assert error.failure == Failure.TIMEOUT
 
 
 @pytest.mark.parametrize("deed", [reset, hang, drip(HEAD), say(b"garbage\r\n\r\n")])

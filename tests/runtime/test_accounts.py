@@ -47,7 +47,7 @@ def test_accounts_are_read_in_the_order_of_the_file(accounts_file: Path) -> None
 
     assert (first.account_id, first.channel, first.language) == ("salon-1", "whatsapp_cloud", "en")
     assert first.secrets == ("value-of-app-secret", "value-of-next-app-secret")
-    assert first.verify_token == "value-of-verify-token"
+    assert first.secrets_of("verify_token_env") == ("value-of-verify-token",)
     assert first.limits == Limits(idle_ms=4_000)
     assert first.business.startswith("Open from 9:00")
     assert (second.account_id, second.channel) == ("salon-2", "venom")
@@ -271,12 +271,10 @@ def test_prompt_has_a_length(accounts_file: Path, size: int) -> None:
     )
 
 
-def test_book_finds_accounts_by_id_and_number(accounts_file: Path) -> None:
+def test_book_finds_accounts_by_id(accounts_file: Path) -> None:
     book = AccountBook(load(accounts_file), limits=Limits(idle_ms=1), build=build)
 
     assert [config.account_id for config in book] == ["salon-1", "salon-2", "salon-3"]
-    assert book.by_phone_number_id("100000000000001") == "salon-1"
-    assert book.by_phone_number_id("100000000000002") is None
     assert book.config("salon-4") is None
     assert book.get("salon-4") is None
     assert book.limits_of("salon-1") == Limits(idle_ms=4_000)

@@ -39,7 +39,7 @@ def test_example_accounts_are_valid_and_show_every_key() -> None:
     configs = load_accounts(path, Surroundings(named, Limits(), Budget(1, 1, 1), production=False))
 
     assert {config.channel for config in configs} == {"whatsapp_cloud", "venom", "simulator"}
-    assert {config.entry.model.provider for config in configs} == {
+    assert {config.model_name for config in configs} == {
         "openai_compatible",
         "anthropic",
         "scripted",

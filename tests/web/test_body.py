@@ -18,7 +18,7 @@ from tests.webhooks import (
     signature,
     text_message,
 )
-from web.body import BODY_BYTES_MAX, NESTING_MAX
+from web.webhooks import BODY_BYTES_MAX, NESTING_MAX
 
 
 def padded(length: int) -> bytes:
@@ -82,7 +82,7 @@ def test_body_that_does_not_come_is_given_up(
     http: falcon.testing.TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that drips would otherwise hold a connection for ever."""
-    monkeypatch.setattr("web.body.BODY_MS_MAX", 10)
+    monkeypatch.setattr("web.webhooks.BODY_MS_MAX", 10)
 
     result = http.simulate_post(
         CLOUD, headers=JSON | {"Content-Length": "2"}, extras={"wsgi.input": Dripping()}

@@ -18,7 +18,7 @@ from tests.waiting import eventually
 from tests.web.conftest import environ_of, write_accounts
 from tests.web.server import ROOT, WebServer
 from tests.webhooks import CLOUD, JSON, body, change, counts, signature, text_message
-from web.body import BODY_BYTES_MAX
+from web.webhooks import BODY_BYTES_MAX
 
 #: As gunicorn.conf.py says.
 WORKERS = 2

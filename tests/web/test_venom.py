@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.webhooks import APP_SECRET, JSON, VENOM, VENOM_SECRET, Caller, code, counts
-from web.body import BODY_BYTES_MAX
+from web.webhooks import BODY_BYTES_MAX
 
 SECRET = VENOM_SECRET["X-Webhook-Secret"]
 MESSAGE = {

@@ -1,0 +1,490 @@
+"""Webhooks of Meta's WhatsApp Cloud API: who may post them, and what they say.
+
+One address serves all accounts and all apps; a body names the account of each item by its
+phone_number_id. One webhook may carry many customers' messages, and is delivered again as a whole
+unless it is answered 200: so an item that cannot be read is counted, and never fails its
+neighbours. A text message::
+
+    {"object": "whatsapp_business_account", "entry": [{"id": "2000…", "changes": [{
+      "field": "messages",
+      "value": {"messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "79990000000", "phone_number_id": "1000…"},
+        "messages": [{"from": "79990000001", "id": "wamid.HBg…", "timestamp": "1768478400",
+          "type": "text", "text": {"body": "Can I book for tomorrow?"}}]}}]}]}
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from batching.errors import MalformedError
+from batching.model import (
+    DeliveryStatus,
+    Event,
+    ForeignMessage,
+    InboundMessage,
+    Kind,
+    Media,
+    Notice,
+    Tag,
+)
+from channels.inbound import (
+    ITEMS_MAX,
+    LISTED_MAX,
+    Content,
+    Parsed,
+    Peer,
+    Reader,
+    Record,
+    at,
+    described,
+    encoded,
+    identifier,
+    items,
+    joined,
+    made_id,
+    message_of,
+    moment_ms,
+    notice,
+    read_item,
+    record,
+    required,
+    sha256_matches,
+    spoken,
+    text,
+    url,
+    whole_number,
+)
+from channels.provider import Request
+
+# Proofs
+
+
+def verify(request: Request, app_secrets: Sequence[str]) -> int | None:
+    """Return the index of the app secret that signed the body, None if there is none."""
+    signature = request.headers.get("x-hub-signature-256", "")
+    return sha256_matches(request.raw, signature, app_secrets)
+
+
+def challenge(request: Request, verify_tokens: Sequence[str]) -> str | None:
+    """Return what Meta expects of a ``GET`` that knows a verify token, None for any other."""
+    given = encoded(request.query.get("hub.verify_token", ""))
+    # Every token is compared, so that the time taken does not tell which one was near.
+    known = sum(hmac.compare_digest(given, encoded(token)) for token in verify_tokens)
+    if request.query.get("hub.mode") != "subscribe" or not known:
+        return None
+    return request.query.get("hub.challenge", "")
+
+
+# The walk through a body
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One thing to read: the number it is addressed to ("" for none), the reader, the thing."""
+
+    number: str
+    read: Reader
+    value: object
+
+
+def parse(body: object, account_of: Callable[[str], str | None]) -> Parsed:
+    """Return the events of a webhook's body, in its order.
+
+    ``account_of`` names the account of a phone_number_id, None for one that is not ours. Raise
+    MalformedError for a body that is not an object with ``entry``, with the code
+    ``too_many_items`` for one of more than ITEMS_MAX items.
+    """
+    found = list(islice(_walk(body), ITEMS_MAX + 1))
+    if len(found) > ITEMS_MAX:
+        raise MalformedError("too_many_items", f"items in one body: must be at most {ITEMS_MAX}")
+    events: list[Event] = []
+    unknown_accounts = malformed = 0
+    for item in found:
+        account_id = account_of(item.number) if item.number else ""
+        if account_id is None:
+            unknown_accounts += 1
+            continue
+        try:
+            events.append(read_item(item.read, account_id, item.value))
+        except MalformedError:
+            malformed += 1
+    return Parsed(tuple(events), unknown_accounts=unknown_accounts, malformed=malformed)
+
+
+def _walk(body: object) -> Iterator[_Item]:
+    entries = body.get("entry") if isinstance(body, dict) else None
+    if not isinstance(entries, dict | list):
+        raise MalformedError("no_entry", "body: must be an object with entry, a list of objects")
+    for entry in items(entries):
+        for change in items(entry, "changes") if isinstance(entry, dict) else [None]:
+            yield from _items_of(change)
+
+
+def _items_of(change: object) -> Iterator[_Item]:
+    value = record(change, "value")
+    number = identifier(value, "metadata", "phone_number_id")
+    number = number or identifier(value, "recipient", "phone_number_id")
+    # Some senders leave the field out; what they pass on are messages.
+    field = text(change, "field") or "messages"
+    if not value:
+        yield _Item(number, notice(field), None)
+        return
+    counted = notice(field if field in _COUNTED_FIELDS else "other_field")
+    for path, read in _ROUTES.get(field, (((), counted),)):
+        yield from (_Item(number, read, found) for found in items(value, *path))
+
+
+# Events: one reader for each kind of item
+
+
+#: What may become of a message of ours. "deleted", and what is not documented, is only counted.
+_STATES = frozenset({"sent", "delivered", "read", "played", "failed"})
+
+#: System messages that tell of another number or user id of the same person.
+_IDENTITY_CHANGES = frozenset(
+    {"user_changed_number", "user_changed_user_id", "customer_identity_changed"}
+)
+
+#: A country and an opaque id, as in CO.1047385771169864; in a parent's form US.ENT.10473857.
+_BUSINESS_SCOPED = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+", re.ASCII)
+
+#: Meta's codes have seven digits at most; a longer number may be anything, a phone number too.
+_CODE_MAX = 9_999_999
+
+
+def is_business_scoped(customer: str) -> bool:
+    """Return whether an id is a business-scoped one, which is addressed in another field."""
+    return _BUSINESS_SCOPED.fullmatch(customer) is not None
+
+
+def error_name(code: int) -> str:
+    """Return our name of one of Meta's error codes, fit for logs and alerts."""
+    return f"cloud_{code}" if 0 <= code <= _CODE_MAX else "cloud_other"
+
+
+def _message(account_id: str, item: Record) -> Event:
+    """Return what a customer sent; groups and what no customer wrote are only counted."""
+    match text(item, "type"):
+        case _ if item.get("group_id"):
+            return Notice(account_id, "group_message")
+        case "system":
+            is_change = text(item, "system", "type") in _IDENTITY_CHANGES
+            return Notice(account_id, "identity_changed" if is_change else "system")
+        case "request_welcome":
+            return Notice(account_id, "request_welcome")
+    return _inbound(account_id, item, content(item))
+
+
+def _call(account_id: str, item: Record) -> Event:
+    """Return that a customer called; our own calls and a call's progress are only counted."""
+    is_ours = text(item, "direction") == "BUSINESS_INITIATED"
+    if is_ours or text(item, "event") != "connect":
+        return Notice(account_id, "call")
+    return _inbound(account_id, item, described(Kind.CALL))
+
+
+def _status(account_id: str, item: Record) -> Event:
+    """Return what became of a message of ours, or the trace of one that another app sent."""
+    found = _standby_status(account_id, item)
+    if not isinstance(found, DeliveryStatus) or found.state != "sent" or Tag.parse(found.tag):
+        return found
+    # No app gets an echo of another's messages, but each gets their statuses. Ours bear our tag,
+    # and the ledger knows the ids of those that lost it.
+    customer = identifier(item, "recipient_id") or identifier(item, "recipient_user_id")
+    if not customer:
+        return found
+    return ForeignMessage(account_id, customer, found.provider_id, author="app")
+
+
+def _standby_status(account_id: str, item: Record) -> Event:
+    """Return what became of a message, be it of ours or of Meta's agent."""
+    participants = ("recipient_participant_id", "participant_recipient_id")
+    if text(item, "recipient_type") == "group" or any(map(item.get, participants)):
+        return Notice(account_id, "group_status")
+    state = text(item, "status")
+    if state not in _STATES:
+        return Notice(account_id, "other_status")
+    codes = (whole_number(error, "code") for error in items(item, "errors"))
+    code = next((found for found in codes if found is not None), None)
+    return DeliveryStatus(
+        account_id=required(account_id, "phone_number_id"),
+        provider_id=required(identifier(item, "id"), "id"),
+        state=state,
+        tag=identifier(item, "biz_opaque_callback_data"),
+        code="" if code is None else error_name(code),
+    )
+
+
+def _echo(author: str) -> Reader:
+    """Return a reader of messages that left our number; ``author`` unless they say otherwise."""
+
+    def read(account_id: str, item: Record) -> Event:
+        # Meta's own agent wraps what it sent; a phone does not.
+        sent = record(item, "message") or item
+        if item.get("group_id") or text(sent, "recipient_type") == "group":
+            return Notice(account_id, "group_message")
+        is_agent = text(item, "message_creation_type") == "created_by_1p_bot"
+        customer = identifier(sent, "to") or identifier(item, "to_user_id")
+        return ForeignMessage(
+            account_id=required(account_id, "phone_number_id"),
+            customer=required(customer or identifier(sent, "recipient"), "to"),
+            provider_id=required(identifier(item, "id"), "id"),
+            author="meta_agent" if is_agent else author,
+        )
+
+    return read
+
+
+def _handover(account_id: str, item: Record) -> Event:
+    """Return who was given the conversation; it is counted."""
+    kind = text(item, "type")
+    is_known = kind in {"control_passed", "control_taken"}
+    return Notice(account_id, kind if is_known else "control_changed")
+
+
+def _inbound(account_id: str, item: Record, said: Content) -> InboundMessage:
+    who = _sender(item)
+    return message_of(
+        required(account_id, "phone_number_id"),
+        who,
+        said,
+        message_id=identifier(item, "id") or _made_id(who.customer, item, said),
+        sent_at_ms=moment_ms(item, "timestamp"),
+    )
+
+
+def _made_id(customer: str, item: Record, said: Content) -> str:
+    """Return an id for a message without one, the same when it is delivered again."""
+    media_id = said.media.media_id if said.media else ""
+    return made_id(customer, text(item, "timestamp"), said.kind, said.text, media_id)
+
+
+def _sender(item: Record) -> Peer:
+    """Return who sent ``item``: a phone number, a business-scoped user id, or known by both.
+
+    Raise MalformedError where there is neither.
+    """
+    phone, user_id = identifier(item, "from"), identifier(item, "from_user_id")
+    customer = required(phone or user_id, "from")
+    return Peer(
+        customer=customer,
+        aliases=(user_id,) if user_id not in {"", customer} else (),
+        secondary=not phone or is_business_scoped(phone),
+    )
+
+
+#: Where the items of a change stand in its value, and what reads them.
+_Route = tuple[tuple[str, ...], Reader]
+
+#: By the change's field. An empty path: the value as a whole is the item.
+_ROUTES: dict[str, tuple[_Route, ...]] = {
+    "messages": (
+        (("messages",), _message),
+        (("message_echoes",), _echo("unknown")),
+        (("statuses",), _status),
+        (("errors",), notice("provider_error")),
+    ),
+    "smb_message_echoes": ((("message_echoes",), _echo("person")),),
+    # Meta's agent holds the conversation and answers it: what the customer writes is not ours.
+    "standby": (
+        (("standby", "messages"), notice("standby_message")),
+        (("standby", "message_echoes"), _echo("meta_agent")),
+        (("standby", "statuses"), _standby_status),
+    ),
+    "messaging_handovers": (((), _handover),),
+    "user_id_update": ((("user_id_update",), notice("identity_changed")),),
+    "calls": ((("calls",), _call), (("statuses",), notice("call"))),
+}
+
+#: Fields that are counted under their own name. Among them "history": old messages, not new ones.
+_COUNTED_FIELDS = frozenset(
+    {
+        "account_alerts",
+        "account_review_update",
+        "account_update",
+        "business_capability_update",
+        "history",
+        "message_template_components_update",
+        "message_template_quality_update",
+        "message_template_status_update",
+        "phone_number_name_update",
+        "phone_number_quality_update",
+        "security",
+        "smb_app_state_sync",
+        "template_category_update",
+        "user_preferences",
+    }
+)
+
+
+# Content: the text that the model reads, by the kind of message
+
+
+_UNSUPPORTED = described(Kind.UNSUPPORTED)
+#: Reads a whole message, or a reply within one. A blank text: it says nothing.
+_ContentReader = Callable[[Record], Content]
+
+
+def content(message: Record) -> Content:
+    """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED.
+
+    The text is the customer's own words, or a sentence in brackets that says what came, with the
+    words that came along, such as a caption, behind it.
+    """
+    if _type(message) != "edit":
+        return _said(message)
+    edited = _said(record(message, "edit", "message"))
+    if edited.kind is Kind.UNSUPPORTED:
+        return edited
+    return Content(Kind.EDITED, f"{described(Kind.EDITED).text} {edited.text}", edited.media)
+
+
+def _said(message: Record) -> Content:
+    read = _MESSAGES.get(_type(message))
+    said = read(message) if read else _UNSUPPORTED
+    return said if said.text.strip() else _UNSUPPORTED
+
+
+def _type(message: Record) -> str:
+    """Return the declared type; without one, that of the first part named after a type."""
+    return text(message, "type") or next((name for name in _MESSAGES if name in message), "")
+
+
+def _words(kind: Kind, *path: str) -> _ContentReader:
+    """Return a reader of the customer's own words."""
+    return lambda message: Content(kind, spoken(text(message, *path)))
+
+
+def _media(kind: Kind) -> _ContentReader:
+    """Return a reader of a reference to bytes, with their name and caption."""
+
+    def read(message: Record) -> Content:
+        part = record(message, _type(message))
+        media = Media(identifier(part, "id"), identifier(part, "mime_type"), url(part, "url"))
+        words = joined(" ", text(part, "filename"), text(part, "caption"))
+        return described(kind, words, media if media.media_id or media.url else None)
+
+    return read
+
+
+def _audio(message: Record) -> Content:
+    is_voice = at(message, "audio", "voice") is True
+    return _media(Kind.VOICE if is_voice else Kind.AUDIO)(message)
+
+
+def _rendered(kind: Kind, name: str, render: Callable[[object], str]) -> _ContentReader:
+    """Return a reader that renders the part ``name`` as text."""
+    return lambda message: described(kind, render(at(message, name)))
+
+
+def _interactive(message: Record) -> Content:
+    part = record(message, "interactive")
+    name = text(part, "type") or next((name for name in _REPLIES if name in part), "")
+    read, reply = _REPLIES.get(name), record(part, name)
+    return read(reply) if read and reply else _UNSUPPORTED
+
+
+def _list_reply(reply: Record) -> Content:
+    return Content(
+        Kind.LIST_REPLY, spoken(joined(": ", text(reply, "title"), text(reply, "description")))
+    )
+
+
+def _call_permission(reply: Record) -> Content:
+    verb = "allowed" if text(reply, "response") == "accept" else "declined"
+    return Content(Kind.CALL, f"[The customer {verb} calls from the business]")
+
+
+# Locations, contacts, orders and forms as text: "" where the part says nothing.
+
+
+def _location(place: object) -> str:
+    named = joined(", ", text(place, "name"), text(place, "address"))
+    point = joined(", ", text(place, "latitude"), text(place, "longitude"))
+    return joined(" ", named, f"({point})" if point else "")
+
+
+def _contacts(cards: object) -> str:
+    return _listed([_contact(card) for card in items(cards)])
+
+
+def _contact(card: object) -> str:
+    name = text(card, "name", "formatted_name") or text(card, "name", "first_name")
+    phones = items(card, "phones")[:LISTED_MAX]
+    numbers = [text(phone, "phone") or text(phone, "wa_id") for phone in phones]
+    return joined(" ", name, joined(", ", *numbers))
+
+
+def _order(cart: object) -> str:
+    products = _listed([_product(product) for product in items(cart, "product_items")])
+    return joined(". ", products, text(cart, "text"))
+
+
+def _product(product: object) -> str:
+    name = text(product, "product_retailer_id")
+    count = text(product, "quantity") or "1"
+    price = joined(" ", text(product, "item_price"), text(product, "currency"))
+    return joined(" at ", f"{count} x {name}", price) if name else ""
+
+
+def _form(reply: object) -> str:
+    """Return a form's answers; they come as JSON in a string, and sometimes as broken JSON."""
+    try:
+        answers = record(json.loads(text(reply, "response_json")))
+    except (ValueError, RecursionError):
+        answers = {}
+    # The token is for the form's server alone.
+    listed = _listed([_answer(*pair) for pair in answers.items() if pair[0] != "flow_token"])
+    return listed or text(reply, "body")
+
+
+def _answer(question: str, answer: object) -> str:
+    choices = joined(", ", *map(_choice, items(answer)[:LISTED_MAX]))
+    return f"{text(question)}: {choices}" if choices else ""
+
+
+def _choice(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return text(value)
+
+
+def _reaction(reaction: object) -> str:
+    return text(reaction, "emoji") or "(taken back)"
+
+
+def _listed(lines: list[str]) -> str:
+    said = [line for line in lines if line]
+    rest = len(said) - LISTED_MAX
+    return "; ".join(said[:LISTED_MAX] + ([f"and {rest} more"] if rest > 0 else []))
+
+
+#: What the customer pressed or filled in, by ``interactive.type``.
+_REPLIES: dict[str, _ContentReader] = {
+    "button_reply": _words(Kind.BUTTON_REPLY, "title"),
+    "list_reply": _list_reply,
+    "nfm_reply": lambda reply: described(Kind.FLOW_REPLY, _form(reply)),
+    "call_permission_reply": _call_permission,
+}
+
+#: By ``type``. An edit holds one of these; any other type is unsupported.
+_MESSAGES: dict[str, _ContentReader] = {
+    "text": _words(Kind.TEXT, "text", "body"),
+    "image": _media(Kind.IMAGE),
+    "video": _media(Kind.VIDEO),
+    "audio": _audio,
+    "voice": _media(Kind.VOICE),
+    "document": _media(Kind.DOCUMENT),
+    "sticker": _media(Kind.STICKER),
+    "location": _rendered(Kind.LOCATION, "location", _location),
+    "contacts": _rendered(Kind.CONTACTS, "contacts", _contacts),
+    "interactive": _interactive,
+    "button": _words(Kind.BUTTON_REPLY, "button", "text"),
+    "order": _rendered(Kind.ORDER, "order", _order),
+    "reaction": _rendered(Kind.REACTION, "reaction", _reaction),
+    "revoke": lambda _message: described(Kind.DELETED),
+}

@@ -1,0 +1,309 @@
+"""The webhooks of all providers: raw body within limits, proof, JSON, parse, one round trip, 200.
+
+A message is acknowledged once the ledger has it; nothing else is on this path. What differs
+between providers is said by ``channels.provider.Provider``.
+"""
+
+import contextlib
+import json
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+
+import falcon
+import gevent  # type: ignore[import-untyped]
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+
+from batching.flow import receive
+from batching.model import Status
+from channels.inbound import Parsed
+from channels.provider import Challenge, Provider, Refusal, Request
+from runtime.accounts import AccountConfig
+from runtime.build import Runtime
+from web.errors import RETRY_AFTER_S, RefusalError
+
+log = logging.getLogger(__name__)
+
+#: Meta posts up to 3 MB; one byte more is refused.
+BODY_BYTES_MAX = 3 * 1024 * 1024
+#: How long a client may take to send its body; a webhook's arrives in one piece.
+BODY_MS_MAX = 20_000
+#: No documented webhook nests deeper than 20.
+NESTING_MAX = 100
+
+#: How much of a body that is too large is still read, and for how long: a proxy that sends it on
+#: would otherwise find a closed connection in place of the refusal, and try another host.
+DISCARDED_BYTES_MAX = 2 * BODY_BYTES_MAX
+DISCARDED_MS_MAX = 2_000
+DISCARDED_AT_ONCE = 64 * 1024
+
+_TOO_LARGE = "body_too_large"
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], runtime: Runtime) -> None:
+    """Give ``app`` the address of every provider."""
+    for provider in runtime.channels.values():
+        if provider.development_only and runtime.settings.is_production:
+            continue
+        resource = (
+            ChallengedWebhook(runtime, provider, provider.challenge)
+            if provider.challenge
+            else Webhook(runtime, provider)
+        )
+        app.add_route(provider.address, resource)
+
+
+class Webhook:
+    """Takes what a provider delivers, at one address for all accounts or at one for each."""
+
+    def __init__(self, runtime: Runtime, provider: Provider) -> None:
+        self._runtime = runtime
+        self._provider = provider
+        configs = [config for config in runtime.accounts if config.channel == provider.name]
+        #: By the account in the path, "" at a shared address.
+        self._addresses = (
+            {"": _Address(configs, provider.number_field)}
+            if provider.shared
+            else {config.account_id: _Address([config], "") for config in configs}
+        )
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, account_id: str = "") -> None:
+        """Answer 200 with counts once the ledger has every message.
+
+        Raise RefusalError, MalformedError (400 or 413) or LedgerUnavailableError (503).
+        """
+        provider = self._provider
+        address = self._addresses.get(account_id)
+        if address is None:
+            log.warning("webhook.unknown_account", extra={"count": 1})
+            raise _not_found(f"account: no {provider.name} account has this id")
+        request = self._read(req, account_id, address.secrets)
+        proof = provider.verify(request, address.secrets)
+        if proof is None:
+            raise _refused(provider, provider.refusal, HTTPStatus.UNAUTHORIZED)
+        body = decode(req.content_type, request.raw)
+        if provider.shared:
+            recipients = _Recipients(address.accounts_of(proof))
+            parsed = provider.parse(body, recipients)
+            if parsed.unknown_accounts and not recipients.found:
+                log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
+                raise _not_found(f"{provider.number_field}: no account of this app has it")
+        else:
+            parsed = provider.parse(body, account_id)
+        resp.media = acknowledge(self._runtime, parsed)
+        if provider.accepted:
+            provider.accepted(self._runtime.store, parsed.events)
+
+    def _read(self, req: falcon.Request, account_id: str, secrets: Sequence[str]) -> Request:
+        """Return the request with its body. Raise RefusalError."""
+        try:
+            return _request(req, read_raw(req))
+        except RefusalError as refusal:
+            verify = self._provider.verify_headers
+            is_lost = verify and refusal.reason == _TOO_LARGE
+            if is_lost and verify and verify(_request(req, b""), secrets) is not None:
+                log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - the event says it all
+            raise
+
+
+class ChallengedWebhook(Webhook):
+    """A webhook whose address the provider first asks to prove that it is ours."""
+
+    def __init__(self, runtime: Runtime, provider: Provider, challenge: Challenge) -> None:
+        super().__init__(runtime, provider)
+        self._challenge = challenge
+        self._secrets = [
+            secret
+            for config in runtime.accounts
+            if config.channel == provider.name
+            for secret in config.secrets_of(challenge.secrets_field)
+        ]
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 with the text that the provider expects. Raise RefusalError, 403."""
+        answer = self._challenge.answer(_request(req, b""), self._secrets)
+        if answer is None:
+            raise _refused(self._provider, self._challenge.refusal, HTTPStatus.FORBIDDEN)
+        resp.content_type = falcon.MEDIA_TEXT
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        resp.text = answer
+
+
+class _Address:
+    """The accounts at one address, and the secrets that prove a webhook for them."""
+
+    def __init__(self, configs: Sequence[AccountConfig], number_field: str) -> None:
+        owners = defaultdict[str, dict[str, str]](dict)
+        for config in configs:
+            number = getattr(config.keys, number_field) if number_field else config.account_id
+            for secret in config.secrets:
+                owners[secret][number] = config.account_id
+        self.secrets = tuple(owners)
+        self._owners = tuple(owners.values())
+
+    def accounts_of(self, secret: int) -> Mapping[str, str]:
+        """Return the accounts with this secret, by their number at the provider."""
+        return self._owners[secret]
+
+
+class _Recipients:
+    """Finds accounts by their number, but only those whose own secret proved the request."""
+
+    def __init__(self, accounts: Mapping[str, str]) -> None:
+        self._accounts = accounts
+        self.found = False
+
+    def __call__(self, number: str) -> str | None:
+        account_id = self._accounts.get(number)
+        self.found = self.found or account_id is not None
+        return account_id
+
+
+def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
+    """Hand the events to the ledger and return the counts to answer with; one round trip.
+
+    Raise LedgerUnavailableError, and RefusalError 503 where a conversation holds too much: its
+    message's id is not recorded then, so that the provider's next delivery is taken.
+    """
+    if parsed.malformed:
+        log.error("webhook.malformed", extra={"count": parsed.malformed})
+    if parsed.unknown_accounts:
+        log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
+    receipts = receive(runtime.store, parsed.events, runtime.accounts.limits_of)
+    runtime.silence.observe(receipt.flusher_lag_ms for receipt in receipts)
+    counts = Counter(receipt.status for receipt in receipts)
+    if full := counts[Status.FULL]:
+        raise RefusalError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "conversation_full",
+            f"messages refused: {full}; a conversation holds at most "
+            f"{runtime.store.timing.waiting_max} unanswered",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    return {
+        "status": "ok",
+        "accepted": counts[Status.ACCEPTED],
+        "duplicate": counts[Status.DUPLICATE],
+        "suppressed": counts[Status.SUPPRESSED],
+        "malformed": parsed.malformed,
+        "unknown_account": parsed.unknown_accounts,
+    }
+
+
+def read_raw(req: falcon.Request) -> bytes:
+    """Return the body exactly as received, chunked or not; empty if there is none.
+
+    Raise RefusalError: 413 over BODY_BYTES_MAX, 408 after BODY_MS_MAX, 400 if it broke off.
+    """
+    stated = req.content_length
+    if stated is not None and stated > BODY_BYTES_MAX:
+        if stated <= DISCARDED_BYTES_MAX:
+            _discard(req)
+        raise _too_large(f"{stated} bytes")
+    try:
+        # The whole read has one deadline: a limit per packet would let a client drip for ever.
+        with gevent.Timeout(BODY_MS_MAX / 1000, TimeoutError("body")):
+            raw = _read_stream(req, stated)
+    except TimeoutError:
+        raise RefusalError(
+            HTTPStatus.REQUEST_TIMEOUT,
+            "body_too_slow",
+            f"body: not complete after {BODY_MS_MAX} ms",
+        ) from None
+    except (OSError, ParseException) as error:
+        # The server's reader: the client went away, or its chunks do not parse.
+        raise _bad_request("body_incomplete", "body: broke off or is wrongly chunked") from error
+    if len(raw) > BODY_BYTES_MAX:
+        raise _too_large("more")
+    if stated is not None and len(raw) != stated:
+        raise _bad_request("body_incomplete", f"body: {len(raw)} bytes, Content-Length: {stated}")
+    return raw
+
+
+def decode(content_type: str | None, raw: bytes) -> object:
+    """Return the JSON of ``raw``; lone surrogates survive, they are cleaned later.
+
+    Raise RefusalError, 400: another content type, not JSON, nested beyond NESTING_MAX.
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type != falcon.MEDIA_JSON:
+        raise _bad_request("content_type", "Content-Type: must be application/json")
+    try:
+        value: object = json.loads(raw)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        # The error of the decoder quotes the body: it goes nowhere.
+        raise _bad_request("broken_json", "body: is not JSON") from None
+    if raw.count(b"[") + raw.count(b"{") > NESTING_MAX and _deeper_than(value, NESTING_MAX):
+        raise _too_deep()
+    return value
+
+
+def _request(req: falcon.Request, raw: bytes) -> Request:
+    return Request(
+        method=req.method,
+        path=req.path,
+        query={name: req.get_param(name) or "" for name in req.params},
+        headers=req.headers_lower,
+        raw=raw,
+        received_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def _read_stream(req: falcon.Request, stated: int | None) -> bytes:
+    if stated is not None:
+        return req.bounded_stream.read(stated)
+    if req.env.get("wsgi.input_terminated"):
+        # Chunked: the server ends the stream with the body, so reading on does not wait.
+        return req.stream.read(BODY_BYTES_MAX + 1)
+    return b""
+
+
+def _discard(req: falcon.Request) -> None:
+    """Read the body and drop it, as far as it comes."""
+    enough = gevent.Timeout(DISCARDED_MS_MAX / 1000, TimeoutError("body"))
+    with contextlib.suppress(OSError, ParseException), enough:
+        while req.bounded_stream.read(DISCARDED_AT_ONCE):
+            pass
+
+
+def _deeper_than(value: object, limit: int) -> bool:
+    level = _containers([value])
+    for _ in range(limit):
+        level = [inner for item in level for inner in _containers(item)]
+    return bool(level)
+
+
+def _containers(value: object) -> list[object]:
+    values = value.values() if isinstance(value, dict) else value
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        return []
+    return [item for item in values if isinstance(item, dict | list)]
+
+
+def _refused(provider: Provider, refusal: Refusal, status: HTTPStatus) -> RefusalError:
+    log.warning("webhook.refused", extra={"channel": provider.name, "reason": refusal.code})
+    return RefusalError(status, refusal.code, refusal.message)
+
+
+def _not_found(message: str) -> RefusalError:
+    return RefusalError(HTTPStatus.NOT_FOUND, "unknown_account", message)
+
+
+def _bad_request(reason: str, message: str) -> RefusalError:
+    return RefusalError(HTTPStatus.BAD_REQUEST, reason, message)
+
+
+def _too_large(size: str) -> RefusalError:
+    return RefusalError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        _TOO_LARGE,
+        f"body: {size}, at most {BODY_BYTES_MAX} bytes",
+    )
+
+
+def _too_deep() -> RefusalError:
+    return _bad_request("too_deep", f"body: nested more than {NESTING_MAX} deep")
