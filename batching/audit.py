@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from batching.inspect import Counters, counters, scan_keys, scan_members
+from batching.inspect import Counters, counters
+from batching.scan import scan_keys, scan_members
 from batching.store import Store, reached
 
 #: So many scans at most, where traffic keeps the sums from being exact.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from batching.inspect import dead_letter_headers, scan_keys
+from batching.inspect import dead_letter_headers
 from batching.model import Reason
+from batching.scan import scan_keys
 from batching.store import Store, reached
 
 

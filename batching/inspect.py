@@ -1,7 +1,7 @@
 """Read-only views of a ledger for operators: counters, dead letters, traces, where a message is.
 
 Every function raises LedgerUnavailableError. A question takes a fixed number of round trips,
-whatever the number of shards; only scans take one for about PAGE names. What another release
+whatever the number of shards; only scans take more, one for about 100 names. What another release
 wrote is read as far as we know it: unknown fields are ignored, missing ones are "" or 0.
 """
 
@@ -14,45 +14,8 @@ from typing import Any
 
 from batching.keys import Shard
 from batching.model import InboundMessage, Reason, decode
+from batching.scan import scan_keys, scan_members
 from batching.store import Store, reached
-
-#: About so many names a step of a scan.
-PAGE = 100
-
-
-def scan_keys(store: Store, *kinds: str) -> Iterator[list[tuple[int, str, str]]]:
-    """Yield shard number, kind and the rest of each key that starts with one of ``kinds``."""
-    shards, client = store.keyring.shards, store.client
-    numbers = {shard.prefix: number for number, shard in enumerate(shards)}
-    pattern = f"{shards[0].prefix.partition('.')[0]}.*"
-    cursor = 0
-    while True:
-        with reached():
-            found: Any = client.scan(cursor, match=pattern, count=PAGE)
-        cursor, names = found
-        page = []
-        for name in names:
-            tag, brace, rest = name.decode().partition("}:")
-            number = numbers.get(tag + brace)
-            kind = next((kind for kind in kinds if rest.startswith(kind)), "")
-            if number is not None and kind:
-                page.append((number, kind, rest.removeprefix(kind)))
-        yield page
-        if cursor == 0:
-            return
-
-
-def scan_members(store: Store, keys: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
-    """Yield members of sorted sets, each with the place of its key among ``keys``."""
-    cursors = dict.fromkeys(range(len(keys)), 0)
-    while cursors:
-        pipeline: Any = store.client.pipeline(transaction=False)
-        for place, cursor in cursors.items():
-            pipeline.zscan(keys[place], cursor, count=PAGE)
-        with reached():
-            found = dict(zip(cursors, pipeline.execute(), strict=True))
-        yield [(place, name.decode()) for place, (_, pairs) in found.items() for name, _ in pairs]
-        cursors = {place: cursor for place, (cursor, _) in found.items() if cursor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +190,10 @@ def _with_messages(store: Store, places: Sequence[tuple[Shard, str]]) -> list[De
 def _dead_letter(
     batch_id: str, header: bytes, size: int, messages: Iterable[bytes] = ()
 ) -> DeadLetter:
-    known = _json_object(header)
+    try:
+        known = dict(json.loads(header))
+    except (TypeError, ValueError):
+        known = {}
     account_id = str(known.get("account", ""))
     return DeadLetter(
         batch_id=batch_id,
@@ -243,14 +209,6 @@ def _dead_letter(
         size=size,
         messages=tuple(decode(account_id, raw) for raw in messages),
     )
-
-
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(raw)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _number(value: object) -> int:
@@ -353,38 +311,42 @@ def trace(store: Store, conversation_id: str) -> Trace:
     headers = [each for each in dead_letter_headers(store, s) if each.conversation_id == c]
     letters = tuple(dead_letters(store, headers))
     fields = {name.decode(): value.decode() for name, value in kept.items()}
-    open_batch, flight = _open(fields, due_ms), _flight(fields, lease_ms)
-    batch_ids = [batch.batch_id if batch else "" for batch in (open_batch, flight)]
+    batch_ids = [fields.get("open_id", ""), fields.get("id", "")]
     account_id = next(filter(None, [fields.get("account"), *(x.account_id for x in letters)]), "")
-    pipeline = store.client.pipeline(transaction=False)
-    pipeline.pttl(s.stopped(account_id))
-    pipeline.zmscore(s.overdue, [f"{c}:{batch_id}" for batch_id in batch_ids])
-    with reached():
-        circuit_ms, overdue_ms = pipeline.execute()
-    messages = [
-        (batch_id, decode("", raw))
+    circuit_ms, overdue_ms = _waits(store, c, account_id, batch_ids)
+    messages = {
+        decode("", raw).message_id: batch_id
         for batch_id, raws in zip(batch_ids, contents, strict=True)
         for raw in raws
-    ]
-    messages += [(letter.batch_id, message) for letter in letters for message in letter.messages]
+    }
     return Trace(
         conversation_id=c,
         now_ms=store.now_ms(),
         account_id=account_id,
         accepted=accepted,
-        open=open_batch,
-        flight=flight,
+        open=_open(fields, due_ms),
+        flight=_flight(fields, lease_ms),
         dead_letters=letters,
         steps=tuple(step for step in map(_step, trail) if step),
-        overdue_ms={
-            batch_id: int(at_ms)
-            for batch_id, at_ms in zip(batch_ids, overdue_ms, strict=True)
-            if at_ms is not None
-        },
+        overdue_ms=overdue_ms,
         taken_over_ms=max(0, taken_over_ms),
-        circuit_ms=max(0, circuit_ms),
-        batch_of={message.message_id: batch_id for batch_id, message in messages},
+        circuit_ms=circuit_ms,
+        batch_of=messages | {m.message_id: x.batch_id for x in letters for m in x.messages},
     )
+
+
+def _waits(
+    store: Store, conversation_id: str, account_id: str, batch_ids: Sequence[str]
+) -> tuple[int, dict[str, int]]:
+    """Return how long the circuit stays open, and when a person is alerted to each batch."""
+    shard = store.shard_of(conversation_id)
+    pipeline: Any = store.client.pipeline(transaction=False)
+    pipeline.pttl(shard.stopped(account_id))
+    pipeline.zmscore(shard.overdue, [f"{conversation_id}:{batch_id}" for batch_id in batch_ids])
+    with reached():
+        circuit_ms, overdue_ms = pipeline.execute()
+    times = zip(batch_ids, overdue_ms, strict=True)
+    return max(0, circuit_ms), {batch_id: int(at_ms) for batch_id, at_ms in times if at_ms}
 
 
 def _open(fields: Mapping[str, str], due_ms: float | None) -> OpenBatch | None:

@@ -240,7 +240,9 @@ def _log_start(
     for former, setting in former_names(environ).items():
         log.warning("setting.renamed", extra={"former": former, "setting": setting})
     with reached():
-        database, undelivered = database_id(store.client), Alerts(store).undelivered()
+        database = database_id(store.client)
+    counts = asdict(census(store))
+    counts["undelivered"] = Alerts(store).undelivered().count
     log.info(
         "process.started",
         extra={
@@ -251,7 +253,7 @@ def _log_start(
             "ledger_id": ledger_id,
             "redis_run_id": database.run_id,
             "redis_db": database.db,
-            "counts": asdict(census(store)) | {"undelivered": undelivered.count},
+            "counts": counts,
         },
     )
 
