@@ -155,7 +155,6 @@ def _text(value: object) -> str:
 
 def check_sync(client: redis.Redis) -> CheckResult:
     """Check that the server can confirm a write on its disk (WAITAOF). Raise RedisError."""
-    about = "BATCH_DURABILITY"
     try:
         client.execute_command("WAITAOF", 1, 0, 1)  # type: ignore[no-untyped-call]
     except redis.ResponseError as error:
@@ -163,19 +162,21 @@ def check_sync(client: redis.Redis) -> CheckResult:
             "set appendonly yes on Valkey, or on Redis 7.2 or newer; an older Redis does the same"
             " by appendfsync always, with BATCH_DURABILITY=everysec here"
         )
-        return mistake(about, f"always: this server cannot wait for its disk ({error})", advice)
-    return ok(about, "always: the server tells when a write is safe")
+        return mistake(
+            "BATCH_DURABILITY", f"always: this server cannot wait for its disk ({error})", advice
+        )
+    return ok("BATCH_DURABILITY", "always: the server tells when a write is safe")
 
 
 def compare_databases(ledger: redis.Redis, broker: redis.Redis) -> CheckResult:
     """Check that these are different databases, whatever their addresses. Raise RedisError."""
-    about, first, second = "BROKER_URL", database_id(ledger), database_id(broker)
+    first, second = database_id(ledger), database_id(broker)
     if not first.run_id:
-        return warning(about, "cannot tell whether it is another database")
+        return warning("BROKER_URL", "cannot tell whether it is another database")
     if first == second:
         advice = "choose another number at its end: the broker's upkeep would block the ledger"
-        return mistake(about, "is the same database as REDIS_URL", advice)
-    return ok(about, "is another database than REDIS_URL")
+        return mistake("BROKER_URL", "is the same database as REDIS_URL", advice)
+    return ok("BROKER_URL", "is another database than REDIS_URL")
 
 
 # The running installation.
