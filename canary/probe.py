@@ -175,7 +175,7 @@ class Watcher:
         return State(
             now_ms=self._probe.now_ms(),
             message_id=message_id,
-            posted_ms=int(posted_ms or 0),
+            posted_ms=int(posted_ms) if posted_ms.isdecimal() else 0,
             refused=refused,
             answered_ms=self._probe.answered_ms(message_id),
             reported_id=reported_id,

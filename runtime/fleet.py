@@ -60,9 +60,9 @@ class Member:
     role: str
     host: str
     pid: int
-    release: str
-    fingerprint: str
-    scripts: str
+    release: str = ""
+    fingerprint: str = ""
+    scripts: str = ""
     started_ms: int = 0
     heartbeat_ms: int = 0
     silent_ms: int = 0
@@ -97,15 +97,17 @@ def members(client: redis.Redis) -> list[Member]:
 
 
 def _member(raw: bytes, now_ms: int) -> Member | None:
-    """Return the member of an entry, None if another release wrote it in an unknown form."""
-    known = {field.name for field in fields(Member)}
+    """Return the member of an entry, None if another release wrote it in an unknown form.
+
+    Fields that we do not know are ignored; but for role, host and pid, one may be missing.
+    """
     try:
-        # A newer release may write fields that this one does not know.
-        given = {name: value for name, value in json.loads(raw).items() if name in known}
+        found = json.loads(raw)
+        given = {f.name: found[f.name] for f in fields(Member) if type(found.get(f.name)) is f.type}
         member = Member(**given)
-        return replace(member, silent_ms=max(0, now_ms - member.heartbeat_ms))
     except (AttributeError, TypeError, ValueError):
         return None
+    return replace(member, silent_ms=max(0, now_ms - member.heartbeat_ms))
 
 
 def missing(members: Sequence[Member]) -> list[str]:

@@ -380,7 +380,7 @@ def check_canary(context: Context) -> list[CheckResult]:
     now_ms = context.store.watch().now_ms
     with reached():
         found: Any = context.store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
-    answered_ms, round_trip_ms = (int(value or 0) for value in found)
+    answered_ms, round_trip_ms = (int(n) if n and n.isdigit() else 0 for n in found)
     age_ms = now_ms - answered_ms
     if answered_ms and age_ms <= CANARIES_MISSED_MAX * settings.canary_every_ms + CANARY_SLACK_MS:
         return [ok("canary", f"answered {age_ms} ms ago, after {round_trip_ms} ms")]

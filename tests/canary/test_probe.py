@@ -87,6 +87,30 @@ def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
     assert alarms(runtime) == []
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"mood": "good"},
+        {"message_id": "of-another-release"},
+        {"message_id": "of-another-release", "posted_ms": "soon"},
+        {"message_id": "of-another-release", "posted_ms": ""},
+        {"posted_ms": "1", "reported_id": "of-another-release"},
+    ],
+)
+def test_state_that_another_release_wrote_does_not_stop_the_canary(
+    runtime: Runtime, canary: Watcher, http_server: HttpServer, state: dict[str, Any]
+) -> None:
+    client: Any = runtime.store.client
+    client.hset(CANARY, mapping=state)
+    canary()
+    assert deliver(runtime, http_server) == 200
+    answer(runtime)
+
+    canary()
+
+    assert client.hget(CANARY, "reported_id") == client.hget(CANARY, "message_id")
+
+
 def test_canary_of_an_operator_in_the_same_batch_makes_none_late(
     runtime: Runtime,
     canary: Watcher,

@@ -27,6 +27,10 @@ WORKER = replace(WEB, role="worker", pid=12)
 SCHEDULER = replace(WEB, role="scheduler", pid=13)
 
 
+def without(member: Member, name: str) -> dict[str, object]:
+    return {key: value for key, value in asdict(member).items() if key != name}
+
+
 GRACE_MS = 300_000
 PRIVACY_KEY = "privacy-key-of-the-tests"
 
@@ -109,15 +113,6 @@ def test_beat_removes_those_that_fell_silent(client: redis.Redis) -> None:
     assert roles == {"web": True, "scheduler": False}
 
 
-def test_entry_of_another_form_hides_nobody(client: redis.Redis) -> None:
-    client.hset(FLEET, "web:host:1", "[]")
-    client.hset(FLEET, "web:host:2", '{"colour": "red"}')
-    announced = fleet(client)
-    announced.beat()
-
-    assert [member.role for member in members(client)] == ["web"]
-
-
 def test_stop_leaves_at_once(client: redis.Redis) -> None:
     announced = fleet(client)
     announced.beat()
@@ -148,13 +143,33 @@ def test_beat_without_redis_is_the_ledgers_error() -> None:
     lost.stop()
 
 
-def test_member_of_a_newer_release_that_tells_more_is_seen(client: redis.Redis) -> None:
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        pytest.param(asdict(WEB) | {"colour": "red"}, WEB, id="unknown field"),
+        pytest.param(asdict(WEB) | {"role": "console"}, replace(WEB, role="console"), id="role"),
+        pytest.param(without(WEB, "scripts"), replace(WEB, scripts=""), id="missing field"),
+        pytest.param(without(WEB, "release"), replace(WEB, release=""), id="no release"),
+        pytest.param(without(WEB, "started_ms"), replace(WEB, started_ms=0), id="missing time"),
+        pytest.param(
+            asdict(WEB) | {"started_ms": "soon"}, replace(WEB, started_ms=0), id="no time"
+        ),
+        pytest.param(without(WEB, "pid"), None, id="no name"),
+        pytest.param(["web", "host-1", 11], None, id="another form"),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_member_of_another_release_is_seen_and_hides_no_other(
+    client: redis.Redis, entry: object, expected: Member | None
+) -> None:
     """In a deploy the old processes must not take the new ones for missing."""
-    client.hset(FLEET, WEB.name, json.dumps(asdict(WEB) | {"colour": "red"}))
+    client.hset(FLEET, "other", json.dumps(entry))
+    client.hset(FLEET, WORKER.name, json.dumps(asdict(WORKER)))
 
-    (member,) = members(client)
+    found = [replace(member, silent_ms=0) for member in members(client)]
 
-    assert (member.name, member.release) == (WEB.name, "r1")
+    assert found == ([expected, WORKER] if expected else [WORKER])
+    drift(found, 0)
 
 
 def test_processes_that_agree_have_no_drift() -> None:
