@@ -129,8 +129,9 @@ def _batches(found: Trace) -> dict[str, list[Step]]:
     """Return the steps by batch, in order; each batch begins with its first message."""
     batches: defaultdict[str, list[Step]] = defaultdict(list)
     for step in found.steps:
-        if step.verb == "collect" and not batches[step.batch_id]:
-            batches[step.batch_id].append(_accept(step.batch_id, int(step.words[1])))
+        first_ms = "".join(step.words[1:2])
+        if step.verb == "collect" and first_ms.isdecimal() and not batches[step.batch_id]:
+            batches[step.batch_id].append(_accept(step.batch_id, int(first_ms)))
         batches[step.batch_id].append(step)
     for letter in found.dead_letters:
         batches.setdefault(letter.batch_id, [])
@@ -153,7 +154,7 @@ def _sentence(step: Step) -> str:
         return "its wait was over, a worker is woken again"
     words = [_TERMS.get((step.verb, word), word) for word in step.words]
     if step.verb in ("mark_sending", "mark_sent"):
-        words = [str(int(part) + 1) for part in words]
+        words = [str(int(part) + 1) if part.isdecimal() else part for part in words]
     return says.format(*words, "", "").rstrip(": ")
 
 

@@ -308,3 +308,21 @@ def test_wrong_usage_repeats_nothing_of_what_was_typed(
 
 def _fields(message: Any) -> dict[str, Any]:
     return {name: getattr(message, name) for name in message.__slots__}
+
+
+def test_steps_of_another_release_are_shown_with_the_others(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    client: Any = world.store.client
+    for step in (
+        "collect b1", "collect b2 idle soon", "mark_sending b1 first", "mark_sent b1",
+        "begin b1", "fail b1", "reap b1 waiting", "hand_over b1 person", "replay b3", "begin",
+    ):  # fmt: skip
+        client.rpush(world.store.shard_of(conversation).trail(conversation), f"17 {step}")
+    world.write(CANARY)
+
+    shown = operator("trace", conversation)
+    read = operator("trace", conversation, "--json").json
+
+    assert "hand_over person" in shown.out
+    assert [batch["batch"] for batch in read["batches"]][:3] == ["b1", "b2", "b3"]
