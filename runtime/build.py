@@ -103,32 +103,6 @@ def build(
     )
 
 
-def _fleet(
-    role: Role,
-    settings: Settings,
-    store: Store,
-    silence: Silence,
-    *,
-    fingerprint: str,
-    ledger_id: str,
-) -> Fleet:
-    return Fleet(
-        store,
-        role=role,
-        release=settings.release,
-        fingerprint=fingerprint,
-        scripts=_digest(digests()),
-        ledger_id=ledger_id,
-        grace_ms=settings.deploy_grace_ms,
-        silence=silence,
-    )
-
-
-def _book(settings: Settings, configs: Iterable[AccountConfig], adapters: Adapters) -> AccountBook:
-    everyone = with_canary(settings, configs)
-    return AccountBook(everyone, limits=settings.limits(), build=adapters.account)
-
-
 def build_or_exit(role: Role) -> Runtime:
     """Return the runtime, or end this process with its mistakes on stderr, one a line."""
     try:
@@ -198,6 +172,32 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
         timing=settings.timing(),
         synced=settings.batch_durability == "always",
     )
+
+
+def _fleet(
+    role: Role,
+    settings: Settings,
+    store: Store,
+    silence: Silence,
+    *,
+    fingerprint: str,
+    ledger_id: str,
+) -> Fleet:
+    return Fleet(
+        store,
+        role=role,
+        release=settings.release,
+        fingerprint=fingerprint,
+        scripts=_digest(digests()),
+        ledger_id=ledger_id,
+        grace_ms=settings.deploy_grace_ms,
+        silence=silence,
+    )
+
+
+def _book(settings: Settings, configs: Iterable[AccountConfig], adapters: Adapters) -> AccountBook:
+    everyone = with_canary(settings, configs)
+    return AccountBook(everyone, limits=settings.limits(), build=adapters.account)
 
 
 def _open(store: Store) -> str:

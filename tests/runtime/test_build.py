@@ -63,7 +63,7 @@ def test_building_twice_gives_processes_that_agree(environ: dict[str, str]) -> N
 def test_process_with_other_settings_is_seen(
     environ: dict[str, str], change: dict[str, str]
 ) -> None:
-    """Origin fault 13: processes with different settings, and nobody can tell."""
+    """Origin fault 13: processes with different settings, unnoticed."""
     fresh, stale = build("web", environ | change), build("worker", environ)
     fresh.fleet.beat()
     stale.fleet.beat()
@@ -93,7 +93,7 @@ def test_every_account_gets_its_channel_and_its_model(environ: dict[str, str]) -
         Simulator,
         CanarySink,
     ]
-    # None answers a customer past the last look.
+    # Every answer passes the guard.
     guarded = [account.model for account in built if account]
     assert [type(model.model) for model in guarded if isinstance(model, Guarded)] == [
         OpenAICompatible,
@@ -155,7 +155,7 @@ def test_nothing_of_the_environment_is_shown_by_repr(environ: dict[str, str]) ->
     assert "value-of" not in repr(runtime)
 
 
-def test_ledger_of_another_form_refuses_the_process(
+def test_process_refuses_a_ledger_of_another_form(
     environ: dict[str, str], client: redis.Redis
 ) -> None:
     Store(client, privacy_key=load_settings(environ).privacy_key, shards=4).open()

@@ -18,7 +18,7 @@ from runtime.clients import (
 
 @pytest.fixture
 def mute() -> Iterator[socket.socket]:
-    """A server that takes connections and never says a word, as a stopped Redis does."""
+    """A server that takes connections and never answers, as a stopped Redis does."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -50,7 +50,7 @@ def test_client_waits_exactly_as_long_as_its_role_allows(role: Role, patience: P
 
 
 def test_webhook_without_redis_is_answered_in_time() -> None:
-    """A late answer is never asked for again, so the three waits are all there is."""
+    """A late answer is not asked for again, so the three waits are the longest there is."""
     connection, waits = connection_of(redis_client("redis://127.0.0.1/0", "web")), PATIENCE["web"]
 
     assert waits.free_s + waits.connect_s + waits.answer_s <= WEB_ANSWER_S_MAX

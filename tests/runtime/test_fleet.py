@@ -12,6 +12,10 @@ from batching.store import Store
 from runtime.clients import database_id, redis_client
 from runtime.fleet import (
     ALIVE_MS_MAX,
+    FLUSHER_SILENT_MS_MAX,
+    NEVER,
+    SILENCE_COOLDOWN_MS,
+    SILENCE_LASTS_MS,
     SILENT_MS_MAX,
     Fleet,
     Member,
@@ -56,7 +60,7 @@ def fleet(
     )
 
 
-def alarms(client: redis.Redis) -> list[tuple[str, str]]:
+def alerts(client: redis.Redis) -> list[tuple[str, str]]:
     kept = Alerts(Store(client, privacy_key=PRIVACY_KEY)).newest(10)
     return [(alert.kind, alert.detail) for alert in kept]
 
@@ -135,7 +139,7 @@ def test_started_process_beats_until_it_is_stopped(client: redis.Redis) -> None:
     assert not announced._thread.is_alive()
 
 
-def test_beat_without_redis_is_the_ledgers_error() -> None:
+def test_beat_without_redis_raises_the_ledgers_error() -> None:
     lost = fleet(redis_client("redis://127.0.0.1:1/0", "manage"))
 
     with pytest.raises(LedgerUnavailableError):
@@ -178,7 +182,7 @@ def test_processes_that_agree_have_no_drift() -> None:
 
 
 def test_drift_names_processes_with_other_settings() -> None:
-    """Origin fault 13: one process ran with other settings, and nobody could tell."""
+    """Origin fault 13: one process ran with other settings, unnoticed."""
     newer = replace(WORKER, fingerprint="f2", started_ms=2_000)
 
     assert drift([WEB, newer, SCHEDULER], 0) == [
@@ -226,7 +230,7 @@ def test_missing_names_roles_that_are_not_in_this_redis() -> None:
     ]
 
 
-def test_drift_is_logged_once_until_it_changes_and_told_once_by_the_installation(
+def test_drift_is_logged_once_by_a_process_and_alerted_once_by_the_installation(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     announced, other = fleet(client), fleet(client, "scheduler")
@@ -238,7 +242,7 @@ def test_drift_is_logged_once_until_it_changes_and_told_once_by_the_installation
 
     assert again == problems != []
     assert events(caplog) == ["settings.drift", "settings.drift"]
-    assert alarms(client) == [("drift", problems[0])]
+    assert alerts(client) == [("drift", problems[0])]
 
 
 def test_deploy_under_way_is_no_drift_to_report(
@@ -248,10 +252,10 @@ def test_deploy_under_way_is_no_drift_to_report(
     announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
 
     assert announced.check([]) == []
-    assert (events(caplog), alarms(client)) == ([], [])
+    assert (events(caplog), alerts(client)) == ([], [])
 
 
-def test_ledger_that_was_emptied_is_told_and_opened_again(
+def test_ledger_that_was_emptied_is_reported_and_opened_again(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = fleet(client), fleet(client, "worker")
@@ -263,13 +267,13 @@ def test_ledger_that_was_emptied_is_told_and_opened_again(
 
     found = Store(client, privacy_key=PRIVACY_KEY).identity()
     assert first.ledger_id == second.ledger_id == found not in {"", ours}
-    told = [(vars(r)["ours"], vars(r)["found"]) for r in caplog.records]
+    logged = [(vars(r)["ours"], vars(r)["found"]) for r in caplog.records]
     assert events(caplog) == ["ledger.replaced"] * 2
-    assert told == [(ours, "nothing"), (ours, found)]
-    assert [kind for kind, _ in alarms(client)] == ["ledger_replaced"]
+    assert logged == [(ours, "nothing"), (ours, found)]
+    assert [kind for kind, _ in alerts(client)] == ["ledger_replaced"]
 
 
-def test_ledger_that_is_emptied_twice_is_told_twice(
+def test_ledger_that_is_emptied_twice_is_reported_twice(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = fleet(client)
@@ -281,7 +285,7 @@ def test_ledger_that_is_emptied_twice_is_told_twice(
     assert events(caplog) == ["ledger.replaced"] * 2
 
 
-def test_ledger_of_another_form_is_told_once_and_not_adopted(
+def test_ledger_of_another_form_is_reported_once_and_not_adopted(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = fleet(client)
@@ -298,10 +302,10 @@ def test_ledger_of_another_form_is_told_once_and_not_adopted(
     assert client.hlen(FLEET) == 0
 
 
-def test_server_that_restarts_with_its_ledger_is_no_other(
+def test_restart_of_the_server_is_no_other_ledger(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only its run id is new; the ledger's identity came back with its messages."""
+    """Only its run id is new; the ledger's id came back with its messages."""
     process = fleet(client)
     announce(client, replace(WEB, redis_run_id="before"))
 
@@ -311,10 +315,10 @@ def test_server_that_restarts_with_its_ledger_is_no_other(
     assert client.hexists(META, "identity")
 
 
-def test_every_beat_heeds_the_flushers_lag(
+def test_every_beat_observes_the_flushers_lag(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A web that nobody writes to tells of it too."""
+    """A web process without traffic logs it too."""
     clock = FakeClock()
     process = fleet(client)
     process._silence = Silence(clock)
@@ -324,3 +328,62 @@ def test_every_beat_heeds_the_flushers_lag(
     process.check([])
 
     assert [r.message for r in caplog.records] == ["flusher.silent"]
+
+
+def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(record)["problem"] for record in caplog.records if record.levelname == "ERROR"]
+
+
+def after(ms: int, *lags_ms: int) -> tuple[int, tuple[int, ...]]:
+    """Return a step: so much time passes, then receipts with these lags come in."""
+    return ms, lags_ms
+
+
+NEVER_FLUSHED = "this Redis was never flushed"
+TOO_LATE = FLUSHER_SILENT_MS_MAX + 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([after(0, NEVER), after(SILENCE_LASTS_MS, NEVER)], [NEVER_FLUSHED]),
+        (
+            [after(0, TOO_LATE), after(SILENCE_LASTS_MS, TOO_LATE)],
+            ["this Redis was last flushed 30001 ms ago"],
+        ),
+        # A new installation starts silent.
+        ([after(0, NEVER), after(SILENCE_LASTS_MS - 1, NEVER)], []),
+        # After a Redis that was away the first lag is long, and the next is not.
+        ([after(0, NEVER, FLUSHER_SILENT_MS_MAX), after(SILENCE_LASTS_MS, NEVER)], []),
+        # An unknown lag changes nothing.
+        ([after(0, NEVER, -2), after(SILENCE_LASTS_MS, -2, NEVER)], [NEVER_FLUSHED]),
+        (
+            [
+                after(0, NEVER),
+                after(SILENCE_LASTS_MS, NEVER, NEVER),
+                after(SILENCE_COOLDOWN_MS - 1, NEVER),
+            ],
+            [NEVER_FLUSHED],
+        ),
+        (
+            [
+                after(0, NEVER),
+                after(SILENCE_LASTS_MS, NEVER, NEVER),
+                after(SILENCE_COOLDOWN_MS, NEVER),
+            ],
+            [NEVER_FLUSHED] * 2,
+        ),
+    ],
+)
+def test_redis_that_is_not_flushed_is_logged_when_it_lasts(
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    steps: list[tuple[int, tuple[int, ...]]],
+    expected: list[str],
+) -> None:
+    silence = Silence(clock)
+    for wait_ms, lags_ms in steps:
+        clock.advance_ms(wait_ms)
+        silence.observe(lags_ms)
+
+    assert problems(caplog) == expected

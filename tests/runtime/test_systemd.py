@@ -1,4 +1,4 @@
-"""What systemd hears of a process."""
+"""What a process reports to systemd."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySo
     listening.close()
 
 
-def test_supervisor_hears_of_the_beginning_and_the_end(systemd: NotifySocket) -> None:
+def test_ready_and_stopping_are_reported(systemd: NotifySocket) -> None:
     process = Systemd({"NOTIFY_SOCKET": systemd.address})
 
     process.ready()
@@ -33,7 +33,7 @@ def test_supervisor_hears_of_the_beginning_and_the_end(systemd: NotifySocket) ->
     assert systemd.told == ["READY=1", "STOPPING=1"]
 
 
-def test_watchdog_is_given_a_sign_several_times_within_its_patience(
+def test_watchdog_gets_a_sign_several_times_within_its_limit(
     systemd: NotifySocket, clock: FakeClock
 ) -> None:
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000"}
@@ -57,7 +57,7 @@ def test_watchdog_of_another_process_gets_no_sign_from_this_one(systemd: NotifyS
     assert systemd.told == []
 
 
-def test_process_without_a_supervisor_tells_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_systemd_nothing_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     process = Systemd({})
 
     process.ready()
@@ -67,9 +67,7 @@ def test_process_without_a_supervisor_tells_nobody(caplog: pytest.LogCaptureFixt
     assert caplog.messages == []
 
 
-def test_supervisor_that_is_away_is_logged_and_ends_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_systemd_that_is_away_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
 
     Systemd({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
@@ -79,7 +77,7 @@ def test_supervisor_that_is_away_is_logged_and_ends_nothing(
     assert vars(record)["error"] == "FileNotFoundError"
 
 
-def test_file_cannot_name_a_supervisor(
+def test_env_file_cannot_name_a_notify_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, systemd: NotifySocket
 ) -> None:
     (tmp_path / ".env").write_text("NOTIFY_SOCKET=/nowhere\nWATCHDOG_USEC=1\n")

@@ -1,17 +1,20 @@
-"""What leaves for Sentry, taken from the transport: the very bytes that would be sent."""
+"""What is sent to Sentry: errors without customers' values, timings, and the cron check-ins."""
 
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from batching.errors import PermanentError
-from runtime.sentry import flush, start_reporting
+from batching.errors import LedgerUnavailableError, PermanentError
+from batching.keys import CHECK_IN
+from runtime.sentry import CronMonitor, flush, start_reporting
 from runtime.settings import load_settings
+from tests.fake_sentry import FakeSentry
 
 WORDS = "my words as a customer"
 PHONE = "+79990000001"
@@ -65,7 +68,7 @@ def test_warning_is_not_reported(outbox: list[Envelope]) -> None:
 
 
 def test_exception_is_reported_without_values(outbox: list[Envelope]) -> None:
-    """Arguments, local variables, words of the exception: none of them is ours to pass on."""
+    """Arguments, local variables and the message of the exception may quote a customer."""
 
     def fail(customers_words: str) -> None:
         local_copy = customers_words + PHONE
@@ -94,7 +97,7 @@ def test_error_of_ours_keeps_its_code(outbox: list[Envelope]) -> None:
     assert WORDS not in text
 
 
-def test_breadcrumbs_pass_the_same_net(outbox: list[Envelope]) -> None:
+def test_breadcrumbs_are_scrubbed_too(outbox: list[Envelope]) -> None:
     log.info("call to %s", PHONE, extra={"customer": WORDS})
     sentry_sdk.add_breadcrumb(message=f"wrote to {PHONE}", data={"to": PHONE, "body": WORDS})
     log.error("doorbell.undecodable")
@@ -105,7 +108,7 @@ def test_breadcrumbs_pass_the_same_net(outbox: list[Envelope]) -> None:
     assert WORDS not in text
 
 
-def test_request_and_user_are_left_out(outbox: list[Envelope]) -> None:
+def test_request_and_user_are_not_sent(outbox: list[Envelope]) -> None:
     sentry_sdk.capture_event(
         {
             "message": "webhook.failed",
@@ -123,7 +126,7 @@ def test_request_and_user_are_left_out(outbox: list[Envelope]) -> None:
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_frameworks_integration_starts(role: str) -> None:
+def test_integration_of_the_roles_framework_starts(role: str) -> None:
     settings = load_settings({"SENTRY_DSN": "https://key@sentry.example/1"})
 
     start_reporting(settings, role, transport=Outbox)
@@ -134,7 +137,60 @@ def test_frameworks_integration_starts(role: str) -> None:
     sentry_sdk.get_global_scope().set_client(None)
 
 
-def test_without_an_address_nothing_is_reported() -> None:
+def test_without_dsn_nothing_is_reported() -> None:
     start_reporting(load_settings({}), "web")
 
     assert not sentry_sdk.get_client().is_active()
+
+
+@pytest.fixture
+def sentry() -> Iterator[FakeSentry]:
+    server = FakeSentry()
+    yield server
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
+    server.close()
+
+
+@pytest.mark.parametrize(("percent", "count"), [("0", 0), ("100", 1)])
+def test_traces_are_sent_as_configured_and_scrubbed(
+    sentry: FakeSentry, percent: str, count: int
+) -> None:
+    settings = {"SENTRY_DSN": sentry.dsn, "SENTRY_TRACES_PERCENT": percent}
+    start_reporting(load_settings(settings), "scheduler")
+
+    with sentry_sdk.start_transaction(op="queue", name="generate") as transaction:
+        transaction.set_tag("to", PHONE)
+        sentry_sdk.set_context("message", {"text": WORDS, "to": PHONE})
+    sentry_sdk.flush(5)
+
+    assert len(sentry.of_kind("transaction")) == count
+    assert PHONE not in sentry.text
+    assert WORDS not in sentry.text
+
+
+def test_installation_checks_in_once_a_minute_however_often_it_flushes(
+    client: redis.Redis, sentry: FakeSentry
+) -> None:
+    start_reporting(load_settings({"SENTRY_DSN": sentry.dsn, "RELEASE": "r1"}), "worker")
+    monitors = [CronMonitor(client), CronMonitor(client)]
+    for monitor in monitors * 3:
+        monitor.alive()
+    sentry_sdk.flush(5)
+
+    (sign,) = sentry.of_kind("check_in")
+    assert (sign["monitor_slug"], sign["status"]) == ("ai-admin-flush", "ok")
+    assert sign["monitor_config"]["schedule"] == {"type": "interval", "value": 1, "unit": "minute"}
+    assert (sign["release"], sign["environment"]) == ("r1", "development")
+    assert 0 < client.pttl(CHECK_IN) <= 55_000
+
+    client.delete(CHECK_IN)
+    monitors[0].alive()
+    sentry_sdk.flush(5)
+    assert len(sentry.of_kind("check_in")) == 2
+
+
+def test_check_in_without_redis_raises_the_ledgers_error() -> None:
+    """So that a flush that loses its Redis at its end does not look like broken code."""
+    with pytest.raises(LedgerUnavailableError):
+        CronMonitor(redis.Redis.from_url("redis://127.0.0.1:1")).alive()
