@@ -14,7 +14,6 @@ import base64
 import re
 import secrets as random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from batching.errors import MalformedError
 from batching.model import (
@@ -55,6 +54,7 @@ from channels.inbound import (
     url,
 )
 from channels.provider import Request
+from channels.venom.ids import chat, contact, is_ours, key, other_chat, peer
 
 # Proofs
 
@@ -148,101 +148,6 @@ def _each(found: list[object], account_id: str, read: Reader) -> Parsed:
     return Parsed(tuple(events), malformed=malformed)
 
 
-# Ids of WhatsApp Web, as text or taken apart into an object. A chat is ``<user>@<server>``; a
-# message is ``<true|false>_<chat>_<unique>``, where the word tells whether we wrote it.
-
-#: The unique part may be followed by the author, or by "out" or "in".
-_MESSAGE_ID = re.compile(r"(true|false)_([^_@]*@[^_@]+)_([^_]+)")
-_LID = "@lid"
-
-#: Chats that are no conversation with a customer, by the end of their id, and how they are counted.
-_OTHER_CHATS = {
-    "@g.us": "group_message",
-    "@broadcast": "broadcast",
-    "@newsletter": "newsletter",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A message's id: ``unique`` is the part that all twins of a message share, "" for none."""
-
-    unique: str
-    whole: str
-    from_me: bool | None
-    chat: str
-
-
-def key(item: Record, *names: str) -> Key:
-    """Return the first message id that one of the fields ``names`` holds."""
-    for name in names:
-        taken_apart = record(item, name)
-        whole = identifier(taken_apart, "_serialized") or identifier(item, name)
-        unique = identifier(taken_apart, "id")
-        if not whole and not unique:
-            continue
-        match = _MESSAGE_ID.match(whole)
-        said = at(taken_apart, "fromMe")
-        if not isinstance(said, bool):
-            said = match.group(1) == "true" if match else None
-        return Key(
-            unique=unique or (match.group(3) if match else whole),
-            whole=whole or unique,
-            from_me=said,
-            chat=_chat(taken_apart, "remote") or (match.group(2) if match else ""),
-        )
-    return Key("", "", None, "")
-
-
-def is_lid(customer: str) -> bool:
-    """Return whether an id hides the phone number."""
-    return customer.endswith(_LID)
-
-
-def _chat(value: object, *path: str) -> str:
-    """Return the id of a chat or a contact that ``path`` leads to, "" for none."""
-    found = at(value, *path)
-    if not isinstance(found, dict):
-        return identifier(value, *path)
-    user, server = identifier(found, "user"), identifier(found, "server")
-    return identifier(found, "_serialized") or (f"{user}@{server}" if user and server else "")
-
-
-def _contact(value: object, *path: str) -> str:
-    """Return the id of a contact: given by itself or inside an object that describes it."""
-    return _chat(value, *path, "id") or _chat(value, *path)
-
-
-def _is_ours(item: Record, message: Key) -> bool:
-    """Return whether our number wrote the message; where nothing tells, a customer did."""
-    said = at(item, "fromMe")
-    return said if isinstance(said, bool) else message.from_me is True
-
-
-def _other_chat(item: Record, message: Key) -> str:
-    """Return how to count an item that is not between us and one customer, "" if it is."""
-    if at(item, "isGroupMsg") is True or at(item, "isGroup") is True:
-        return _OTHER_CHATS["@g.us"]
-    chats = [_chat(item, name) for name in ("from", "to", "chatId", "peerJid")]
-    for found in (*chats, message.chat):
-        for end, name in _OTHER_CHATS.items():
-            if found.endswith(end):
-                return name
-    return ""
-
-
-def _peer(*ids: str) -> Peer:
-    """Return the customer known by ``ids``, a phone number before a LID.
-
-    Raise MalformedError where no id is left.
-    """
-    known = list(dict.fromkeys(found for found in ids if found))
-    known.sort(key=is_lid)
-    customer = required(known[0] if known else "", "from")
-    others = tuple(found for found in known[1:] if is_lid(found))
-    return Peer(customer, others, secondary=is_lid(customer))
-
-
 # Events: one reader for each kind of item
 
 #: What became of a message of ours, by ``ack``; a negative one says that it failed.
@@ -279,21 +184,21 @@ _NOISE = frozenset(
 def _message(account_id: str, item: Record) -> Event:
     """Return a message a customer wrote, or the trace of one that left our number."""
     found = key(item, "id", "messageId")
-    if elsewhere := _other_chat(item, found):
+    if elsewhere := other_chat(item, found):
         return Notice(account_id, elsewhere)
     if text(item, "type") in _NOISE:
         return Notice(account_id, "noise")
     if at(item, "isMdHistoryMsg") is True:
         return Notice(account_id, "history")
-    if _is_ours(item, found):
+    if is_ours(item, found):
         # A phone, another program and our own sends look alike; the id tells which is ours.
         return ForeignMessage(
             account_id=account_id,
-            customer=_peer(_chat(item, "to"), _chat(item, "chatId"), found.chat).customer,
+            customer=peer(chat(item, "to"), chat(item, "chatId"), found.chat).customer,
             provider_id=required(found.unique, "id"),
             author="unknown",
         )
-    who = _peer(_chat(item, "from"), _chat(item, "chatId"), _contact(item, "sender"))
+    who = peer(chat(item, "from"), chat(item, "chatId"), contact(item, "sender"))
     return _inbound(account_id, item, who, content(item, found.whole), found.unique)
 
 
@@ -305,11 +210,11 @@ def _self_message(account_id: str, item: Record) -> Event:
 def _status(account_id: str, item: Record) -> Event:
     """Return what became of a message of ours."""
     found = key(item, "id")
-    if _other_chat(item, found):
+    if other_chat(item, found):
         return Notice(account_id, "group_status")
     ack = at(item, "ack")
     state = _STATES.get(ack) if isinstance(ack, int) else None
-    if state is None or not _is_ours(item, found):
+    if state is None or not is_ours(item, found):
         return Notice(account_id, "other_status")
     return DeliveryStatus(
         account_id=account_id,
@@ -322,19 +227,19 @@ def _status(account_id: str, item: Record) -> Event:
 def _reaction(account_id: str, item: Record) -> Event:
     """Return how a customer reacted to a message."""
     found = key(item, "id")
-    if elsewhere := _other_chat(item, found):
+    if elsewhere := other_chat(item, found):
         return Notice(account_id, elsewhere)
-    if _is_ours(item, found):
+    if is_ours(item, found):
         return Notice(account_id, "own_reaction")
-    who = _peer(_contact(item, "sender"), found.chat)
+    who = peer(contact(item, "sender"), found.chat)
     return _inbound(account_id, item, who, _reacted(item, "reactionText"), found.unique)
 
 
 def _gateway_reaction(account_id: str, item: Record) -> Event:
     """Return how a customer reacted to a message, in a gateway's form."""
-    if elsewhere := _other_chat(item, key(item)):
+    if elsewhere := other_chat(item, key(item)):
         return Notice(account_id, elsewhere)
-    said, who = _reacted(item, "emoji"), _peer(_chat(item, "from"))
+    said, who = _reacted(item, "emoji"), peer(chat(item, "from"))
     # The id is that of the message reacted to, and no id of this one.
     return _inbound(account_id, item, who, said, about=identifier(item, "messageId"))
 
@@ -342,34 +247,34 @@ def _gateway_reaction(account_id: str, item: Record) -> Event:
 def _revocation(account_id: str, item: Record) -> Event:
     """Return that a customer deleted a message."""
     found = key(item, "id", "refId")
-    if elsewhere := _other_chat(item, found):
+    if elsewhere := other_chat(item, found):
         return Notice(account_id, elsewhere)
-    if _is_ours(item, found):
+    if is_ours(item, found):
         return Notice(account_id, "own_deletion")
-    who = _peer(_chat(item, "from"), _chat(item, "author"), found.chat)
+    who = peer(chat(item, "from"), chat(item, "author"), found.chat)
     return _inbound(account_id, item, who, described(Kind.DELETED), found.unique)
 
 
 def _poll_vote(account_id: str, item: Record) -> Event:
     """Return what a customer chose in a poll."""
     poll = key(item, "msgId")
-    if elsewhere := _other_chat(item, poll):
+    if elsewhere := other_chat(item, poll):
         return Notice(account_id, elsewhere)
     options = items(item, "selectedOptions")[:LISTED_MAX]
     chosen = joined(", ", *(text(option, "name") or text(option) for option in options))
     said = described(Kind.POLL_VOTE, chosen or "(taken back)")
-    who = _peer(_contact(item, "sender"), _chat(item, "chatId"))
+    who = peer(contact(item, "sender"), chat(item, "chatId"))
     return _inbound(account_id, item, who, said, about=poll.unique)
 
 
 def _call(account_id: str, item: Record) -> Event:
     """Return that a customer called."""
     found = key(item, "id")
-    if elsewhere := _other_chat(item, found):
+    if elsewhere := other_chat(item, found):
         return Notice(account_id, elsewhere)
     if at(item, "outgoing") is True:
         return Notice(account_id, "own_call")
-    who = _peer(_chat(item, "peerJid"), _chat(item, "from"))
+    who = peer(chat(item, "peerJid"), chat(item, "from"))
     return _inbound(account_id, item, who, described(Kind.CALL), found.unique)
 
 

@@ -4,7 +4,7 @@ Neither knows an idempotency key, so a send is never blindly repeated. Neither c
 no later status can resolve an ambiguous one.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 import httpx2
@@ -13,42 +13,46 @@ from batching.errors import AdminError, AmbiguousError, PermanentError, Transien
 from batching.model import Outbound
 from channels.inbound import Record, at, items
 from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
-from channels.venom.inbound import is_lid, key
+from channels.venom.ids import is_lid, key
+from config import EnvName, EnvNames, Table, Url, Whole, Word
 from httpjson import post_json
 
 #: Longest text of one message, in UTF-16 units. WhatsApp takes more, but folds it away.
 TEXT_LENGTH_MAX = 4096
 
-Flavour = Literal["wppconnect", "gateway"]
-
 _ERRORS = send_errors("venom")
 _BY_STATUS: dict[int, type[AdminError]] = {**BY_STATUS, 501: PermanentError}
+
+
+class Config(Table):
+    """The keys of an account: a number behind a Venom, WPPConnect or compatible gateway.
+
+    ``session`` names the number to WPPConnect-server; a gateway does not use it. ``timeout_ms``
+    bounds a whole call.
+    """
+
+    api_url: Url
+    token_env: EnvName
+    webhook_secret_env: EnvNames
+    session: Word = "default"
+    flavour: Literal["wppconnect", "gateway"] = "wppconnect"
+    timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
 
 
 class VenomGateway:
     """The channel of one number that a library of Venom's kin drives.
 
-    ``session`` names it to WPPConnect-server and is not used by a gateway. An empty ``token`` sends
-    none. ``timeout_ms`` bounds the whole call.
+    An empty ``token`` sends none.
     """
 
-    def __init__(
-        self,
-        *,
-        api_url: str,
-        token: str,
-        session: str,
-        flavour: Flavour,
-        http: httpx2.Client,
-        timeout_ms: int,
-    ) -> None:
-        base = api_url.rstrip("/")
-        path = "" if flavour == "gateway" else f"/api/{quote(session, safe='')}"
+    def __init__(self, config: Config, token: str, http: httpx2.Client) -> None:
+        base = config.api_url.rstrip("/")
+        path = f"/api/{quote(config.session, safe='')}" if config.flavour == "wppconnect" else ""
         self._url = f"{base}{path}/send-message"
-        self._flavour = flavour
+        self._flavour = config.flavour
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = http
-        self._timeout_ms = timeout_ms
+        self._timeout_ms = config.timeout_ms
 
     def split(self, text: str) -> list[str]:
         """Return ``text`` in parts of at most TEXT_LENGTH_MAX UTF-16 units."""

@@ -4,7 +4,7 @@ The API knows no idempotency key, so a send is never blindly repeated. The error
 not the HTTP status: 131056 comes as 400 and as 429, 3 comes as 500.
 """
 
-from urllib.parse import quote
+from typing import Annotated
 
 import httpx2
 
@@ -19,6 +19,7 @@ from batching.model import Outbound
 from channels.inbound import identifier, items, whole_number
 from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
 from channels.whatsapp_cloud.inbound import error_name, is_business_scoped
+from config import Digits, EnvName, EnvNames, Table, Url, Whole
 from httpjson import Reply, post_json
 
 #: Longest text of one message, in UTF-16 units.
@@ -49,26 +50,28 @@ _CODES: dict[type[AdminError], tuple[int, ...]] = {
 _BY_CODE = {code: error for error, codes in _CODES.items() for code in codes}
 
 
-class WhatsAppCloud:
-    """The channel of one business number.
+class Config(Table):
+    """The keys of an account: a number of Meta's WhatsApp Cloud API.
 
-    ``api_url`` ends with the API's version, e.g. https://graph.facebook.com/v25.0.
-    ``timeout_ms`` bounds the whole call.
+    ``api_url`` ends with the API's version. ``timeout_ms`` bounds a whole call.
     """
 
-    def __init__(
-        self,
-        *,
-        phone_number_id: str,
-        access_token: str,
-        api_url: str,
-        http: httpx2.Client,
-        timeout_ms: int,
-    ) -> None:
-        self._url = f"{api_url.rstrip('/')}/{quote(phone_number_id, safe='')}/messages"
+    phone_number_id: Digits
+    access_token_env: EnvName
+    app_secret_env: EnvNames
+    verify_token_env: EnvName
+    api_url: Url = "https://graph.facebook.com/v24.0"
+    timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
+
+
+class WhatsAppCloud:
+    """The channel of one business number."""
+
+    def __init__(self, config: Config, access_token: str, http: httpx2.Client) -> None:
+        self._url = f"{config.api_url.rstrip('/')}/{config.phone_number_id}/messages"
         self._headers = {"Authorization": f"Bearer {access_token}"}
         self._http = http
-        self._timeout_ms = timeout_ms
+        self._timeout_ms = config.timeout_ms
 
     def split(self, text: str) -> list[str]:
         """Return ``text`` in parts of at most TEXT_LENGTH_MAX UTF-16 units."""

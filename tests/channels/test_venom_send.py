@@ -1,5 +1,7 @@
 """Sending through WPPConnect-server and through a gateway: requests, ids, refusals."""
 
+from typing import Literal
+
 import httpx2
 import pytest
 
@@ -12,10 +14,11 @@ from batching.errors import (
 )
 from batching.model import Outbound
 from channels.outbound import units
-from channels.venom import VenomGateway, parse
-from channels.venom.send import Flavour
+from channels.venom import Config, VenomGateway, parse
 from tests.channels.venom_payloads import ACCOUNT, CUSTOMER, LID, payload
 from tests.http_server import HttpServer, Reply, hang, reset
+
+Flavour = Literal["wppconnect", "gateway"]
 
 TOKEN = "token-of-the-tests"
 PART = Outbound(CUSTOMER, "Да, можно в 15:00 🙂", "aa:c_1:b_1:0")
@@ -30,14 +33,10 @@ def channel(
     token: str = TOKEN,
     timeout_ms: int = 5_000,
 ) -> VenomGateway:
-    return VenomGateway(
-        api_url=f"{url}/",
-        token=token,
-        session="salon/1",
-        flavour=flavour,
-        http=http,
-        timeout_ms=timeout_ms,
+    config = Config.model_construct(
+        api_url=f"{url}/", session="salon/1", flavour=flavour, timeout_ms=timeout_ms
     )
+    return VenomGateway(config, token, http)
 
 
 def test_wppconnect_is_asked_in_its_form(http: httpx2.Client, http_server: HttpServer) -> None:

@@ -13,7 +13,7 @@ from batching.errors import (
     TransientError,
 )
 from batching.model import Outbound
-from channels.whatsapp_cloud import WhatsAppCloud
+from channels.whatsapp_cloud import Config, WhatsAppCloud
 from tests.http_server import HttpServer, Reply, hang, hang_up, reset, say
 
 TEXT = "Tomorrow at 15:00 is free. Shall I book it?"
@@ -28,13 +28,10 @@ ACCEPTED = {
 
 
 def cloud(http: httpx2.Client, url: str, timeout_ms: int = 5_000) -> WhatsAppCloud:
-    return WhatsAppCloud(
-        phone_number_id="100000000000001",
-        access_token=TOKEN,
-        api_url=url,
-        http=http,
-        timeout_ms=timeout_ms,
+    config = Config.model_construct(
+        phone_number_id="100000000000001", api_url=url, timeout_ms=timeout_ms
     )
+    return WhatsAppCloud(config, TOKEN, http)
 
 
 def refusal(code: object) -> dict[str, object]:

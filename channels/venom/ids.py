@@ -1,0 +1,101 @@
+"""The ids of WhatsApp Web, in every shape that its libraries give them: text, or taken apart.
+
+A chat is ``<user>@<server>``; a message is ``<true|false>_<chat>_<unique>``, where the word tells
+whether we wrote it.
+"""
+
+import re
+from dataclasses import dataclass
+
+from channels.inbound import Peer, Record, at, identifier, record, required
+
+#: The unique part may be followed by the author, or by "out" or "in".
+_MESSAGE_ID = re.compile(r"(true|false)_([^_@]*@[^_@]+)_([^_]+)")
+_LID = "@lid"
+
+#: Chats that are no conversation with a customer, by the end of their id, and how they are counted.
+_OTHER_CHATS = {
+    "@g.us": "group_message",
+    "@broadcast": "broadcast",
+    "@newsletter": "newsletter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A message's id: ``unique`` is the part that all twins of a message share, "" for none."""
+
+    unique: str
+    whole: str
+    from_me: bool | None
+    chat: str
+
+
+def key(item: Record, *names: str) -> Key:
+    """Return the first message id that one of the fields ``names`` holds."""
+    for name in names:
+        taken_apart = record(item, name)
+        whole = identifier(taken_apart, "_serialized") or identifier(item, name)
+        unique = identifier(taken_apart, "id")
+        if not whole and not unique:
+            continue
+        match = _MESSAGE_ID.match(whole)
+        said = at(taken_apart, "fromMe")
+        if not isinstance(said, bool):
+            said = match.group(1) == "true" if match else None
+        return Key(
+            unique=unique or (match.group(3) if match else whole),
+            whole=whole or unique,
+            from_me=said,
+            chat=chat(taken_apart, "remote") or (match.group(2) if match else ""),
+        )
+    return Key("", "", None, "")
+
+
+def is_lid(customer: str) -> bool:
+    """Return whether an id hides the phone number."""
+    return customer.endswith(_LID)
+
+
+def chat(value: object, *path: str) -> str:
+    """Return the id of a chat or a contact that ``path`` leads to, "" for none."""
+    found = at(value, *path)
+    if not isinstance(found, dict):
+        return identifier(value, *path)
+    user, server = identifier(found, "user"), identifier(found, "server")
+    return identifier(found, "_serialized") or (f"{user}@{server}" if user and server else "")
+
+
+def contact(value: object, *path: str) -> str:
+    """Return the id of a contact: given by itself or inside an object that describes it."""
+    return chat(value, *path, "id") or chat(value, *path)
+
+
+def is_ours(item: Record, message: Key) -> bool:
+    """Return whether our number wrote the message; where nothing tells, a customer did."""
+    said = at(item, "fromMe")
+    return said if isinstance(said, bool) else message.from_me is True
+
+
+def other_chat(item: Record, message: Key) -> str:
+    """Return how to count an item that is not between us and one customer, "" if it is."""
+    if at(item, "isGroupMsg") is True or at(item, "isGroup") is True:
+        return _OTHER_CHATS["@g.us"]
+    chats = [chat(item, name) for name in ("from", "to", "chatId", "peerJid")]
+    for found in (*chats, message.chat):
+        for end, name in _OTHER_CHATS.items():
+            if found.endswith(end):
+                return name
+    return ""
+
+
+def peer(*ids: str) -> Peer:
+    """Return the customer known by ``ids``, a phone number before a LID.
+
+    Raise MalformedError where no id is left.
+    """
+    known = list(dict.fromkeys(found for found in ids if found))
+    known.sort(key=is_lid)
+    customer = required(known[0] if known else "", "from")
+    others = tuple(found for found in known[1:] if is_lid(found))
+    return Peer(customer, others, secondary=is_lid(customer))
