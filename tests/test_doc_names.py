@@ -26,6 +26,11 @@ FILES = (".cfg", ".csr", ".js", ".key", ".lua", ".md", ".pem", ".py", ".toml", "
 UNTRACKED = {"inventory", "ansible/inventory", "../.venv/bin"}
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`")
+#: What begins so is typed by a person, and not printed.
+TYPED = (
+    "CONFIG", "ansible-playbook", "autoDownload:", "curl", "dead list", "dead replay",
+    "journalctl", "maxmemory-policy", "python", "redis-cli", "sudo", "systemctl",
+)  # fmt: skip
 
 
 @cache
@@ -208,6 +213,35 @@ def test_command_that_a_document_shows_is_taken(where: str, command: str) -> Non
     _, unknown = parser.parse_known_args(shlex.split(command))
 
     assert unknown == []
+
+
+def quoted() -> Iterator[str]:
+    """Yield what the runbook says that a command prints; "…" stands for what varies."""
+    runbook = re.sub(
+        r"^ {4,}.*$", "", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE
+    )
+    for text in CODE.findall(runbook):
+        if " " in text and not text.startswith(TYPED) and "=" not in text and "KIND" not in text:
+            yield text
+
+
+def test_what_a_document_quotes_is_printed() -> None:
+    """Each piece of it stands in the code; a check's result begins with the check's name."""
+    sources = "\n".join(
+        path.read_text()
+        for package in ("cli", "runtime", "web")
+        for path in (ROOT / package).glob("*.py")
+    )
+    printed = re.sub(r"[\"']\n\s+f?[\"']", "", sources)
+    checks = names("reference.md", "Checks")
+    lines = [
+        text.removeprefix(f"{check}: ")
+        for text in quoted()
+        for check in [next((it for it in checks if text.startswith(f"{it}: ")), "")]
+    ]
+
+    assert lines
+    assert [it for it in lines for piece in it.split("…") if piece.strip() not in printed] == []
 
 
 def test_playbooks_that_a_document_names_exist() -> None:
