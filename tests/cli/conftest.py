@@ -14,6 +14,7 @@ import pytest
 import redis
 
 import manage
+from batching.keys import FLEET
 from batching.store import Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.batching.world import ANNA, World
@@ -137,3 +138,24 @@ def world(client: redis.Redis, clock: FakeClock) -> Iterator[World]:
     it = World(store, clock)
     yield it
     it.check()
+
+
+SILENT: dict[str, str | int] = {
+    "role": "web",
+    "host": "host-1",
+    "pid": 7,
+    "release": "r1",
+    "fingerprint": "f1",
+    "scripts": "s1",
+    "started_ms": 1,
+    "heartbeat_ms": 1,
+    "ledger_id": "l1",
+}
+
+
+def announce_all(client: redis.Redis) -> None:
+    """Have every role alive, on settings and a release that they agree on."""
+    told: Any = client.time()
+    for role in ("web", "worker", "scheduler"):
+        member = SILENT | {"role": role, "heartbeat_ms": told[0] * 1000}
+        client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))

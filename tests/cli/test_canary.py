@@ -35,7 +35,7 @@ def runtime(operator: Operator) -> Iterator[Runtime]:
     logging.captureWarnings(capture=False)
 
 
-def test_answered_canary_tells_its_round_trip(operator: Operator, runtime: Runtime) -> None:
+def test_answered_canary_prints_its_round_trip(operator: Operator, runtime: Runtime) -> None:
     with served(runtime) as url, working(runtime):
         read = operator("canary", "--url", url, "--json")
         told = operator("canary", "--url", f"{url}/")
@@ -97,7 +97,7 @@ def test_many_operators_at_once_are_all_answered_and_touch_no_canary_of_the_sche
         ("behind", "append: open, behind a batch in generate: claimed (last step: collect "),
     ],
 )
-def test_canary_that_nobody_answers_is_told_where_it_was_last_seen(
+def test_unanswered_canary_is_printed_with_where_it_was_last_seen(
     operator: Operator, runtime: Runtime, probe: Probe, stage: str, step: str
 ) -> None:
     with served(runtime) as url:
@@ -150,7 +150,7 @@ def test_canary_in_another_redis_is_missed_here(
     ],
     ids=str,
 )
-def test_canary_without_a_place_or_with_an_odd_wait_is_wrong_usage(
+def test_canary_with_a_wrong_url_or_wait_is_wrong_usage(
     operator: Operator, arguments: tuple[str, ...]
 ) -> None:
     answer = operator("canary", *arguments)

@@ -184,7 +184,7 @@ def test_vanished_letter_finds_its_account_by_its_customer(
 def test_letter_of_an_account_that_is_gone_is_not_replayed(
     operator: Operator, world: World
 ) -> None:
-    """It would be parked for ever, and nobody would see it among the dead any more."""
+    """It would wait for ever, and be no dead letter any more."""
     world.receive(world.message(CANARY, account="closed"))
     world.settle()
     conversation = world.store.conversation_id("closed", ANNA)
@@ -213,7 +213,7 @@ def test_discard_forgets_only_what_is_named(
 
 
 @pytest.mark.parametrize("action", [("show",), ("replay",), ("discard", "--yes")])
-def test_unknown_letter_is_said_to_be_none(operator: Operator, action: tuple[str, ...]) -> None:
+def test_unknown_dead_letter_is_named(operator: Operator, action: tuple[str, ...]) -> None:
     answer = operator("dead", action[0], "b1", *action[1:])
 
     assert answer.status == 1

@@ -116,7 +116,7 @@ def test_future_is_printed_with_its_time(
     assert " collects; due in " in opened
 
 
-def test_overdue_message_is_a_persons_matter(
+def test_overdue_message_needs_a_person(
     world: World, operator: Operator, conversation: str
 ) -> None:
     (receipt,) = world.write(CANARY)
@@ -183,7 +183,7 @@ def test_message_in_doubt_settled_late_is_answered(world: World, operator: Opera
     assert place(operator, "id-1")[1]["place"] == "answered"
 
 
-def test_message_that_a_takeover_kept_from_us_is_suppressed(
+def test_message_during_a_takeover_is_suppressed(
     world: World, operator: Operator, conversation: str
 ) -> None:
     world.store.client.set(world.store.shard_of(conversation).takeover(conversation), "person")

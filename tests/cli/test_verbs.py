@@ -1,7 +1,10 @@
 """What holds for every verb."""
 
+from typing import Any
+
 import pytest
 
+from tests.batching.world import World
 from tests.cli.conftest import Operator
 
 CONVERSATION = "c_" + "0" * 24
@@ -15,11 +18,13 @@ LOOKING = [
     ("alerts",),
     ("erase", CONVERSATION, "--yes"),
     ("audit",),
+    ("balance",),
+    ("fleet",),
+    ("model",),
 ]
-named = pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
 
 
-@named
+@pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
 def test_verb_without_redis_fails_in_plain_words(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
@@ -50,3 +55,41 @@ def test_verb_is_a_process_without_a_terminal(
     answer = operator.process(*arguments)
 
     assert (answer.status, answer.err) == (status, "")
+
+
+@pytest.mark.parametrize("verb", ["balance", "doctor", "fleet", "dead list"])
+def test_verb_with_mistaken_settings_names_them(operator: Operator, verb: str) -> None:
+    done = operator(*verb.split(), BATCH_SHARDS="0")
+
+    assert (done.status, done.err) == (1, "BATCH_SHARDS=0: must be 1..1024\n")
+
+
+@pytest.mark.parametrize("verb", ["balance", "audit", "alerts", "trace"])
+def test_ledger_of_another_form_is_refused(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """With the wrong shards or key nothing would be found."""
+    monkeypatch.setenv("PRIVACY_KEY", "another-key-than-the-ledger-was-made-with")
+    client: Any = world.store.client
+    before = client.dbsize()
+
+    answer = operator(verb, *(["id-1"] if verb == "trace" else []))
+
+    assert (answer.status, answer.out) == (1, "")
+    assert "this ledger was made with privacy_key=" in answer.err
+    assert client.dbsize() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("frobnicate",),
+        ("model", "maybe"),
+        ("alerts", "--limit", "0"),
+        ("alerts", "--limit", "1001"),
+        ("alerts", "--limit", "many"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(operator: Operator, arguments: tuple[str, ...]) -> None:
+    assert operator(*arguments).status == 2

@@ -1,4 +1,4 @@
-"""The operator's verbs that look at settings, Redis and the fleet."""
+"""``check`` before a start, and ``doctor`` in the running installation."""
 
 import json
 import subprocess
@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 import redis
 
-from batching.keys import FLEET, META
+from batching.keys import META
 from batching.store import Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
-from tests.cli.conftest import Answer, Operator
+from tests.cli.conftest import Answer, Operator, announce_all
 from tests.valkey_server import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
+
+
 TIMEOUT_S = 60
+
+
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
 ACCOUNTS = """
 [[account]]
 id = "salon-1"
@@ -70,7 +76,7 @@ def test_check_of_a_good_installation_is_ready_to_start(operator: Operator) -> N
     assert lines[-1] == "Ready to start."
 
 
-def test_check_foretells_the_fingerprint_and_the_ledger_of_the_processes(
+def test_check_knows_the_fingerprint_and_the_ledger_of_the_processes(
     operator: Operator, environ: dict[str, str], tmp_path: Path
 ) -> None:
     """A playbook compares what hosts would run with, before anything is switched."""
@@ -113,7 +119,7 @@ def test_check_makes_no_ledger(operator: Operator, client: redis.Redis) -> None:
     assert client.exists(META) == 0
 
 
-def test_check_tells_all_mistakes_of_settings_and_accounts(operator: Operator) -> None:
+def test_check_prints_all_mistakes_of_settings_and_accounts(operator: Operator) -> None:
     done = operator("check", BATCH_LEASE_MS="500", BATCH_IDEL_MS="1", GATEWAY_TOKEN="")
 
     assert done.status == 1
@@ -199,103 +205,6 @@ def test_check_warns_of_the_former_name_of_a_setting(operator: Operator) -> None
     )
 
 
-def test_counters_of_a_new_ledger_add_up(operator: Operator) -> None:
-    done = operator("balance")
-
-    assert done.status == 0
-    assert done.out.splitlines()[-1] == ("Every accepted message is accounted for.")
-
-
-@pytest.mark.parametrize(
-    ("stats", "words"),
-    [
-        ({"accepted": 3, "answered": 2}, "The counters do not add up in shard 0"),
-        ({"accepted": 2, "lost": 2}, "Lost: 2."),
-    ],
-)
-def test_counters_that_do_not_add_up_fail(
-    operator: Operator, store: Store, stats: dict[Any, Any], words: str
-) -> None:
-    store.client.hset(store.keyring.shards[0].stats, mapping=stats)
-
-    done = operator("balance")
-    told = operator("balance", "--json").json
-
-    assert done.status == 1
-    assert words in done.out
-    assert told["shards"][0]["accepted"] == stats["accepted"]
-    assert told["holds"] is (stats.get("lost", 0) > 0)
-
-
-def test_fleet_without_processes_names_the_missing_roles(operator: Operator) -> None:
-    done = operator("fleet")
-
-    assert done.status == 1
-    assert [line.split(" is ")[0] for line in done.out.splitlines()] == [
-        "no web",
-        "no worker",
-        "no scheduler",
-    ]
-
-
-SILENT: dict[str, str | int] = {
-    "role": "web",
-    "host": "host-1",
-    "pid": 7,
-    "release": "r1",
-    "fingerprint": "f1",
-    "scripts": "s1",
-    "started_ms": 1,
-    "heartbeat_ms": 1,
-    "ledger_id": "l1",
-}
-
-
-def announce_all(client: redis.Redis) -> None:
-    """Have every role alive, on settings and a release that they agree on."""
-    told: Any = client.time()
-    for role in ("web", "worker", "scheduler"):
-        member = SILENT | {"role": role, "heartbeat_ms": told[0] * 1000}
-        client.hset(FLEET, f"{role}:host-1:7", json.dumps(member))
-
-
-def test_fleet_that_agrees_is_listed(operator: Operator, client: redis.Redis) -> None:
-    announce_all(client)
-
-    done = operator("fleet")
-    members = operator("fleet", "--json").json["members"]
-
-    assert done.status == 0
-    assert done.out.splitlines() == [
-        "scheduler:host-1:7  release r1  settings f1  alive",
-        "web:host-1:7  release r1  settings f1  alive",
-        "worker:host-1:7  release r1  settings f1  alive",
-        "3 processes agree.",
-    ]
-    assert [(member["role"], member["is_alive"]) for member in members] == [
-        ("scheduler", True),
-        ("web", True),
-        ("worker", True),
-    ]
-
-
-def test_process_that_fell_silent_is_not_alive(operator: Operator, client: redis.Redis) -> None:
-    """A playbook waits for those that are alive, and a killed one stays listed for a minute."""
-    announce_all(client)
-    client.hset(FLEET, "web:host-1:7", json.dumps(SILENT))
-
-    members = operator("fleet", "--json").json["members"]
-
-    (web,) = (member for member in members if member["role"] == "web")
-    assert web["silent_ms"] > 15_000
-    assert web | {"silent_ms": 0} == SILENT | {
-        "silent_ms": 0,
-        "is_alive": False,
-        "redis_run_id": "",
-        "redis_db": 0,
-    }
-
-
 @pytest.fixture
 def running(environ: dict[str, str], client: redis.Redis) -> Store:  # noqa: ARG001 - emptied by it
     """Return the ledger of an installation that is all alive."""
@@ -352,46 +261,8 @@ def test_doctor_in_the_wrong_redis_says_so_and_makes_nothing(
     assert client.exists(META) == client.exists("{aa1.0}:alerts") == 0
 
 
-def test_doctor_without_redis_tells_that_alone(operator: Operator) -> None:
+def test_doctor_without_redis_says_only_that(operator: Operator) -> None:
     done = operator("doctor", "--json", REDIS_URL="redis://127.0.0.1:1/0")
 
     assert (done.status, done.err) == (1, "")
     assert [found["says"] for found in findings(done)] == ["does not answer (ConnectionError)"]
-
-
-@pytest.mark.parametrize("verb", ["balance", "fleet"])
-def test_verb_without_redis_fails_in_plain_words(operator: Operator, verb: str) -> None:
-    done = operator(verb, REDIS_URL="redis://127.0.0.1:1/0")
-
-    assert (done.status, done.out) == (1, "")
-    assert done.err == "REDIS_URL: does not answer (ConnectionError)\n"
-
-
-@pytest.mark.parametrize("verb", ["balance", "doctor", "fleet"])
-def test_verb_with_mistaken_settings_names_them(operator: Operator, verb: str) -> None:
-    done = operator(verb, BATCH_SHARDS="0")
-
-    assert (done.status, done.err) == (1, "BATCH_SHARDS=0: must be 1..1024\n")
-
-
-def test_unknown_verb_is_wrong_usage(operator: Operator) -> None:
-    assert operator("frobnicate").status == 2
-
-
-def test_model_is_switched_off_and_on_without_a_deploy(
-    operator: Operator, client: redis.Redis
-) -> None:
-    states = [operator("model", *given) for given in ((), ("off",), ("--json",), ("on",))]
-
-    assert [done.status for done in states] == [0, 0, 0, 0]
-    assert [done.out.splitlines()[0] for done in (states[0], states[1], states[3])] == [
-        "The model is on.",
-        "The model is off: batches wait, and nothing is lost, until their deadline.",
-        "The model is on.",
-    ]
-    assert states[2].json == {"on": False, "asked": 0, "budget": 10_000}
-    assert client.keys("*model_off*") == []
-
-
-def test_model_has_no_other_state(operator: Operator) -> None:
-    assert operator("model", "maybe").status == 2
