@@ -1,6 +1,7 @@
 """What every test may ask for: a real Valkey of its own, a client, a clock that stands, a store."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,21 +54,25 @@ RUN = pytest.StashKey[Guard]()
 LEFT_BEHIND = pytest.StashKey[str]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Have everything that the run makes in one directory, so that what it leaves is found."""
+    """Have everything that the run makes in one directory, so that what it leaves is found.
+
+    So is every ``tmp_path``: ``--basetemp=DIRECTORY`` keeps them.
+    """
     if hasattr(config, "workerinput"):
         return
-    # Where a failed test's tmp_path stays for inspection.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     run = config.stash[RUN] = Guard()
+    config.option.basetemp = config.option.basetemp or run.directory / "tmp"
     os.environ |= run.environ
-    tempfile.tempdir = None
+    tempfile.tempdir = str(run.directory)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that left a process or a file behind. The workers have ended by now."""
     if run := session.config.stash.get(RUN, None):
+        shutil.rmtree(run.directory / "tmp", ignore_errors=True)
         try:
             run.close()
         except LeftBehindError as error:

@@ -51,8 +51,9 @@ class Guard:
     """The owner of every process and temporary directory of a run.
 
     Its process kills and removes them as soon as this process is gone, even by ``kill -9``.
-    A process belongs to it by its process group, and by ``TMPDIR`` in its environment: children of
-    children keep that, also in a session of their own. Without /proc only groups are found.
+    A process belongs to it by its process group, by ``TMPDIR`` in its environment, and by its
+    working directory: children of children keep these, also in a session of their own. Without
+    /proc only groups are found.
     """
 
     def __init__(self) -> None:
@@ -111,16 +112,23 @@ class Guard:
 
 
 def processes_of(directory: Path) -> dict[int, str]:
-    """Return the live processes whose TMPDIR is ``directory`` or below: their id → command."""
-    mark, found = os.fsencode(f"TMPDIR={directory}"), {}
+    """Return the live processes that belong to a guard's directory: their id → command."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         # It ended meanwhile, or is another user's.
         with contextlib.suppress(OSError):
-            environ = (process / "environ").read_bytes().split(b"\0")
-            if any(entry == mark or entry.startswith(mark + b"/") for entry in environ):
+            if _belongs(process, os.fsencode(directory)):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ")
                 found[int(process.name)] = command.decode(errors="replace").strip()
     return found
+
+
+def _belongs(process: Path, directory: bytes) -> bool:
+    environ = (process / "environ").read_bytes().split(b"\0")
+    # Valkey writes its title over its environment.
+    places = [*environ, b"TMPDIR=" + os.fsencode((process / "cwd").readlink())]
+    mark = b"TMPDIR=" + directory
+    return any(place == mark or place.startswith(mark + b"/") for place in places)
 
 
 class OwnedProcess:

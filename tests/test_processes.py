@@ -15,16 +15,20 @@ from tests.processes import Guard, OwnedProcess, processes_of
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
-#: Starts a process that starts others, one in a session of its own; says its group and directory.
+#: Starts a process that starts others, one in a session of its own, and a server that it does not
+#: come to register: Valkey writes over its environment. Says the group and the guard's directory.
 RUN = """
-import sys, time
+import subprocess, sys, time
 from tests.processes import Guard, OwnedProcess
 guard = Guard()
+directory = guard.new_directory("run")
 family = [
     sys.executable, "-c", "import os, time; os.fork() or os.fork() or os.setsid(); time.sleep(600)"
 ]
-process = OwnedProcess(family, log_path=guard.new_directory("run") / "log", guard=guard)
+process = OwnedProcess(family, log_path=directory / "log", guard=guard)
 process.start()
+server = [sys.argv[1], "--port", "0", "--logfile", "log"]
+subprocess.Popen(server, cwd=directory, env=guard.environ, start_new_session=True)
 print(process.group, guard.directory, flush=True)
 time.sleep(600)
 """
@@ -45,16 +49,16 @@ def guard() -> Iterator[Guard]:
     owner.close()
 
 
-def test_killed_run_takes_its_processes_and_directory_with_it() -> None:
+def test_killed_run_takes_its_processes_and_directory_with_it(valkey_binary: str) -> None:
     run = subprocess.Popen(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", RUN, valkey_binary],
         stdout=subprocess.PIPE,
         text=True,
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     with run:
         group, directory = run.stdout.readline().split() if run.stdout else ("0", "")
-        eventually(lambda: len(processes_of(Path(directory))) == 3)
+        eventually(lambda: len(processes_of(Path(directory))) == 4)
         run.kill()
 
     eventually(lambda: not is_alive(int(group)))

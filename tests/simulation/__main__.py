@@ -10,9 +10,11 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from tests.simulation.many import Totals, client_of_own_server, simulate
+from tests.simulation.many import Totals, client_of_own_server, exit_on_sigterm, simulate
 from tests.simulation.run import run
 
 CHUNK = 20
@@ -34,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for first in range(args.first, args.first + args.seeds, CHUNK)
     ]
     began, totals = time.monotonic(), Totals()
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        for done in pool.imap(simulate, chunks):
+    with _mapper(args.jobs) as in_turn:
+        for done in in_turn(partial(simulate, failures_max=args.failures), chunks):
             totals.join(done)
             for failure in done.failures:
                 print(failure, end="\n\n", flush=True)
@@ -43,6 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 break
     _print(totals, time.monotonic() - began)
     return bool(totals.failures)
+
+
+@contextmanager
+def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Totals]]]:
+    """Yield a ``map`` over so many processes, this one if it is one."""
+    if jobs == 1:
+        yield map
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs, initializer=exit_on_sigterm) as pool:
+        yield pool.imap
 
 
 def _replay(seed: int) -> int:

@@ -1,5 +1,7 @@
 """Runs many seeds, each lot on a server of its own, and adds up what they came to."""
 
+import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,13 +43,20 @@ class Totals:
         self.failures += other.failures
 
 
-def simulate(seeds: Sequence[int]) -> Totals:
-    """Run some seeds on a server of their own."""
+def simulate(seeds: Sequence[int], failures_max: int) -> Totals:
+    """Run some seeds on a server of their own, until so many broke."""
     totals = Totals()
     with client_of_own_server() as client:
         for seed in seeds:
             totals.add(run(seed, client))
+            if len(totals.failures) >= failures_max:
+                break
     return totals
+
+
+def exit_on_sigterm() -> None:
+    """Have a process that is ended with its pool end its server."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 
 
 @contextmanager
