@@ -1,12 +1,15 @@
 """Which day and which time a customer means."""
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
-from llm.scripted.dates import find_day, find_minute
-from llm.scripted.saying import clock
+import llm.scripted
+from llm.scripted.language import fold, load
+from llm.scripted.times import clock, find_days, find_minute
 
+LANGUAGES = load(Path(llm.scripted.__file__).parent / "languages")
 THURSDAY = date(2026, 1, 15)
 
 
@@ -26,7 +29,10 @@ THURSDAY = date(2026, 1, 15)
         ("20 January", date(2026, 1, 20)),
         ("January 20th, at 5", date(2026, 1, 20)),
         ("3rd of May", date(2026, 5, 3)),
-        ("14 января", date(2027, 1, 14)),
+        ("14 января", date(2026, 1, 14)),
+        ("1 ноября", date(2026, 11, 1)),
+        ("yesterday", date(2026, 1, 14)),
+        ("from Tuesday to Wednesday", date(2026, 1, 21)),
         ("31.01", date(2026, 1, 31)),
         ("31/1", date(2026, 1, 31)),
         ("30 February", None),
@@ -37,7 +43,9 @@ THURSDAY = date(2026, 1, 15)
     ],
 )
 def test_day_is_read_as_customers_write_it(text: str, day: date | None) -> None:
-    assert find_day(text, THURSDAY) == day
+    days = find_days(LANGUAGES.mark_times(fold(text)), THURSDAY)
+
+    assert days[:1] == ([day] if day else [])
 
 
 @pytest.mark.parametrize(
@@ -59,10 +67,16 @@ def test_day_is_read_as_customers_write_it(text: str, day: date | None) -> None:
         ("в 7 утра", "07:00"),
         ("к 8 вечера", "20:00"),
         ("можно на 16?", "16:00"),
+        ("Wednesday 11", "11:00"),
+        ("среда, 11", "11:00"),
+        ("to 4 on Friday", "16:00"),
+        ("at 5 instead", "17:00"),
         ("not 15:00, rather 16:00", "16:00"),
         ("10:00-20:00", None),
         ("10:00 – 20:00", None),
         ("for 2 people", None),
+        ("at 2 weeks' notice", None),
+        ("message 17", None),
         ("на 2 человека", None),
         ("25:00", None),
         ("at 10:75", None),
@@ -72,6 +86,6 @@ def test_day_is_read_as_customers_write_it(text: str, day: date | None) -> None:
     ],
 )
 def test_time_is_read_as_customers_write_it(text: str, time: str | None) -> None:
-    minute = find_minute(text)
+    minute = find_minute(LANGUAGES.mark_times(fold(text)), LANGUAGES.fillers)
 
     assert (None if minute is None else clock(minute)) == time

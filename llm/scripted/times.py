@@ -1,0 +1,108 @@
+"""Days, times and opening hours in marked text, such as "on FRI AT 3 PM" or "MON TO FRI 10-20"."""
+
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import date, timedelta
+
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+DAY_MINUTES = 24 * 60
+#: A date of so many days ago has passed; an earlier one is next year's.
+PASSED_DAYS_MAX = 60
+#: Up to this hour "at 3" means the afternoon: few businesses open so early.
+AFTERNOON_HOUR_MAX = 7
+
+_WEEKDAY, _MONTH, _TO = "|".join(WEEKDAYS), "|".join(MONTHS), r"\s*(?:[-\u2013\u2014]|TO)\s*"
+_MONTH_DAY = re.compile(rf"\b({_MONTH})\W+(\d{{1,2}})\b(?!:)")
+_DATE = re.compile(
+    rf"\b(\d{{1,2}})\W*(?:TH\W*)?({_MONTH})\b"
+    r"|(?<!AT )(?<![\d.:/])(\d{1,2})[./](\d{1,2})(?![:\d])"
+)
+_CLOCK = r"(\d{1,2})(?:[:.](\d{2}))?(?:\s*CLOCK|\s*HOUR)?\s*(AM|PM)?"
+_PERIOD = re.compile(_CLOCK + _TO + _CLOCK)
+_TIME = re.compile(
+    rf"((?:AT|TO|{_WEEKDAY}|TODAY[+-]\d)\W{{1,2}})?(?<![\d.:/]){_CLOCK}(?![:.]?\d)\s*([^\W\d_A-Z]*)"
+)
+_DAYS = re.compile(rf"\b({_WEEKDAY})\b(?:\.?{_TO}({_WEEKDAY})\b)?")
+_HOURS = re.compile(rf"{_PERIOD.pattern}(?:\W*(?:and|и)?\W*{_PERIOD.pattern})*|CLOSED")
+
+#: Between the ends of a range, as typographers have it.
+DASH = "\N{EN DASH}"
+#: From and until, in minutes after midnight; until may lie after the next midnight.
+Periods = tuple[tuple[int, int], ...]
+
+
+def find_days(text: str, today: date) -> list[date]:
+    """Return the days that a marked text names: its dates, else its other days."""
+    dates, earliest = [], today - timedelta(PASSED_DAYS_MAX)
+    for day, name, other_day, number in _DATE.findall(_MONTH_DAY.sub(r"\2 \1", text)):
+        month = MONTHS.index(name) + 1 if name else int(number)
+        with suppress(ValueError):  # there is no such day
+            written = date(today.year, month, int(day or other_day))
+            dates.append(written if written >= earliest else written.replace(today.year + 1))
+    near = [today + timedelta(int(days)) for days in re.findall(r"TODAY([+-]\d)", text)]
+    ahead = [WEEKDAYS.index(pair[1] or pair[0]) - today.weekday() for pair in _DAYS.findall(text)]
+    return dates or near or [today + timedelta(days % 7) for days in ahead]
+
+
+def find_minute(text: str, fillers: Collection[str]) -> int | None:
+    """Return the last time of day in a marked text, in minutes after midnight; None if none.
+
+    A bare number is a time if "at" or a day stands before it and none but ``fillers`` follows.
+    """
+    told = None
+    text = _PERIOD.sub(" ", _DATE.sub(" ", _MONTH_DAY.sub(" ", text)))
+    for found in _TIME.finditer(text):
+        lead, hour, rest, half, noun = found.groups()
+        minute = _minute(hour, rest, half)
+        bare = not half and f"{hour}:" not in found[0] and "CLOCK" not in found[0]
+        if minute is None or (bare and (not lead or (noun and noun not in fillers))):
+            continue
+        early = not half and not hour.startswith("0") and int(hour) <= AFTERNOON_HOUR_MAX
+        told = (minute + DAY_MINUTES // 2 * early) % DAY_MINUTES
+    return told
+
+
+def read_hours(text: str) -> list[Periods] | None:
+    """Return the opening hours of Monday to Sunday in a marked text, None if it has none."""
+    week = dict[int, Periods]()
+    for line in text.splitlines():
+        end = 0
+        for span in _HOURS.finditer(line):
+            days = set[int]()
+            for first, last in _DAYS.findall(line[end : span.start()]):
+                start, length = WEEKDAYS.index(first), WEEKDAYS.index(last or first) + 7
+                days |= {(start + step) % 7 for step in range((length - start) % 7 + 1)}
+            # Without a day it is every day, but "holidays: closed" below the days is not.
+            if not days and not week and span[0] != "CLOSED":
+                days = {*range(7)}
+            week |= dict.fromkeys(days, _periods(span[0]))
+            end = span.end()
+    return [week.get(day, ()) for day in range(7)] if week else None
+
+
+def _periods(span: str) -> Periods:
+    found = [(_minute(*times[:3]), _minute(*times[3:])) for times in _PERIOD.findall(span)]
+    return tuple(
+        (s, e if e > s else e + DAY_MINUTES) for s, e in found if s is not None and e is not None
+    )
+
+
+def _minute(hour: str, rest: str | None, half: str | None) -> int | None:
+    """Return minutes after midnight, None where it is no time. ``half`` is AM, PM or nothing."""
+    hours, minutes = int(hour), int(rest or 0)
+    if half:
+        hours = hours % 12 + (12 if half == "PM" else 0)
+    return hours * 60 + minutes if hours * 60 + minutes <= DAY_MINUTES and minutes < 60 else None  # noqa: PLR2004
+
+
+def clock(minute: int) -> str:
+    """Return minutes after midnight as on a clock: "09:30", and "24:00" for the end of a day."""
+    minute = minute if minute == DAY_MINUTES else minute % DAY_MINUTES
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def spans(periods: Periods) -> str:
+    """Return the opening times of one day: "10:00-13:00, 14:00-20:00", with longer dashes."""
+    return ", ".join(f"{clock(start)}{DASH}{clock(end)}" for start, end in periods)
