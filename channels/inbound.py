@@ -226,7 +226,7 @@ def moment_ms(value: object, *path: str) -> int:
 def epoch_ms(value: object) -> int:
     """Return a timestamp in seconds or ms as ms since the epoch, 0 where it is none or absurd.
 
-    Seconds and milliseconds are told apart by size; numbers may come as text or with a fraction.
+    The size tells seconds from milliseconds; numbers may come as text or with a fraction.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return 0
@@ -293,7 +293,8 @@ def describe(kind: Kind, words: str = "") -> str:
 def spoken(words: str) -> str:
     """Return a customer's own words with round brackets for square ones.
 
-    The model is told that square brackets hold what we state of a message; a customer must not.
+    The prompt says that square brackets hold our own description of a message; customers must not
+    be able to forge one.
     """
     return words.translate(_ROUND)
 

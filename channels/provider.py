@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a sender that proved nothing is told: a constant code, and what would prove it."""
+    """The error for a request without proof: a constant code, and what would be a proof."""
 
     code: str
     message: str
@@ -77,40 +77,38 @@ class Outside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A kind of channel. ``name``: the value of ``channel`` in the accounts file.
+    """A kind of channel: what an account of it needs, and what becomes of its messages."""
 
-    ``config`` has the keys of an ``[[account]]`` that are the provider's own.
-
-    ``secrets_field``: the field of ``config`` with the secrets that prove a webhook.
-    ``verify`` returns the index of the secret that proves a request, None if none does; the sender
-    is then told ``refusal``. ``verify_headers``, for a provider that posts each message only once,
-    says the same from the headers alone: a body too large to be read is then reported.
-
-    ``parse(body, account_id)`` returns the events of a decoded body. Each account has an address
-    of its own, ``/webhooks/<name>/<account>``. Where ``shared``, one address serves all:
-    ``/webhooks/<name>``, and ``parse(body, account_of)`` is given a function that returns the
-    account of a number, None if it is none whose secret proved the request; ``number_field`` is
-    the field of ``config`` with that number, which two accounts must not share.
-
-    ``build`` returns the channel that sends for an account. ``accepted`` is called with the events
-    of a webhook once the ledger has them. ``forget`` erases what the provider keeps of a
-    conversation in Redis, and returns how much that was. ``development_only``: refused with
-    ENVIRONMENT=production.
-    """
-
+    #: The value of ``channel`` in the accounts file.
     name: str
+    #: The keys of an ``[[account]]`` that are the provider's own.
     config: type[Table]
-    verify: Callable[[Request, Sequence[str]], int | None]
-    refusal: Refusal
-    parse: Callable[[Any, Any], Parsed]
-    build: Callable[[ChannelAccount, Outside], Channel]
+    #: The field of ``config`` that names the secrets which prove a webhook.
     secrets_field: str = ""
+    #: Returns the index of the secret that proves a request, None if none does.
+    verify: Callable[[Request, Sequence[str]], int | None]
+    #: The same by the headers alone, for a provider that posts each message only once: a body too
+    #: large to be read is then reported, because it will not come again.
     verify_headers: Callable[[Request, Sequence[str]], int | None] | None = None
+    #: The answer to a request that ``verify`` refuses.
+    refusal: Refusal
+    #: Returns the events of a decoded body: ``parse(body, account_id)``, or where the address is
+    #: shared ``parse(body, account_of)``; ``account_of(number)`` returns the account with that
+    #: number, None for one that is not ours or whose secret did not prove the request. Raises
+    #: MalformedError.
+    parse: Callable[[Any, Any], Parsed]
+    #: Whether one address serves all accounts; else each has its own.
     shared: bool = False
+    #: The field of ``config`` with that number; two accounts must not have the same.
     number_field: str = ""
     challenge: Challenge | None = None
+    #: Called with the events of a webhook once the ledger has them.
     accepted: Callable[[Store, Sequence[Event]], None] | None = None
+    #: Returns the channel that sends for an account. Connects nowhere.
+    build: Callable[[ChannelAccount, Outside], Channel]
+    #: Erases what the provider keeps of a conversation in Redis; returns how many keys.
     forget: Callable[[Store, str], int] | None = None
+    #: Refused with ENVIRONMENT=production.
     development_only: bool = False
 
     @property

@@ -116,7 +116,7 @@ def test_no_messages_are_no_events() -> None:
 
 
 def test_every_recorded_form_is_expected_somewhere() -> None:
-    """A form that is kept and never compared would be a promise nobody checks."""
+    """A recorded payload that no test compares would prove nothing."""
     compared = (
         {f"venom/{name}" for name in test_venom_messages.EXPECTED}
         | {path for path, _, _ in test_venom_messages.WITHOUT_ID}

@@ -27,7 +27,7 @@ CODES: dict[type[AdminError], list[int]] = {
     ],
 }
 
-#: HTTP status -> what it means without a code, or with one that nobody knows.
+#: HTTP status -> what it means without a code, or with an unknown one.
 STATUSES: dict[type[AdminError], list[int]] = {
     TransientError: [429],
     AmbiguousError: [200, 202, 408, 500, 502, 503, 504, 599],

@@ -1,4 +1,4 @@
-"""What the tests of the wire may ask for: a real HTTP server that is told what to answer."""
+"""What the tests of HTTP calls may ask for: a real server with answers by script."""
 
 from tests.http_server import http, http_server
 

@@ -1,4 +1,4 @@
-"""One POST: what goes out, what is read of the answer, and what is certain when it fails."""
+"""One POST: what is sent, what is read of the answer, and what each failure leaves certain."""
 
 import gzip
 import socket
@@ -141,34 +141,32 @@ def test_longest_answer_allowed_is_read_whole(http: httpx2.Client, http_server: 
     assert call(http, http_server.url).body == longest
 
 
-def test_nobody_listens_is_certainly_not_sent(http: httpx2.Client) -> None:
+def test_port_without_a_listener_is_unreachable(http: httpx2.Client) -> None:
     error = failure(http, f"http://127.0.0.1:{closed_port()}")
 
     assert error.failure == Failure.UNREACHABLE
 
 
-def test_unknown_host_is_certainly_not_sent(http: httpx2.Client) -> None:
+def test_unknown_host_is_unreachable(http: httpx2.Client) -> None:
     error = failure(http, "http://nobody.invalid")
 
     assert error.failure == Failure.UNREACHABLE
 
 
-def test_failed_tls_handshake_is_certainly_not_sent(
-    http: httpx2.Client, http_server: HttpServer
-) -> None:
+def test_failed_tls_handshake_is_unreachable(http: httpx2.Client, http_server: HttpServer) -> None:
     error = failure(http, http_server.url.replace("http:", "https:"))
 
     assert error.failure == Failure.UNREACHABLE
 
 
-def test_handshake_that_never_ends_is_certainly_not_sent(http: httpx2.Client) -> None:
+def test_handshake_that_never_ends_is_a_connect_timeout(http: httpx2.Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = failure(http, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=50)
 
     assert error.failure == Failure.CONNECT_TIMEOUT
 
 
-def test_connection_that_nobody_accepts_is_certainly_not_sent(http: httpx2.Client) -> None:
+def test_connection_that_is_not_accepted_is_a_connect_timeout(http: httpx2.Client) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         socket.create_connection(full.getsockname()),
@@ -193,7 +191,7 @@ def test_connection_has_the_shorter_of_both_limits(timeout_ms: int, connect_ms_m
     assert limits == [{"connect": 2.0, "read": long_s, "write": long_s, "pool": long_s}]
 
 
-def test_full_pool_is_certainly_not_sent(http_server: HttpServer) -> None:
+def test_full_pool_is_a_connect_timeout(http_server: HttpServer) -> None:
     limits = httpx2.Limits(max_connections=1)
     with httpx2.Client(trust_env=False, limits=limits) as http:
         http_server.answer(drip(HEAD + b"\r\n"))
@@ -243,7 +241,7 @@ def test_token_that_no_header_can_carry_is_named_before_anything_leaves(
     ],
     ids=["reset", "hang-up", "garbage", "short", "bad-length", "bad-gzip", "long-head"],
 )
-def test_connection_that_breaks_after_the_request_left_is_unanswered(
+def test_connection_that_breaks_after_the_request_was_sent_is_broken(
     http: httpx2.Client, http_server: HttpServer, deed: Deed
 ) -> None:
     http_server.answer(deed)

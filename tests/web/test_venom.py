@@ -1,4 +1,4 @@
-"""The gateways' door: who is heard, and what becomes of what they post."""
+"""Webhooks of gateways: which proofs are accepted, and what becomes of the messages."""
 
 import base64
 import hashlib
@@ -49,13 +49,13 @@ def basic(user_and_password: str) -> dict[str, str]:
         basic(f":{SECRET}"),
     ],
 )
-def test_gateway_that_knows_the_secret_is_heard(caller: Caller, header: dict[str, str]) -> None:
+def test_gateway_that_knows_the_secret_is_accepted(caller: Caller, header: dict[str, str]) -> None:
     result = caller.raw(VENOM, RAW, header)
 
     assert (result.status_code, result.json) == (200, counts(accepted=1))
 
 
-def test_gateway_that_signs_is_heard(caller: Caller) -> None:
+def test_gateway_that_signs_is_accepted(caller: Caller) -> None:
     assert caller.raw(VENOM, RAW, signed(RAW, at_ms=now_ms())).json == counts(accepted=1)
 
 
@@ -70,7 +70,7 @@ def test_signature_of_another_body_is_refused(caller: Caller, tampered: bytes) -
 
 @pytest.mark.parametrize("age_ms", [-400_000, 400_000])
 def test_old_signature_is_refused(caller: Caller, age_ms: int) -> None:
-    """A signature that somebody recorded must not be worth anything tomorrow."""
+    """A recorded signature must not be valid tomorrow."""
     result = caller.raw(VENOM, RAW, signed(RAW, at_ms=now_ms() - age_ms))
 
     assert code(result) == (401, "secret")
@@ -102,9 +102,9 @@ def test_stranger_is_refused(caller: Caller, header: dict[str, str]) -> None:
     assert code(caller.raw(VENOM, RAW, header)) == (401, "secret")
 
 
-@pytest.mark.parametrize(("header", "told"), [(VENOM_SECRET, 1), ({}, 0)])
-def test_message_too_large_to_be_read_is_told_to_a_person(
-    caller: Caller, caplog: pytest.LogCaptureFixture, header: dict[str, str], told: int
+@pytest.mark.parametrize(("header", "reports"), [(VENOM_SECRET, 1), ({}, 0)])
+def test_message_too_large_to_be_read_is_reported(
+    caller: Caller, caplog: pytest.LogCaptureFixture, header: dict[str, str], reports: int
 ) -> None:
     """The gateway posts once: what is refused of it does not come again."""
     raw = json.dumps(MESSAGE | {"body": "A" * BODY_BYTES_MAX}).encode()
@@ -113,7 +113,7 @@ def test_message_too_large_to_be_read_is_told_to_a_person(
 
     assert code(result) == (413, "body_too_large")
     events = [(record.message, record.levelname) for record in caplog.records]
-    assert events == [("webhook.oversized", "ERROR")] * told
+    assert events == [("webhook.oversized", "ERROR")] * reports
 
 
 @pytest.mark.parametrize("account", ["nobody", "salon", "demo", "%00", "a%2Fb"])

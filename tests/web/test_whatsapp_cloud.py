@@ -40,7 +40,7 @@ def accepted(runtime: Runtime) -> int:
 @pytest.mark.parametrize(
     "token", ["c4d8a1f7e2b90365c4d8a1f7e2b90365", "d5e9b2a8f3c01476d5e9b2a8f3c01476"]
 )
-def test_challenge_is_returned_to_whoever_knows_an_accounts_token(
+def test_challenge_is_returned_for_the_verify_token_of_any_account(
     http: falcon.testing.TestClient, token: str
 ) -> None:
     result = http.simulate_get(CLOUD, params=VERIFY | {"hub.verify_token": token})
@@ -170,7 +170,7 @@ def test_item_for_another_apps_account_does_not_fail_its_neighbour(
     assert "webhook.unknown_account" in caplog.messages
 
 
-def test_body_for_nobody_we_know_is_not_found(caller: Caller) -> None:
+def test_body_for_unknown_numbers_alone_is_not_found(caller: Caller) -> None:
     result = caller.cloud(body(change(text_message(), number="100000000000009")))
 
     assert code(result) == (404, "unknown_account")
