@@ -16,9 +16,11 @@ from falcon.inspect import inspect_app
 import batching
 from batching import keys
 from batching.model import Reason
+from channels import CHANNELS
 from cli import VERBS
 from config import Whole
-from runtime.accounts import known_names
+from llm import MODELS
+from runtime.accounts import AccountBudget, AccountEntry, AccountLimits
 from runtime.build import Runtime, build
 from runtime.health import ALERT_RULES
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY, Settings
@@ -130,8 +132,26 @@ def test_bounds_of_a_setting_are_those_of_the_code(name: str) -> None:
     assert documented[name.upper()].startswith(bounds(Settings.model_fields[name]))
 
 
+def keys_of_accounts() -> Iterator[tuple[str, str]]:
+    """Yield every key, and where it stands: a channel's name, or a table."""
+    tables = [("[[account]]", AccountEntry)]
+    tables += [("[account.batch]", AccountLimits), ("[account.budget]", AccountBudget)]
+    tables += [(provider.name, provider.config) for provider in CHANNELS.values()]
+    tables += [("[account.model]", maker.config) for maker in MODELS.values()]
+    yield from ((name, where) for where, table in tables for name in table.model_fields)
+    # It chooses the table, and is in none.
+    yield "provider", "[account.model]"
+
+
 def test_keys_of_accounts_are_those_of_the_code() -> None:
-    assert sorted(names("reference.md", "Accounts")) == sorted(known_names())
+    documented = {
+        (name, where)
+        for row in rows("reference.md", "Accounts")
+        for name in CODE.findall(row[0])
+        for where in CODE.findall(row[1])
+    }
+
+    assert documented == set(keys_of_accounts())
 
 
 # -- What a process says
@@ -301,7 +321,7 @@ def test_exit_statuses_are_those_of_the_code() -> None:
     assert {int(row[0]) for row in rows("reference.md", "Exit statuses")} == given | {2}
 
 
-# -- What is kept
+# -- What it is made of
 
 
 def key_forms() -> Iterator[str]:
@@ -322,6 +342,10 @@ def test_keys_are_those_of_the_code() -> None:
     documented = {re.split(r"[<*]", name)[0] for name in names("architecture.md", "Keys")}
 
     assert sorted(documented) == sorted(set(key_forms()))
+
+
+def test_packages_are_those_of_the_code() -> None:
+    assert sorted(names("architecture.md", "Packages")) == PACKAGES
 
 
 # -- Words
