@@ -18,12 +18,12 @@ from batching import keys
 from batching.model import Reason
 from channels import CHANNELS
 from cli import VERBS
-from config import Whole
+from config import Table, Whole
 from llm import MODELS
-from runtime.accounts import AccountBudget, AccountEntry, AccountLimits
+from runtime.accounts import AccountEntry
 from runtime.build import Runtime, build
 from runtime.health import ALERT_RULES
-from runtime.settings import DEVELOPMENT_PRIVACY_KEY, Settings
+from runtime.settings import DEVELOPMENT_PRIVACY_KEY, AccountBudget, AccountLimits, Settings
 from web import create_app
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +134,7 @@ def test_bounds_of_a_setting_are_those_of_the_code(name: str) -> None:
 
 def keys_of_accounts() -> Iterator[tuple[str, str]]:
     """Yield every key, and where it stands: a channel's name, or a table."""
-    tables = [("[[account]]", AccountEntry)]
+    tables: list[tuple[str, type[Table]]] = [("[[account]]", AccountEntry)]
     tables += [("[account.batch]", AccountLimits), ("[account.budget]", AccountBudget)]
     tables += [(provider.name, provider.config) for provider in CHANNELS.values()]
     tables += [("[account.model]", maker.config) for maker in MODELS.values()]
