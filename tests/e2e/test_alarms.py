@@ -1,20 +1,17 @@
-"""What is wrong with an installation reaches a person, once, whoever saw it first."""
+"""What is wrong with an installation is noticed, and a person is notified of it once."""
 
 from http import HTTPStatus
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.fake_sentry import FakeSentry
+from tests.stack.accounts import BARBER, SALON
 from tests.stack.stack import Stack
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def sentry(stack: Stack) -> FakeSentry:
-    return stack.sentry
 
 
 def alarms(sentry: FakeSentry, kind: str) -> list[dict[str, Any]]:
@@ -30,24 +27,49 @@ def logs(stack: Stack) -> list[str]:
     return [process.log() for process in stack.processes.values()]
 
 
-def test_drift_that_every_process_sees_reaches_sentry_once(
-    stack: Stack, sentry: FakeSentry
+def checks(client: httpx2.Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/readyz").json()["checks"]
+    return found
+
+
+def test_drift_makes_all_unready_and_reaches_sentry_once_and_ends_with_its_process(
+    stack: Stack,
 ) -> None:
-    with stack.other_web(BATCH_IDLE_MS="2000"):
-        eventually(lambda: alarms(sentry, "drift"), what="the alarm")
+    eventually(lambda: fleet_agrees(stack), what="all roles in agreement")
+
+    with stack.other_web(BATCH_IDLE_MS="2000") as other:
+        eventually(lambda: not checks(stack.web)["fleet"]["ok"], what="the drift to be seen")
+        assert checks(other)["fleet"]["ok"] is False
+        assert len(stack.web.get("/fleet").json()["problems"]) == 1
+        eventually(lambda: alarms(stack.sentry, "drift"), what="the alarm")
+        # Each process compares the others with its own heartbeat, some seconds apart.
         eventually(
             lambda: all("settings.drift" in text for text in logs(stack)), what="all to see it"
         )
-        # Each has raised the alarm by now, and there was time to deliver it.
+        # Each has raised the alarm by now; there was time to deliver it.
         stack.ledger.let_pass(3_000)
 
-    (alarm,) = alarms(sentry, "drift")
+    (alarm,) = alarms(stack.sentry, "drift")
     assert "settings or accounts differ: " in alarm["contexts"]["alert"]["detail"]
-    assert lines(sentry, "settings.drift") == []
+    assert lines(stack.sentry, "settings.drift") == []
+    eventually(lambda: checks(stack.web)["fleet"]["ok"], what="the drift to be over")
+
+
+def test_batch_keeps_the_limits_of_the_process_that_opened_it(stack: Stack) -> None:
+    """A stale process is harmless: its limits are stored with the batch, and nothing expires."""
+    with stack.other_web(BATCH_MAX_MESSAGES="2", BATCH_IDLE_MS="20000") as stale:
+        anna = stack.customer(SALON)
+        at_stale = stack.customer(BARBER, number=anna.number, web=stale)
+
+        at_stale.writes(*at_stale.lines("Hi", "tomorrow?"))
+        anna.writes(*anna.lines("Hi", "tomorrow?", "at three?"))
+
+        assert at_stale.wait_for_turns() == ["\n".join(at_stale.lines("Hi", "tomorrow?"))]
+        assert anna.wait_for_turns() == ["\n".join(anna.lines("Hi", "tomorrow?", "at three?"))]
 
 
 def test_web_on_another_redis_reports_to_its_own_sentry_that_it_is_not_flushed(
-    stack: Stack, sentry: FakeSentry
+    stack: Stack,
 ) -> None:
     """The origin's fault: messages accepted where no flusher runs, and no person was notified."""
     its_own = FakeSentry()
@@ -59,13 +81,15 @@ def test_web_on_another_redis_reports_to_its_own_sentry_that_it_is_not_flushed(
 
     assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     check = answer.json()["checks"]["flusher"]
+    assert check["ok"] is False
     assert check["says"] == "this Redis was never flushed"
     assert "the same REDIS_URL" in check["advice"]
-    assert lines(sentry, "flusher.silent") == []
+    assert checks(stack.web)["flusher"]["ok"] is True
+    assert lines(stack.sentry, "flusher.silent") == []
     its_own.close()
 
 
-def test_emptied_ledger_is_told_and_the_service_goes_on(stack: Stack, sentry: FakeSentry) -> None:
+def test_emptied_ledger_is_reported_and_the_service_goes_on(stack: Stack) -> None:
     anna = stack.customer()
     anna.writes(anna.line("Hi"))
     anna.wait_for_answers()
@@ -74,22 +98,22 @@ def test_emptied_ledger_is_told_and_the_service_goes_on(stack: Stack, sentry: Fa
     stack.ledger.client.flushall()
 
     red = eventually(lambda: unready(stack), what="/readyz to be red")
-    eventually(lambda: len(lines(sentry, "ledger.replaced")) >= 4, what="every process to tell")
-    eventually(lambda: alarms(sentry, "ledger_replaced"), what="the alarm in the new ledger")
+    eventually(
+        lambda: len(lines(stack.sentry, "ledger.replaced")) >= 4, what="every process to tell"
+    )
+    eventually(lambda: alarms(stack.sentry, "ledger_replaced"), what="the alarm in the new ledger")
     stack.wait_until_ready()
     anna.writes(anna.line("Anybody?"))
     assert anna.wait_for_answers(2)[1] == anna.line("Answer to: Anybody?")
     assert red["checks"]["identity"]["ok"] is False
-    assert len(alarms(sentry, "ledger_replaced")) == 1
+    assert len(alarms(stack.sentry, "ledger_replaced")) == 1
     assert stack.ledger.store.identity() != ""
 
 
-def test_server_that_is_told_to_evict_while_it_runs_is_an_alarm(
-    stack: Stack, sentry: FakeSentry
-) -> None:
+def test_server_that_is_told_to_evict_while_it_runs_is_an_alarm(stack: Stack) -> None:
     stack.ledger.client.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        (alarm,) = eventually(lambda: alarms(sentry, "durability"), what="the alarm")
+        (alarm,) = eventually(lambda: alarms(stack.sentry, "durability"), what="the alarm")
     finally:
         stack.ledger.client.config_set("maxmemory-policy", "noeviction")
 
@@ -99,3 +123,12 @@ def test_server_that_is_told_to_evict_while_it_runs_is_an_alarm(
 def unready(stack: Stack) -> dict[str, Any] | None:
     answer: dict[str, Any] = stack.web.get("/readyz").json()
     return None if answer["checks"]["identity"]["ok"] else answer
+
+
+def fleet_agrees(stack: Stack) -> bool:
+    """Return whether every role is there, and all have one fingerprint."""
+    fleet: dict[str, Any] = stack.web.get("/fleet").json()
+    roles = {member["role"] for member in fleet["members"]}
+    fingerprints = {member["fingerprint"] for member in fleet["members"]}
+    agreed = len(fingerprints) == 1 and not fleet["problems"]
+    return agreed and {"web", "worker", "scheduler"} <= roles

@@ -1,30 +1,25 @@
-"""Any number of processes may run, and any of them may stop, die or hang."""
+"""Any number of processes may run, any may end or be killed, and the broker may lose or repeat.
 
-from collections.abc import Iterator
-from signal import SIGCONT, SIGSTOP
+What a process holds when it ends at each single step: ``tests/chaos/test_failpoints.py``.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from batching.keys import FLEET
-from demo.child import worker
+from demo.child import SCHEDULER, worker
 from runtime.fleet import members
-from tests.http_server import Hold
-from tests.outside import completion
-from tests.processes import OwnedProcess
+from tests.http_server import hang
+from tests.stack.accounts import RESENDING
 from tests.stack.stack import USUAL, Stack
-from tests.waiting import eventually
+from tests.waiting import eventually, in_background
 
 pytestmark = pytest.mark.e2e
 
-#: Conversations are spread over several shards, as they are on a cluster.
-ENVIRON = {"BATCH_SHARDS": "4"}
-
-
-@pytest.fixture
-def second_worker(stack: Stack) -> Iterator[OwnedProcess]:
-    second = stack.process("second worker", *worker(threads=16))
-    yield second
-    second.kill()
+#: Conversations are spread over several shards, as they are on a cluster. A doubt lasts long
+#: enough to be seen and resolved before the policy resolves it.
+ENVIRON = {"BATCH_SHARDS": "4", "BATCH_AMBIGUOUS_MS": "8000"}
 
 
 def roles(stack: Stack) -> list[str]:
@@ -32,16 +27,11 @@ def roles(stack: Stack) -> list[str]:
     return sorted(member.role for member in members(stack.ledger.client))
 
 
-def wait_for_start(process: OwnedProcess) -> None:
-    eventually(lambda: "process.started" in process.log(), what="the process to have started")
-
-
-def test_two_schedulers_and_two_workers_answer_everyone_once(
-    stack: Stack, second_worker: OwnedProcess
-) -> None:
-    scheduler = stack.process("second scheduler", "scheduler")
+def test_two_schedulers_and_two_workers_answer_everyone_once(stack: Stack) -> None:
+    scheduler = stack.process("second scheduler", *SCHEDULER)
+    second = stack.process("second worker", *worker(threads=16))
     scheduler.start()
-    second_worker.start()
+    second.start()
     eventually(lambda: "process.started" in scheduler.log(), what="the second scheduler")
     crowd = [stack.customer() for _ in range(30)]
 
@@ -54,54 +44,90 @@ def test_two_schedulers_and_two_workers_answer_everyone_once(
     assert answers == [[customer.line("Answer to: Hi")] for customer in crowd]
     assert [customer.turns for customer in crowd] == [[c.line("Hi")] for c in crowd]
     assert scheduler.terminate() == 0
+    second.kill()
 
 
-def test_message_that_came_while_no_scheduler_ran_is_answered(stack: Stack) -> None:
-    anna = stack.customer()
-    stack.processes["scheduler"].kill()
-
-    anna.writes(anna.line("Hi"))
-    stack.processes["scheduler"].start()
-
-    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
-
-
-def test_message_acknowledged_by_a_web_process_that_dies_is_answered(stack: Stack) -> None:
-    anna = stack.customer()
-
-    anna.writes(anna.line("Hi"))
-    stack.processes["web"].kill()
-
-    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
-    stack.processes["web"].start()
-    stack.wait_until_ready()
-
-
-def test_worker_that_wakes_up_after_its_lease_changes_nothing(
-    stack: Stack, second_worker: OwnedProcess
+def test_worker_that_is_killed_while_it_sends_leaves_doubts_that_status_or_policy_resolves(
+    stack: Stack,
 ) -> None:
-    """It slept in the middle of a generation, another is at it now: its own answer is stale."""
+    """One text has a late status; one never; one account prefers two copies to none."""
+    resolved, lost, resent = stack.customer(), stack.customer(), stack.customer(RESENDING)
+    for customer in (resolved, lost, resent):
+        stack.provider.answer(hang, to=customer.number)
+        customer.writes(customer.line("Hi"))
+    for customer in (resolved, lost, resent):
+        customer.wait_for_answers()
+    assert [stack.ledger.state(c) for c in (resolved, lost, resent)] == ["sending"] * 3
+
+    stack.processes["worker"].kill()
+    stack.processes["worker"].start()
+    eventually(lambda: stack.ledger.state(resolved) == "ambiguous", what="the doubt")
+    resolved.report(resolved.offered[0], "sent")
+
+    assert stack.ledger.wait_for_death(lost) == "ambiguous/no_status"
+    assert stack.ledger.alerts_of(lost) == ["ambiguous"]
+    resent.wait_for_answers(2)
+    stack.ledger.wait_until_settled(resolved)
+    stack.ledger.wait_until_settled(resent)
+    assert stack.ledger.alerts_of(resolved) == []
+    assert [len(c.replies) for c in (resolved, lost, resent)] == [1, 1, 2]
+    assert [len(c.turns) for c in (resolved, lost, resent)] == [1, 1, 1]
+
+
+def test_worker_that_is_told_to_stop_finishes_what_it_began(stack: Stack) -> None:
+    """SIGTERM in the middle of a burst: everyone is answered once, and nothing is in doubt."""
+    crowd = [stack.customer() for _ in range(10)]
+    for customer in crowd:
+        customer.writes(customer.line("Hi"))
+    crowd[0].wait_for_turns()
+
+    exit_code = stack.processes["worker"].terminate()
+    stack.processes["worker"].start()
+
+    assert exit_code == 0
+    assert [c.wait_for_answers() for c in crowd] == [[c.line("Answer to: Hi")] for c in crowd]
+    assert [c.turns for c in crowd] == [[c.line("Hi")] for c in crowd]
+
+
+def test_broker_that_is_emptied_all_the_time_loses_nothing(stack: Stack) -> None:
+    crowd = [stack.customer() for _ in range(20)]
+    over: list[bool] = []
+
+    with stack.valkey.client(1) as broker:
+
+        def empty() -> None:
+            eventually(lambda: broker.flushdb() and over, what="the end", every_s=0.05)
+
+        with in_background(empty), ThreadPoolExecutor(5) as pool:
+            for writing in [pool.submit(c.writes, *c.lines("Hi", "you?")) for c in crowd]:
+                writing.result()
+            stack.ledger.let_pass(4_000)
+            over.append(True)
+
+    answers = [customer.wait_for_answers() for customer in crowd]
+    assert answers == [["Answer to: " + "\n".join(c.lines("Hi", "you?"))] for c in crowd]
+    assert [len(customer.turns) for customer in crowd] == [1] * len(crowd)
+
+
+def test_wake_up_that_the_broker_repeats_ten_times_is_answered_once(stack: Stack) -> None:
     anna = stack.customer()
-    stale, fresh = Hold(completion("Stale answer")), Hold(completion("Fresh answer"))
-    stack.model.answer(stale, fresh, to=anna.mark)
+    stack.processes["worker"].kill()
     anna.writes(anna.line("Hi"))
-    anna.wait_for_turns()
-    stack.processes["worker"].signal_group(SIGSTOP)
-    second_worker.start()
-    anna.wait_for_turns(2)
+    queue = "dramatiq:flush"
+    with stack.valkey.client(1) as broker:
+        eventually(lambda: broker.llen(queue), what="a wake-up in the broker")
+        waiting = broker.lrange(queue, 0, -1)
+        broker.rpush(queue, *list(waiting) * 10)
 
-    stale.released.set()
-    stack.processes["worker"].signal_group(SIGCONT)
-    sleeper = stack.model.requests_of(anna.mark)[0]
-    eventually(lambda: sleeper.done_ns, what="the sleeper to have its answer")
-    stack.ledger.let_pass(1_000)
-    fresh.released.set()
+    stack.processes["worker"].start()
 
-    assert anna.wait_for_answers() == ["Fresh answer"]
+    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
+    stack.ledger.wait_until_settled(anna)
+    assert (len(anna.turns), len(anna.replies)) == (1, 1)
 
 
 def test_every_process_ends_when_it_is_told_to_and_leaves_the_fleet(stack: Stack) -> None:
-    """A playbook that ends old processes looks whether they are gone, not for how long silent."""
+    """A playbook that ends old processes asks whether they are gone, not for how long silent."""
     stack.processes["worker"].terminate()
     pair = stack.process("pair of workers", *worker(processes=2, threads=4))
     pair.start()

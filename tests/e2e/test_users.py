@@ -4,30 +4,30 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from batching.flow import switch_model
 from demo.child import ROOT
-from tests.e2e.test_budgets import (  # noqa: F401 - collected here too, as other users
-    test_model_that_is_switched_off_is_not_asked_until_it_is_on,
-    test_questions_that_fail_are_asked_as_often_as_the_budget_says,
+from tests.e2e.test_failures import (  # noqa: F401
+    test_late_status_resolves_a_doubt_without_a_second_copy,
+    test_person_is_notified_of_a_delivery_that_fails_later,
+    test_status_after_the_dead_letter_settles_it,
 )
-from tests.e2e.test_rapid_fire import (  # noqa: F401
+from tests.e2e.test_rapid_fire import (  # noqa: F401 - collected here too, as other users
     test_many_customers_at_once_get_one_answer_each,
     test_messages_during_a_generation_are_the_next_batch_and_wait_for_this_one,
     test_three_rapid_messages_are_one_question_and_one_answer,
-)
-from tests.e2e.test_sending import (  # noqa: F401
-    test_delivery_that_fails_later_is_told_to_a_person,
-    test_late_status_resolves_a_doubt_without_a_second_copy,
-    test_status_after_the_dead_letter_settles_it,
 )
 from tests.guarded_server import GuardedServer
 from tests.http_server import hang
 from tests.outside import model_error
 from tests.processes import Guard
-from tests.stack.accounts import HASTY, SALON
+from tests.stack.accounts import HASTY, SALON, THRIFTY
+from tests.stack.customer import Customer
 from tests.stack.stack import Stack, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 TIMEOUT_S = 60
@@ -124,3 +124,47 @@ def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
     stack.processes["worker"].start()
 
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
+
+
+def test_questions_that_fail_are_asked_as_often_as_the_budget_says(stack: Stack) -> None:
+    anna = stack.customer(THRIFTY)
+    stack.model.answer(*[model_error(500)] * 10, to=anna.mark)
+    anna.writes(anna.line("Hi"))
+    wait_for_refusals(stack, "budget_conversation", 1)
+    end_wait(stack, anna)
+    wait_for_refusals(stack, "budget_conversation", 2)
+
+    assert len(anna.turns) == 2
+    assert stack.ledger.alerts_of(anna) == ["budget_conversation"]
+    assert stack.ledger.dead_letters(anna) == []
+
+
+def test_model_that_is_switched_off_is_not_asked_until_it_is_on(stack: Stack) -> None:
+    boris = stack.customer(SALON)
+    switch_model(stack.ledger.store, on=False)
+    boris.writes(boris.line("Hi"))
+    wait_for_refusals(stack, "model_off", 1)
+    assert boris.turns == []
+
+    switch_model(stack.ledger.store, on=True)
+    end_wait(stack, boris)
+
+    assert boris.wait_for_answers() == [boris.line("Answer to: Hi")]
+
+
+def wait_for_refusals(stack: Stack, why: str, times: int) -> None:
+    (shard,) = stack.ledger.store.keyring.shards
+    client: Any = stack.ledger.client
+    eventually(
+        lambda: int(client.hget(shard.stats, f"unasked:{why}") or 0) >= times,
+        what=f"{times} refusals for {why}",
+    )
+
+
+def end_wait(stack: Stack, customer: Customer) -> None:
+    """Have a batch that waits, or is about to, go on at once."""
+    eventually(lambda: stack.ledger.state(customer) == "waiting", what="the batch to wait")
+    conversation_id = stack.ledger.conversation_id(customer)
+    lease = stack.ledger.store.shard_of(conversation_id).lease
+    client: Any = stack.ledger.client
+    client.zadd(lease, {conversation_id: 0}, xx=True)

@@ -31,14 +31,6 @@ class BusinessNumber:
 
 SALON = BusinessNumber("salon", "100001")
 BARBER = BusinessNumber("barber", "100002")
-#: Waits longer than any test: only a full batch is flushed.
-PATIENT = BusinessNumber(
-    "patient", "100003", batch={"idle_ms": 600_000, "max_wait_ms": 600_000, "overdue_ms": 600_000}
-)
-#: A quiet period that no writing customer leaves, and a maximum wait that they all reach.
-LISTENING = BusinessNumber(
-    "listening", "100004", batch={"idle_ms": 2_500, "max_wait_ms": 3_000, "max_messages": 100}
-)
 #: Waits a second for Graph and for the model, and tries twice.
 HASTY = BusinessNumber(
     "hasty",
@@ -49,18 +41,14 @@ HASTY = BusinessNumber(
 )
 #: Sends once more what may or may not have left.
 RESENDING = BusinessNumber("resending", "100006", extra='ambiguous = "resend"\ntimeout_ms = 1000')
-#: Is refused as a whole by one test; no other uses it.
-LOCKED = BusinessNumber("locked", "100007")
-#: Is waited for longer than what passes for slow; hangs in the tests of bad neighbours.
+#: Waits longer than what counts as slow; its calls hang in the tests of bad neighbours.
 SLUGGISH = BusinessNumber(
     "sluggish", "100010", extra="timeout_ms = 6000", model={"timeout_ms": 12_000}
 )
-
-#: May ask little, of one conversation and in all.
+#: May ask twice an hour about one conversation.
 THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
-CAPPED = BusinessNumber("capped", "100009", budget={"account_day": 5})
 
-ALL = (SALON, BARBER, PATIENT, LISTENING, HASTY, RESENDING, LOCKED, THRIFTY, CAPPED, SLUGGISH)
+ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY)
 
 
 def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:
