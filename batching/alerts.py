@@ -218,7 +218,7 @@ class Alerts:
         closed = [alert for alert, is_open in zip(alerts, are_open, strict=True) if not is_open]
         pipeline = self._client.pipeline(transaction=False)
         for alert in closed:
-            turn = self._rates.told(alert.account_id, f"held:{alert.kind}")
+            turn = self._rates.cooldown(alert.account_id, f"held:{alert.kind}")
             pipeline.set(turn, 1, nx=True, px=REDELIVER_MS)
         window = server_ms(time) // RATE_MS
         return [
@@ -229,7 +229,7 @@ class Alerts:
 
     def _window(self, alert: Alert) -> str:
         """Return the key of an alert's rate, there while its window is open."""
-        return self._rates.told(alert.account_id, f"rate:{alert.kind}")
+        return self._rates.cooldown(alert.account_id, f"rate:{alert.kind}")
 
     def _trim(self, numbers: Iterable[int]) -> None:
         """Remove acknowledged alerts beyond KEPT_MAX; what is not acknowledged stays, however old.

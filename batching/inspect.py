@@ -223,6 +223,8 @@ def _number(value: object) -> int:
 TRAIL_MS, TRAIL_MAX = 7 * 86_400_000, 100
 #: Verbs of the trail as earlier releases wrote them.
 _FORMER_VERBS = {"depart": "mark_sending", "bury": "dead_letter", "left": "mark_sent"}
+#: Further words of a step, likewise.
+_FORMER_WORDS = {("fail", "park"): "defer", ("reap", "ring"): "wake_up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +343,7 @@ def _waits(
     """Return how long the circuit stays open, and when a person is alerted to each batch."""
     shard = store.shard_of(conversation_id)
     pipeline: Any = store.client.pipeline(transaction=False)
-    pipeline.pttl(shard.stopped(account_id))
+    pipeline.pttl(shard.circuit(account_id))
     pipeline.zmscore(shard.overdue, [f"{conversation_id}:{batch_id}" for batch_id in batch_ids])
     with reached():
         circuit_ms, overdue_ms = pipeline.execute()
@@ -384,6 +386,7 @@ def _step(raw: bytes) -> Step | None:
     if len(words) < 2 or not at_ms.isdecimal():  # noqa: PLR2004 - the verb and the batch
         return None
     verb, batch_id, *rest = words
+    rest = [_FORMER_WORDS.get((verb, word), word) for word in rest]
     return Step(int(at_ms), _FORMER_VERBS.get(verb, verb), batch_id, tuple(rest))
 
 

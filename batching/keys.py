@@ -65,8 +65,13 @@ class Shard:
 
     @property
     def stats(self) -> str:
-        """Hash: the counters of the books, and ``seq`` for batch ids and tokens."""
+        """Hash: the counters, and ``seq`` for batch ids and tokens."""
         return f"{self.prefix}stats"
+
+    @property
+    def limits(self) -> str:
+        """Hash: id of a set of limits, as batches name it → the limits by name, JSON."""
+        return f"{self.prefix}limits"
 
     @property
     def heartbeat(self) -> str:
@@ -102,20 +107,20 @@ class Shard:
         return f"{self.prefix}takeover:{conversation_id}"
 
     def dead_letter(self, batch_id: str) -> str:
-        """List: why, as JSON, then the messages of a dead batch."""
+        """List: the header of a dead letter, JSON, then its messages."""
         return f"{self.prefix}d:{batch_id}"
 
     def sent(self, provider_digest: str) -> str:
         """Return the string with the batch and part of a message that we sent."""
         return f"{self.prefix}sent:{provider_digest}"
 
-    def stopped(self, account_id: str) -> str:
-        """Return the string that is there while the account cannot send."""
-        return f"{self.prefix}stopped:{account_id}"
+    def circuit(self, account_id: str) -> str:
+        """Return the string that is there while the account must not send: its circuit is open."""
+        return f"{self.prefix}circuit:{account_id}"
 
-    def told(self, account_id: str, kind: str) -> str:
-        """Return the string that is there for an hour after an alert of a kind that repeats."""
-        return f"{self.prefix}told:{account_id}:{kind}"
+    def cooldown(self, account_id: str, kind: str) -> str:
+        """Return the string that is there for a while after an alert of a kind that repeats."""
+        return f"{self.prefix}cooldown:{account_id}:{kind}"
 
     def spent(self, name: str) -> str:
         """Hash: questions to the model in the present window of a conversation or an account."""
@@ -141,7 +146,7 @@ class Keyring:
 
     @property
     def all_shards(self) -> tuple[Shard, ...]:
-        """Return the customers' shards, and the canary's, whose books are not theirs."""
+        """Return the customers' shards, and the canary's, whose counters are not theirs."""
         return (*self.shards, self.canary)
 
     def digest(self, *names: str) -> str:

@@ -2,14 +2,18 @@
 
 import json
 import re
+import zlib
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from batching.errors import ConfigurationError
-
 #: The reserved account of the canary; no other may bear its name.
 CANARY_ACCOUNT: Final = "canary"
+#: How releases that did not keep limits by name wrote the numbers; never to be changed.
+_POSITIONS: Final = (
+    *("idle_ms", "max_messages", "max_wait_ms", "overdue_ms", "reply_deadline_ms"),
+    *("lease_ms", "max_attempts"),
+)
 #: The number of a part, as a provider gives it back: what else stands there is not ours.
 _PART = re.compile(r"[0-9]{1,4}")
 
@@ -151,6 +155,17 @@ class Exchange:
     customer: str
     answer: str
 
+    def encode(self) -> str:
+        """Return the exchange as the history keeps it, a JSON list."""
+        return json.dumps([self.customer, self.answer], ensure_ascii=False)
+
+    @classmethod
+    def decode(cls, kept: bytes) -> Self:
+        """Return the exchange that ``encode`` kept; what a newer release added is ignored."""
+        found: list[str] = json.loads(kept)
+        customer, answer, *_ = (*found, "", "")
+        return cls(customer, answer)
+
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
@@ -187,10 +202,12 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a batch is held to. Stamped into it by whoever opens it, so a stale process is harmless.
+    """What a batch is held to, chosen by the process that opens it.
 
-    All ``*_ms`` are milliseconds. ``overdue_ms``: a person is told, nothing is dropped.
-    ``reply_deadline_ms``: past it the batch is a dead letter (WhatsApp answers for 24 h only).
+    Processes with other limits then leave that batch as it is. ``idle_ms`` is the debounce window.
+    ``overdue_ms``: a person is alerted, nothing is dropped. ``reply_deadline_ms``: past it the
+    batch is a dead letter (WhatsApp answers for 24 h only). A limit that is added gets a default
+    here and in ``_prelude.lua``; releases with and without it work on the same batches.
     """
 
     idle_ms: int = 9_000
@@ -201,19 +218,44 @@ class Limits:
     lease_ms: int = 30_000
     max_attempts: int = 8
 
-    def stamp(self) -> str:
-        """Return the limits as the ledger keeps them: numbers in field order, space-separated."""
-        return " ".join(str(getattr(self, field.name)) for field in fields(self))
+    @property
+    def set_id(self) -> str:
+        """Return the name of this set of limits: what a batch keeps of them.
+
+        The numbers alone where the names are those of releases that kept nothing else.
+        """
+        names = tuple(field.name for field in fields(self))
+        numbers = " ".join(str(getattr(self, name)) for name in names)
+        if names == _POSITIONS:
+            return numbers
+        return f"{numbers} {zlib.crc32(' '.join(names).encode()):08x}"
+
+    def encode(self) -> str:
+        """Return the set as JSON, by name; kept once a shard under its ``set_id``."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps(named, separators=(",", ":"))
 
     @classmethod
-    def from_stamp(cls, stamp: str) -> Self:
-        """Return the limits of a stamp. Raise ConfigurationError if it is of another schema."""
-        numbers = stamp.split(" ")
-        if len(numbers) != len(fields(cls)) or not all(number.isdigit() for number in numbers):
-            raise ConfigurationError(
-                "limits_schema", f"stamp {stamp!r}: must be {len(fields(cls))} numbers"
-            )
-        return cls(*map(int, numbers))
+    def decode(cls, kept: str) -> Self | None:
+        """Return the limits of a set, or of the bare numbers of a release that kept no sets.
+
+        A name that is unknown here is ignored, one that is missing has its default. None where
+        nothing can be read.
+        """
+        numbers = kept.split(" ")
+        if len(numbers) == len(_POSITIONS) and all(number.isdigit() for number in numbers):
+            found: Any = dict(zip(_POSITIONS, map(int, numbers), strict=True))
+        else:
+            try:
+                found = json.loads(kept)
+            except ValueError:
+                return None
+        if not isinstance(found, dict):
+            return None
+        names = {field.name for field in fields(cls)}
+        return cls(**{
+            name: value for name, value in found.items() if name in names and type(value) is int
+        })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +274,17 @@ class Budget:
 class Timing:
     """How the ledger waits, repeats and forgets; one set for a whole ledger, in milliseconds.
 
-    ``ring_ms``: how long a wake-up may stay unanswered before it is rung again, doubling up to
-    ``ring_max_ms``. ``ambiguous_ms``: how long a status may take to tell what became of a part.
-    ``seen_ms`` outlives the longest redelivery known (Meta: 7 days). ``waiting_max``: messages a
-    conversation may hold unanswered before the webhook is refused.
+    ``wake_up_ms``: how long a wake-up may stay unanswered before it is enqueued again, doubling up
+    to ``wake_up_max_ms``. ``ambiguous_ms``: how long the provider's status of a part may take.
+    ``defer_ms``: the pause of a batch whose account cannot send or ask now. ``seen_ms`` outlives
+    the longest redelivery known (Meta: 7 days). ``waiting_max``: messages a conversation may hold
+    unanswered before the webhook is refused.
     """
 
-    ring_ms: int = 10_000
-    ring_max_ms: int = 60_000
+    wake_up_ms: int = 10_000
+    wake_up_max_ms: int = 60_000
     ambiguous_ms: int = 60_000
-    park_ms: int = 60_000
+    defer_ms: int = 60_000
     takeover_ms: int = 1_800_000
     seen_ms: int = 8 * 86_400_000
     seen_max: int = 1_000
@@ -281,28 +324,31 @@ def _bounded(text: str) -> str:
     rest = len(text) - TEXT_CHARACTERS_MAX
     if rest <= 0:
         return text
-    told = f"[The rest of this message, {rest} characters, is too long to be kept]"
-    return f"{text[:TEXT_CHARACTERS_MAX]} {told}"
+    notice = f"[The rest of this message, {rest} characters, is too long to be kept]"
+    return f"{text[:TEXT_CHARACTERS_MAX]} {notice}"
 
 
 def decode(account_id: str, raw: bytes) -> InboundMessage:
-    """Return the message that ``encode`` kept."""
-    message_id, customer, text, sent_at_ms, *rest = json.loads(raw)
-    kind = rest[0] if rest else Kind.TEXT
+    """Return the message that ``encode`` kept.
+
+    What a newer release added at the end is ignored, what is not there has its default.
+    """
+    kept: list[Any] = json.loads(raw)
+    kept += ("", "", "", 0, Kind.TEXT, None)[len(kept) :]
+    message_id, customer, text, sent_at_ms, kind, media, *_ = kept
     return InboundMessage(
         account_id=account_id,
         customer=customer,
         message_id=message_id,
-        # A newer release may have written a kind that this one does not know.
         kind=Kind(kind) if kind in _KINDS else Kind.UNSUPPORTED,
         text=text,
         sent_at_ms=sent_at_ms,
-        media=Media(*rest[1]) if len(rest) > 1 else None,
+        media=None if media is None else Media(*media[: len(fields(Media))]),
     )
 
 
 class Status(StrEnum):
-    """What became of a message at the door."""
+    """What became of a message that a webhook brought."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -312,11 +358,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The ledger's answer to one message.
+    """The store's answer to one message.
 
     ``batch_id``, ``count`` and ``due_ms`` are those of the open batch, "" and 0 if the message
     is in none. ``flusher_lag_ms``: since a flusher last collected from this very Redis, -1 if
-    none ever did, -2 where the script does not tell.
+    none ever did.
     """
 
     status: Status
@@ -324,7 +370,7 @@ class Receipt:
     batch_id: str = ""
     count: int = 0
     due_ms: int = 0
-    flusher_lag_ms: int = -2
+    flusher_lag_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,17 +395,22 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A batch of which a person was just told that it waits too long."""
+    """A batch that waits too long; a person was alerted to it just now."""
 
     conversation_id: str
     batch_id: str
     account_id: str
 
 
-class Verdict(StrEnum):
-    """What is to be done about a batch whose lease ran out."""
+class Outcome(StrEnum):
+    """What is to be done about a batch whose lease ran out.
 
-    RING = "ring"
+    WAKE_UP: enqueue it again. SPENT: no attempt is left. AMBIGUOUS: its worker ended while a part
+    was leaving; the provider's status is awaited. UNRESOLVED: no status came. VANISHED: the batch
+    is missing.
+    """
+
+    WAKE_UP = "wake_up"
     SPENT = "spent"
     AMBIGUOUS = "ambiguous"
     UNRESOLVED = "unresolved"
@@ -372,14 +423,27 @@ class Reaped:
 
     wake_up: WakeUp
     account_id: str
-    verdict: Verdict
+    outcome: Outcome
     token: str
     policy: str
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A question that may not be asked now.
+
+    ``wait_ms``: until the budget's window ends, None if only a person can say. ``alerted``: a
+    person is alerted by this.
+    """
+
+    code: str
+    wait_ms: int | None
+    alerted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One attempt at one stage of a batch, held under ``token`` until its lease runs out.
+    """One attempt at one stage of a batch, fenced by ``token`` until its lease runs out.
 
     ``count`` messages were accepted; fewer in ``messages`` means that some vanished.
     ``parts`` is the reply and ``part`` the first that has not left, once there is a reply.
@@ -410,12 +474,18 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One cheap look at all shards: earliest due and lease, latest heartbeat; None for none."""
+    """What waits in all shards: earliest due and lease end, oldest heartbeat; None for none.
+
+    ``to_collect``, ``to_reap``: numbers in ``Keyring.all_shards`` of those with something to do.
+    A shard whose heartbeat is old is to be collected from too: that renews it.
+    """
 
     now_ms: int
     due_ms: int | None
     lease_ms: int | None
     heartbeat_ms: int | None
+    to_collect: tuple[int, ...] = ()
+    to_reap: tuple[int, ...] = ()
 
     @property
     def flusher_lag_ms(self) -> int:
@@ -433,22 +503,3 @@ class Peek:
     flight_count: int
     stage: Stage | None
     state: str | None
-
-
-def decode_run(wake_up: WakeUp, fields: list[Any]) -> Run:
-    """Return the run that ``begin.lua`` describes."""
-    now_ms, token, account, first_ms, stamp, count, reply, part, taken_over, *messages = fields
-    account_id = account.decode()
-    return Run(
-        wake_up=wake_up,
-        token=token.decode(),
-        account_id=account_id,
-        now_ms=now_ms,
-        first_ms=first_ms,
-        limits=Limits.from_stamp(stamp.decode()),
-        count=count,
-        messages=tuple(decode(account_id, raw) for raw in messages),
-        parts=tuple(json.loads(reply)) if reply else (),
-        part=part,
-        taken_over=bool(taken_over),
-    )

@@ -1,19 +1,19 @@
 """The ledger alone: what an open conversation weighs, and what a tick costs with nothing due."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import redis
 
 from batching.model import InboundMessage, Kind, Limits
-from batching.store import Call, Door, Store
+from batching.store import Pipeline, Store
 from bench.figures import Figure, Scale, percentile
 
 ACCOUNT = "bench"
 #: So far away that nothing becomes due while we measure.
 LIMITS = Limits(idle_ms=3_600_000, max_wait_ms=3_600_000)
-#: Calls in one round trip while filling.
-CHUNK = 1_000
+#: Conversations in one round trip while filling.
+CHUNK = 500
 #: What a customer's message of 300 bytes is made of.
 TEXT = "Can I book for tomorrow at three? ".ljust(300, ".")
 
@@ -51,14 +51,12 @@ def tick(client: redis.Redis, scale: Scale) -> list[Figure]:
 
 def fill(store: Store, customers: range, *, messages: int, text: str) -> None:
     """Open one conversation for each number, through the same script as a webhook."""
-    door = Door(store)
-    chunk: list[Call] = []
-    for call in _appends(store, door, customers, messages, text):
-        chunk.append(call)
-        if len(chunk) == CHUNK:
-            door.post(chunk)
-            chunk.clear()
-    door.post(chunk)
+    round_trip = store.pipeline()
+    for number, customer in enumerate(customers, start=1):
+        _append(store, round_trip, customer, messages, text)
+        if number % CHUNK == 0:
+            round_trip.execute()
+    round_trip.execute()
 
 
 def used_bytes(client: redis.Redis) -> int:
@@ -66,23 +64,20 @@ def used_bytes(client: redis.Redis) -> int:
     return int(client.info("memory")["used_memory"])
 
 
-def _appends(
-    store: Store, door: Door, customers: range, messages: int, text: str
-) -> Iterator[Call]:
-    for customer in customers:
-        # As long as the ids of the Cloud API, and no number that anybody has.
-        number = f"7000{customer:08d}"
-        conversation_id = store.conversation_id(ACCOUNT, number)
-        for n in range(messages):
-            message = InboundMessage(
-                account_id=ACCOUNT,
-                customer=number,
-                message_id=f"wamid.bench.{customer}.{n}".ljust(58, "x"),
-                kind=Kind.TEXT,
-                text=text,
-                sent_at_ms=1_700_000_000_000,
-            )
-            yield door.append(conversation_id, message, LIMITS)
+def _append(store: Store, round_trip: Pipeline, customer: int, messages: int, text: str) -> None:
+    # As long as the ids of the Cloud API, and no number that anybody has.
+    number = f"7000{customer:08d}"
+    conversation_id = store.conversation_id(ACCOUNT, number)
+    for n in range(messages):
+        message = InboundMessage(
+            account_id=ACCOUNT,
+            customer=number,
+            message_id=f"wamid.bench.{customer}.{n}".ljust(58, "x"),
+            kind=Kind.TEXT,
+            text=text,
+            sent_at_ms=1_700_000_000_000,
+        )
+        round_trip.append(conversation_id, message, LIMITS)
 
 
 def _collect(store: Store) -> None:

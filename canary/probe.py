@@ -197,8 +197,8 @@ class Watcher:
     def _alert_late(self, state: State) -> None:
         step = self._probe.last_step(state.message_id, state.refused)
         detail = f"posted {state.age_ms // 1000} s ago, not answered; last seen: {step}"
-        if self._store.alarm(
-            "canary_late", detail, account_id=CANARY_ACCOUNT, quiet_ms=LATE_COOLDOWN_MS
+        if self._store.alert_once(
+            "canary_late", detail, account_id=CANARY_ACCOUNT, cooldown_ms=LATE_COOLDOWN_MS
         ):
             log.error("canary.late", extra={"waited_ms": state.age_ms, "step": step})
 

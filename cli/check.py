@@ -153,7 +153,7 @@ class Preflight:
             if not client.exists(META):
                 self.results.append(ok("ledger", "is new: the first process will make it"))
             elif self._add(check_ledger_id(Context(store, settings, broker=None))):
-                self.ledger["id"] = store.identity()
+                self.ledger["id"] = store.ledger_id()
         except (AdminError, redis.RedisError) as error:
             self.results.append(mistake("ledger", f"cannot be read ({type(error).__name__})", ""))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from batching.inspect import DeadLetter, conversation_of, dead_letter_headers, find_dead_letters
 from batching.model import Reason
-from batching.store import Store
+from batching.store import FULL, Store
 from cli.common import (
     EXIT_ACT,
     Request,
@@ -24,6 +24,7 @@ from runtime.accounts import AccountConfig
 _NAME = re.compile(r"(?:(c_[0-9a-f]{24}):)?(b[0-9]{1,20})")
 _COLUMNS = ("batch", "reason", "account", "conversation", "age", "messages", "detail")
 _GONE = "there is no such dead letter"
+_FULL = "its conversation holds too many unanswered messages, replay it when they are answered"
 
 _ADVICE: dict[str, str] = {
     Reason.POISON: (
@@ -183,7 +184,7 @@ def _apply(
     for letter in letters:
         size = action(letter)
         if size < 0:
-            refused[letter.batch_id] = _GONE
+            refused[letter.batch_id] = _FULL if size == FULL else _GONE
         else:
             sizes[letter.batch_id] = size
     lines = [f"{name}: {why}." for name, why in refused.items()]

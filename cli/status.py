@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.audit import audit
-from batching.flow import asked, model_is_on, switch_model
 from batching.inspect import MESSAGES, by_reason, counters, total
 from cli.common import Request, exit_status, moment, span, table, up_to
 from runtime.fleet import Member, drift, members, missing
@@ -153,8 +152,8 @@ def show_model(request: Request) -> int:
     """
     store, state = request.store(), request.arguments.state
     if state is not None:
-        switch_model(store, on=state == "on")
-    on, count = model_is_on(store), asked(store)
+        store.switch_model(on=state == "on")
+    on, count = store.model_is_on(), store.asked()
     most = request.settings().budget_installation_day
     words = "on" if on else "off: batches wait, and nothing is lost, until their deadline"
     lines = [f"The model is {words}.", f"Questions today: {count} of {most}."]

@@ -52,9 +52,9 @@ _TERMS = {
     ("collect", "size"): "it was full (size)",
     ("collect", "age"): "it had collected for long enough (age)",
     ("fail", "retry"): "failed, to be tried again",
-    ("fail", "park"): "failed, to wait for the account",
+    ("fail", "defer"): "failed, to wait for the account",
     ("fail", "ambiguous"): "a part may have been sent, the provider's status is awaited",
-    ("reap", "ring"): "not finished in time, a worker is woken again",
+    ("reap", "wake_up"): "not finished in time, a worker is woken again",
     ("reap", "spent"): "the last attempt died too",
     ("reap", "ambiguous"): "the sender died: a part may have been sent",
     ("reap", "unresolved"): "the provider sent no status of the part",
@@ -150,7 +150,7 @@ def _sentence(step: Step) -> str:
     says = _SENTENCES.get(step.verb)
     if says is None:
         return " ".join((step.verb, *step.words))
-    if step.verb == "reap" and step.words == ("waiting", "ring"):
+    if step.verb == "reap" and step.words == ("waiting", "wake_up"):
         return "its wait was over, a worker is woken again"
     words = [_TERMS.get((step.verb, word), word) for word in step.words]
     if step.verb in ("mark_sending", "mark_sent"):

@@ -15,7 +15,7 @@ from batching.alerts import Alerts
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.inspect import census
 from batching.model import CANARY_ACCOUNT
-from batching.store import Store, digests, reached
+from batching.store import SCRIPTS, Store, reached
 from canary import channel as canary
 from channels import CHANNELS
 from channels.provider import Provider
@@ -188,7 +188,7 @@ def _fleet(
         role=role,
         release=settings.release,
         fingerprint=fingerprint,
-        scripts=_digest(digests()),
+        scripts=_digest({verb: script.digest for verb, script in SCRIPTS.items()}),
         ledger_id=ledger_id,
         grace_ms=settings.deploy_grace_ms,
         silence=silence,

@@ -255,7 +255,7 @@ class Fleet:
         if problems:
             if problems != known:
                 log.error("settings.drift", extra={"problems": problems})
-            self._store.alarm("drift", "; ".join(problems), quiet_ms=ALERT_COOLDOWN_MS)
+            self._store.alert_once("drift", "; ".join(problems), cooldown_ms=ALERT_COOLDOWN_MS)
         return problems
 
     def beat(self) -> list[Member]:
@@ -289,14 +289,14 @@ class Fleet:
         Raise LedgerUnavailableError, or ConfigurationError if its form differs from ours.
         """
         try:
-            found = self._store.identity()
+            found = self._store.ledger_id()
         except ConfigurationError as error:
             self._report_replaced(error.detail)
             raise
         if found != self.ledger_id:
             self._report_replaced(found or "nothing")
             self._me = replace(self._me, ledger_id=self._store.open())
-            self._store.alarm("ledger_replaced", _REPLACED, quiet_ms=ALERT_COOLDOWN_MS)
+            self._store.alert_once("ledger_replaced", _REPLACED, cooldown_ms=ALERT_COOLDOWN_MS)
         self._reported_ledger = ""
 
     def _report_replaced(self, found: str) -> None:

@@ -215,7 +215,7 @@ def check_writable(context: Context) -> list[CheckResult]:
 def check_ledger_id(context: Context) -> list[CheckResult]:
     """Check that there is a ledger of our form, and that it is the one the process works with."""
     try:
-        found = context.store.identity()
+        found = context.store.ledger_id()
     except ConfigurationError as error:
         advice = "set BATCH_SHARDS and PRIVACY_KEY as it was made with, or use another database"
         return [mistake("identity", error.detail, advice)]
@@ -335,7 +335,7 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
 def check_circuits(context: Context) -> list[CheckResult]:
     """Check that no account's circuit is open: its customers would get no answers."""
     shards, ids = context.store.keyring.shards, context.account_ids
-    codes = context.store.read([shard.stopped(name) for name in ids for shard in shards])
+    codes = context.store.read([shard.circuit(name) for name in ids for shard in shards])
     advice = "see to its key and its number at the provider; its batches wait meanwhile"
     found = []
     for n, account_id in enumerate(ids):
@@ -446,7 +446,7 @@ class Monitor:
             return
         problems = [f"{it.about}: {it.says}: {it.advice}" for it in mistakes]
         detail = "; ".join(problems)
-        if not self.context.store.alarm(rule.kind, detail, quiet_ms=rule.cooldown_ms):
+        if not self.context.store.alert_once(rule.kind, detail, cooldown_ms=rule.cooldown_ms):
             return
         if rule.kind == "unbalanced":
             log.error("ledger.unbalanced", extra={"problems": problems})

@@ -261,8 +261,8 @@ class Settings(BaseSettings):
     def timing(self) -> Timing:
         """Return the delays of the ledger."""
         return Timing(
-            ring_ms=self.batch_wake_up_ms,
-            ring_max_ms=max(Timing().ring_max_ms, self.batch_wake_up_ms),
+            wake_up_ms=self.batch_wake_up_ms,
+            wake_up_max_ms=max(Timing().wake_up_max_ms, self.batch_wake_up_ms),
             ambiguous_ms=self.batch_ambiguous_ms,
         )
 

@@ -16,6 +16,7 @@ from falcon.inspect import inspect_app
 import batching
 from batching import keys
 from batching.model import Reason
+from batching.store import CIRCUIT_ALERT
 from channels import CHANNELS
 from cli import VERBS
 from config import Table, Whole
@@ -209,13 +210,16 @@ def alert_kinds() -> Iterator[str]:
     """Yield every kind of alert: of dead letters, of scripts, of the monitor and its kin."""
     yield from set(Reason) - DELIBERATE
     yield from (rule.kind for rule in ALERT_RULES)
+    yield CIRCUIT_ALERT
     for _, call in calls():
         match call:
-            case ast.Call(func=ast.Attribute(attr="alarm"), args=[ast.Constant(value=kind), *_]):
+            case ast.Call(
+                func=ast.Attribute(attr="alert_once"), args=[ast.Constant(value=kind), *_]
+            ):
                 yield str(kind)
     for path in (ROOT / "batching" / "lua").glob("*.lua"):
         text = path.read_text()
-        yield from re.findall(r'"kind", "([a-z_]+)"', text)
+        yield from re.findall(r'alert\(KEYS\[\d+\], "([a-z_]+)"', text)
         yield from re.findall(r'"(budget_[a-z]+|model_off)"', text)
 
 

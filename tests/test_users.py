@@ -70,9 +70,9 @@ def scripted(package: str, directory: str) -> set[str]:
     """Return the commands that the scripts of a package run."""
     files = resources.files(package).joinpath(directory).iterdir()
     scripts = [file.read_text(encoding="utf-8") for file in files if file.name.endswith(".lua")]
-    found = {name for text in scripts for name in re.findall(r'redis\.call\(\s*"(\w+)"', text)}
+    found = {name for text in scripts for name in re.findall(r'redis\.p?call\(\s*"(\w+)"', text)}
     assert sum(len(re.findall(r"redis\.p?call\b", text)) for text in scripts) == sum(
-        len(re.findall(r'redis\.call\(\s*"\w+"', text)) for text in scripts
+        len(re.findall(r'redis\.p?call\(\s*"\w+"', text)) for text in scripts
     )
     return {name.lower() for name in found}
 

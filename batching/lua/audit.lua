@@ -1,12 +1,12 @@
 -- audit: count what is kept of some conversations, to be held against their indexes.
 -- KEYS[1]  zset    due
 -- KEYS[2]  zset    lease
--- ARGV[1]  key prefix of the shard; c:, o: and f:<conversation> are made from it
--- ARGV[2]  conversation ids, space-separated
+-- ARGV[2]  key prefix of the shard; c:, o: and f:<conversation> are made from it
+-- ARGV[3]  conversation ids, space-separated
 -- Returns     {conversation, open count, messages open, flight count, messages in flight,
 --             1 if due, 1 if leased, 1 if any of it expires} ...
 -- Complexity  O(k log N), k = conversations named.
-local prefix, conversations = ARGV[1], ARGV[2]
+local prefix, conversations = ARGV[2], ARGV[3]
 local rows = {}
 for conversation in string.gmatch(conversations, "%S+") do
   local c, o, f = prefix .. "c:" .. conversation, prefix .. "o:" .. conversation,

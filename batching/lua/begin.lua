@@ -5,16 +5,15 @@
 -- KEYS[4]  hash    stats
 -- KEYS[5]  string  takeover:<conversation>
 -- KEYS[6]  list    trail:<conversation>
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- KEYS[7]  hash    limits
 -- ARGV[2]  conversation id
 -- ARGV[3]  batch id
 -- ARGV[4]  stage: generate or send
 -- ARGV[5]  attempt
--- Returns     {1, now ms, token, account, first ms, limits stamp, count, reply JSON or "", part,
---             1 if a person has taken over, message JSON ...}; {0} stale; {-1} busy.
+-- Returns     {1, now ms, token, account, first ms, limits as JSON or their id if no JSON is kept,
+--             count, reply JSON or "", part, 1 if a person has taken over, message JSON ...};
+--             {0} stale; {-1} busy.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, batch, stage, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local flight = redis.call("HMGET", KEYS[1], "id", "stage", "attempt", "state",
@@ -26,13 +25,11 @@ if flight[4] ~= "claimed" then
   return {(flight[4] == "running" or flight[4] == "sending") and -1 or 0}
 end
 local token = redis.call("HINCRBY", KEYS[4], "seq", 1)
-local lease_ms = string.match(flight[7], "^%d+ %d+ %d+ %d+ %d+ (%d+)")
 redis.call("HSET", KEYS[1], "state", "running", "token", token)
-redis.call("RPUSH", KEYS[6], now_ms .. " begin " .. batch .. " " .. stage .. " " .. attempt)
--- A batch that waits for days begins each minute.
-redis.call("LTRIM", KEYS[6], -100, -1)
-redis.call("ZADD", KEYS[3], now_ms + lease_ms, conversation)
-local run = {1, now_ms, tostring(token), flight[5], tonumber(flight[6]), flight[7],
+trail(KEYS[6], "begin", batch, stage, attempt)
+redis.call("ZADD", KEYS[3], now_ms + limits_of(KEYS[7], flight[7]).lease_ms, conversation)
+local limits = redis.call("HGET", KEYS[7], flight[7]) or flight[7]
+local run = {1, now_ms, tostring(token), flight[5], tonumber(flight[6]), limits,
   tonumber(flight[8]), flight[9] or "", tonumber(flight[10] or 0),
   redis.call("EXISTS", KEYS[5])}
 for _, message in ipairs(redis.call("LRANGE", KEYS[2], 0, -1)) do

@@ -2,7 +2,6 @@
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
 -- KEYS[3]  list    trail:<conversation>
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  reply, JSON list of parts
@@ -11,10 +10,8 @@
 -- ARGV[7]  how long a wake-up may stay unanswered, ms
 -- Returns     1; 0 if the token is not (or no longer) that of a run of generate.
 -- Complexity  O(log N), N = leases.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, token, reply, parts = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local exchange, ring_ms = ARGV[6], ARGV[7]
+local exchange, wake_up_ms = ARGV[6], ARGV[7]
 
 local holder, state, stage, batch = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "stage", "id"))
@@ -24,6 +21,6 @@ end
 redis.call("HDEL", KEYS[1], "token")
 redis.call("HSET", KEYS[1], "state", "claimed", "stage", "send", "attempt", 1, "rings", 0,
   "reply", reply, "parts", parts, "part", 0, "exchange", exchange)
-redis.call("ZADD", KEYS[2], now_ms + ring_ms, conversation)
-redis.call("RPUSH", KEYS[3], now_ms .. " checkpoint " .. batch .. " " .. parts)
+redis.call("ZADD", KEYS[2], now_ms + wake_up_ms, conversation)
+trail(KEYS[3], "checkpoint", batch, parts)
 return 1

@@ -10,13 +10,13 @@
 -- KEYS[9]  hash    stats
 -- KEYS[10]  zset    overdue
 -- KEYS[11]  list    trail:<conversation>
--- ARGV[1]  conversation id
+-- ARGV[2]  conversation id
 -- Returns     {open messages, messages in flight, exchanges, message digests} forgotten.
 -- Complexity  O(log N + M), N = conversations due or leased, M = messages.
-local conversation = ARGV[1]
+local conversation = ARGV[2]
 local open, flight, open_id, id = unpack(redis.call("HMGET", KEYS[1],
   "open_count", "count", "open_id", "id"))
--- Content whose hash vanished is in the books too.
+-- Content whose hash vanished is in the counters too.
 open = math.max(open or 0, redis.call("LLEN", KEYS[2]))
 flight = math.max(flight or 0, redis.call("LLEN", KEYS[3]))
 local exchanges, digests = redis.call("LLEN", KEYS[5]), redis.call("ZCARD", KEYS[4])

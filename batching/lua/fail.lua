@@ -3,36 +3,30 @@
 -- KEYS[2]  zset    lease
 -- KEYS[3]  hash    stats
 -- KEYS[4]  list    trail:<conversation>
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- KEYS[5]  hash    limits
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
--- ARGV[4]  verdict: retry (spends an attempt), park (spends none), ambiguous (the part that was
---          about to leave may be out; if none was, or a status told that it left, as retry)
+-- ARGV[4]  outcome: retry (spends an attempt), defer (spends none), ambiguous (the part that was
+--          about to leave may be out; if none was, or a status said that it left, as retry)
 -- ARGV[5]  wait, ms: until the next try, or for the provider's status
 -- ARGV[6]  detail, an error code
 -- Returns     1 done; 2 retry refused, the attempts are spent: dead_letter it; 0 stale.
 -- Complexity  O(log N), N = leases.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
-local conversation, token, verdict, wait_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local conversation, token, outcome, wait_ms, detail = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
-local holder, state, attempt, stamp, part, parts, batch = unpack(redis.call("HMGET", KEYS[1],
+local holder, state, attempt, limits_id, part, parts, batch = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "attempt", "limits", "part", "parts", "id"))
 if holder ~= token or (state ~= "running" and state ~= "sending" and state ~= "ambiguous") then
   return 0
 end
--- The doubt is known already: to the reaper, or by a first call whose answer got lost.
-if verdict == "ambiguous" and state == "ambiguous" then return 1 end
-if verdict == "ambiguous" and state == "sending" then
+-- The doubt is known already: to reap, or by a first call whose answer got lost.
+if outcome == "ambiguous" and state == "ambiguous" then return 1 end
+if outcome == "ambiguous" and state == "sending" then
   redis.call("HSET", KEYS[1], "state", "ambiguous")
   redis.call("HINCRBY", KEYS[3], "ambiguous", 1)
 else
-  if verdict ~= "park" then
-    local max_attempts = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
-    -- With all parts out only the end of the batch is to be recorded: never too late for that.
-    if tonumber(attempt) >= tonumber(max_attempts) and not (parts and part == parts) then
-      return 2
-    end
+  if outcome ~= "defer" then
+    if is_spent(limits_of(KEYS[5], limits_id), attempt, part, parts) then return 2 end
     redis.call("HINCRBY", KEYS[1], "attempt", 1)
   end
   -- A part in doubt is sent again once at most: mark_sending reads this mark.
@@ -41,5 +35,5 @@ else
   redis.call("HSET", KEYS[1], "state", "waiting")
 end
 redis.call("ZADD", KEYS[2], now_ms + wait_ms, conversation)
-redis.call("RPUSH", KEYS[4], now_ms .. " fail " .. batch .. " " .. verdict .. " " .. ARGV[6])
+trail(KEYS[4], "fail", batch, outcome, detail)
 return 1

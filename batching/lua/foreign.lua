@@ -2,18 +2,15 @@
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  string  sent:<provider message id>
 -- KEYS[3]  string  takeover:<conversation>
--- KEYS[4]  string  told:<account>:foreign_reply, there for an hour after such an alert
+-- KEYS[4]  string  cooldown:<account>:foreign_reply, there for an hour after such an alert
 -- KEYS[5]  stream  alerts
 -- KEYS[6]  hash    stats
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  author: person, meta_agent, app or unknown
 -- ARGV[5]  how long a takeover lasts, ms; 0 if the author's message is none
 -- Returns     0 it is our own; 1 foreign; 2 foreign, and a takeover began; 3 it goes on.
 -- Complexity  O(1).
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, account, author, takeover_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 -- While a part is on its way its id is not known yet: the echo may be faster than the answer.
@@ -25,8 +22,7 @@ redis.call("HINCRBY", KEYS[6], "foreign:" .. author, 1)
 if tonumber(takeover_ms) > 0 then
   return redis.call("SET", KEYS[3], author, "GET", "PX", takeover_ms) and 3 or 2
 end
-if redis.call("SET", KEYS[4], author, "NX", "PX", 3600000) then
-  redis.call("XADD", KEYS[5], "*", "kind", "foreign_reply", "detail", author,
-    "account", account, "conversation", conversation, "at_ms", now_ms)
+if once(KEYS[4], author, 3600000) then
+  alert(KEYS[5], "foreign_reply", author, account, conversation)
 end
 return 1

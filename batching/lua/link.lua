@@ -1,20 +1,16 @@
 -- link: remember that a second id belongs to a conversation; never move it to another.
 -- KEYS[1]  string  alias:<account>:<digest of the second id>
 -- KEYS[2]  stream  alerts
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  how long it is remembered, ms
--- Returns     1 it belongs there; 0 it belongs to another conversation, and a person is told.
+-- Returns     1 it belongs there; 0 it belongs to another conversation, and a person is alerted.
 -- Complexity  O(1).
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, account, kept_ms = ARGV[2], ARGV[3], ARGV[4]
 
 local owner = redis.call("GET", KEYS[1])
 if owner and owner ~= conversation then
-  redis.call("XADD", KEYS[2], "*", "kind", "alias_conflict", "detail", owner,
-    "account", account, "conversation", conversation, "at_ms", now_ms)
+  alert(KEYS[2], "alias_conflict", owner, account, conversation)
   return 0
 end
 redis.call("SET", KEYS[1], conversation, "PX", kept_ms)

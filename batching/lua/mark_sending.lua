@@ -1,18 +1,15 @@
 -- mark_sending: record that a part of the reply is about to leave, before it does.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
--- KEYS[3]  string  stopped:<account>, there while the account cannot send
+-- KEYS[3]  string  circuit:<account>, there while the account must not send
 -- KEYS[4]  list    trail:<conversation>
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  part, from 0
 -- ARGV[5]  the account's policy should the outcome stay unknown: alert or resend
 -- ARGV[6]  lease, ms
--- Returns     1 go; 0 the token or the part is not this run's to send; -1 the account is stopped.
+-- Returns     1 go; 0 the token or the part is not this run's to send; -1 the circuit is open.
 -- Complexity  O(log N), N = leases.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, token, part, policy, lease_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local holder, state, stage, next_part, parts, resent, batch = unpack(redis.call("HMGET", KEYS[1],
@@ -27,5 +24,5 @@ if redis.call("EXISTS", KEYS[3]) == 1 then
 end
 redis.call("HSET", KEYS[1], "state", "sending", "policy", resent and "alert" or policy)
 redis.call("ZADD", KEYS[2], now_ms + lease_ms, conversation)
-redis.call("RPUSH", KEYS[4], now_ms .. " mark_sending " .. batch .. " " .. part)
+trail(KEYS[4], "mark_sending", batch, part)
 return 1

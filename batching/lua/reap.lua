@@ -1,58 +1,60 @@
--- reap: see to the batches whose lease ran out, and say what is to be done about each.
+-- reap: see to the batches whose lease ran out, and alert about those that wait too long, once.
 -- KEYS[1]  zset    lease
 -- KEYS[2]  hash    stats
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
+-- KEYS[3]  zset    overdue
+-- KEYS[4]  stream  alerts
+-- KEYS[5]  hash    limits
 -- ARGV[2]  key prefix of the shard; c: and trail:<conversation> are made from it
--- ARGV[3]  most batches to look at
--- ARGV[4]  how long a wake-up may stay unanswered, ms; doubles with every ring
+-- ARGV[3]  most batches of either kind
+-- ARGV[4]  how long a wake-up may stay unanswered, ms; doubles with each
 -- ARGV[5]  most that it doubles to, ms
 -- ARGV[6]  how long the provider's status may take, ms
--- Returns     {conversation, account, batch, stage, attempt, verdict, token, policy} ...;
---             verdict: ring, spent (dead_letter it), ambiguous (just became so), unresolved (no status),
---             vanished (the batch is missing: see recover_orphan).
--- Complexity  O(k log N), k = batches looked at, N = leases.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
-local prefix, ring_ms, ring_max_ms, status_ms = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
-local seen, expired = {}, redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now_ms, "LIMIT", 0, ARGV[3])
-for _, conversation in ipairs(expired) do
+-- Returns     {{conversation, account, batch, stage, attempt, outcome, token, policy} ...}, then
+--             {{conversation, batch, account} ...} overdue; outcome: see batching.model.Outcome.
+-- Complexity  O(k log N), k = batches looked at, N = leases or waiting batches.
+local prefix, expired, overdue = ARGV[2], {}, {}
+
+local function expire(conversation)
   local c = prefix .. "c:" .. conversation
-  local account, batch, state, stage, attempt, rings, token, policy, stamp, part, parts = unpack(
-    redis.call("HMGET", c, "account", "id", "state", "stage", "attempt", "rings", "token", "policy",
-      "limits", "part", "parts"))
-  local verdict, wait_ms, rings_now = "ring", tonumber(ring_ms), 0
-  if not batch then
-    seen[#seen + 1] = {conversation, account or "", "", "generate", 0, "vanished", "", ""}
-  else
-    if state == "claimed" then
-      -- The wake-up was lost, or the queue is long: ring again, more rarely, no attempt spent.
-      rings_now, wait_ms = rings + 1, math.min(ring_ms * 2 ^ (rings + 1), tonumber(ring_max_ms))
-    elseif state == "running" then
-      local max_attempts = string.match(stamp, "^%d+ %d+ %d+ %d+ %d+ %d+ (%d+)")
-      redis.call("HINCRBY", KEYS[2], "worker_died", 1)
-      if tonumber(attempt) >= tonumber(max_attempts) and not (parts and part == parts) then
-        -- The last worker may only be slow: a new token keeps it from sending meanwhile.
-        verdict, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))
-        redis.call("HSET", c, "token", token)
-      else
-        attempt = redis.call("HINCRBY", c, "attempt", 1)
-      end
-    elseif state == "sending" then
-      verdict, wait_ms = "ambiguous", tonumber(status_ms)
-      redis.call("HSET", c, "state", verdict)
-      redis.call("HINCRBY", KEYS[2], verdict, 1)
-    elseif state == "ambiguous" then
-      verdict = "unresolved"
+  local account, batch, state, stage, attempt, rings, token, policy, limits_id, part, parts =
+    unpack(redis.call("HMGET", c, "account", "id", "state", "stage", "attempt", "rings", "token",
+      "policy", "limits", "part", "parts"))
+  if not batch then return {conversation, account or "", "", "generate", 0, "vanished", "", ""} end
+  local outcome, wait_ms, repeats = state == "ambiguous" and "unresolved" or "wake_up", ARGV[4], 0
+  if state == "claimed" then
+    -- The wake-up was lost, or the queue is long: another, more rarely, no attempt spent.
+    repeats, wait_ms = rings + 1, math.min(ARGV[4] * 2 ^ (rings + 1), tonumber(ARGV[5]))
+  elseif state == "running" then
+    redis.call("HINCRBY", KEYS[2], "worker_died", 1)
+    if is_spent(limits_of(KEYS[5], limits_id), attempt, part, parts) then
+      -- The last worker may only be slow: a new token keeps it from sending meanwhile.
+      outcome, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))
+      redis.call("HSET", c, "token", token)
+    else
+      attempt = redis.call("HINCRBY", c, "attempt", 1)
     end
-    if verdict == "ring" then
-      redis.call("HDEL", c, "token")
-      redis.call("HSET", c, "state", "claimed", "rings", rings_now)
-    end
-    redis.call("ZADD", KEYS[1], now_ms + wait_ms, conversation)
-    local step = now_ms .. " reap " .. batch .. " " .. state .. " " .. verdict
-    if rings_now == 0 then redis.call("RPUSH", prefix .. "trail:" .. conversation, step) end
-    seen[#seen + 1] = {conversation, account, batch, stage, tonumber(attempt), verdict,
-      verdict ~= "ring" and token or "", policy or ""}
+  elseif state == "sending" then
+    outcome, wait_ms = "ambiguous", ARGV[6]
+    redis.call("HSET", c, "state", outcome)
+    redis.call("HINCRBY", KEYS[2], outcome, 1)
   end
+  if outcome == "wake_up" then
+    redis.call("HDEL", c, "token")
+    redis.call("HSET", c, "state", "claimed", "rings", repeats)
+  end
+  redis.call("ZADD", KEYS[1], now_ms + wait_ms, conversation)
+  if repeats == 0 then trail(prefix .. "trail:" .. conversation, "reap", batch, state, outcome) end
+  return {conversation, account, batch, stage, tonumber(attempt), outcome,
+    outcome ~= "wake_up" and token or "", policy or ""}
 end
-return seen
+for n, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do expired[n] = expire(conversation) end
+for n, waiting in ipairs(until_now(KEYS[3], ARGV[3])) do
+  local conversation, batch = string.match(waiting, "^(.+):(.+)$")
+  local account = redis.call("HGET", prefix .. "c:" .. conversation, "account") or ""
+  alert(KEYS[4], "overdue", "", account, conversation, batch)
+  redis.call("HINCRBY", KEYS[2], "overdue", 1)
+  trail(prefix .. "trail:" .. conversation, "overdue", batch)
+  redis.call("ZREM", KEYS[3], waiting)
+  overdue[n] = {conversation, batch, account}
+end
+return {expired, overdue}

@@ -1,4 +1,4 @@
--- recover_orphan: make dead letters of what is left of a conversation whose batch vanished, and tell.
+-- recover_orphan: make dead letters of what is left of a conversation whose batch vanished.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  list    o:<conversation>
 -- KEYS[3]  list    f:<conversation>
@@ -8,13 +8,10 @@
 -- KEYS[7]  zset    dead
 -- KEYS[8]  stream  alerts
 -- KEYS[9]  list    trail:<conversation>
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  key prefix of the shard; d:<batch> is made from it
 -- Returns     {batch ("" if nothing is left of it), detail, messages kept} ...; {} if all is well.
 -- Complexity  O(log N), N = conversations due or leased; content moves by RENAME.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, prefix = ARGV[2], ARGV[3]
 local found = {}
 
@@ -33,18 +30,16 @@ local function save(index, content, counter, detail)
     redis.call("HINCRBY", KEYS[6], counter, 0 - kept)
     redis.call("HINCRBY", KEYS[6], "dead", kept)
     redis.call("HINCRBY", KEYS[6], "dead:vanished", kept)
-    redis.call("RPUSH", KEYS[9], now_ms .. " dead_letter " .. batch .. " vanished " .. detail)
-    redis.call("PEXPIRE", KEYS[9], 604800000)
+    trail(KEYS[9], "dead_letter", batch, "vanished", detail)
   end
-  redis.call("XADD", KEYS[8], "*", "kind", "vanished", "detail", detail, "account", account,
-    "conversation", conversation, "batch", batch, "kept", kept, "lost", 0, "at_ms", now_ms)
+  alert(KEYS[8], "vanished", detail, account, conversation, batch, kept, 0)
   found[#found + 1] = {batch, detail, kept}
 end
 
-local id, batch, count, first_ms, stamp, owner = unpack(redis.call("HMGET", KEYS[1],
+local id, batch, count, first_ms, limits_id, owner = unpack(redis.call("HMGET", KEYS[1],
   "id", "open_id", "open_count", "open_first", "open_limits", "account"))
 if not id then save(KEYS[5], KEYS[3], "flight", "flight_missing") end
-if not (batch and count and first_ms and stamp and owner) then
+if not (batch and count and first_ms and limits_id and owner) then
   save(KEYS[4], KEYS[2], "open", "batch_missing")
   redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits")
 end

@@ -2,39 +2,33 @@
 -- KEYS[1]  hash    spent:<conversation>: count, until, token of the run that was counted last
 -- KEYS[2]  hash    spent:<account>: count, until
 -- KEYS[3]  hash    spent:*: count, until
--- KEYS[4]  string  told:<account>:budget_conversation, there for an hour after such an alert
--- KEYS[5]  string  told:<account>:budget_account
--- KEYS[6]  string  told:*:budget_installation
--- KEYS[7]  string  told:*:model_off
+-- KEYS[4]  string  cooldown:<account>:budget_conversation, there for an hour after such an alert
+-- KEYS[5]  string  cooldown:<account>:budget_account
+-- KEYS[6]  string  cooldown:*:budget_installation
+-- KEYS[7]  string  cooldown:*:model_off
 -- KEYS[8]  string  model_off, there while a person has switched the model off
 -- KEYS[9]  stream  alerts
 -- KEYS[10]  hash   stats
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  token of the run that asks
 -- ARGV[5]  most questions of a conversation in an hour
 -- ARGV[6]  most questions of an account in a day
 -- ARGV[7]  most questions of the installation in a day
--- Returns     {1, 0, "", 0} it is counted, ask; {0, ms until the window ends or -1 if nobody knows,
---             why not, 1 if a person was told now}.
+-- Returns     {1, 0, "", 0} it is counted, ask; {0, ms until the window ends or -1 if unknown,
+--             why not, 1 if a person is alerted by this}.
 -- Complexity  O(1).
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, account, token = ARGV[2], ARGV[3], ARGV[4]
 local budgets = {
   {KEYS[1], tonumber(ARGV[5]), 3600000, KEYS[4], "budget_conversation"},
   {KEYS[2], tonumber(ARGV[6]), 86400000, KEYS[5], "budget_account"},
   {KEYS[3], tonumber(ARGV[7]), 86400000, KEYS[6], "budget_installation"},
 }
-local function refuse(wait_ms, told, why)
-  local now_told = redis.call("SET", told, why, "NX", "PX", 3600000)
-  if now_told then
-    redis.call("XADD", KEYS[9], "*", "kind", why, "detail", why, "account", account,
-      "conversation", conversation, "at_ms", now_ms)
-  end
+local function refuse(wait_ms, cooldown, why)
+  local first = once(cooldown, why, 3600000)
+  if first then alert(KEYS[9], why, why, account, conversation) end
   redis.call("HINCRBY", KEYS[10], "unasked:" .. why, 1)
-  return {0, wait_ms, why, now_told and 1 or 0}
+  return {0, wait_ms, why, first and 1 or 0}
 end
 
 if redis.call("EXISTS", KEYS[8]) == 1 then return refuse(-1, KEYS[7], "model_off") end

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from batching.model import Limits, Stage, Status, Timing, Verdict, WakeUp
+from batching.model import Limits, Outcome, Stage, Status, Timing, WakeUp
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Plain:
     flying: dict[str, Flight] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     dead: dict[str, tuple[str, str, list[str], Flight]] = field(default_factory=dict)
-    #: When a person is told that a batch waits; told of, or ended, it is not here any more.
+    #: When a person is alerted that a batch waits; alerted, or ended, it is not here any more.
     overdue: dict[tuple[str, str], int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     alerts: int = 0
@@ -71,9 +71,7 @@ class Plain:
     def append(self, c: str, message_id: str, limits: Limits) -> Status:
         if (c, message_id) in self.seen:
             return Status.DUPLICATE
-        held = len(self.opened[c].ids) if c in self.opened else 0
-        held += len(self.flying[c].ids) if c in self.flying else 0
-        if held >= self.timing.waiting_max:
+        if self._held(c) >= self.timing.waiting_max:
             return Status.FULL
         self.seen.add((c, message_id))
         self.counts["accepted"] += 1
@@ -87,6 +85,10 @@ class Plain:
         batch.last_ms = self.now_ms
         return Status.ACCEPTED
 
+    def _held(self, c: str) -> int:
+        batches = (self.opened.get(c), self.flying.get(c))
+        return sum(len(batch.ids) for batch in batches if batch)
+
     def due(self) -> dict[str, int]:
         return {c: batch.due_ms for c, batch in self.opened.items() if c not in self.flying}
 
@@ -95,53 +97,53 @@ class Plain:
         taken = set()
         for _, c in ready:
             batch = self.opened.pop(c)
-            lease_ms = self.now_ms + self.timing.ring_ms
+            lease_ms = self.now_ms + self.timing.wake_up_ms
             self.flying[c] = Flight(
                 batch.batch_id, batch.first_ms, batch.limits, batch.ids, lease_ms
             )
             taken.add((c, batch.batch_id, len(batch.ids)))
         return taken
 
-    def reap(self, limit: int) -> set[tuple[WakeUp, Verdict, str]]:
+    def reap(self, limit: int) -> set[tuple[WakeUp, Outcome, str]]:
         expired = sorted(
             (f.lease_ms, c) for c, f in self.flying.items() if f.lease_ms <= self.now_ms
         )
         found = set()
         for _, c in expired[:limit]:
             flight = self.flying[c]
-            verdict, wait_ms, wake_ups = Verdict.RING, self.timing.ring_ms, 0
+            outcome, wait_ms, wake_ups = Outcome.WAKE_UP, self.timing.wake_up_ms, 0
             if flight.state == "claimed":
                 wake_ups = flight.wake_ups + 1
-                wait_ms = min(self.timing.ring_ms * 2**wake_ups, self.timing.ring_max_ms)
+                wait_ms = min(self.timing.wake_up_ms * 2**wake_ups, self.timing.wake_up_max_ms)
             elif flight.state == "running":
                 if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
-                    verdict = Verdict.SPENT
+                    outcome = Outcome.SPENT
                     self.seq += 1
                     flight.token = str(self.seq)
                 else:
                     flight.attempt += 1
             elif flight.state == "sending":
-                flight.state, verdict, wait_ms = (
+                flight.state, outcome, wait_ms = (
                     "ambiguous",
-                    Verdict.AMBIGUOUS,
+                    Outcome.AMBIGUOUS,
                     self.timing.ambiguous_ms,
                 )
             elif flight.state == "ambiguous":
-                verdict = Verdict.UNRESOLVED
-            if verdict is Verdict.RING:
+                outcome = Outcome.UNRESOLVED
+            if outcome is Outcome.WAKE_UP:
                 flight.state, flight.wake_ups, flight.token = "claimed", wake_ups, ""
             flight.lease_ms = self.now_ms + wait_ms
             wake_up = WakeUp(c, flight.batch_id, flight.attempt, flight.stage)
-            found.add((wake_up, verdict, flight.token))
+            found.add((wake_up, outcome, flight.token))
         return found
 
-    def tell_overdue(self, limit: int) -> set[tuple[str, str]]:
+    def alert_overdue(self, limit: int) -> set[tuple[str, str]]:
         late = sorted((at, *names) for names, at in self.overdue.items() if at <= self.now_ms)
-        told = {(c, batch_id) for _, c, batch_id in late[:limit]}
-        for names in told:
+        alerted = {(c, batch_id) for _, c, batch_id in late[:limit]}
+        for names in alerted:
             del self.overdue[names]
-        self.alerts += len(told)
-        return told
+        self.alerts += len(alerted)
+        return alerted
 
     def begin(self, wake_up: WakeUp) -> Flight | None:
         flight = self.flying.get(wake_up.conversation_id)
@@ -158,28 +160,28 @@ class Plain:
         flight.lease_ms = self.now_ms + flight.limits.lease_ms
         return replace(flight, ids=list(flight.ids))
 
-    def _held(self, c: str, token: str, *states: str) -> Flight | None:
+    def _run(self, c: str, token: str, *states: str) -> Flight | None:
         flight = self.flying.get(c)
         good = flight is not None and flight.token == token and flight.state in states
         return flight if good else None
 
-    def extend(self, c: str, token: str) -> bool:
-        flight = self._held(c, token, "running", "sending")
+    def renew(self, c: str, token: str) -> bool:
+        flight = self._run(c, token, "running", "sending")
         if flight:
             flight.lease_ms = self.now_ms + flight.limits.lease_ms
         return flight is not None
 
     def checkpoint(self, c: str, token: str, parts: int) -> bool:
-        flight = self._held(c, token, "running")
+        flight = self._run(c, token, "running")
         if flight is None or flight.stage is not Stage.GENERATE:
             return False
         flight.state, flight.stage, flight.attempt, flight.wake_ups = "claimed", Stage.SEND, 1, 0
         flight.token, flight.parts, flight.part = "", parts, 0
-        flight.lease_ms = self.now_ms + self.timing.ring_ms
+        flight.lease_ms = self.now_ms + self.timing.wake_up_ms
         return True
 
     def mark_sending(self, c: str, token: str, part: int, policy: str) -> int:
-        flight = self._held(c, token, "running", "sending")
+        flight = self._run(c, token, "running", "sending")
         if flight is None or flight.stage is not Stage.SEND:
             return 0
         if flight.part != part or part >= flight.parts:
@@ -188,7 +190,7 @@ class Plain:
         flight.lease_ms = self.now_ms + flight.limits.lease_ms
         return 1
 
-    def left(self, c: str, batch_id: str, part: int) -> bool:
+    def mark_sent(self, c: str, batch_id: str, part: int) -> bool:
         flight = self.flying.get(c)
         if flight and (flight.batch_id, flight.stage, flight.part) == (batch_id, Stage.SEND, part):
             flight.part, flight.resent = part + 1, False
@@ -206,7 +208,7 @@ class Plain:
         return False
 
     def finish(self, c: str, token: str, suppressed: str) -> bool:
-        flight = self._held(c, token, "running")
+        flight = self._run(c, token, "running")
         if flight is None:
             return False
         if not suppressed and (flight.stage is not Stage.SEND or flight.part < flight.parts):
@@ -216,16 +218,16 @@ class Plain:
         del self.flying[c]
         return True
 
-    def fail(self, c: str, token: str, verdict: str, wait_ms: int) -> int:
-        flight = self._held(c, token, "running", "sending", "ambiguous")
+    def fail(self, c: str, token: str, outcome: str, wait_ms: int) -> int:
+        flight = self._run(c, token, "running", "sending", "ambiguous")
         if flight is None:
             return 0
-        if verdict == "ambiguous" and flight.state == "ambiguous":
+        if outcome == "ambiguous" and flight.state == "ambiguous":
             return 1
-        if verdict == "ambiguous" and flight.state == "sending":
+        if outcome == "ambiguous" and flight.state == "sending":
             flight.state = "ambiguous"
         else:
-            if verdict != "park":
+            if outcome != "defer":
                 if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
                     return 2
                 flight.attempt += 1
@@ -255,8 +257,11 @@ class Plain:
             self.dead[f"b{self.seq}"] = (c, "vanished", part.ids, then)
         self.alerts += len(lost)
 
-    def replay(self, batch_id: str, limits: Limits) -> None:
-        c, _, ids, _ = self.dead.pop(batch_id)
+    def replay(self, batch_id: str, limits: Limits) -> int:
+        c, _, ids, _ = self.dead[batch_id]
+        if self._held(c) and self._held(c) + len(ids) > self.timing.waiting_max:
+            return -2
+        del self.dead[batch_id]
         if c not in self.opened:
             self.seq += 1
             self.opened[c] = Open(f"b{self.seq}", self.now_ms, limits, last_ms=self.now_ms)
@@ -265,6 +270,7 @@ class Plain:
         batch.first_ms = self.now_ms
         self.overdue[c, batch.batch_id] = self.now_ms + batch.limits.overdue_ms
         batch.replayed_ms = None if c in self.flying else self.now_ms
+        return len(ids)
 
     def discard(self, batch_id: str) -> None:
         self.counts["suppressed"] += len(self.dead.pop(batch_id)[2])

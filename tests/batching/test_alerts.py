@@ -22,7 +22,7 @@ def raise_alerts(store: Store, count: int, *, shard: int = 0, **fields: str) -> 
 
 def end_window(store: Store) -> None:
     """Let the rate's ten minutes be over."""
-    store.client.delete(store.keyring.shards[0].told("salon", "rate:poison"))
+    store.client.delete(store.keyring.shards[0].cooldown("salon", "rate:poison"))
 
 
 def notified(alerts: Alerts) -> list[bool]:

@@ -260,10 +260,10 @@ def test_opening_never_lets_a_number_be_given_twice(store: Store, began_ms: int 
 
 
 def test_looking_for_a_ledger_makes_none(store: Store) -> None:
-    found = [store.identity()]
+    found = [store.ledger_id()]
     found.append(store.open())
 
-    assert found == ["", store.identity()]
+    assert found == ["", store.ledger_id()]
     assert found[1] != ""
 
 

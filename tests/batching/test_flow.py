@@ -244,7 +244,7 @@ def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) ->
     assert len(world.channel.attempts) == 1
     assert world.books() == {"accepted": 2, "flight": 2}
 
-    world.store.client.delete(world.store.keyring.shards[0].stopped("salon"))
+    world.store.client.delete(world.store.keyring.shards[0].circuit("salon"))
     world.settle(60_000)
     assert world.books() == {"accepted": 2, "answered": 2}
 
@@ -255,8 +255,8 @@ def test_stopped_account_is_tried_again_by_itself(world: World) -> None:
     world.settle()
 
     client, shard = world.store.client, world.store.keyring.shards[0]
-    stopped_ms: Any = client.pttl(shard.stopped("salon"))
-    assert 0 < stopped_ms <= world.store.timing.park_ms
+    stopped_ms: Any = client.pttl(shard.circuit("salon"))
+    assert 0 < stopped_ms <= world.store.timing.defer_ms
 
 
 def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: World) -> None:
@@ -301,7 +301,7 @@ def test_worker_without_lease_changes_nothing(world: World, *, begun: bool) -> N
     (second,) = world.flush()
     assert not begun or world.store.begin(second)
 
-    assert not world.store.extend(zombie)
+    assert not world.store.renew(zombie)
     assert not world.store.checkpoint(zombie, ["late"], Exchange("Hi", "late"))
     assert not world.store.finish(zombie, suppressed="takeover")
     assert not world.store.fail(zombie.wake_up, zombie.token, "retry", 0)
@@ -332,7 +332,7 @@ def test_batch_is_not_answered_while_parts_are_to_leave(world: World) -> None:
     run = world.store.begin(wake_up)
     assert run
     world.store.mark_sending(run, 0, "alert")
-    world.store.left(Tag(wake_up.conversation_id, wake_up.batch_id, 0), "wamid.1")
+    world.store.mark_sent(Tag(wake_up.conversation_id, wake_up.batch_id, 0), "wamid.1")
 
     assert not world.store.finish(run)
     assert world.books() == {"accepted": 1, "flight": 1}
@@ -361,7 +361,7 @@ def test_slow_run_keeps_its_lease(world: World) -> None:
     assert run
     for _ in range(5):
         world.wait(29_000)
-        assert world.store.extend(run)
+        assert world.store.renew(run)
         assert world.flush() == []
 
 
@@ -709,7 +709,7 @@ def test_status_that_comes_while_a_doubt_is_given_up_wins(world: World) -> None:
     tag = _die_while_sending(world, world.to_sending())
     world.settle(30_000)
     world.wait(60_000)
-    (unresolved,) = world.store.reap(world.store.keyring.shards[0], limit=9)
+    (unresolved,), _ = world.store.reap(world.store.keyring.shards[0], limit=9)
 
     world.receive(_status(tag))
 
@@ -728,7 +728,7 @@ def test_batch_whose_parts_all_left_is_answered_whatever_holds_later(
     """The worker died between the last part and the end of the batch."""
     world.limits = Limits(max_attempts=1)
     tag = _die_while_sending(world, world.to_sending())
-    world.store.left(tag, "wamid.1")
+    world.store.mark_sent(tag, "wamid.1")
     world.wait(86_400_001 if later == "deadline" else 30_000)
     if later == "takeover":
         world.receive(ForeignMessage("salon", ANNA, "phone-1", "person"))
@@ -747,7 +747,7 @@ def test_slow_worker_cannot_send_while_its_batch_is_given_up(world: World) -> No
     slow = world.store.begin(wake_up)
     assert slow
     world.wait(30_000)
-    (spent,) = world.store.reap(world.store.keyring.shards[0], limit=9)
+    (spent,), _ = world.store.reap(world.store.keyring.shards[0], limit=9)
 
     assert world.store.mark_sending(slow, 0, "alert") == STALE
     assert world.store.dead_letter(spent.wake_up, spent.token, "poison", "worker_died")

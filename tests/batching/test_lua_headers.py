@@ -1,11 +1,18 @@
 """Each script's header is its contract: what it is given, what it gives back, what it costs."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = sorted((Path(__file__).parents[2] / "batching" / "lua").glob("*.lua"))
+from batching.model import Limits
+
+LUA = Path(__file__).parents[2] / "batching" / "lua"
+SCRIPTS = sorted(LUA.glob("*.lua"))
+PRELUDE = LUA / "_prelude.lua"
+#: The first argument is the time, which the prelude takes in every script.
+FIRST = {"KEYS": 1, "ARGV": 2}
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 TYPES = ("hash", "list", "set", "stream", "string", "zset")
 
@@ -33,6 +40,22 @@ def test_first_line_names_the_file_and_its_duty(script: Path) -> None:
     assert re.fullmatch(rf"-- {script.stem}: [a-z].{{15,}}", header[0])
 
 
+def test_prelude_has_the_defaults_of_the_limits() -> None:
+    """A limit that is added in one place alone has no default where another release lacks it."""
+    (table,) = re.findall(r"DEFAULTS = \{(.*?)\}", PRELUDE.read_text(), re.DOTALL)
+
+    found = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)", table)}
+
+    assert found == asdict(Limits())
+
+
+def test_prelude_has_no_function_that_no_script_uses() -> None:
+    names = re.findall(r"^local function (\w+)", PRELUDE.read_text(), re.MULTILINE)
+    text = "\n".join(script.read_text() for script in SCRIPTS)
+
+    assert [name for name in names if len(re.findall(rf"\b{name}\(", text)) < 2] == []
+
+
 @each_script
 @pytest.mark.parametrize("table", ["KEYS", "ARGV"])
 def test_header_documents_what_the_script_uses(script: Path, table: str) -> None:
@@ -46,7 +69,8 @@ def test_header_documents_what_the_script_uses(script: Path, table: str) -> None
 def test_header_counts_without_gaps(script: Path, table: str) -> None:
     numbers = documented(header_and_body(script)[0], table)
 
-    assert numbers == list(range(1, len(numbers) + 1))
+    first = 1 if script == PRELUDE else FIRST[table]
+    assert numbers == list(range(first, len(numbers) + first))
 
 
 @each_script
@@ -71,7 +95,7 @@ def test_script_asks_only_the_server_for_the_time(script: Path) -> None:
     """One clock decides when a batch is due: a client's may be wrong, and two differ."""
     _, body = header_and_body(script)
 
-    assert ("now_ms" in body) <= ('redis.call("TIME")' in body)
+    assert ("TIME" in body or "local now_ms" in body) == (script == PRELUDE)
 
 
 @each_script

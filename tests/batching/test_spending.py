@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from batching.errors import BudgetSpentError, TransientError
-from batching.flow import asked, model_is_on, spend, switch_model
+from batching.flow import spend
 from batching.inspect import dead_letters
 from batching.model import Budget, Limits, Run
 from batching.store import Store
@@ -148,25 +148,25 @@ def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
 def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> None:
     world.limits = Limits(max_attempts=1)
     world.budget = AMPLE
-    switch_model(world.store, on=False)
+    world.store.switch_model(on=False)
     world.write("Hi")
     world.write("Hi", customer=BORIS)
     world.settle()
     world.settle(MINUTE_MS)
-    assert (world.model.questions, model_is_on(world.store)) == ([], False)
+    assert (world.model.questions, world.store.model_is_on()) == ([], False)
     assert world.alerts() == [("model_off", "model_off")]
 
-    switch_model(world.store, on=True)
+    world.store.switch_model(on=True)
     world.settle(MINUTE_MS)
 
     assert world.books() == {"accepted": 2, "answered": 2}
-    assert (asked(world.store), model_is_on(world.store)) == (2, True)
+    assert (world.store.asked(), world.store.model_is_on()) == (2, True)
 
 
 def test_reply_that_is_kept_leaves_though_the_model_is_off(world: World) -> None:
     world.budget = AMPLE
     wake_up = world.to_sending()
-    switch_model(world.store, on=False)
+    world.store.switch_model(on=False)
 
     world.send(wake_up)
 
@@ -175,13 +175,13 @@ def test_reply_that_is_kept_leaves_though_the_model_is_off(world: World) -> None
 
 def test_model_without_a_budget_is_asked_whatever_holds(world: World) -> None:
     """The scripted model costs nothing; the canary of an installation must go on."""
-    switch_model(world.store, on=False)
+    world.store.switch_model(on=False)
     world.write("Hi")
 
     world.settle()
 
     assert world.books() == {"accepted": 1, "answered": 1}
-    assert asked(world.store) == 0
+    assert world.store.asked() == 0
 
 
 def test_run_whose_count_got_no_answer_is_counted_once(world: World) -> None:
@@ -191,7 +191,7 @@ def test_run_whose_count_got_no_answer_is_counted_once(world: World) -> None:
     spend(world.store, run, budget)
     spend(world.store, run, budget)
 
-    assert asked(world.store) == 1
+    assert world.store.asked() == 1
 
 
 def test_refusal_says_how_long_to_wait(world: World) -> None:
@@ -234,4 +234,4 @@ def test_budget_holds_for_many_workers_at_once(world: World) -> None:
         grants = list(workers.map(granted, range(200)))
 
     assert sum(grants) == 37
-    assert asked(world.store) == 37
+    assert world.store.asked() == 37

@@ -17,16 +17,16 @@ from batching.model import (
     InboundMessage,
     Kind,
     Limits,
+    Outcome,
     Reason,
     Run,
     Stage,
     Status,
     Tag,
     Timing,
-    Verdict,
     WakeUp,
 )
-from batching.store import Door, Setback, Store, receipt
+from batching.store import FULL, Setback, Store
 from tests.batching.plain import Plain
 from tests.fakes import FakeClock
 
@@ -35,24 +35,29 @@ LIMITS = (
     Limits(max_messages=3, max_attempts=2),
     Limits(idle_ms=1_000, max_wait_ms=3_000, max_messages=4, max_attempts=3, lease_ms=10_000),
 )
-PACE = Timing(waiting_max=6)
+TIMING = Timing(waiting_max=6)
 #: How many rounds of examples there may be.
 ROUNDS_MAX = 4
 #: What the examples must have met together.
 EXPECTED = {
-    *(f"reap {verdict}" for verdict in Verdict),
+    *(f"reap {outcome}" for outcome in Outcome),
     *(f"fail {outcome}" for outcome in (0, 1, 2)),
-    *(f"{step} {done}" for step in ("dead_letter", "left", "finish") for done in (True, False)),
+    *(
+        f"{step} {done}"
+        for step in ("dead_letter", "mark_sent", "finish")
+        for done in (True, False)
+    ),
     *(f"mark_sending {leave}" for leave in (0, 1)),
     *(f"overdue {found}" for found in (True, False)),
     "vanish due",
+    "replay full",
 }
 UNTIL = ("running", "claimed", "sending", "ambiguous", "end")
 STEPS = (
-    "extend",
+    "renew",
     "checkpoint",
     "mark_sending",
-    "left",
+    "mark_sent",
     "finish",
     "suppress",
     "dead_letter",
@@ -72,10 +77,9 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.client.flushall()
         self.clock = FakeClock()
-        self.store = Store(self.client, privacy_key="k", timing=PACE, clock=self.clock)
-        self.door = Door(self.store)
+        self.store = Store(self.client, privacy_key="k", timing=TIMING, clock=self.clock)
         self.shard = self.store.keyring.shards[0]
-        self.plain = Plain(PACE, self.clock())
+        self.plain = Plain(TIMING, self.clock())
         self.written = 0
         self.wake_ups: list[WakeUp] = []
         self.runs: list[Run] = []
@@ -83,8 +87,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _append(self, customer: str, message_id: str, limits: Limits) -> None:
         c = self.store.conversation_id("salon", customer)
         message = InboundMessage("salon", customer, message_id, Kind.TEXT, f"text {message_id}")
-        call = self.door.append(c, message, limits)
-        got = receipt(c, call, self.door.post([call])[0])
+        got = self.store.append(c, message, limits)
         assert got.status == self.plain.append(c, message_id, limits)
         if got.status is Status.ACCEPTED:
             assert got.batch_id == self.plain.opened[c].batch_id
@@ -123,23 +126,26 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def reap(self, limit: int) -> None:
-        """See to expired leases, and do what the flow would do about them."""
-        reaped = self.store.reap(self.shard, limit=limit)
-        gone = [item for item in reaped if item.verdict is Verdict.VANISHED]
-        self.occurred[f"reap {Verdict.VANISHED}"] += len(gone)
+        """See to expired leases and to what waits too long, as the flow would."""
+        reaped, late = self.store.reap(self.shard, limit=limit)
+        gone = [item for item in reaped if item.outcome is Outcome.VANISHED]
+        self.occurred[f"reap {Outcome.VANISHED}"] += len(gone)
         reaped = [item for item in reaped if item not in gone]
-        found = {(item.wake_up, item.verdict, item.token) for item in reaped}
+        found = {(item.wake_up, item.outcome, item.token) for item in reaped}
         assert found == self.plain.reap(limit)
+        overdue = {(batch.conversation_id, batch.batch_id) for batch in late}
+        assert overdue == self.plain.alert_overdue(limit)
+        self.occurred[f"overdue {bool(overdue)}"] += 1
         for item in reaped:
-            self.occurred[f"reap {item.verdict}"] += 1
-            if item.verdict is Verdict.RING:
+            self.occurred[f"reap {item.outcome}"] += 1
+            if item.outcome is Outcome.WAKE_UP:
                 self.wake_ups.append(item.wake_up)
-            elif item.verdict is Verdict.SPENT:
-                self._bury(item.wake_up, item.token, "poison")
-            elif item.verdict is Verdict.UNRESOLVED and item.policy == "resend":
+            elif item.outcome is Outcome.SPENT:
+                self._dead_letter(item.wake_up, item.token, "poison")
+            elif item.outcome is Outcome.UNRESOLVED and item.policy == "resend":
                 self._fail(item.wake_up, item.token, "retry", 0)
-            elif item.verdict is Verdict.UNRESOLVED:
-                self._bury(item.wake_up, item.token, "ambiguous")
+            elif item.outcome is Outcome.UNRESOLVED:
+                self._dead_letter(item.wake_up, item.token, "ambiguous")
 
     @rule(customer=st.sampled_from(CUSTOMERS), written=st.booleans())
     def vanish(self, customer: str, *, written: bool) -> None:
@@ -155,17 +161,8 @@ class LedgerMachine(RuleBasedStateMachine):
         saved = self.store.recover_orphan(c)
         self.plain.recover_orphan(c, lost)
         assert [kept for _, _, kept in saved] == [len(part.ids) for part in lost]
-        self.tell_overdue(9)
 
-    @rule(limit=st.integers(1, 3))
-    def tell_overdue(self, limit: int) -> None:
-        """Tell a person of what has waited too long."""
-        late = self.store.overdue(self.shard, limit=limit)
-        found = {(batch.conversation_id, batch.batch_id) for batch in late}
-        assert found == self.plain.tell_overdue(limit)
-        self.occurred[f"overdue {bool(found)}"] += 1
-
-    def _bury(self, wake_up: WakeUp, token: str, reason: str) -> None:
+    def _dead_letter(self, wake_up: WakeUp, token: str, reason: str) -> None:
         got = self.store.dead_letter(wake_up, token, reason, "test")
         expected = self.plain.dead_letter(wake_up.conversation_id, wake_up.batch_id, token, reason)
         assert (got is not None) == expected
@@ -211,8 +208,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def _act(self, run: Run, step: str, policy: str = "alert") -> None:  # noqa: C901
         c, token, plain = run.wake_up.conversation_id, run.token, self.plain
         match step:
-            case "extend":
-                assert self.store.extend(run) == plain.extend(c, token)
+            case "renew":
+                assert self.store.renew(run) == plain.renew(c, token)
             case "checkpoint":
                 kept = self.store.checkpoint(run, ["a", "b"], Exchange(run.turn, "ab"))
                 assert kept == plain.checkpoint(c, token, 2)
@@ -223,13 +220,13 @@ class LedgerMachine(RuleBasedStateMachine):
                     got = self.store.mark_sending(run, part, policy)
                     assert got == plain.mark_sending(c, token, part, policy)
                     self.occurred[f"mark_sending {got}"] += 1
-            case "left":
+            case "mark_sent":
                 for part in (0, 1):
-                    got = self.store.left(
+                    got = self.store.mark_sent(
                         Tag(c, run.wake_up.batch_id, part), f"{run.wake_up}{part}"
                     )
-                    assert got == plain.left(c, run.wake_up.batch_id, part)
-                    self.occurred[f"left {got}"] += 1
+                    assert got == plain.mark_sent(c, run.wake_up.batch_id, part)
+                    self.occurred[f"mark_sent {got}"] += 1
             case "finish":
                 ended = self.store.finish(run)
                 assert ended == plain.finish(c, token, "")
@@ -237,7 +234,7 @@ class LedgerMachine(RuleBasedStateMachine):
             case "suppress":
                 assert self.store.finish(run, suppressed="takeover") == plain.finish(c, token, "t")
             case "dead_letter":
-                self._bury(run.wake_up, token, "fatal_model")
+                self._dead_letter(run.wake_up, token, "fatal_model")
             case _:
                 self._fail(run.wake_up, token, step, 5_000)
 
@@ -260,7 +257,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if until == "ambiguous":
             self._act(run, "ambiguous")
         if until == "end":
-            for step in ("left", "mark_sending", "left", "finish"):
+            for step in ("mark_sent", "mark_sending", "mark_sent", "finish"):
                 self._act(run, step)
 
     def _start(self, customer: str, limits: Limits) -> WakeUp | None:
@@ -307,9 +304,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         customer=st.sampled_from(CUSTOMERS),
         policy=st.sampled_from(["alert", "resend"]),
-        told=st.sampled_from(["never", "in time", "late"]),
+        status=st.sampled_from(["never", "in time", "late"]),
     )
-    def die_while_sending(self, customer: str, policy: str, told: str) -> None:
+    def die_while_sending(self, customer: str, policy: str, status: str) -> None:
         """Leave a part in doubt; its status comes before the doubt is given up, after, or never."""
         wake_up = self._start(customer, LIMITS[0])
         run = self._begin(wake_up) if wake_up else None
@@ -322,8 +319,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for pause_ms, moment in ((30_000, "in time"), (60_000, "late"), (60_000, "")):
             self.wait(pause_ms)
             self.reap(3)
-            if told == moment:
-                self._act(sending, "left")
+            if status == moment:
+                self._act(sending, "mark_sent")
 
     @rule(customer=st.sampled_from(CUSTOMERS))
     def answer(self, customer: str) -> None:
@@ -335,7 +332,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._act(run, "checkpoint")
         sending = self._begin(self.wake_ups[-1])
         assert sending
-        for step in ("mark_sending", "left", "mark_sending", "left", "finish"):
+        for step in ("mark_sending", "mark_sent", "mark_sending", "mark_sent", "finish"):
             self._act(sending, step)
 
     @precondition(lambda self: self.plain.dead)
@@ -345,12 +342,26 @@ class LedgerMachine(RuleBasedStateMachine):
         batch_id = data.draw(st.sampled_from(sorted(self.plain.dead)))
         letters = find_dead_letters(self.store, batch_id)
         (letter,) = (x for x in letters if self.store.shard_of(x.conversation_id) == self.shard)
+        c = letter.conversation_id
         if verb == "replay":
-            self.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, LIMITS[0])
-            self.plain.replay(batch_id, LIMITS[0])
+            got = self.store.replay(c, batch_id, letter.account_id, LIMITS[0])
+            assert got == self.plain.replay(batch_id, LIMITS[0])
+            self.occurred["replay full"] += got == FULL
         else:
-            self.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED)
+            self.store.discard(c, batch_id, Reason.DISCARDED)
             self.plain.discard(batch_id)
+
+    @precondition(lambda self: self.plain.dead)
+    @rule()
+    def replay_into_a_full_conversation(self) -> None:
+        """Have the customer of a dead letter write until no message is taken; then replay it."""
+        batch_id, (c, _, ids, _) = min(self.plain.dead.items())
+        customer = next(x for x in CUSTOMERS if self.store.conversation_id("salon", x) == c)
+        for _ in range(TIMING.waiting_max):
+            self.write(customer, LIMITS[0])
+        got = self.store.replay(c, batch_id, "salon", LIMITS[0])
+        assert got == self.plain.replay(batch_id, LIMITS[0]) == (FULL if ids else 0)
+        self.occurred["replay full"] += 1
 
     @rule(customer=st.sampled_from(CUSTOMERS))
     def erase(self, customer: str) -> None:
@@ -378,7 +389,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_conversation_is_in_exactly_one_index(self) -> None:
-        """What has messages is due or leased, with the model's times; the books balance."""
+        """What has messages is due or leased, with the model's times; the counters add up."""
         due = dict(self.client.zrange(self.shard.due, 0, -1, withscores=True))
         lease = dict(self.client.zrange(self.shard.lease, 0, -1, withscores=True))
         assert {c.decode(): int(at) for c, at in due.items()} == self.plain.due()

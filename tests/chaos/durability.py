@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import redis
 
 from batching.errors import LedgerUnavailableError
-from batching.model import InboundMessage, Kind, Limits
-from batching.store import Door, Store, run
+from batching.model import InboundMessage, Kind, Limits, Status
+from batching.store import Store
 from demo.valkey import find_server
 from tests.chaos.synced import SyncWatch, missing
 from tests.processes import Guard
@@ -92,10 +92,10 @@ def _write(server: ValkeyServer, writer: int, accepted: set[str]) -> None:
             message = InboundMessage("salon", customer, f"wamid.{writer}-{number}", Kind.TEXT, "Hi")
             try:
                 conversation_id = store.conversation_id("salon", customer)
-                status, *_ = run(client, Door(store).append(conversation_id, message, LIMITS))
+                status = store.append(conversation_id, message, LIMITS).status
             except LedgerUnavailableError:
                 return
-            if status == 1:
+            if status is Status.ACCEPTED:
                 accepted.add(message.message_id)
 
 

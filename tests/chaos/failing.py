@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx2
 import redis
+from redis.client import Pipeline
 
 from batching import alerts
 from batching.errors import LedgerUnavailableError, TransientError
 from batching.model import CANARY_ACCOUNT, Exchange
 from batching.ports import Account, Model
-from batching.store import digests
+from batching.store import SCRIPTS
 from runtime import build
 from runtime.accounts import AccountConfig
 from runtime.build import Runtime
@@ -30,7 +31,7 @@ REDELIVER_MS = 2_000
 #: Where a request to the ledger is lost: it was not carried out.
 BEFORE: dict[tuple[Role, str], Point] = {
     ("web", "append"): Point.WEB_BEFORE_APPEND,
-    ("worker", "left"): Point.SEND_AFTER_RESPONSE,
+    ("worker", "status"): Point.SEND_AFTER_RESPONSE,
 }
 #: Where the ledger's answer is lost: it was carried out.
 AFTER: dict[tuple[Role, str], Point] = {
@@ -39,7 +40,7 @@ AFTER: dict[tuple[Role, str], Point] = {
     ("worker", "begin"): Point.GENERATE_AFTER_BEGIN,
     ("worker", "checkpoint"): Point.GENERATE_AFTER_CHECKPOINT,
     ("worker", "mark_sending"): Point.SEND_AFTER_DEPART,
-    ("worker", "left"): Point.SEND_AFTER_LEFT,
+    ("worker", "status"): Point.SEND_AFTER_LEFT,
     ("worker", "dead_letter"): Point.DROP_AFTER_BURY_BEFORE_ALERT,
 }
 
@@ -81,25 +82,53 @@ class FailingRedis(redis.Redis):
         super().__init__(connection_pool=client.connection_pool)
         self._role = role
         self._failpoints = failpoints
-        self._verbs = {digest: verb for verb, digest in digests().items()}
+        self._verbs = {script.digest: verb for verb, script in SCRIPTS.items()}
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        verb = self._verbs.get(args[1], "") if args[0] == "EVALSHA" else ""
-        before, after = BEFORE.get((self._role, verb)), AFTER.get((self._role, verb))
-        if before:
-            self._failpoints.reach(before, redis.TimeoutError("lost"))
+        self.before(args)
         answer = super().execute_command(*args, **options)
-        # A send begins too, but its point is the departure.
-        if after and _did_something(verb, answer) and not (verb == "begin" and "send" in args):
-            self._failpoints.reach(after, redis.TimeoutError("lost"))
+        self.after(args, answer)
         return answer
 
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> "FailingPipeline":  # noqa: FBT001, FBT002
+        pipeline = FailingPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+        pipeline.points = self
+        return pipeline
 
-def _did_something(verb: str, answer: Any) -> bool:
-    """Return whether a script of AFTER moved a batch: collect tells the time first."""
-    if verb == "collect":
-        return len(answer) > 1
-    return bool(answer[0] if isinstance(answer, list) else answer)
+    def before(self, command: tuple[Any, ...]) -> None:
+        """Reach the point before a command, if there is one."""
+        point = BEFORE.get((self._role, self._verb(command)))
+        if point:
+            self._failpoints.reach(point, redis.TimeoutError("lost"))
+
+    def after(self, command: tuple[Any, ...], answer: Any) -> None:
+        """Reach the point after a command that moved a batch, if there is one."""
+        verb = self._verb(command)
+        point = AFTER.get((self._role, verb))
+        # A send begins too, but its point is that its part is marked as leaving.
+        moved = bool(answer and answer[0] if isinstance(answer, list) else answer)
+        if point and moved and not (verb == "begin" and "send" in command):
+            self._failpoints.reach(point, redis.TimeoutError("lost"))
+
+    def _verb(self, command: tuple[Any, ...]) -> str:
+        return self._verbs.get(command[1], "") if command[0] == "EVALSHA" else ""
+
+
+class FailingPipeline(Pipeline):
+    """Carries several commands at once, and reaches the points of each."""
+
+    points: FailingRedis
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002
+        commands = [command for command, _ in self.command_stack]
+        for command in commands:
+            self.points.before(command)
+        answers: list[Any] = super().execute(raise_on_error=raise_on_error)
+        for command, answer in zip(commands, answers, strict=True):
+            self.points.after(command, answer)
+        return answers
 
 
 def _failing(

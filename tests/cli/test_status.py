@@ -170,7 +170,7 @@ def test_no_alerts_is_well(world: World, operator: Operator) -> None:
 def test_newest_alert_comes_first_with_counts_by_kind(world: World, operator: Operator) -> None:
     die(world)
     die(world, customer=BORIS)
-    world.store.alarm("drift", "two releases", quiet_ms=1)
+    world.store.alert_once("drift", "two releases", cooldown_ms=1)
 
     answer = operator("alerts")
     read = operator("alerts", "--json", "--limit", "2").json

@@ -107,7 +107,7 @@ def test_emptied_ledger_is_reported_and_the_service_goes_on(stack: Stack) -> Non
     assert anna.wait_for_answers(2)[1] == anna.line("Answer to: Anybody?")
     assert red["checks"]["identity"]["ok"] is False
     assert len(alarms(stack.sentry, "ledger_replaced")) == 1
-    assert stack.ledger.store.identity() != ""
+    assert stack.ledger.store.ledger_id() != ""
 
 
 def test_server_that_is_told_to_evict_while_it_runs_is_an_alarm(stack: Stack) -> None:

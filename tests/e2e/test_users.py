@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from batching.flow import switch_model
 from demo.child import ROOT
 from tests.e2e.test_failures import (  # noqa: F401
     test_late_status_resolves_a_doubt_without_a_second_copy,
@@ -141,12 +140,12 @@ def test_questions_that_fail_are_asked_as_often_as_the_budget_says(stack: Stack)
 
 def test_model_that_is_switched_off_is_not_asked_until_it_is_on(stack: Stack) -> None:
     boris = stack.customer(SALON)
-    switch_model(stack.ledger.store, on=False)
+    stack.ledger.store.switch_model(on=False)
     boris.writes(boris.line("Hi"))
     wait_for_refusals(stack, "model_off", 1)
     assert boris.turns == []
 
-    switch_model(stack.ledger.store, on=True)
+    stack.ledger.store.switch_model(on=True)
     end_wait(stack, boris)
 
     assert boris.wait_for_answers() == [boris.line("Answer to: Hi")]

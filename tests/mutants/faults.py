@@ -2,16 +2,14 @@
 
 from tests.mutants.patches import Mutant, in_lua, lua, python
 
-_ALERT = """redis.call("XADD", KEYS[8], "*", "kind", reason, "detail", ARGV[6], "account", account,
-  "conversation", conversation, "batch", batch, "kept", kept, "lost", lost, "at_ms", now_ms)
-"""
+_ALERT = "alert(KEYS[8], reason, detail, account, conversation, batch, kept, lost)\n"
 _RENAME = 'redis.call("RENAME", o, f)'
 _COPY = """
       for _, message in ipairs(redis.call("LRANGE", o, 0, -1)) do
         redis.call("RPUSH", f, message)
       end"""
 _BEGUN = 'redis.call("HSET", KEYS[1], "state", "running", "token", token)'
-_HELD = 'if holder ~= token or (state ~= "running" and state ~= "sending"'
+_FENCED = 'if holder ~= token or (state ~= "running" and state ~= "sending"'
 
 ACCEPTING = (
     lua("no deduplication", "append",
@@ -20,19 +18,21 @@ ACCEPTING = (
         "local batch, count, first_ms, opened_with",
         'redis.call("ZADD", KEYS[3], now_ms, ARGV[4])\n'
         "local batch, count, first_ms, opened_with"),
-    lua("a silent message is not deduplicated", "suppress",
-        'if redis.call("ZSCORE", KEYS[1], ARGV[2]) then', "if false then"),
+    lua("a silent message is not deduplicated", "append",
+        'if redis.call("ZSCORE", KEYS[3], ARGV[4]) then',
+        'if silent == "" and redis.call("ZSCORE", KEYS[3], ARGV[4]) then'),
+    lua("a silent message is not accounted", "append", 'tally("suppressed") ', ""),
     lua("unanswered content expires", "append",
         'redis.call("RPUSH", KEYS[2], ARGV[5])\n',
         'redis.call("RPUSH", KEYS[2], ARGV[5])\nredis.call("PEXPIRE", KEYS[2], 120000)\n'),
     lua("the last word comes first", "append",
         'redis.call("RPUSH", KEYS[2], ARGV[5])', 'redis.call("LPUSH", KEYS[2], ARGV[5])'),
     lua("a conversation holds any number of messages", "append",
-        ">= tonumber(ARGV[7]) then", ">= 1e9 then"),
+        ">= tonumber(ARGV[9]) then", ">= 1e9 then"),
     lua("a batch obeys the limits of whoever wrote last", "append",
-        "elseif opened_with ~= stamp then", "elseif false then"),
-    lua("a full batch is not due at once", "append",
-        "then due_ms = now_ms end", "then due_ms = due_ms end"),
+        "limits_of(KEYS[8], opened_with), count", "limits_of(KEYS[8], limits_id), count"),
+    lua("a full batch is not due at once", "_prelude",
+        "if tonumber(count) >= limits.max_messages then return last_ms end\n", "\n"),
     lua("a message makes due what is in flight", "append",
         "if not flying then redis", "if true then redis"),
     python("two businesses share the chat with one customer", "keys",
@@ -46,8 +46,8 @@ COLLECTING = (
     )),
     lua("what was collected stays due", "collect", 'redis.call("ZREM", KEYS[1], conversation)'),
     lua("collect takes no lease", "collect",
-        'redis.call("ZADD", KEYS[2], now_ms + ring_ms, conversation)'),
-    lua("collect moves the content and not the books", "collect",
+        'redis.call("ZADD", KEYS[2], now_ms + wake_up_ms, conversation)'),
+    lua("collect moves the content and not the counters", "collect",
         'redis.call("HINCRBY", KEYS[3], "flight", count)'),
     Mutant("content is copied now and deleted later", (
         in_lua("collect", _RENAME, _COPY),
@@ -55,8 +55,11 @@ COLLECTING = (
                _BEGUN + '\nredis.call("DEL", (string.gsub(KEYS[2], "}:f:", "}:o:")))'),
     )),
     python("nobody looks at expired leases", "flow",
-        "for reaped in store.reap(shard, limit=limit):",
-        "for reaped in store.reap(shard, limit=limit)[:0]:"),
+        "for number in watch.to_reap:", "for number in watch.to_reap[:0]:"),
+    python("a shard whose heartbeat is old is not collected from", "store",
+        "HEARTBEAT_RENEWED_MS = 1_000", "HEARTBEAT_RENEWED_MS = 10**9"),
+    lua("a shard that cannot be read stops the others", "watch", "redis.pcall", "redis.call"),
+    lua("what is due is seen a tick late", "watch", "at_ms <= now_ms", "at_ms < now_ms"),
 )  # fmt: skip
 
 FENCING = (
@@ -64,50 +67,53 @@ FENCING = (
         'if holder ~= token or state ~= "running" then', 'if state ~= "running" then'),
     lua("checkpoint asks for no token", "checkpoint",
         "if holder ~= token or state", "if state"),
-    lua("depart asks for no token", "mark_sending",
+    lua("mark_sending asks for no token", "mark_sending",
         'if holder ~= token or (state ~= "running"', 'if (state ~= "running"'),
-    lua("fail asks for no token", "fail", _HELD, _HELD.replace("holder ~= token or ", "")),
-    lua("extend asks for no token", "extend", _HELD, _HELD.replace("holder ~= token or ", "")),
-    lua("bury asks for no token", "dead_letter",
+    lua("fail asks for no token", "fail", _FENCED, _FENCED.replace("holder ~= token or ", "")),
+    lua("renew asks for no token", "renew", _FENCED, _FENCED.replace("holder ~= token or ", "")),
+    lua("dead_letter asks for no token", "dead_letter",
         "if id ~= batch or holder ~= token then", "if id ~= batch then"),
     lua("begin renews no lease", "begin",
-        'redis.call("ZADD", KEYS[3], now_ms + lease_ms, conversation)'),
+        'redis.call("ZADD", KEYS[3], now_ms + limits_of(KEYS[7], flight[7]).lease_ms, '
+        'conversation)'),
     lua("begin takes what runs in other hands", "begin",
         'if flight[4] ~= "claimed" then', "if false then"),
     lua("begin takes what is to wait, or is in doubt", "begin",
         'if flight[4] ~= "claimed" then', 'if flight[4] == "running" then'),
     lua("the last worker keeps its token when its batch is given up", "reap",
-        'verdict, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))',
-        'verdict = "spent"'),
+        'outcome, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))',
+        'outcome = "spent"'),
     lua("a replaced worker keeps its token", "reap",
         'redis.call("HDEL", c, "token")'),
-    lua("extend extends nothing", "extend",
+    lua("renew renews nothing", "renew",
         'redis.call("ZADD", KEYS[2], now_ms + lease_ms, conversation)'),
 )  # fmt: skip
 
 SENDING = (
     python("a part leaves although the ledger refused it", "flow",
         "    if leave != GO:\n        return False\n"),
-    python("a part leaves unrecorded", "flow", "    store.left(tag, provider_id)\n"),
+    python("a part leaves unrecorded", "flow", "    store.mark_sent(tag, provider_id)\n"),
     python("a doubt is sent again against the policy", "flow",
-        'elif reaped.policy != "resend" or store.fail', "elif store.fail"),
-    python("a lost answer of the provider is a failure like any other", "settling",
-        'run, "ambiguous", store.pace.ambiguous_ms, fatal', 'run, "retry", 0, fatal'),
+        '    if batch.policy != "resend":\n        return False\n'),
+    python("a lost answer of the provider is a failure like any other", "flow",
+        'run, "ambiguous", status_ms, fatal', 'run, "retry", 0, fatal'),
     lua("a batch whose worker died while sending is sent again", "reap",
         'elseif state == "sending" then', 'elseif state == "never" then'),
     lua("a doubt told twice becomes a retry", "fail",
-        'if verdict == "ambiguous" and state == "ambiguous" then return 1 end\n'),
-    lua("depart forgets the policy", "mark_sending",
+        'if outcome == "ambiguous" and state == "ambiguous" then return 1 end\n'),
+    lua("mark_sending forgets the policy", "mark_sending",
         ', "policy", resent and "alert" or policy)', ")"),
     lua("a doubt is sent again for ever", "mark_sending",
         'resent and "alert" or policy', "policy"),
     lua("a part that leaves is not the next one", "mark_sending",
         "or next_part ~= part or", "or"),
-    lua("a status does not stop whoever gives the doubt up", "left",
-        '    redis.call("HDEL", KEYS[1], "token")\n'),
-    lua("a status after the alert changes nothing", "left",
-        "if not why then return 0 end", "if true then return 0 end"),
-    lua("a part known as undelivered is sent again", "undelivered",
+    lua("a status does not stop whoever gives the doubt up", "status",
+        'redis.call("HDEL", KEYS[1], "token")'),
+    lua("a status after the alert changes nothing", "status",
+        "if header.part ~= part or", "if true or"),
+    lua("a failure is alerted with every status", "status",
+        'if before == "failed" then return 0 end', ""),
+    lua("a part known as undelivered is sent again", "status",
         'redis.call("HSET", KEYS[1], "policy", "alert")'),
     lua("our own echo is a stranger's", "foreign",
         ' or state == "sending" or state == "ambiguous"'),
@@ -118,10 +124,15 @@ SENDING = (
 )  # fmt: skip
 
 ENDING = (
-    lua("what waited is not due once a batch is answered", "finish",
-        'redis.call("ZADD", KEYS[3], due_ms, conversation)\n'),
-    lua("what waited is not due once a batch is dead", "dead_letter",
-        'redis.call("ZADD", KEYS[3], due_ms, conversation)\n'),
+    lua("what waited is not due once a batch has ended", "_prelude",
+        'redis.call("ZADD", due, due_at(limits_of(sets, id), count, first_ms, last_ms), '
+        "conversation)\n"),
+    lua("an answered batch stays in flight", "finish",
+        "release(conversation, KEYS[1], KEYS[3], KEYS[9])\n"),
+    lua("a dead batch stays in flight", "dead_letter",
+        "release(conversation, KEYS[1], KEYS[3], KEYS[11])\n"),
+    lua("a conversation at rest keeps its hash", "_prelude",
+        'if not count then return redis.call("DEL", c) end', "if not count then return end"),
     lua("a batch is answered with parts to send", "finish",
         "(not parts or tonumber(part) < tonumber(parts))", "not parts"),
     lua("an answered batch keeps its content", "finish", 'redis.call("DEL", KEYS[2])\n'),
@@ -129,7 +140,7 @@ ENDING = (
     lua("a death is told twice", "dead_letter", _ALERT, _ALERT * 2),
     lua("a batch dies and its content with it", "dead_letter",
         'redis.call("RENAME", KEYS[2], KEYS[7])', 'redis.call("DEL", KEYS[2])'),
-    lua("what vanished is not booked", "dead_letter",
+    lua("what vanished is not counted", "dead_letter",
         'redis.call("HINCRBY", KEYS[5], "lost", lost)\n'),
     lua("a failed attempt is not counted", "fail",
         'redis.call("HINCRBY", KEYS[1], "attempt", 1)', ""),
@@ -137,13 +148,13 @@ ENDING = (
         'attempt = redis.call("HINCRBY", c, "attempt", 1)'),
     lua("a failure waits for nothing", "fail",
         'redis.call("ZADD", KEYS[2], now_ms + wait_ms, conversation)'),
-    python("spent attempts bury nothing", "settling",
-        "        bury(store, run.ring, run.token, run.account_id, fatal, code)\n",
+    python("spent attempts make no dead letter", "flow",
+        "        dead_letter(store, run.wake_up, run.token, run.account_id, fatal, code)\n",
         "        pass\n"),
-    python("a batch that kills its workers is not buried", "flow",
-        'bury(store, ring, token, account_id, Reason.POISON, "worker_died")', "pass"),
-    python("a refusal for good is swallowed", "settling",
-        "bury(store, run.ring, run.token, run.account_id, fatal, error.code)", "pass"),
+    python("a batch that kills its workers becomes no dead letter", "flow",
+        'dead_letter(store, wake_up, token, account_id, Reason.POISON, "worker_died")', "pass"),
+    python("a refusal for good is swallowed", "flow",
+        "dead_letter(store, run.wake_up, run.token, run.account_id, fatal, error.code)", "pass"),
 )  # fmt: skip
 
 OPERATING = (
@@ -152,9 +163,37 @@ OPERATING = (
     lua("a replayed batch is turned round", "replay",
         'redis.call("RPOPLPUSH", KEYS[6], KEYS[2])',
         'redis.call("LPUSH", KEYS[2], redis.call("LPOP", KEYS[6]))'),
-    lua("discard leaves the books as they were", "discard",
+    lua("a replay ignores how much a conversation may hold", "replay",
+        "if held > 0 and held + count > tonumber(ARGV[7]) then return -2 end\n"),
+    lua("what is too large for its conversation is never replayed", "replay",
+        "if held > 0 and held", "if held"),
+    lua("discard leaves the counters as they were", "discard",
         'redis.call("HINCRBY", KEYS[1], "dead", 0 - count)'),
     lua("erase leaves the lease", "erase", 'redis.call("ZREM", KEYS[8], conversation)'),
 )  # fmt: skip
 
-MUTANTS = (*ACCEPTING, *COLLECTING, *FENCING, *SENDING, *ENDING, *OPERATING)
+BETWEEN_RELEASES = (
+    lua("a limit that another release lacks has no default", "_prelude",
+        "tonumber(found[name]) or default", "tonumber(found[name])"),
+    lua("bare numbers of limits are not read", "_prelude",
+        "found[name] = found[name] or bare[n]", "found[name] = found[name]"),
+    lua("limits are not kept by name", "append",
+        '  redis.call("HSETNX", KEYS[8], limits_id, ARGV[8])\n'),
+    lua("limits of a replayed batch are not kept by name", "replay",
+        '  redis.call("HSETNX", KEYS[9], limits_id, ARGV[6])\n'),
+    python("a limit of another release stops a batch", "model",
+        "if name in names and type(value) is int", "if type(value) is int"),
+    python("sets of limits with other names share an id", "model",
+        """return f"{numbers} {zlib.crc32(' '.join(names).encode()):08x}\"""", "return numbers"),
+    python("limits that cannot be read stop a batch", "store",
+        "limits=limits or Limits(),", "limits=limits,"),
+    python("a message of a newer release stops its batch", "model",
+        "sent_at_ms, kind, media, *_ = kept", "sent_at_ms, kind, media = kept"),
+    python("a message of another release lacks a field", "model",
+        '    kept += ("", "", "", 0, Kind.TEXT, None)[len(kept) :]\n'),
+)  # fmt: skip
+
+MUTANTS = (
+    *(*ACCEPTING, *COLLECTING, *FENCING, *SENDING, *ENDING, *OPERATING),
+    *BETWEEN_RELEASES,
+)

@@ -15,7 +15,7 @@ GRAVE = (
     "no deduplication",
     "collect takes no lease",
     "a batch dies and nobody is told",
-    "what waited is not due once a batch is answered",
+    "what waited is not due once a batch has ended",
     "a batch whose worker died while sending is sent again",
 )
 
@@ -32,10 +32,11 @@ def test_fault_fits_the_code_which_stays_code(
 
     mutant.apply(tmp_path)
 
+    prelude = (ROOT / "batching" / "lua" / "_prelude.lua").read_text()
     for path in paths:
         text = (tmp_path / path).read_text()
         if path.endswith(".lua"):
-            client.script_load(text)
+            client.script_load(prelude + text)
         else:
             compile(text, path, "exec")
 

@@ -265,7 +265,7 @@ def test_ledger_that_was_emptied_is_reported_and_opened_again(
     for process in (first, second, first, second):
         process.check([])
 
-    found = Store(client, privacy_key=PRIVACY_KEY).identity()
+    found = Store(client, privacy_key=PRIVACY_KEY).ledger_id()
     assert first.ledger_id == second.ledger_id == found not in {"", ours}
     logged = [(vars(r)["ours"], vars(r)["found"]) for r in caplog.records]
     assert events(caplog) == ["ledger.replaced"] * 2

@@ -159,7 +159,7 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_dead_letters, Installation.dead_letter, WARNING,
      "waiting: 1 with 1 messages, the oldest for 0 ms"),
     (health.check_circuits,
-     lambda p: p.client.set(p.store.keyring.shards[0].stopped("barber"), "key"),
+     lambda p: p.client.set(p.store.keyring.shards[0].circuit("barber"), "key"),
      MISTAKE, "barber cannot send: key"),
     (health.check_overdue, overdue_and_alerted, WARNING,
      "batches that wait too long: 1, such as c_"),

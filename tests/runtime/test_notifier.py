@@ -63,7 +63,9 @@ def notifier_of(store: Store, *, sentry: bool = True) -> Notifier:
 def end_window(store: Store) -> None:
     """Let the rate's ten minutes be over, and the turn of whoever took the last summary."""
     shard = store.keyring.shards[0]
-    store.client.delete(shard.told("salon", "rate:poison"), shard.told("salon", "held:poison"))
+    store.client.delete(
+        shard.cooldown("salon", "rate:poison"), shard.cooldown("salon", "held:poison")
+    )
 
 
 def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(

@@ -45,7 +45,7 @@ def test_settings_become_limits_and_timing() -> None:
     )
 
     assert settings.limits() == Limits(1_000, 3, 2_000, 30_000, 40_000, 10_000, 2)
-    assert settings.timing() == Timing(ring_ms=500, ambiguous_ms=1_500)
+    assert settings.timing() == Timing(wake_up_ms=500, ambiguous_ms=1_500)
 
 
 def test_empty_value_is_as_good_as_none() -> None:

@@ -12,7 +12,7 @@ from tests.stack.customer import Customer
 from tests.waiting import eventually
 
 #: As short as the installation's: a test that flushes by itself must not slow it down.
-TIMING = Timing(ring_ms=1_000)
+TIMING = Timing(wake_up_ms=1_000)
 
 
 class LedgerView:

@@ -1,14 +1,11 @@
--- extend: keep the lease of a run whose slow call still goes on.
+-- renew: keep the lease of a run whose slow call still goes on.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
--- ARGV[1]  now, ms since the epoch (0: the server's clock)
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  lease, ms
 -- Returns     1; 0 if the token is not (or no longer) the holder's: stop working.
 -- Complexity  O(log N), N = leases.
-local time = redis.call("TIME")
-local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local conversation, token, lease_ms = ARGV[2], ARGV[3], ARGV[4]
 
 local holder, state = unpack(redis.call("HMGET", KEYS[1], "token", "state"))

@@ -1,0 +1,72 @@
+-- _prelude: what the scripts share; store.py puts it before each of them.
+-- ARGV[1]  now, ms since the epoch (0: the server's clock), in every script
+-- Returns     nothing by itself.
+-- Complexity  O(1) for each function; O(log N) for `release`, N = due conversations.
+local time = redis.call("TIME")
+local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
+-- The defaults of batching.model.Limits, for a set of another release that lacks a name.
+local DEFAULTS = {idle_ms = 9000, max_messages = 10, max_wait_ms = 45000, overdue_ms = 120000,
+  reply_deadline_ms = 86400000, lease_ms = 30000, max_attempts = 8}
+-- How releases that did not store limits by name wrote the numbers; never to be changed.
+local POSITIONS = {"idle_ms", "max_messages", "max_wait_ms", "overdue_ms", "reply_deadline_ms",
+  "lease_ms", "max_attempts"}
+
+-- Note a step of a batch for `manage.py trace`: the last 100 of a conversation, for 7 days.
+local function trail(key, ...)
+  redis.call("RPUSH", key, table.concat({now_ms, ...}, " "))
+  redis.call("LTRIM", key, -100, -1)
+  redis.call("PEXPIRE", key, 604800000)
+end
+
+-- Have a person alerted; leave out what an alert is not about.
+local function alert(stream, kind, detail, account, conversation, batch, kept, lost)
+  local entry = {"kind", kind, "detail", detail, "account", account, "at_ms", now_ms}
+  local further = {conversation = conversation, batch = batch, kept = kept, lost = lost}
+  for name, value in pairs(further) do
+    entry[#entry + 1], entry[#entry + 2] = name, value
+  end
+  redis.call("XADD", stream, "*", unpack(entry))
+end
+
+-- Return whether this is the first call for a key in `cooldown_ms`.
+local function once(key, value, cooldown_ms)
+  return redis.call("SET", key, value, "NX", "PX", cooldown_ms) and true or false
+end
+
+-- Return up to `limit` members of a sorted set whose time has come, earliest first.
+local function until_now(index, limit)
+  return redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)
+end
+
+-- Return the limits that a batch names, by their names. `sets`: hash, id -> limits as JSON.
+local function limits_of(sets, id)
+  local readable, found = pcall(cjson.decode, redis.call("HGET", sets, id or "") or "")
+  if not readable or type(found) ~= "table" then found = {} end
+  local bare = {string.match(id or "", "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$")}
+  for n, name in ipairs(POSITIONS) do found[name] = found[name] or bare[n] end
+  local limits = {}
+  for name, default in pairs(DEFAULTS) do limits[name] = tonumber(found[name]) or default end
+  return limits
+end
+
+-- Return whether no attempt is left. With all parts out only the end of the batch is to be
+-- recorded: it is never too late for that.
+local function is_spent(limits, attempt, part, parts)
+  return tonumber(attempt) >= limits.max_attempts and not (parts and part == parts)
+end
+
+-- Return when an open batch is due: at once if it is full, else when its customer pauses.
+local function due_at(limits, count, first_ms, last_ms)
+  if tonumber(count) >= limits.max_messages then return last_ms end
+  return math.min(last_ms + limits.idle_ms, first_ms + limits.max_wait_ms)
+end
+
+-- Forget a conversation's batch in flight, and let what was written meanwhile go on.
+local function release(conversation, c, due, sets)
+  redis.call("HDEL", c, "id", "count", "first", "limits", "state", "stage", "attempt", "rings",
+    "token", "reply", "parts", "part", "exchange", "policy", "resent")
+  local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
+    "open_count", "open_first", "open_last", "open_limits"))
+  if not count then return redis.call("DEL", c) end
+  redis.call("ZADD", due, due_at(limits_of(sets, id), count, first_ms, last_ms), conversation)
+end
