@@ -34,7 +34,7 @@ def next_database(url: str) -> str:
     """Return the address of the database after the one at ``url``, on the same server."""
     if url_problem(url, REDIS_SCHEMES):
         return url  # The check of the settings says what is wrong with it.
-    following = database_of(url).db + 1
+    following = database_of(url)[1] + 1
     parts = urlsplit(url)
     if parts.scheme == "unix" or "db=" in parts.query:
         return f"{url.partition('?')[0]}?db={following}"

@@ -9,18 +9,21 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
 )
+from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from batching.model import Budget, Limits, Timing
 from config import Mistake, Table, Whole, problem_of, refuse, suggestion
@@ -64,28 +67,20 @@ _ORDER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
-    """A logical database of a Redis server, as far as its address tells."""
-
-    server: str
-    db: int
-
-
 def is_redis(url: str) -> bool:
     """Return whether ``url`` is an address of Redis rather than of RabbitMQ."""
     return urlsplit(url).scheme in REDIS_SCHEMES
 
 
-def database_of(url: str) -> Database:
-    """Return the database of a valid Redis address; all names of the loopback are one server."""
+def database_of(url: str) -> tuple[str, int]:
+    """Return server and database of a valid Redis address; loopback addresses are one server."""
     parts = urlsplit(url)
     db = int(_database_part(parts) or 0)
     if parts.scheme == "unix":
-        return Database(parts.path, db)
+        return parts.path, db
     host = (parts.hostname or "").lower()
     host = "loopback" if host in _LOOPBACK else host
-    return Database(f"{host}:{parts.port or _PORT_REDIS}", db)
+    return f"{host}:{parts.port or _PORT_REDIS}", db
 
 
 def masked(url: str) -> str:
@@ -188,13 +183,13 @@ Secret = Annotated[str, AfterValidator(_secret), Field(repr=False)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The settings of an installation; every process has the same. Names are the environment's.
 
     All ``*_ms`` are milliseconds. docs/reference.md describes each.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: Annotated[str, _url(*REDIS_SCHEMES), Field(repr=False)] = "redis://127.0.0.1:6379/0"
     broker_url: Annotated[str, _url(*REDIS_SCHEMES, *AMQP_SCHEMES), Field(repr=False)] = (
@@ -232,18 +227,6 @@ class Settings(BaseSettings):
     deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
     canary_url: Annotated[str, AfterValidator(_canary_url)] = ""
     canary_every_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the framework's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from ``load_settings`` alone: accounts read their secrets from there too."""
-        return (init_settings,)
 
     @property
     def is_production(self) -> bool:
@@ -343,7 +326,7 @@ def former_names(environ: Mapping[str, str]) -> dict[str, str]:
 
 def process_environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
     """Return the environment over the ``.env`` of the working directory, if there is one."""
-    source = DotEnvSettingsSource(Settings, env_file=env_file, case_sensitive=True)
+    source = DotEnvSettingsSource(BaseSettings, env_file=env_file, case_sensitive=True)
     given = {name: value for name, value in source.env_vars.items() if value is not None}
     return given | dict(os.environ)
 
