@@ -14,6 +14,10 @@ from llm.scripted.language import load
 from llm.scripted.talk import Talk
 
 
+#: So many earlier turns are read for the language.
+EARLIER_MAX = 3
+
+
 class ScriptedModel(Table):
     """``pause_ms``: how long an answer takes, so that people see it typing."""
 
@@ -45,7 +49,7 @@ class Scripted:
         """Return one answer to all lines of ``turn``."""
         if self._pause_s:
             self._sleep(self._pause_s)
-        said = [turn, *(exchange.customer for exchange in reversed(history))]
+        said = [turn, *(exchange.customer for exchange in reversed(history[-EARLIER_MAX:]))]
         language = self._languages.of(said, self._prompt.language.partition("-")[0])
         now = self._prompt.local(now_ms)
         return Talk(self._facts, self._languages, language, history, now).answer(turn)

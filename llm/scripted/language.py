@@ -17,7 +17,7 @@ from typing import Any
 NOTE = re.compile(r"\[The customer [^\]]*\]")
 _MARK = re.compile("[A-Z_]{2,}")
 #: "coloring" and "colour" are alike, "message" and "massage" are not.
-_ALIKE_RATIO, _ALIKE_MIN, _STEM_MIN = 0.9, 5, 3
+_ALIKE_RATIO, _ALIKE_MIN = 0.9, 5
 
 
 def fold(text: str) -> str:
@@ -102,16 +102,16 @@ class Languages:
         self.mark_times = marker(table.get("times", {}) for table in tables)
         self.mark_headings = marker(table.get("headings", {}) for table in tables)
         self.fillers = frozenset[str]().union(*(language.words for language in languages))
-        self._endings = [ending for table in tables for ending in table.get("endings", "").split()]
+        endings = " ".join(table.get("endings", "") for table in tables).split()
+        self._ending = re.compile(rf"(?<=\w{{3}})(?:{'|'.join(endings) or '(?!)'})\Z")
 
     def of(self, texts: Sequence[str], default: str) -> Language:
         """Return the language of the first text that shows one, else the one named ``default``."""
         order = sorted(self._all, key=lambda one: (one.code != default, one.code != "en"))
-        for text in texts:
-            best = max(order, key=lambda one: (one.score(text), *map(one.score, texts)))
-            if best.score(text):
-                return best
-        return order[0]
+        scores = [[one.score(text) for text in texts] for one in order]
+        shown = next((text for text in range(len(texts)) if any(own[text] for own in scores)), 0)
+        # Where two languages may be meant, it is the one of the rest of the conversation.
+        return max(zip(order, scores, strict=True), key=lambda pair: (pair[1][shown], pair[1]))[0]
 
     def topics(self, text: str) -> tuple[set[str], str]:
         """Return the topics of a text, and its words that neither they nor times explain."""
@@ -122,19 +122,16 @@ class Languages:
         return found - silenced, _MARK.sub(" ", rest)
 
     def content_words(self, text: str) -> list[str]:
-        """Return the words of a text that can name something, folded, in order."""
-        return [word for word in re.findall(r"[^\W\d_]+", fold(text)) if word not in self.fillers]
+        """Return the words of a text that can name something, folded, in order, each once."""
+        words = dict.fromkeys(re.findall(r"[^\W\d_]+", fold(text)))
+        return [word for word in words if word not in self.fillers]
 
     def alike(self, one: str, other: str) -> bool:
         """Return whether two folded words are one, perhaps with another ending or a slip."""
-        one, other = self._stem(one), self._stem(other)
+        one, other = (self._ending.sub("", word) for word in (one, other))
         if one == other or min(len(one), len(other)) < _ALIKE_MIN:
             return one == other
         return difflib.SequenceMatcher(None, one, other).ratio() >= _ALIKE_RATIO
-
-    def _stem(self, word: str) -> str:
-        fitting = (e for e in self._endings if word.endswith(e) and len(word) - len(e) >= _STEM_MIN)
-        return word.removesuffix(max(fitting, key=len, default=""))
 
     def says(self, answer: str, *kinds: str) -> bool:
         """Return whether an answer of ours holds a phrase whose name begins so."""
