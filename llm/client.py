@@ -51,6 +51,17 @@ class RemoteModel(Table):
     temperature: Annotated[float, AfterValidator(_temperature)] | None = None
 
 
+#: Asking twice costs money and does no other harm, so all but a fault of ours is tried again.
+_ERRORS: ErrorMap = {
+    Failure.REQUEST: (PermanentError, "model_request"),
+    Failure.UNREACHABLE: (TransientError, "model_connection"),
+    Failure.CONNECT_TIMEOUT: (TransientError, "model_timeout"),
+    Failure.TIMEOUT: (TransientError, "model_timeout"),
+    Failure.BROKEN: (TransientError, "model_connection"),
+    Failure.OVERSIZED: (TransientError, "model_oversized"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where to ask. ``timeout_ms`` covers everything, a second try included."""
@@ -75,17 +86,6 @@ class Endpoint:
             connect_ms_max=CONNECT_MS_MAX,
             errors=_ERRORS,
         )
-
-
-#: Asking a model twice costs money and nothing else, so whatever may pass is tried again.
-_ERRORS: ErrorMap = {
-    Failure.REQUEST: (PermanentError, "model_request"),
-    Failure.UNREACHABLE: (TransientError, "model_connection"),
-    Failure.CONNECT_TIMEOUT: (TransientError, "model_timeout"),
-    Failure.TIMEOUT: (TransientError, "model_timeout"),
-    Failure.BROKEN: (TransientError, "model_connection"),
-    Failure.OVERSIZED: (TransientError, "model_oversized"),
-}
 
 
 def ask(

@@ -13,7 +13,6 @@ from llm.scripted.facts import Facts
 from llm.scripted.language import load
 from llm.scripted.talk import Talk
 
-
 #: So many earlier turns are read for the language.
 EARLIER_MAX = 3
 
