@@ -1,6 +1,6 @@
-"""What a model is told: its task, the business, the moment, and how much of the past.
+"""The prompt: rules, business and present moment as system text, history and turn as messages.
 
-The customer's words stand in messages of the user's role, alone, and nowhere else.
+The customer's words go into messages of the user's role, and nowhere else.
 """
 
 import re
@@ -13,11 +13,11 @@ from batching.model import Exchange
 
 EXCHANGES_MAX = 20
 CHARACTERS_MAX = 8_000
-#: The most that one batch may bring. What is more is left out of the middle, and the model is told.
+#: Limit for one turn; the middle of a longer one is left out, and the text says so.
 TURN_CHARACTERS_MAX = 16_000
 
-#: Servers that put messages into a template read tags of it, such as <|im_start|>, in any message:
-#: a customer could speak as the system. Hearts and sums keep their sign.
+#: Servers that put messages into a chat template may read its tags, such as <|im_start|>, in any
+#: message, so a customer could speak as the system. "<3" and "1 < 2" are no tags.
 _TAG = re.compile("<(?=[A-Za-z/|\uff5c<_!])")
 
 
@@ -29,8 +29,8 @@ def window(
 ) -> list[Exchange]:
     """Return the newest exchanges that fit both limits, oldest first, each whole.
 
-    The first that does not fit ends the window: a gap in the middle would mislead. Exchanges
-    with a blank side are left out, because some APIs refuse empty messages.
+    The first that does not fit ends the window, since a gap in the middle would mislead.
+    Exchanges with a blank side are left out: some APIs refuse empty messages.
     """
     kept: list[Exchange] = []
     room = characters_max
@@ -44,19 +44,19 @@ def window(
     return kept[::-1]
 
 
-def dialogue(told: Sequence[Exchange], turn: str) -> list[dict[str, str]]:
-    """Return the exchanges and the customer's turn as messages, in the form all APIs take."""
+def dialogue(kept: Sequence[Exchange], turn: str) -> list[dict[str, str]]:
+    """Return the exchanges and the turn as messages, in the form that all APIs take."""
     messages = []
-    for exchange in told:
+    for exchange in kept:
         messages.append({"role": "user", "content": untagged(exchange.customer)})
         messages.append({"role": "assistant", "content": untagged(exchange.answer)})
     return [*messages, {"role": "user", "content": untagged(bounded(turn))}]
 
 
 def bounded(turn: str) -> str:
-    """Return ``turn``, without its middle where it is longer than TURN_CHARACTERS_MAX.
+    """Return ``turn``, its middle replaced by a sentence if it has over TURN_CHARACTERS_MAX.
 
-    The square brackets of the sentence that stands there instead are never a customer's.
+    The sentence stands in square brackets, which no customer's text has.
     """
     left_out = len(turn) - TURN_CHARACTERS_MAX
     if left_out <= 0:
@@ -71,7 +71,7 @@ def untagged(text: str) -> str:
     return _TAG.sub("\u2039", text)
 
 
-#: In English whatever the machine's locale is.
+#: In English, whatever the locale of the machine.
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     "January",
@@ -90,7 +90,7 @@ MONTHS = (
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
-#: Stands in the instructions and nowhere else: an answer that has it recites them.
+#: Stands only in the instructions, so an answer that has it recites them.
 MARK = "ref-7d1c0e94"
 
 _RULES = """\
@@ -131,15 +131,15 @@ class Prompt:
     timezone: str
 
     def facts(self) -> str:
-        """Return the prompt file without its comments, which are for whoever writes it."""
+        """Return the prompt file without its comments, which are for its authors."""
         return _without_comments(self.business)
 
     def local(self, now_ms: int) -> datetime:
-        """Return the moment as the business's clock shows it."""
+        """Return ``now_ms`` as local time of the business."""
         return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZoneInfo(self.timezone))
 
     def rules(self) -> str:
-        """Return the task and the rules: what no customer is to read."""
+        """Return the task and the rules, which no customer may read."""
         return _RULES.format(language=self.language, mark=MARK)
 
     def standing(self) -> str:
@@ -156,7 +156,7 @@ class Prompt:
         )
 
     def system(self, now_ms: int) -> str:
-        """Return the whole system text, what changes last: providers cache what comes first."""
+        """Return the whole system text. What changes comes last: providers cache the beginning."""
         return f"{self.standing()}\n\n{self.moment(now_ms)}"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llm.guard import Contact, contacts, replaced
+from llm.guard import Contact, contacts, replace_contacts
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,14 @@ def test_sentence_keeps_its_punctuation() -> None:
         "See https://a.example/x). Or (www.b.example), write to c@d.example! Call +49 30 1234567."
     )
 
-    assert replaced(text, lambda _: "…") == "See …). Or (…), write to …! Call …."
+    assert replace_contacts(text, lambda _: "…") == "See …). Or (…), write to …! Call …."
 
 
 def test_contact_that_is_to_stay_stays() -> None:
-    assert replaced("a@b.example, +49 30 1234567", lambda _: None) == "a@b.example, +49 30 1234567"
+    assert (
+        replace_contacts("a@b.example, +49 30 1234567", lambda _: None)
+        == "a@b.example, +49 30 1234567"
+    )
 
 
 @pytest.mark.parametrize("said", ["a", "a.", "a@", "+", "1 ", "www.", "://", "a-", "(", "a:"])
