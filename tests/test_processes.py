@@ -27,7 +27,7 @@ family = [
 ]
 process = OwnedProcess(family, log_path=directory / "log", guard=guard)
 process.start()
-server = [sys.argv[1], "--port", "0", "--logfile", "log"]
+server = [sys.argv[1], "--port", "0", "--unixsocket", "s", "--logfile", "log"]
 subprocess.Popen(server, cwd=directory, env=guard.environ, start_new_session=True)
 print(process.group, guard.directory, flush=True)
 time.sleep(600)
@@ -49,17 +49,17 @@ def guard() -> Iterator[Guard]:
     owner.close()
 
 
-def test_killed_run_takes_its_processes_and_directory_with_it(valkey_binary: str) -> None:
-    run = subprocess.Popen(
-        [sys.executable, "-c", RUN, valkey_binary],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    with run:
-        group, directory = run.stdout.readline().split() if run.stdout else ("0", "")
-        eventually(lambda: len(processes_of(Path(directory))) == 4)
-        run.kill()
+def test_killed_run_takes_its_processes_and_directory_with_it(
+    guard: Guard, tmp_path: Path, valkey_binary: str
+) -> None:
+    command = [sys.executable, "-c", RUN, valkey_binary]
+    environ = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = OwnedProcess(command, log_path=tmp_path / "log", guard=guard, environ=environ)
+    run.start()
+    group, directory = eventually(run.log, what="its group and directory").split()
+    eventually(lambda: len(processes_of(Path(directory))) == 4, what="four processes")
+
+    run.kill()
 
     eventually(lambda: not is_alive(int(group)))
     eventually(lambda: not processes_of(Path(directory)))
