@@ -9,24 +9,8 @@ import redis
 from batching import alerts as streams
 from batching.alerts import Alert, Alerts
 from batching.store import Store
+from tests.alerts import end_window, notified, raise_alerts
 from tests.fakes import FakeClock
-
-
-def raise_alerts(store: Store, count: int, *, shard: int = 0, **fields: str) -> None:
-    """Write alerts as the scripts do."""
-    client: Any = store.client
-    for n in range(count):
-        entry = {"kind": "poison", "account": "salon", "batch": f"b{n}"} | fields
-        client.xadd(store.keyring.all_shards[shard].alerts, entry)
-
-
-def end_window(store: Store) -> None:
-    """Let the rate's ten minutes be over."""
-    store.client.delete(store.keyring.shards[0].cooldown("salon", "rate:poison"))
-
-
-def notified(alerts: Alerts) -> list[bool]:
-    return [alert.notified for alert in alerts.newest(1_000)]
 
 
 @pytest.fixture
@@ -129,13 +113,13 @@ def test_old_alerts_are_trimmed_once_they_are_acknowledged(
     taken = alerts.take(10)
 
     alerts.acknowledge(taken[5:])
-    assert len(notified(alerts)) == 12
+    assert len(notified(store)) == 12
 
     alerts.acknowledge(taken[:5])
-    assert notified(alerts) == [False] * 2 + [True] * 5
+    assert notified(store) == [False] * 2 + [True] * 5
 
     alerts.acknowledge(alerts.take(10))
-    assert notified(alerts) == [True] * 7
+    assert notified(store) == [True] * 7
 
 
 def test_undelivered_counts_what_nobody_acknowledged_and_its_age(store: Store) -> None:

@@ -1,8 +1,7 @@
 """Alerts of a real ledger are delivered to a Sentry that listens on the loopback."""
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -15,6 +14,7 @@ from runtime import sentry as reporting
 from runtime.notifier import Notifier
 from runtime.sentry import start_reporting
 from runtime.settings import load_settings
+from tests.alerts import end_window, notified, raise_alerts
 from tests.fake_sentry import FakeSentry
 
 LEDGER = "a-ledger"
@@ -37,41 +37,14 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "REDELIVER_MS", 0)
 
 
-@pytest.fixture
-def raised(store: Store) -> Callable[..., None]:
-    """Return what writes alerts of a kind into the ledger, as the scripts do."""
-    client: Any = store.client
-
-    def write(count: int = 1, kind: str = "poison", account: str = "salon") -> None:
-        for n in range(count):
-            client.xadd(
-                store.keyring.shards[0].alerts,
-                {"kind": kind, "detail": "worker_died", "account": account, "batch": f"b{n}"},
-            )
-
-    return write
-
-
-def notified(store: Store) -> list[bool]:
-    return [alert.notified for alert in Alerts(store).newest(1_000)]
-
-
 def notifier_of(store: Store, *, sentry: bool = True) -> Notifier:
     return Notifier(Alerts(store), LEDGER, sentry=sentry)
 
 
-def end_window(store: Store) -> None:
-    """Let the rate's ten minutes be over, and the turn of whoever took the last summary."""
-    shard = store.keyring.shards[0]
-    store.client.delete(
-        shard.cooldown("salon", "rate:poison"), shard.cooldown("salon", "held:poison")
-    )
-
-
 def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
-    store: Store, sentry: FakeSentry, raised: Callable[..., None]
+    store: Store, sentry: FakeSentry
 ) -> None:
-    raised()
+    raise_alerts(store)
 
     for _ in range(3):
         notifier_of(store)()
@@ -88,9 +61,9 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_alert_waits_while_sentry_refuses_and_keeps_its_id(
-    store: Store, sentry: FakeSentry, raised: Callable[..., None], status: int
+    store: Store, sentry: FakeSentry, status: int
 ) -> None:
-    raised()
+    raise_alerts(store)
     sentry.status = status
     notify = notifier_of(store)
 
@@ -108,9 +81,9 @@ def test_alert_waits_while_sentry_refuses_and_keeps_its_id(
 
 @pytest.mark.usefixtures("at_once")
 def test_alert_waits_while_nobody_listens_at_sentrys_address(
-    store: Store, sentry: FakeSentry, raised: Callable[..., None]
+    store: Store, sentry: FakeSentry
 ) -> None:
-    raised()
+    raise_alerts(store)
     sentry.close()
 
     notifier_of(store)()
@@ -122,10 +95,9 @@ def test_alert_waits_while_nobody_listens_at_sentrys_address(
 def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
     store: Store,
     sentry: FakeSentry,
-    raised: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    raised()
+    raise_alerts(store)
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -143,30 +115,10 @@ def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
     assert notified(store) == [True]
 
 
-def test_flood_of_one_kind_is_notified_up_to_a_rate_then_summarized(
-    store: Store, sentry: FakeSentry, raised: Callable[..., None]
-) -> None:
-    raised(100)
-    raised(1, account="barber")
-    notify = notifier_of(store)
-
-    notify()
-    assert len(sentry.events) == streams.RATE_MAX + 1
-    assert notified(store) == [True] * 101
-
-    end_window(store)
-    notify()
-    notify()
-    last = sentry.events[-1]
-    assert len(sentry.events) == streams.RATE_MAX + 2
-    assert last["message"] == "batch.dropped: poison (80 more, throttled)"
-    assert last["contexts"]["alert"]["throttled"] == 100 - streams.RATE_MAX
-
-
 def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
-    store: Store, sentry: FakeSentry, raised: Callable[..., None]
+    store: Store, sentry: FakeSentry
 ) -> None:
-    raised(streams.RATE_MAX + 5)
+    raise_alerts(store, streams.RATE_MAX + 5)
     notify = notifier_of(store)
     notify()
     end_window(store)
@@ -179,17 +131,20 @@ def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
     notify()
 
     assert Alerts(store).throttled_counts() == {}
-    event = sentry.events[-1]
+    *singles, event = sentry.events
+    assert len(singles) == streams.RATE_MAX
+    assert event["message"] == "batch.dropped: poison (5 more, throttled)"
+    assert event["contexts"]["alert"]["throttled"] == 5
     assert sentry.text.count(event["event_id"]) > 1
 
 
 def test_alert_is_delivered_after_the_ledger_came_back_empty(
-    store: Store, raised: Callable[..., None], client: redis.Redis
+    store: Store, client: redis.Redis
 ) -> None:
     notify = notifier_of(store, sentry=False)
     notify()
     client.flushall()
-    raised()
+    raise_alerts(store)
 
     notify()
 
@@ -197,9 +152,9 @@ def test_alert_is_delivered_after_the_ledger_came_back_empty(
 
 
 def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
-    store: Store, raised: Callable[..., None], caplog: pytest.LogCaptureFixture
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raised(2)
+    raise_alerts(store, 2)
 
     with caplog.at_level(logging.INFO):
         for _ in range(2):
@@ -220,9 +175,9 @@ def test_log_line_of_a_drop_makes_no_event_of_its_own(sentry: FakeSentry) -> Non
 
 
 def test_ledger_that_is_away_is_logged_and_its_alerts_stay_pending(
-    store: Store, raised: Callable[..., None], caplog: pytest.LogCaptureFixture
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raised()
+    raise_alerts(store)
     away = Store(redis.Redis(port=1), privacy_key="k")
 
     Notifier(Alerts(away), LEDGER, sentry=False)()
