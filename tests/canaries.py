@@ -1,4 +1,4 @@
-"""What a canary meets, in this process: a web server of the application, and work that is done."""
+"""The way of a canary within this process: a web server, and what scheduler and workers do."""
 
 import threading
 import wsgiref.simple_server
@@ -17,7 +17,7 @@ from runtime.build import Runtime
 from tests.fakes import FakeKeeper, FakeQueue
 from web import create_app
 
-#: How often the background worker looks for something to do, s.
+#: Pause of the background worker, s.
 PAUSE_S = 0.01
 
 
@@ -28,40 +28,40 @@ def probe(runtime: Runtime) -> Iterator[Probe]:
         yield Probe(runtime.store, secret=secret, http=http)
 
 
-def collect(runtime: Runtime, bell: FakeQueue) -> None:
-    """Let the quiet period be over, and flush."""
+def collect(runtime: Runtime, queue: FakeQueue) -> None:
+    """End the debounce window, and flush."""
     client: Any = runtime.store.client
     due = runtime.store.keyring.canary.due
     client.zadd(due, dict.fromkeys(client.zrange(due, 0, -1), 0), xx=True)
-    flow.flush(runtime.store, bell)
+    flow.flush(runtime.store, queue)
 
 
 def answer(runtime: Runtime) -> None:
-    """Do what scheduler and workers do, until nothing is to be done."""
-    bell = FakeQueue()
-    collect(runtime, bell)
-    work(runtime, bell)
+    """Do the work of scheduler and workers to its end."""
+    queue = FakeQueue()
+    collect(runtime, queue)
+    work(runtime, queue)
 
 
-def work(runtime: Runtime, bell: FakeQueue) -> None:
-    """Do what was rung for, and what that rings for."""
-    for wake_up in bell.wake_ups:
+def work(runtime: Runtime, queue: FakeQueue) -> None:
+    """Handle the wake-ups, and those that follow from them."""
+    for wake_up in queue.wake_ups:
         if wake_up.stage is Stage.GENERATE:
-            flow.generate(runtime.store, runtime.accounts, bell, wake_up, keep=FakeKeeper())
+            flow.generate(runtime.store, runtime.accounts, queue, wake_up, keep=FakeKeeper())
         else:
             flow.send(runtime.store, runtime.accounts, wake_up, keep=FakeKeeper())
 
 
 @contextmanager
 def working(runtime: Runtime) -> Iterator[None]:
-    """Do what scheduler and workers do, in the background, at their own pace."""
+    """Do the work of scheduler and workers in the background."""
     over = threading.Event()
 
     def work_on() -> None:
         while not over.wait(PAUSE_S):
-            bell = FakeQueue()
-            flow.flush(runtime.store, bell)
-            work(runtime, bell)
+            queue = FakeQueue()
+            flow.flush(runtime.store, queue)
+            work(runtime, queue)
 
     thread = threading.Thread(target=work_on)
     thread.start()
@@ -74,7 +74,7 @@ def working(runtime: Runtime) -> Iterator[None]:
 
 class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Tell nothing."""
+        """Log nothing."""
 
 
 @contextmanager

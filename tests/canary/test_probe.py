@@ -63,13 +63,13 @@ def make_late(runtime: Runtime) -> None:
     client.hset(CANARY, "posted_ms", str(posted_ms - LATE_MS - 1_000))
 
 
-def alarms(runtime: Runtime) -> list[str]:
+def alerts(runtime: Runtime) -> list[str]:
     client: Any = runtime.store.client
     entries = client.xrange(runtime.store.keyring.shards[0].alerts)
     return [fields[b"detail"].decode() for _, fields in entries]
 
 
-def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
+def test_canary_goes_the_whole_way_and_its_round_trip_is_logged_once(
     runtime: Runtime, canary: Watcher, http_server: HttpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -80,11 +80,11 @@ def test_canary_goes_the_whole_way_and_its_round_trip_is_told_once(
     for _ in range(3):
         canary()
 
-    told = [record for record in caplog.records if record.message == "canary.answered"]
-    assert len(told) == 1
-    assert vars(told[0])["round_trip_ms"] >= 0
+    logged = [record for record in caplog.records if record.message == "canary.answered"]
+    assert len(logged) == 1
+    assert vars(logged[0])["round_trip_ms"] >= 0
     assert len(http_server.requests) == 1  # the next one is a minute away
-    assert alarms(runtime) == []
+    assert alerts(runtime) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_canary_of_an_operator_in_the_same_batch_makes_none_late(
     canary()
 
     assert caplog.messages.count("canary.answered") == 1
-    assert alarms(runtime) == []
+    assert alerts(runtime) == []
 
 
 def test_canary_of_an_operator_does_not_stand_for_a_late_one(
@@ -144,12 +144,12 @@ def test_canary_of_an_operator_does_not_stand_for_a_late_one(
 
     canary()
 
-    (told,) = alarms(runtime)
-    assert "is the web on another Redis?" in told
+    (detail,) = alerts(runtime)
+    assert "is the web on another Redis?" in detail
 
 
 def test_canary_is_no_customer(runtime: Runtime, canary: Watcher, http_server: HttpServer) -> None:
-    """Its messages are in no books, metrics or audits of theirs."""
+    """Its messages are in none of their counters, metrics or audits."""
     canary()
     deliver(runtime, http_server)
     answer(runtime)
@@ -191,7 +191,7 @@ def test_webhook_without_the_secret_is_refused(runtime: Runtime) -> None:
         ("dead", "ended, and the sink did not get it (last step: dead_letter deadline too_old)"),
     ],
 )
-def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
+def test_late_canary_raises_one_alert_with_the_step_where_it_was_last_seen(
     runtime: Runtime,
     canary: Watcher,
     http_server: HttpServer,
@@ -204,23 +204,23 @@ def test_late_canary_is_told_once_with_the_step_where_it_was_last_seen(
     canary()
     if stage not in ("refused", "elsewhere"):
         deliver(runtime, http_server)
-    store, bell = runtime.store, FakeQueue()
+    store, queue = runtime.store, FakeQueue()
     if stage in ("collected", "begun", "kept", "dead"):
-        collect(runtime, bell)
+        collect(runtime, queue)
     if stage in ("begun", "dead"):
-        run = store.begin(bell.wake_ups[0])
+        run = store.begin(queue.wake_ups[0])
     if stage == "dead":
         assert isinstance(run, Run)
         store.dead_letter(run.wake_up, run.token, "deadline", "too_old")
     if stage == "kept":
-        flow.generate(store, runtime.accounts, bell, bell.wake_ups[0], keep=FakeKeeper())
+        flow.generate(store, runtime.accounts, queue, queue.wake_ups[0], keep=FakeKeeper())
     make_late(runtime)
 
     canary()
     canary()
 
-    (told,) = alarms(runtime)
-    assert step in told
+    (detail,) = alerts(runtime)
+    assert step in detail
     assert caplog.messages.count("canary.late") == 1
 
 

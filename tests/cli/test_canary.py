@@ -116,14 +116,14 @@ def test_unanswered_canary_is_printed_with_where_it_was_last_seen(
 def test_canary_that_is_refused_is_not_waited_for(
     operator: Operator, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, client: redis.Redis
 ) -> None:
-    nobody = operator("canary", "--url", "http://127.0.0.1:1")
+    unreachable = operator("canary", "--url", "http://127.0.0.1:1")
     with served(runtime) as url:
         client.flushall()
         monkeypatch.setenv("PRIVACY_KEY", "of-another-installation")
         stranger = operator("canary", "--url", url)
 
-    assert (nobody.status, stranger.status) == (1, 1)
-    assert "last seen: webhook: no answer (unreachable: ConnectError): look at" in nobody.out
+    assert (unreachable.status, stranger.status) == (1, 1)
+    assert "last seen: webhook: no answer (unreachable: ConnectError): look at" in unreachable.out
     assert "last seen: webhook: HTTP 401: look at" in stranger.out
 
 

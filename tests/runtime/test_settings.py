@@ -1,8 +1,12 @@
+import re
+from dataclasses import fields
+
 import pytest
+from pydantic import ValidationError
 
 from batching.errors import ConfigurationError
 from batching.model import Budget, Limits, Timing
-from runtime.settings import RENAMED, former_names, load_settings
+from runtime.settings import RENAMED, AccountLimits, Settings, former_names, load_settings
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
@@ -46,6 +50,15 @@ def test_settings_become_limits_and_timing() -> None:
 
     assert settings.limits() == Limits(1_000, 3, 2_000, 30_000, 40_000, 10_000, 2)
     assert settings.timing() == Timing(wake_up_ms=500, ambiguous_ms=1_500)
+
+
+def test_account_may_override_every_limit_within_the_bounds_of_its_setting() -> None:
+    """A limit that is added to Limits and Settings needs nothing else."""
+    assert list(AccountLimits.model_fields) == [field.name for field in fields(Limits)]
+    for name in AccountLimits.model_fields:
+        bounds = Settings.model_fields[f"batch_{name}"].metadata
+        with pytest.raises(ValidationError, match=re.escape(str(*bounds))):
+            AccountLimits.model_validate({name: -1})
 
 
 def test_empty_value_is_as_good_as_none() -> None:
