@@ -130,9 +130,6 @@ class AccountBook:
     def __iter__(self) -> Iterator[AccountConfig]:
         return iter(self._configs.values())
 
-    def __len__(self) -> int:
-        return len(self._configs)
-
     def get(self, account_id: str) -> Account | None:
         """Return the account, None if it is not configured."""
         config = self._configs.get(account_id)

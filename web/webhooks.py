@@ -101,11 +101,15 @@ class Webhook:
         try:
             return _request(req, read_raw(req))
         except RefusalError as refusal:
-            verify = self._provider.verify_headers
-            is_lost = verify and refusal.reason == _TOO_LARGE
-            if is_lost and verify and verify(_request(req, b""), secrets) is not None:
-                log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - the event says it all
+            if refusal.reason == _TOO_LARGE:
+                self._report_lost(req, account_id, secrets)
             raise
+
+    def _report_lost(self, req: falcon.Request, account_id: str, secrets: Sequence[str]) -> None:
+        """Report a body that was too large, if the provider will not deliver it again."""
+        verify = self._provider.verify_headers
+        if verify and verify(_request(req, b""), secrets) is not None:
+            log.error("webhook.oversized", extra={"account": account_id})
 
 
 class ChallengedWebhook(Webhook):
