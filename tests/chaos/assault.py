@@ -41,11 +41,10 @@ class Assault:
 
     def _strike(self, planned: Planned, holds: Sequence[threading.Lock]) -> None:
         rng = random.Random(planned.seed)  # noqa: S311 - to repeat a run, no secret
-        wound = planned.kind.wound(planned.victim)
         number, name, who = planned.number, planned.kind.name, planned.unsettles
         self._record.note(lambda at_ms: Struck(at_ms, number, name, who))
         try:
-            with wound(self._scene, rng):
+            with planned.kind.wound(planned.victim, self._scene, rng):
                 time.sleep(planned.hold_s)
         except Exception as error:  # noqa: BLE001 - reported; the other faults go on
             self.failed.append(f"fault {number} ({name}): {type(error).__name__}: {error}")

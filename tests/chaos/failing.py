@@ -1,4 +1,8 @@
-"""Builds a process as production does and puts failpoints around what it talks to."""
+"""Builds a process as production does and puts failpoints around what it talks to.
+
+``gunicorn "tests.chaos.failing:application()"``, ``dramatiq tests.chaos.failing:worker``,
+``python -m tests.chaos.failing`` for a scheduler.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +47,18 @@ AFTER: dict[tuple[Role, str], Point] = {
     ("worker", "status"): Point.SEND_AFTER_LEFT,
     ("worker", "dead_letter"): Point.DROP_AFTER_BURY_BEFORE_ALERT,
 }
+
+
+def application() -> object:
+    """Return the application of a web process that fails where a test armed a point."""
+    fail_where_armed()
+    return import_module("wsgi").application
+
+
+def worker() -> None:
+    """Build a worker process that fails where a test armed a point."""
+    fail_where_armed()
+    import_module("actors").main()
 
 
 def fail_where_armed() -> None:
@@ -179,3 +195,8 @@ class FailingTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         self._transport.close()
+
+
+if __name__ == "__main__":
+    fail_where_armed()
+    import_module("scheduler.__main__").main()

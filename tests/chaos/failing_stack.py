@@ -10,7 +10,7 @@ import httpx2
 from demo.child import web, worker
 from tests.chaos.failing import DIRECTORY
 from tests.chaos.failpoints import Action, Failpoints, Point
-from tests.chaos.sink import Sink, told_in
+from tests.chaos.judge import alert_in
 from tests.processes import Guard
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack
@@ -43,24 +43,23 @@ class FailingStack(Stack):
         directory.mkdir()
         self.environ[DIRECTORY] = str(directory)
         self.failpoints = Failpoints(directory)
-        self.sink = Sink(self.ledger.client, self.ledger.store.keyring.shards, self.sentry)
-        self.process("scheduler", "tests.chaos.scheduler")
+        self.process("scheduler", "tests.chaos.failing")
         for name in WORKERS:
-            self.process(name, *worker("tests.chaos.worker:main"))
-        self.process("web", *web(self.port, "tests.chaos.web:application"))
+            self.process(name, *worker("tests.chaos.failing:worker"))
+        self.process("web", *web(self.port, "tests.chaos.failing:application()"))
         self._meta = httpx2.Client(base_url=str(self.web.base_url), timeout=DELIVERY_S)
 
     def stop(self) -> None:
         self._meta.close()
         super().stop()
 
-    def told(self, customer: Customer) -> set[str]:
-        """Return the ids of the events by which Sentry was told of the customer's batches."""
+    def events_of(self, customer: Customer) -> set[str]:
+        """Return the ids of Sentry's events about the customer's batches."""
         conversation_id = self.ledger.conversation_id(customer)
         return {
             str(event["event_id"])
             for event in self.sentry.events
-            if told_in(event).get("conversation") == conversation_id
+            if alert_in(event).get("conversation") == conversation_id
         }
 
     def provoke(self, point: Point, action: Action, customer: Customer) -> None:

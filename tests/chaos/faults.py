@@ -1,7 +1,7 @@
 """The catalogue of faults, and the plan of a run: which happens when, drawn from a seed."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -13,102 +13,81 @@ from tests.chaos.wounds import Scene
 #: Any worker may lose a lease without knowing.
 EVERYBODY = ""
 
-Wound = Callable[[Scene, random.Random], AbstractContextManager[None]]
+#: Takes the victim, the scene and random numbers.
+Wound = Callable[[str, Scene, random.Random], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of fault.
 
-    ``victims``: whom it can meet, each by its name; ``share``: how often it is in a deck;
-    ``hold_s``: how long it lasts, least and most; ``targets``: what no two faults may have in
+    ``share``: how often it is in a deck. ``hold_s``: how long it lasts, least and most.
+    ``victims``: whom it can meet, each by its name. ``targets``: what no two faults may have in
     hand at once, "*" for its victim. ``unsettles``: whether the victim, if it is a worker, may
     lose its leases by it; the victim "" is everybody.
     """
 
     name: str
-    wound: Callable[[str], Wound]
-    victims: tuple[str, ...]
+    wound: Wound
     share: int
     hold_s: tuple[float, float]
+    victims: tuple[str, ...] = (EVERYBODY,)
     targets: tuple[str, ...] = ("*",)
     unsettles: bool = False
 
 
-def _whoever(wound: Wound) -> Callable[[str], Wound]:
-    return lambda _victim: wound
+_WITH_CHILDREN = ("web", *WORKERS)
+_killed, _stopped = partial(wounds.killed, child=False), partial(wounds.stopped, child=False)
+_child_killed, _child_stopped = (
+    partial(wounds.killed, child=True),
+    partial(wounds.stopped, child=True),
+)
+_LINE, _REDIS, _BROKER = ("lines of *",), ("redis",), ("broker",)
+_MODEL, _PROVIDER, _SENTRY = ("model",), ("provider",), ("sentry",)
 
 
-def _of_processes() -> Iterator[Kind]:
-    def killed(name: str) -> Wound:
-        return partial(wounds.killed, name, child=False)
-
-    def child_killed(name: str) -> Wound:
-        return partial(wounds.killed, name, child=True)
-
-    def stopped(name: str) -> Wound:
-        return partial(wounds.stopped, name, child=False)
-
-    def child_stopped(name: str) -> Wound:
-        return partial(wounds.stopped, name, child=True)
-
-    def terminated(name: str) -> Wound:
-        return partial(wounds.terminated, (name,))
-
-    with_children = ("web", *WORKERS)
-    yield Kind("master killed", killed, SERVICES, 2, (1.2, 1.5), unsettles=True)
-    yield Kind("child killed", child_killed, with_children, 2, (0.2, 1.5), unsettles=True)
-    yield Kind("master stopped", stopped, SERVICES, 1, (1.0, 4.0), unsettles=True)
-    yield Kind("child stopped", child_stopped, with_children, 2, (3.0, 7.0), unsettles=True)
-    yield Kind("terminated", terminated, SERVICES, 1, (0.1, 0.5), unsettles=True)
-    fleet = partial(wounds.terminated, SERVICES)
-    everyone = (EVERYBODY,)
-    yield Kind(
-        "fleet restarted", _whoever(fleet), everyone, 1, (0.1, 1.0), SERVICES, unsettles=True
-    )
-    other = ("other-worker",)
-    beside = wounds.other_release
-    yield Kind("other release", _whoever(beside), other, 1, (3.0, 6.0), unsettles=True)
+def _model(mood: str, share: int) -> Kind:
+    wound = partial(wounds.model_fails, mood=mood)
+    return Kind(f"model {mood}", wound, share, (2.0, 4.0), targets=_MODEL)
 
 
-def _of_redis() -> Iterator[Kind]:
-    everyone, redis, broker = (EVERYBODY,), ("redis",), ("broker",)
-    killed, stopped, full = wounds.redis_killed, wounds.redis_stopped, wounds.disk_full
-    yield Kind("redis killed", _whoever(killed), everyone, 3, (0.1, 1.5), redis, unsettles=True)
-    yield Kind("redis stopped", _whoever(stopped), everyone, 2, (0.5, 4.0), redis, unsettles=True)
-    yield Kind("disk full", _whoever(full), everyone, 1, (0.5, 2.0), redis, unsettles=True)
-    yield Kind("scripts flushed", _whoever(wounds.scripts_flushed), everyone, 1, (0.0, 0.1), redis)
-    yield Kind("broker flushed", _whoever(wounds.broker_flushed), everyone, 2, (0.0, 0.1), broker)
+def _provider(mood: str, share: int) -> Kind:
+    wound = partial(wounds.provider_fails, mood=mood)
+    return Kind(f"provider {mood}", wound, share, (2.0, 4.0), targets=_PROVIDER)
 
 
-def _of_lines() -> Iterator[Kind]:
-    def named(wound: Callable[..., AbstractContextManager[None]]) -> Callable[[str], Wound]:
-        return lambda name: partial(wound, name)
-
-    line = ("lines of *",)
-    for name, wound, share, hold_s in (
-        ("connections cut", wounds.cut, 3, (0.0, 0.1)),
-        ("connections refused", wounds.refused, 2, (0.5, 3.0)),
-        ("answers swallowed", wounds.swallowed, 3, (0.5, 2.0)),
-        ("redis slow", wounds.delayed, 2, (2.0, 5.0)),
-    ):
-        yield Kind(name, named(wound), SERVICES, share, hold_s, line, unsettles=True)
+def _line(name: str, wound: Wound, share: int, hold_s: tuple[float, float]) -> Kind:
+    return Kind(name, wound, share, hold_s, SERVICES, _LINE, unsettles=True)
 
 
-def _of_providers() -> Iterator[Kind]:
-    hold_s = (2.0, 4.0)
-    for mood, share in (("errors", 2), ("garbage", 2), ("hangs", 1)):
-        fails = partial(wounds.model_fails, mood)
-        yield Kind(f"model {mood}", _whoever(fails), (EVERYBODY,), share, hold_s, ("model",))
-    away, held = wounds.sentry_away, ("sentry",)
-    yield Kind("sentry away", _whoever(away), (EVERYBODY,), 1, (2.0, 6.0), held)
-    for mood, share in (("refuses", 2), ("breaks", 2)):
-        fails = partial(wounds.provider_fails, mood)
-        name, held = f"provider {mood}", ("provider",)
-        yield Kind(name, _whoever(fails), (EVERYBODY,), share, hold_s, held)
+def _redis(name: str, wound: Wound, share: int, hold_s: tuple[float, float]) -> Kind:
+    return Kind(name, wound, share, hold_s, targets=_REDIS, unsettles=True)
 
 
-KINDS = (*_of_processes(), *_of_redis(), *_of_lines(), *_of_providers())
+KINDS = (
+    Kind("master killed", _killed, 2, (1.2, 1.5), SERVICES, unsettles=True),
+    Kind("child killed", _child_killed, 2, (0.2, 1.5), _WITH_CHILDREN, unsettles=True),
+    Kind("master stopped", _stopped, 1, (1.0, 4.0), SERVICES, unsettles=True),
+    Kind("child stopped", _child_stopped, 2, (3.0, 7.0), _WITH_CHILDREN, unsettles=True),
+    Kind("terminated", wounds.terminated, 1, (0.1, 0.5), SERVICES, unsettles=True),
+    Kind("fleet restarted", wounds.terminated, 1, (0.1, 1.0), targets=SERVICES, unsettles=True),
+    Kind("other release", wounds.other_release, 1, (3.0, 6.0), ("other-worker",), unsettles=True),
+    _redis("redis killed", wounds.redis_killed, 3, (0.1, 1.5)),
+    _redis("redis stopped", wounds.redis_stopped, 2, (0.5, 4.0)),
+    _redis("disk full", wounds.disk_full, 1, (0.5, 2.0)),
+    Kind("scripts flushed", wounds.scripts_flushed, 1, (0.0, 0.1), targets=_REDIS),
+    Kind("broker flushed", wounds.broker_flushed, 2, (0.0, 0.1), targets=_BROKER),
+    _line("connections cut", wounds.cut, 3, (0.0, 0.1)),
+    _line("connections refused", wounds.refused, 2, (0.5, 3.0)),
+    _line("answers swallowed", wounds.swallowed, 3, (0.5, 2.0)),
+    _line("redis slow", wounds.delayed, 2, (2.0, 5.0)),
+    _model("errors", 2),
+    _model("garbage", 2),
+    _model("hangs", 1),
+    Kind("sentry away", wounds.sentry_away, 1, (2.0, 6.0), targets=_SENTRY),
+    _provider("refuses", 2),
+    _provider("breaks", 2),
+)
 #: So many faults show every kind.
 DECK = sum(kind.share for kind in KINDS)
 

@@ -3,16 +3,16 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.history.events import Happening
+from tests.history.events import Accepted, Happening, Offered, Taken
 
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A fault began. ``unsettles``: who may lose a lease by it, "" for any worker."""
+    """A fault began. ``unsettles``: the worker that may lose a lease by it, "" for any."""
 
     at_ms: int
     number: int
@@ -60,3 +60,23 @@ class Record:
         """Write one event a line, as JSON with its name."""
         lines = [json.dumps({"event": type(e).__name__} | asdict(e)) for e in self.events]
         path.write_text("\n".join(lines) + "\n")
+
+
+def accepted_ms(events: Sequence[Noted]) -> dict[str, int]:
+    """Return when each word was first accepted, ms."""
+    found: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Accepted):
+            found.setdefault(event.word, event.at_ms)
+    return found
+
+
+def answered_ms(events: Sequence[Noted]) -> dict[str, int]:
+    """Return when an answer to each word was first taken, ms."""
+    found: dict[str, int] = {}
+    known = {event.word for event in events if isinstance(event, Offered)}
+    for event in events:
+        if isinstance(event, Taken):
+            for word in set(event.text.split()) & known:
+                found.setdefault(word, event.at_ms)
+    return found

@@ -1,13 +1,64 @@
-"""Puts the outcome of a run into a table."""
+"""The figures of a run, and the table of them. What is wrong is the judge's part."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from tests.chaos.faults import Planned
-from tests.chaos.run import Outcome
+from tests.chaos.record import Healed, Noted, Refused, Struck, accepted_ms, answered_ms
+from tests.history.events import Asked, Died, Doubted, Happening, Offered, Replied, Taken
 
 PROBLEMS_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The counts of a run. Times are ms."""
+
+    accepted: int
+    refused: int
+    asked: int
+    answered: int
+    dead: int
+    doubted: int
+    copies: int
+    overlaps: int
+    waited_ms_max: int
+
+
+def count(history: Sequence[Happening], events: Sequence[Noted]) -> Figures:
+    """Return the figures of a history."""
+    accepted, answered = accepted_ms(events), answered_ms(events)
+    texts = Counter(event.tag for event in history if isinstance(event, Taken))
+    dead = {word for event in history if isinstance(event, Died) for word in event.words}
+    silent = {event.word for event in events if isinstance(event, Offered) and event.silent}
+    waits = [answered[word] - at for word, at in accepted.items() if word in answered]
+    return Figures(
+        accepted=len(accepted),
+        refused=sum(isinstance(event, Refused) for event in events),
+        asked=sum(isinstance(event, Asked) for event in events),
+        answered=len(answered),
+        dead=len((dead & set(accepted)) - set(answered) - silent),
+        doubted=len({event.tag for event in history if isinstance(event, Doubted)}),
+        copies=sum(times - 1 for times in texts.values()),
+        overlaps=sum(_overlaps(history)),
+        waited_ms_max=max(waits, default=0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run; ``problems`` must be empty."""
+
+    problems: list[str]
+    figures: Figures
+    stats: dict[str, int]
+    recoveries: dict[str, list[int]]
+    skipped: dict[str, str]
+    restarts: int
+    lasted_s: int
+    calm_s: int
 
 
 def table(plan: Sequence[Planned], outcome: Outcome) -> str:
@@ -34,7 +85,7 @@ def _figures(outcome: Outcome) -> Iterator[str]:
     yield f"lasted {outcome.lasted_s} s, the last {outcome.calm_s} s without faults"
     yield f"services started again {outcome.restarts} times"
     yield f"messages acknowledged {figures.accepted}, webhooks refused {figures.refused}"
-    yield f"answered {figures.answered}, dead and told {figures.dead}"
+    yield f"answered {figures.answered}, dead letters {figures.dead}"
     yield f"suppressed {stats['suppressed']}, duplicates recognised {stats['duplicate']}"
     yield f"models asked {figures.asked} times, {figures.overlaps} beside a call without lease"
     yield f"texts in doubt {stats['ambiguous']}, sent again by policy {figures.copies}"
@@ -46,3 +97,34 @@ def _figures(outcome: Outcome) -> Iterator[str]:
 def _problems(outcome: Outcome) -> Iterator[str]:
     yield f"lost, unalerted or otherwise broken: {len(outcome.problems)}"
     yield from outcome.problems[:PROBLEMS_SHOWN]
+
+
+def recoveries(events: Sequence[Noted]) -> dict[str, list[int]]:
+    """Return by kind how long after each fault a message accepted then was answered, ms."""
+    accepted, answered = accepted_ms(events), answered_ms(events)
+    spans = sorted((at, answered[word]) for word, at in accepted.items() if word in answered)
+    kinds = {event.number: event.kind for event in events if isinstance(event, Struck)}
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, Healed):
+            after = [end for start, end in spans if min(start, end) >= event.at_ms]
+            if after:
+                found[kinds[event.number]].append(min(after) - event.at_ms)
+    return dict(found)
+
+
+def _overlaps(history: Sequence[Happening]) -> Iterator[bool]:
+    """Yield whether each call began while another about the same customer ran."""
+    owners = {
+        event.word: (event.account, event.customer)
+        for event in history
+        if isinstance(event, Offered)
+    }
+    running: dict[int, tuple[str, str]] = {}
+    for event in history:
+        if isinstance(event, Asked):
+            owner = owners.get(event.words[0], ("", ""))
+            yield owner in running.values()
+            running[event.call] = owner
+        elif isinstance(event, Replied):
+            running.pop(event.call, None)

@@ -1,7 +1,8 @@
 """A process ends, stands still or is not answered at each place where that could cost something.
 
-Every message is answered once, or its batch is a dead letter of which a person is told; the books
-balance. The processes, the server and the provider are real processes; only the moment is made.
+Every message is answered once, or its batch is a dead letter of which a person is notified; the
+counters agree with the content. The processes, the server and the provider are real processes; only
+the moment is made.
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,9 @@ from itertools import product
 
 import pytest
 
-from batching.audit import audit
-from batching.inspect import counters
 from tests.chaos.failing_stack import LEASE_MS, FailingStack
 from tests.chaos.failpoints import Action, Point
+from tests.chaos.judge import all_delivered
 from tests.outside import graph_error
 from tests.processes import Guard
 from tests.stack.stack import running
@@ -31,7 +31,7 @@ class Outcome:
 
 
 ANSWERED = Outcome(texts=1)
-#: Nobody knows whether the text is with the customer: a person is told, and it is not repeated.
+#: Nobody knows whether the text is with the customer: a person is notified, and it is not repeated.
 IN_DOUBT = Outcome(texts=1, dead="ambiguous/no_status")
 IN_DOUBT_UNSENT = Outcome(texts=0, dead="ambiguous/no_status")
 REFUSED = Outcome(texts=1, dead="fatal_provider/cloud_131047")
@@ -60,28 +60,27 @@ def stack(valkey_binary: str, guard: Guard) -> Iterator[FailingStack]:
 
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("point", Point)
-def test_message_is_answered_once_or_a_person_is_told(
+def test_message_is_answered_once_or_a_person_is_notified(
     stack: FailingStack, point: Point, action: Action
 ) -> None:
     expected = OTHERWISE.get((point, action), ANSWERED)
-    customer, books = stack.customer(), stack.ledger
+    customer, ledger = stack.customer(), stack.ledger
     if expected is REFUSED:
         stack.provider.answer(graph_error(131047), to=customer.number)
 
     stack.provoke(point, action, customer)
 
     eventually(lambda: len(customer.replies) >= expected.texts, what="the text")
-    books.wait_until_settled(customer)
+    ledger.wait_until_settled(customer)
     # A process that stood still may have a second copy of anything in hand.
-    books.let_pass(LEASE_MS)
-    dead = [f"{letter.reason}/{letter.detail}" for letter in books.dead_letters(customer)]
+    ledger.let_pass(LEASE_MS)
+    dead = [f"{letter.reason}/{letter.detail}" for letter in ledger.dead_letters(customer)]
     assert customer.replies == [customer.line("Answer to: Hi")] * expected.texts
     assert dead == [expected.dead] * bool(expected.dead)
-    assert books.alerts_of(customer) == [expected.dead.partition("/")[0]] * bool(expected.dead)
+    assert ledger.alerts_of(customer) == [expected.dead.partition("/")[0]] * bool(expected.dead)
     if expected.dead:
         # However often it was posted: by its id it is one.
-        eventually(lambda: stack.told(customer), what="Sentry to be told")
-    assert len(stack.told(customer)) == bool(expected.dead)
-    eventually(stack.sink.is_told, what="the alert to be acknowledged")
-    assert [book for book in counters(books.store) if not book.holds or book.lost] == []
-    assert audit(books.store).problems == ()
+        eventually(lambda: stack.events_of(customer), what="an event at Sentry")
+    assert len(stack.events_of(customer)) == bool(expected.dead)
+    eventually(lambda: all_delivered(stack.ledger), what="the alert to be acknowledged")
+    ledger.check_counters()

@@ -1,11 +1,14 @@
-"""What is done to a running installation and taken back: a context for each kind of wound."""
+"""What is done to a running installation and taken back: a context for each kind of wound.
+
+Each takes the victim's name, "" where it has none, the scene, and the random numbers of its fault.
+"""
 
 import contextlib
 import os
 import random
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
@@ -14,7 +17,7 @@ import redis
 from tests.chaos.disk import SmallDisk
 from tests.chaos.meta import Meta
 from tests.chaos.outside import ChaosModel, ChaosProvider
-from tests.chaos.site import OTHERS, Site
+from tests.chaos.site import OTHERS, SERVICES, Site
 from tests.waiting import answers, eventually
 
 
@@ -31,14 +34,14 @@ class Scene:
 
 @contextmanager
 def killed(name: str, scene: Scene, rng: random.Random, *, child: bool) -> Iterator[None]:
-    """Kill a process; the supervisor starts the service again, by itself."""
+    """Kill a process; systemd starts the service again."""
     scene.site.signal(name, SIGKILL, rng, child=child)
     yield
 
 
 @contextmanager
 def stopped(name: str, scene: Scene, rng: random.Random, *, child: bool) -> Iterator[None]:
-    """Have a process stand still, its supervisor not knowing."""
+    """Freeze a process without systemd noticing."""
     pid = scene.site.signal(name, SIGSTOP, rng, child=child)
     try:
         yield
@@ -49,20 +52,24 @@ def stopped(name: str, scene: Scene, rng: random.Random, *, child: bool) -> Iter
 
 
 @contextmanager
-def terminated(names: tuple[str, ...], scene: Scene, _rng: random.Random) -> Iterator[None]:
-    """Have services end in good order, all at once, and start again: a deploy."""
-    with scene.site.unsupervised(*names):
-        for name in names:
-            scene.site.processes[name].signal(signal.SIGTERM)
+def terminated(name: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
+    """Stop services by SIGTERM, all at once, and start them again: a deploy.
+
+    ``name``: that of one service, "" for all.
+    """
+    services = (name,) if name else SERVICES
+    with scene.site.unsupervised(*services):
+        for service in services:
+            scene.site.processes[service].signal(signal.SIGTERM)
         yield
-        for name in names:
+        for service in services:
             with contextlib.suppress(TimeoutError):
-                scene.site.processes[name].terminate()
-            scene.site.processes[name].start()
+                scene.site.processes[service].terminate()
+            scene.site.processes[service].start()
 
 
 @contextmanager
-def redis_killed(scene: Scene, _rng: random.Random) -> Iterator[None]:
+def redis_killed(_victim: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
     scene.site.valkey.kill()
     try:
         yield
@@ -71,7 +78,7 @@ def redis_killed(scene: Scene, _rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def redis_stopped(scene: Scene, _rng: random.Random) -> Iterator[None]:
+def redis_stopped(_victim: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
     scene.site.valkey.pause()
     try:
         yield
@@ -80,7 +87,7 @@ def redis_stopped(scene: Scene, _rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def disk_full(scene: Scene, _rng: random.Random) -> Iterator[None]:
+def disk_full(_victim: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
     """Leave the ledger's file no room: a server that syncs each write ends by itself."""
     scene.disk.fill()
     try:
@@ -93,14 +100,14 @@ def disk_full(scene: Scene, _rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def scripts_flushed(scene: Scene, _rng: random.Random) -> Iterator[None]:
+def scripts_flushed(_victim: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
     with contextlib.suppress(redis.RedisError):
         scene.site.ledger.client.script_flush()
     yield
 
 
 @contextmanager
-def broker_flushed(scene: Scene, _rng: random.Random) -> Iterator[None]:
+def broker_flushed(_victim: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
     with contextlib.suppress(redis.RedisError), scene.site.valkey.client(1) as broker:
         broker.flushdb()
     yield
@@ -113,65 +120,49 @@ def cut(name: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
 
 
 @contextmanager
+def changed(thing: object, name: str, value: object) -> Iterator[None]:
+    """Give an attribute a value for the body."""
+    before = getattr(thing, name)
+    setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        setattr(thing, name, before)
+
+
+@contextmanager
 def refused(name: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
-    proxy = scene.site.proxies[name]
-    proxy.refuses = True
-    scene.site.cut(name)
-    try:
+    with changed(scene.site.proxies[name], "refuses", value=True):
+        scene.site.cut(name)
         yield
-    finally:
-        proxy.refuses = False
+
+
+def swallowed(name: str, scene: Scene, _rng: random.Random) -> AbstractContextManager[None]:
+    return changed(scene.site.proxies[name], "swallows", value=True)
+
+
+def delayed(name: str, scene: Scene, rng: random.Random) -> AbstractContextManager[None]:
+    return changed(scene.site.proxies[name], "delay_ms", rng.choice((30, 100, 300)))
+
+
+def sentry_away(_victim: str, scene: Scene, _rng: random.Random) -> AbstractContextManager[None]:
+    return changed(scene.site.way_to_sentry, "refuses", value=True)
+
+
+def model_fails(
+    _victim: str, scene: Scene, _rng: random.Random, *, mood: str
+) -> AbstractContextManager[None]:
+    return changed(scene.model, "mood", getattr(scene.model, mood))
+
+
+def provider_fails(
+    _victim: str, scene: Scene, _rng: random.Random, *, mood: str
+) -> AbstractContextManager[None]:
+    return changed(scene.provider, "mood", getattr(scene.provider, mood))
 
 
 @contextmanager
-def swallowed(name: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
-    proxy = scene.site.proxies[name]
-    proxy.swallows = True
-    try:
-        yield
-    finally:
-        proxy.swallows = False
-
-
-@contextmanager
-def delayed(name: str, scene: Scene, rng: random.Random) -> Iterator[None]:
-    proxy = scene.site.proxies[name]
-    proxy.delay_ms = rng.choice((30, 100, 300))
-    try:
-        yield
-    finally:
-        proxy.delay_ms = 0
-
-
-@contextmanager
-def sentry_away(scene: Scene, _rng: random.Random) -> Iterator[None]:
-    scene.site.way_to_sentry.refuses = True
-    try:
-        yield
-    finally:
-        scene.site.way_to_sentry.refuses = False
-
-
-@contextmanager
-def model_fails(mood: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
-    scene.model.mood = getattr(scene.model, mood)
-    try:
-        yield
-    finally:
-        scene.model.mood = None
-
-
-@contextmanager
-def provider_fails(mood: str, scene: Scene, _rng: random.Random) -> Iterator[None]:
-    scene.provider.mood = getattr(scene.provider, mood)
-    try:
-        yield
-    finally:
-        scene.provider.mood = None
-
-
-@contextmanager
-def other_release(scene: Scene, rng: random.Random) -> Iterator[None]:
+def other_release(_victim: str, scene: Scene, rng: random.Random) -> Iterator[None]:
     """Run another release with other settings beside the first, and end it hard or well."""
     site = scene.site
     others = [site.processes[name] for name in OTHERS]

@@ -12,7 +12,7 @@ from pathlib import Path
 from laboratory import network
 from laboratory.businesses import BUSINESSES, RESENDS
 from laboratory.customers import Door, Traffic
-from laboratory.judge import Judge, Verdict
+from laboratory.judge import SessionJudge, Verdict
 from laboratory.ledger import opened
 from laboratory.pool import ensure_pool
 from laboratory.server import dismiss
@@ -51,14 +51,14 @@ class Session:
         proxy = site.hosts.guests[site.topology["proxy"][0]]
         self.meta = Door(self.record, rng, proxy.address, site.inventory.authority.certificate)
         self.world = World(packages, self.record, rng, self.meta.tell)
-        self._judge: Judge | None = None
+        self._judge: SessionJudge | None = None
 
     @contextmanager
     def traffic(self) -> Iterator["Chapter"]:
         """Have customers write during the body; then let all come to rest, and judge."""
         with opened(self.site) as ledger:
             if self._judge is None:
-                self._judge = Judge(self.record, self.world.sentry, ledger, RESENDS)
+                self._judge = SessionJudge(self.record, self.world.sentry, ledger, RESENDS)
         load = Load(
             self.meta,
             self._rng,
