@@ -65,7 +65,7 @@ def test_fault_5_error_in_the_worker_is_retried_not_reported_as_success(world: W
     world.model = FakeModel(RuntimeError("bug"), "answer")
     world.write("Hi")
     world.settle()
-    assert world.books() == {"accepted": 1, "flight": 1}
+    assert world.counts() == {"accepted": 1, "flight": 1}
 
     world.settle(60_000)
 
@@ -191,7 +191,7 @@ def test_fault_12_two_flushers_and_two_workers_send_once(world: World) -> None:
         thread.join()
 
     assert len(world.channel.attempts) == 20
-    assert world.books() == {"accepted": 20, "answered": 20}
+    assert world.counts() == {"accepted": 20, "answered": 20}
 
 
 def test_fault_13_process_in_a_redis_that_nobody_flushes_can_tell(

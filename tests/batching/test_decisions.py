@@ -37,7 +37,7 @@ def test_replayed_letter_is_answered_before_what_came_since(
     world.settle(0)
 
     assert world.model.turns[1:] == ["Hi\nthere\nhello?"]
-    assert world.books() == {"accepted": 3, "answered": 3}
+    assert world.counts() == {"accepted": 3, "answered": 3}
 
 
 def test_letter_replayed_during_a_generation_waits_for_it(world: World, letter: DeadLetter) -> None:
@@ -55,14 +55,14 @@ def test_letter_replayed_during_a_generation_waits_for_it(world: World, letter: 
 
 def test_letter_is_replayed_once(world: World, letter: DeadLetter) -> None:
     assert [replay(world, letter) for _ in range(2)] == [2, -1]
-    assert world.books() == {"accepted": 2, "open": 2}
+    assert world.counts() == {"accepted": 2, "open": 2}
 
 
 def test_discarded_letter_is_suppressed(world: World, letter: DeadLetter) -> None:
     names = letter.conversation_id, letter.batch_id, Reason.DISCARDED
 
     assert [world.store.discard(*names) for _ in range(2)] == [2, -1]
-    assert world.books() == {"accepted": 2, "suppressed": 2}
+    assert world.counts() == {"accepted": 2, "suppressed": 2}
     assert dead_letters(world.store) == []
 
 
@@ -79,7 +79,7 @@ def test_erased_customer_leaves_no_words_behind(world: World, letter: DeadLetter
     erased = erase(world.store, world.store.conversation_id("salon", ANNA))
 
     assert (erased.open, erased.flight, erased.dead) == (1, 1, letter.size)
-    assert world.books() == {"accepted": 6, "answered": 1, "suppressed": 4, "open": 1}
+    assert world.counts() == {"accepted": 6, "answered": 1, "suppressed": 4, "open": 1}
     client: Any = world.store.client
     kept = b"".join(b"".join(client.lrange(key, 0, -1)) for key in client.keys("*:[ofd]:*"))
     kept += b"".join(client.keys("*history*"))

@@ -33,7 +33,7 @@ def test_same_id_twice_counts_once(world: World) -> None:
     statuses = [world.receive(message)[0].status for _ in range(3)]
 
     assert statuses == [Status.ACCEPTED, Status.DUPLICATE, Status.DUPLICATE]
-    assert world.books() == {"accepted": 1, "open": 1}
+    assert world.counts() == {"accepted": 1, "open": 1}
 
 
 def test_same_id_twice_in_one_webhook_counts_once(world: World) -> None:
@@ -164,7 +164,7 @@ def test_person_who_answers_under_a_second_id_pauses_the_conversation(world: Wor
     world.receive(ForeignMessage("salon", "CO.1", "p1", "person"))
     world.settle()
 
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
 
 
 def test_unknown_second_id_is_a_conversation_of_its_own(world: World) -> None:
@@ -274,7 +274,7 @@ def test_flow_is_the_same_over_many_shards(client: Any) -> None:
         world.write("Hi", "there", customer=f"7999000{n:04}")
     world.settle()
 
-    assert world.books() == {"accepted": 40, "answered": 40}
+    assert world.counts() == {"accepted": 40, "answered": 40}
     used = [shard for shard in world.store.keyring.shards if client.exists(shard.stats)]
     assert len(used) == 5
     world.check()

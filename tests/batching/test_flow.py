@@ -39,7 +39,7 @@ def test_burst_becomes_one_question_and_one_answer(world: World) -> None:
 
     assert world.model.turns == ["Hi\ncan I book\nfor tomorrow 15:00?"]
     assert world.channel.texts == ["Answer to: Hi\ncan I book\nfor tomorrow 15:00?"]
-    assert world.books() == {"accepted": 3, "answered": 3}
+    assert world.counts() == {"accepted": 3, "answered": 3}
 
 
 def test_nothing_is_due_before_the_idle_period_ends(world: World) -> None:
@@ -99,7 +99,7 @@ def test_messages_during_a_generation_form_the_next_batch(world: World) -> None:
     world.answer(world.flush())
 
     assert world.model.turns == ["Hi", "one more"]
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def _write_once(world: World) -> None:
@@ -156,7 +156,7 @@ def test_lost_doorbell_is_rung_again_and_spends_no_attempt(world: World) -> None
 
     assert lost == again == third
     world.answer([third])
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_broker_that_is_away_delays_and_loses_nothing(world: World) -> None:
@@ -167,7 +167,7 @@ def test_broker_that_is_away_delays_and_loses_nothing(world: World) -> None:
 
     world.settle(10_000)
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_broker_that_is_away_is_asked_once_for_each_flush(world: World) -> None:
@@ -213,7 +213,7 @@ def test_batch_whose_attempts_are_spent_is_a_dead_letter_with_one_alert(world: W
     world.settle()
     world.settle(2_000)
 
-    assert world.books() == {"accepted": 2, "dead": 2}
+    assert world.counts() == {"accepted": 2, "dead": 2}
     assert world.alerts() == [("fatal_model", "model_timeout")]
     (letter,) = dead_letters(world.store)
     assert (letter.reason, letter.detail, letter.stage) == (
@@ -230,7 +230,7 @@ def test_refused_message_is_a_dead_letter_at_once(world: World) -> None:
     world.settle()
 
     assert world.alerts() == [("fatal_provider", "cloud_131047")]
-    assert world.books() == {"accepted": 1, "dead": 1}
+    assert world.counts() == {"accepted": 1, "dead": 1}
 
 
 def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) -> None:
@@ -242,11 +242,11 @@ def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) ->
 
     assert world.alerts() == [("channel_stopped", "cloud_190")]
     assert len(world.channel.attempts) == 1
-    assert world.books() == {"accepted": 2, "flight": 2}
+    assert world.counts() == {"accepted": 2, "flight": 2}
 
     world.store.client.delete(world.store.keyring.shards[0].circuit("salon"))
     world.settle(60_000)
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_stopped_account_is_tried_again_by_itself(world: World) -> None:
@@ -272,7 +272,7 @@ def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: Worl
 
     assert second == replace(first, attempt=2)
     world.answer([second])
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_batch_that_kills_its_workers_is_poison(world: World) -> None:
@@ -286,7 +286,7 @@ def test_batch_that_kills_its_workers_is_poison(world: World) -> None:
     assert world.flush() == []
 
     assert world.alerts() == [("poison", "worker_died")]
-    assert world.books() == {"accepted": 1, "dead": 1}
+    assert world.counts() == {"accepted": 1, "dead": 1}
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -306,7 +306,7 @@ def test_worker_without_lease_changes_nothing(world: World, *, begun: bool) -> N
     assert not world.store.finish(zombie, suppressed="takeover")
     assert not world.store.fail(zombie.wake_up, zombie.token, "retry", 0)
     assert world.store.dead_letter(zombie.wake_up, zombie.token, "poison", "late") is None
-    assert world.books() == {"accepted": 1, "flight": 1}
+    assert world.counts() == {"accepted": 1, "flight": 1}
 
 
 def test_sender_without_lease_sends_nothing(world: World) -> None:
@@ -335,7 +335,7 @@ def test_batch_is_not_answered_while_parts_are_to_leave(world: World) -> None:
     world.store.mark_sent(Tag(wake_up.conversation_id, wake_up.batch_id, 0), "wamid.1")
 
     assert not world.store.finish(run)
-    assert world.books() == {"accepted": 1, "flight": 1}
+    assert world.counts() == {"accepted": 1, "flight": 1}
 
 
 def test_doorbell_of_an_attempt_that_is_over_does_nothing(world: World) -> None:
@@ -381,7 +381,7 @@ def test_call_that_outlasts_the_lease_is_kept_and_made_once(world: World, stage:
     world.write("Hi")
     world.settle()
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
     assert (len(world.model.questions), len(world.channel.attempts)) == (1, 1)
 
 
@@ -395,7 +395,7 @@ def test_worker_that_dies_while_sending_leaves_a_doubt_not_a_second_copy(world: 
 
     assert world.channel.attempts == []
     assert world.alerts() == [("ambiguous", "no_status")]
-    assert world.books() == {"accepted": 1, "dead": 1}
+    assert world.counts() == {"accepted": 1, "dead": 1}
 
 
 def _die_while_sending(world: World, wake_up: WakeUp) -> Tag:
@@ -421,18 +421,18 @@ def test_status_with_our_tag_resolves_the_doubt(world: World, wait_ms: int) -> N
 
     assert world.channel.attempts == []
     assert world.alerts() == []
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_status_after_the_alert_takes_the_dead_letter_back(world: World) -> None:
     tag = _die_while_sending(world, world.to_sending())
     world.settle(30_000)
     world.settle(60_000)
-    assert world.books() == {"accepted": 1, "dead": 1}
+    assert world.counts() == {"accepted": 1, "dead": 1}
 
     world.receive(_status(tag))
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
     assert dead_letters(world.store) == []
 
 
@@ -444,11 +444,11 @@ def test_status_of_a_first_copy_takes_back_the_letter_of_a_refused_second(world:
     world.settle()
     world.settle(60_000)
     world.settle(1)
-    assert world.books() == {"accepted": 1, "dead": 1}
+    assert world.counts() == {"accepted": 1, "dead": 1}
 
     world.receive(_status(_tag_of(world.channel)))
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_status_of_the_first_part_lets_the_second_leave(world: World) -> None:
@@ -461,7 +461,7 @@ def test_status_of_the_first_part_lets_the_second_leave(world: World) -> None:
     world.settle(1)
 
     assert world.channel.texts == ["bb"]
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_account_may_choose_to_send_once_more(world: World) -> None:
@@ -483,7 +483,7 @@ def test_lost_answer_of_the_provider_is_a_doubt(world: World) -> None:
     world.settle()
 
     world.settle(59_999)
-    assert world.books() == {"accepted": 1, "flight": 1}
+    assert world.counts() == {"accepted": 1, "flight": 1}
     world.settle(1)
 
     assert len(world.channel.attempts) == 1
@@ -536,7 +536,7 @@ def test_status_that_is_faster_than_the_answer_settles_it(world: World) -> None:
     world.settle(60_000)
 
     assert len(channel.attempts) == 1
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def _tag_of(channel: FakeChannel) -> Tag:
@@ -584,7 +584,7 @@ def test_strangers_status_changes_nothing(world: World) -> None:
     world.receive(DeliveryStatus("salon", "wamid.9", "sent", "somebody else's"))
     world.receive(DeliveryStatus("salon", "wamid.9", "in_orbit", "aa:c_0:1:0"))
 
-    assert world.books() == {}
+    assert world.counts() == {}
 
 
 def test_batch_past_the_reply_deadline_is_a_dead_letter(world: World) -> None:
@@ -599,7 +599,7 @@ def test_account_that_was_removed_keeps_its_batch_waiting(world: World) -> None:
     world.receive(replace(world.message("Hi"), account_id="gone"))
     world.settle()
 
-    assert world.books() == {"accepted": 1, "flight": 1}
+    assert world.counts() == {"accepted": 1, "flight": 1}
 
 
 def test_fault_of_ours_is_tried_again_then_given_to_a_person(world: World) -> None:
@@ -646,7 +646,7 @@ def test_message_that_asks_for_no_answer_is_accounted_and_silent(world: World, k
     statuses = [world.receive(reaction)[0].status for _ in range(2)]
 
     assert statuses == [Status.SUPPRESSED, Status.DUPLICATE]
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
     world.settle()
     assert world.model.turns == []
 
@@ -657,7 +657,7 @@ def test_person_who_answers_pauses_the_model(world: World) -> None:
     world.settle()
 
     assert world.model.turns == []
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
 
 
 def test_person_who_answers_during_the_generation_is_not_talked_over(world: World) -> None:
@@ -667,7 +667,7 @@ def test_person_who_answers_during_the_generation_is_not_talked_over(world: Worl
     world.send(wake_up)
 
     assert world.channel.attempts == []
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
 
 
 def test_takeover_ends_by_itself(world: World) -> None:
@@ -718,7 +718,7 @@ def test_status_that_comes_while_a_doubt_is_given_up_wins(world: World) -> None:
         is None
     )
     world.settle(10_000)
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 @pytest.mark.parametrize("later", ["attempts spent", "deadline", "takeover", "account gone"])
@@ -737,7 +737,7 @@ def test_batch_whose_parts_all_left_is_answered_whatever_holds_later(
     accounts = FakeAccounts() if later == "account gone" else world.accounts
     flow.send(world.store, accounts, wake_up, keep=world.keeper)
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
     assert world.alerts() == []
 
 
@@ -773,7 +773,7 @@ def test_full_redis_takes_nothing_new_and_answers_what_it_has(world: World) -> N
     finally:
         client.config_set("maxmemory", "0")
 
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:
@@ -795,7 +795,7 @@ def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:
     client.restore(broken.due, 0, kept, replace=True)
     world.answer(world.queue.take())
     world.settle()
-    assert world.books() == {"accepted": 9, "answered": 9}
+    assert world.counts() == {"accepted": 9, "answered": 9}
 
 
 @pytest.mark.parametrize(("key", "detail"), [("due", "batch_missing"), ("lease", "flight_missing")])
@@ -891,7 +891,7 @@ def test_worker_that_was_replaced_sends_no_further_part(world: World) -> None:
     world.settle()
 
     assert [outbound.text for outbound in world.channel.attempts] == ["aaaa", "bbbb"]
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_trail_of_a_batch_that_waits_for_a_day_stays_short(world: World) -> None:

@@ -38,7 +38,7 @@ def test_questions_that_fail_count_and_the_last_is_the_budgets_last(world: World
         world.settle(MINUTE_MS)
 
     assert len(world.model.questions) == 3
-    assert world.books() == {"accepted": 1, "flight": 1}
+    assert world.counts() == {"accepted": 1, "flight": 1}
 
 
 def test_conversation_is_answered_when_its_hour_has_ended(world: World) -> None:
@@ -53,7 +53,7 @@ def test_conversation_is_answered_when_its_hour_has_ended(world: World) -> None:
     world.settle(20_000)
 
     assert world.model.turns == ["Hi", "And?"]
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_flooding_customer_costs_the_budget_and_delays_nobody(world: World) -> None:
@@ -71,7 +71,7 @@ def test_flooding_customer_costs_the_budget_and_delays_nobody(world: World) -> N
 
     for _ in range(70):
         world.settle(MINUTE_MS)
-    assert world.books() == {"accepted": 121, "answered": 121}
+    assert world.counts() == {"accepted": 121, "answered": 121}
     assert len(world.model.questions) == 5
     assert world.alerts() == [("budget_conversation", "budget_conversation")]
 
@@ -92,14 +92,14 @@ def test_day_of_an_account_or_of_all_ends_with_its_budget(
         world.write("Hi", customer=f"7999000000{n}", account=account if n % 2 else "salon")
         world.settle(HOUR_MS)
     assert len(world.model.questions) == 5
-    assert world.books() == {"accepted": 9, "answered": 5, "flight": 4}
+    assert world.counts() == {"accepted": 9, "answered": 5, "flight": 4}
     assert world.alerts() == [(why, why)]
 
     world.settle(DAY_MS - 9 * HOUR_MS)
     world.settle(HOUR_MS)
 
     assert len(world.model.questions) == 9
-    assert world.books() == {"accepted": 9, "answered": 9}
+    assert world.counts() == {"accepted": 9, "answered": 9}
 
 
 def test_account_beyond_its_day_leaves_the_others_theirs(world: World) -> None:
@@ -111,7 +111,7 @@ def test_account_beyond_its_day_leaves_the_others_theirs(world: World) -> None:
     world.settle()
 
     assert len(world.model.questions) == 2
-    assert world.books() == {"accepted": 3, "answered": 2, "flight": 1}
+    assert world.counts() == {"accepted": 3, "answered": 2, "flight": 1}
 
 
 def test_batch_that_waits_for_a_budget_spends_no_attempt(world: World) -> None:
@@ -126,7 +126,7 @@ def test_batch_that_waits_for_a_budget_spends_no_attempt(world: World) -> None:
     world.budget = AMPLE
     world.settle(MINUTE_MS)
 
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
@@ -142,7 +142,7 @@ def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
 
     (letter,) = dead_letters(world.store)
     assert (letter.reason, letter.detail) == ("deadline", "reply_deadline")
-    assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
+    assert world.counts() == {"accepted": 2, "answered": 1, "dead": 1}
 
 
 def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> None:
@@ -159,7 +159,7 @@ def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> Non
     world.store.switch_model(on=True)
     world.settle(MINUTE_MS)
 
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
     assert (world.store.asked(), world.store.model_is_on()) == (2, True)
 
 
@@ -170,7 +170,7 @@ def test_reply_that_is_kept_leaves_though_the_model_is_off(world: World) -> None
 
     world.send(wake_up)
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_model_without_a_budget_is_asked_whatever_holds(world: World) -> None:
@@ -180,7 +180,7 @@ def test_model_without_a_budget_is_asked_whatever_holds(world: World) -> None:
 
     world.settle()
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
     assert world.store.asked() == 0
 
 

@@ -398,11 +398,11 @@ class LedgerMachine(RuleBasedStateMachine):
         waits = dict(self.client.zrange(self.shard.overdue, 0, -1, withscores=True))
         overdue = {":".join(names): at for names, at in self.plain.overdue.items()}
         assert {member.decode(): int(at) for member, at in waits.items()} == overdue
-        (book,) = counters(self.store)
-        assert book.holds
-        assert book.lost == 0
+        (counted,) = counters(self.store)
+        assert counted.holds
+        assert counted.lost == 0
         counts = self.plain.counts
-        assert (book.accepted, book.answered, book.suppressed) == (
+        assert (counted.accepted, counted.answered, counted.suppressed) == (
             counts["accepted"],
             counts["answered"],
             counts["suppressed"],

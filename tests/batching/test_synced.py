@@ -29,7 +29,7 @@ def test_customer_is_answered_as_ever(world: World) -> None:
     world.settle()
 
     assert world.model.turns == ["Hi\nthere?"]
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_message_is_not_acknowledged_before_the_disk_has_it(world: World) -> None:
@@ -46,7 +46,7 @@ def test_message_is_not_acknowledged_before_the_disk_has_it(world: World) -> Non
     assert receipt.status == "duplicate"
     world.settle()
     assert world.model.turns == ["loads the script\nHi"]
-    assert all(book.holds for book in counters(world.store))
+    assert all(shard.holds for shard in counters(world.store))
 
 
 def test_part_does_not_leave_before_the_disk_knows(world: World) -> None:

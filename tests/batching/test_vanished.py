@@ -37,7 +37,7 @@ def test_open_messages_without_a_batch_become_a_dead_letter(world: World) -> Non
 
     assert letters(world) == [("vanished", "batch_missing", "", ["one", "two"])]
     assert world.alerts() == [("vanished", "batch_missing")]
-    assert world.books() == {"accepted": 2, "dead": 2}
+    assert world.counts() == {"accepted": 2, "dead": 2}
     end_of_overdue(world)
 
 
@@ -52,7 +52,7 @@ def test_messages_in_flight_without_a_batch_become_a_dead_letter(world: World) -
 
     assert letters(world) == [("vanished", "flight_missing", "", ["one", "two"])]
     assert world.alerts() == [("vanished", "flight_missing")]
-    assert world.books() == {"accepted": 2, "dead": 2}
+    assert world.counts() == {"accepted": 2, "dead": 2}
     end_of_overdue(world)
 
 
@@ -69,7 +69,7 @@ def test_both_batches_of_a_conversation_become_dead_letters_at_once(world: World
         ("vanished", "flight_missing", "", ["in flight"]),
         ("vanished", "batch_missing", "", ["open"]),
     ]
-    assert world.books() == {"accepted": 2, "dead": 2}
+    assert world.counts() == {"accepted": 2, "dead": 2}
     end_of_overdue(world)
 
 
@@ -82,7 +82,7 @@ def test_messages_written_after_the_loss_are_answered_with_those_before(world: W
     world.settle()
 
     assert world.model.turns == ["one\ntwo\nthree"]
-    assert world.books() == {"accepted": 3, "answered": 3}
+    assert world.counts() == {"accepted": 3, "answered": 3}
     end_of_overdue(world)
 
 
@@ -98,7 +98,7 @@ def test_next_batch_does_not_overwrite_what_was_in_flight(world: World) -> None:
 
     assert letters(world) == [("vanished", "flight_missing", "salon", ["in flight"])]
     assert world.model.turns == ["next"]
-    assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
+    assert world.counts() == {"accepted": 2, "answered": 1, "dead": 1}
     end_of_overdue(world)
 
 
@@ -133,7 +133,7 @@ def test_content_that_vanished_is_alerted_and_counted_as_lost(
     world.settle()
 
     assert world.alerts() == [("vanished", "content_missing")]
-    assert world.books() == {"accepted": 3} | left
+    assert world.counts() == {"accepted": 3} | left
 
 
 def test_recovery_of_a_sound_conversation_changes_nothing(world: World) -> None:
@@ -146,7 +146,7 @@ def test_recovery_of_a_sound_conversation_changes_nothing(world: World) -> None:
 
     world.answer(wake_ups)
     world.settle()
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_loss_delays_no_other(world: World) -> None:
@@ -188,7 +188,7 @@ def test_erased_content_without_a_batch_is_counted(world: World) -> None:
 
     assert erase(world.store, conversation).messages == 3
 
-    assert world.books() == {"accepted": 3, "suppressed": 3}
+    assert world.counts() == {"accepted": 3, "suppressed": 3}
     end_of_overdue(world)
 
 
@@ -205,7 +205,7 @@ def test_damaged_batch_becomes_a_dead_letter_and_delays_no_other(world: World, f
 
     assert world.model.turns == ["whole"]
     assert [texts for *_, texts in letters(world)] == [["damaged"]]
-    assert world.books() == {"accepted": 2, "answered": 1, "dead": 1}
+    assert world.counts() == {"accepted": 2, "answered": 1, "dead": 1}
     world.write("later")
     world.settle()
     assert world.model.turns == ["whole", "later"]

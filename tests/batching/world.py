@@ -5,7 +5,7 @@ from typing import Any
 
 from batching import flow
 from batching.audit import audit
-from batching.inspect import counters
+from batching.inspect import MESSAGES, counters, total
 from batching.model import Budget, Event, InboundMessage, Kind, Limits, Receipt, Stage, WakeUp
 from batching.ports import Account
 from batching.store import Store
@@ -103,11 +103,10 @@ class World:
         (send,) = self.generate(generate)
         return send
 
-    def books(self) -> dict[str, int]:
-        """Return the counts of the ledger that are not zero."""
-        names = ("accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
-        totals = {name: sum(getattr(book, name) for book in counters(self.store)) for name in names}
-        return {name: total for name, total in totals.items() if total}
+    def counts(self) -> dict[str, int]:
+        """Return the messages by what became of them, without what is 0."""
+        named = total(counters(self.store))
+        return {name: named[name] for name in MESSAGES if named[name]}
 
     def overdue(self) -> int:
         """Return how often a person was told that a batch waits too long."""

@@ -43,7 +43,7 @@ def test_no_dead_letters_is_well(operator: Operator, world: World) -> None:
 
     assert (answer.status, answer.out) == (0, "No dead letters.\n")
     assert operator("dead", "list", "--json").json == {"letters": []}
-    assert world.books() == {}
+    assert world.counts() == {}
 
 
 def test_list_shows_why_how_long_and_what_to_do(operator: Operator, letter: DeadLetter) -> None:
@@ -70,7 +70,7 @@ def test_list_for_a_program_has_every_field(
     assert list(listed) == list(again) == KEYS
     assert listed["age_ms"] >= AGO_MS - 10_000
     assert (listed["batch"], listed["size"]) == (letter.batch_id, 2)
-    assert world.books() == {"accepted": 2, "dead": 2}
+    assert world.counts() == {"accepted": 2, "dead": 2}
 
 
 def test_list_is_chosen_by_reason_and_account(operator: Operator, letter: DeadLetter) -> None:
@@ -119,7 +119,7 @@ def test_replayed_letter_is_answered(operator: Operator, letter: DeadLetter, wor
 
     assert (answer.status, answer.err) == (0, "")
     assert answer.out == "Batches replayed: 1, messages: 2.\n"
-    assert world.books() == {"accepted": 2, "answered": 2}
+    assert world.counts() == {"accepted": 2, "answered": 2}
 
 
 def test_replay_of_all_is_chosen_by_reason_and_account(
@@ -136,21 +136,21 @@ def test_replay_of_all_is_chosen_by_reason_and_account(
     assert nothing.json == {"replayed": {}, "refused": {}}
     assert one.json == {"replayed": {letter.batch_id: 2}, "refused": {}}
     assert list(rest.json["replayed"].values()) == [1]
-    assert world.books() == {"accepted": 3, "open": 3}
+    assert world.counts() == {"accepted": 3, "open": 3}
 
 
 def test_replay_of_a_doubtful_answer_needs_a_person_who_is_sure(
     operator: Operator, doubtful: DeadLetter, world: World
 ) -> None:
     refused = operator("dead", "replay", doubtful.batch_id)
-    before = world.books()
+    before = world.counts()
     done = operator("dead", "replay", doubtful.batch_id, "--yes")
 
     assert refused.status == 2
     assert f"{doubtful.batch_id}: the customer may have its answer, and would get" in refused.err
     assert "say --yes if you are sure" in refused.err
     assert before == {"accepted": 1, "dead": 1}
-    assert (done.status, world.books()) == (0, {"accepted": 1, "open": 1})
+    assert (done.status, world.counts()) == (0, {"accepted": 1, "open": 1})
 
 
 def test_replay_says_how_many_parts_were_sent(operator: Operator, world: World) -> None:
@@ -178,7 +178,7 @@ def test_vanished_letter_finds_its_account_by_its_customer(
     world.settle(2 * AGO_MS)
 
     assert (done.status, list(done.json["replayed"].values())) == (0, [1])
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_letter_of_an_account_that_is_gone_is_not_replayed(
@@ -196,7 +196,7 @@ def test_letter_of_an_account_that_is_gone_is_not_replayed(
 
     assert done.status == 1
     assert "its account is not configured here.\n" in done.out
-    assert world.books() == {"accepted": 1, "dead": 1}
+    assert world.counts() == {"accepted": 1, "dead": 1}
 
 
 def test_discard_forgets_only_what_is_named(
@@ -208,7 +208,7 @@ def test_discard_forgets_only_what_is_named(
     assert refused.status == 2
     assert "Messages that will be deleted unanswered: 2." in refused.err
     assert (done.status, done.json) == (0, {"discarded": {letter.batch_id: 2}, "refused": {}})
-    assert world.books() == {"accepted": 3, "suppressed": 2, "dead": 1}
+    assert world.counts() == {"accepted": 3, "suppressed": 2, "dead": 1}
     assert operator("dead", "show", doubtful.batch_id, "--json").json["reason"] == "ambiguous"
 
 
@@ -284,4 +284,4 @@ def test_letter_of_another_customer_is_left_alone(
 
     operator("dead", "replay", letter.batch_id)
 
-    assert world.books() == {"accepted": 3, "dead": 1, "open": 2}
+    assert world.counts() == {"accepted": 3, "dead": 1, "open": 2}

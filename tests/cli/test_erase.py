@@ -74,7 +74,7 @@ def test_nothing_of_the_customer_remains(
     kept = everything(world)
     assert CANARY.encode() not in kept
     assert conversation.encode() not in kept
-    assert world.books() == {"accepted": 5, "answered": 1, "suppressed": 3, "open": 1}
+    assert world.counts() == {"accepted": 5, "answered": 1, "suppressed": 3, "open": 1}
     assert world.store.client.hget(world.store.keyring.shards[0].stats, "erasures") == b"1"
 
 
@@ -109,7 +109,7 @@ def test_same_customer_of_another_account_is_another_conversation(
 
     operator("erase", "--customer", ANNA, "--account", "salon", "--yes")
 
-    assert world.books() == {"accepted": 2, "suppressed": 1, "open": 1}
+    assert world.counts() == {"accepted": 2, "suppressed": 1, "open": 1}
 
 
 def test_erasing_twice_finds_nothing_the_second_time(
@@ -136,7 +136,7 @@ def test_run_that_was_asking_the_model_sends_nothing(
 
     assert (wake_ups, world.model.turns, world.channel.attempts) == ([], [CANARY], [])
     assert world.store.history(conversation) == []
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
     assert CANARY.encode() not in everything(world)
 
 
@@ -150,7 +150,7 @@ def test_reply_that_was_kept_is_not_sent(
     world.settle(60_000)
 
     assert world.channel.attempts == []
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
 
 
 def test_parts_that_have_not_left_stay(world: World, operator: Operator, conversation: str) -> None:
@@ -162,7 +162,7 @@ def test_parts_that_have_not_left_stay(world: World, operator: Operator, convers
     world.send(wake_up)
 
     assert len(world.channel.attempts) == 1
-    assert world.books() == {"accepted": 1, "suppressed": 1}
+    assert world.counts() == {"accepted": 1, "suppressed": 1}
 
 
 def test_without_a_terminal_it_needs_yes(
@@ -174,7 +174,7 @@ def test_without_a_terminal_it_needs_yes(
 
     assert (answer.status, answer.out) == (2, "")
     assert "say --yes if you are sure" in answer.err
-    assert world.books() == {"accepted": 1, "open": 1}
+    assert world.counts() == {"accepted": 1, "open": 1}
 
 
 @pytest.mark.parametrize(("typed", "kept"), [("y\n", 0), ("\n", 1)])
@@ -195,7 +195,7 @@ def test_on_a_terminal_it_asks(
     os.close(ours)
     assert f"This deletes for good: {conversation}." in done.stderr
     assert "Go on? [y/N]" in done.stderr
-    assert (done.returncode, world.books().get("open", 0)) == (kept, kept)
+    assert (done.returncode, world.counts().get("open", 0)) == (kept, kept)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_canary_comes_out_again_and_again_and_is_no_customers(stack: Stack) -> N
 
     eventually(lambda: log(stack).count("canary.answered") > before + 1, what="two canaries")
 
-    assert [book.accepted for book in counters(stack.ledger.store)] == [0]
+    assert [shard.accepted for shard in counters(stack.ledger.store)] == [0]
     assert (stack.provider.requests, stack.model.requests) == ([], [])
 
 

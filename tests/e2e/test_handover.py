@@ -168,5 +168,5 @@ def test_no_request_is_lost_while_one_release_after_another_takes_over(
 
     assert (codes, left) == ([0, 0], [{"r2"}, {"r3"}])
     assert set(crowd.outcomes) == {"200"}
-    books = counters(Store(client, privacy_key=settings["PRIVACY_KEY"]))
-    assert sum(book.accepted for book in books) == crowd.answered
+    shards = counters(Store(client, privacy_key=settings["PRIVACY_KEY"]))
+    assert sum(shard.accepted for shard in shards) == crowd.answered

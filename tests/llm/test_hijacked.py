@@ -87,6 +87,6 @@ def test_nothing_but_fit_text_reaches_the_customer_who_asked(scene: Scene, way: 
 
     sent = [(outbound.customer, outbound.text) for outbound in scene.world.channel.sent]
     assert sent == ([] if told is None else [("79990000001", told)])
-    assert scene.world.books() == {"accepted": 1, "dead" if told is None else "answered": 1}
+    assert scene.world.counts() == {"accepted": 1, "dead" if told is None else "answered": 1}
     assert len(scene.server.requests) == 1
     assert sorted(scene.server.requests[0].json) == ["max_completion_tokens", "messages", "model"]

@@ -21,7 +21,7 @@ _PAUSE_S = 0.05
 
 @contextmanager
 def opened(site: Site) -> Iterator[LedgerView]:
-    """Open the books of a site's ledger for the body."""
+    """Open the view of a site's ledger for the body."""
     guest = site.hosts.guests[site.topology["ledger"][0]]
     secrets = site.inventory.vault.open()
     with _tunnel(guest, site.names.directory / "ledger.sock") as socket:

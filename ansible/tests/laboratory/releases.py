@@ -62,7 +62,7 @@ RELEASES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         ),
         "syntax": (Change("batching/flow.py", lambda text: f"{text}\ndef broken(:\n"),),
         "dies": (Change("runtime/build.py", lambda text: f"{text}\n{_DIES}"),),
-        # Keep the books well, and the promise badly.
+        # The counters add up, the promise is broken.
         "forgets": (Change("batching/flow.py", _in_place_of(_SEND, _FORGETS)),),
         "repeats": (Change("batching/flow.py", _in_place_of(_SEND, _REPEATS)),),
         # Serves /livez, and nothing else.
