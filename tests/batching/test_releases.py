@@ -264,7 +264,7 @@ def test_batch_of_the_release_before_is_answered_without_a_migration(
     world.settle()
 
     assert world.model.turns == ["Hi"]
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
 
 
 def test_limits_of_the_release_before_are_obeyed(world: World) -> None:
@@ -302,7 +302,7 @@ def test_limits_that_cannot_be_read_are_the_defaults(
     world.settle()
 
     assert world.model.turns == ["Hi"]
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
     unreadable = sum(record.msg == "limits.unreadable" for record in caplog.records)
     assert unreadable == (0 if "lease_ms" in kept else 2)
 
@@ -445,4 +445,4 @@ def test_letter_that_another_release_could_not_answer_is_answered_after_a_replay
     world.store.replay(letter.conversation_id, letter.batch_id, "salon", MoreLimits(words_max=9))
     world.settle(0)
 
-    assert world.books() == {"accepted": 1, "answered": 1}
+    assert world.counts() == {"accepted": 1, "answered": 1}
