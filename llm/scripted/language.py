@@ -26,15 +26,17 @@ def fold(text: str) -> str:
     return re.sub(r"(?<=\d)(?=[^\W\d_])", " ", text)
 
 
-def marker(tables: Iterable[Mapping[str, Sequence[str]]]) -> Callable[[str], str]:
-    """Return a function that puts the names of lists for their phrases in a folded text.
+def marker(tables: Iterable[Mapping[str, Sequence[str]]], after: str = "") -> Callable[[str], str]:
+    """Return a function that puts the name of a list for each of its phrases in a folded text.
 
-    In a phrase ``*`` stands for the rest of a word, `` .. `` for up to three words.
+    ``after`` follows each name. In a phrase ``*`` stands for the rest of a word, `` .. `` for up
+    to three words.
     """
     entries = [(name, "|".join(map(_regex, table[name]))) for table in tables for name in table]
     choices = "|".join(f"({regex})" for _, regex in entries) or "(?!)"
     pattern = re.compile(rf"(?<!\w)(?:{choices})(?!\w)")
-    return lambda text: pattern.sub(lambda found: entries[(found.lastindex or 1) - 1][0], text)
+    names = [name + after for name, _ in entries]
+    return lambda text: pattern.sub(lambda found: names[(found.lastindex or 1) - 1], text)
 
 
 def _regex(phrase: str) -> str:
@@ -51,7 +53,7 @@ class Language:
         self.words = frozenset(fold(table["words"]).split())
         self.phrases: Mapping[str, str] = table["phrases"]
         self.topics = [table.get(name, {}) for name in ("plain", "topics", "small")]
-        self._mark = marker(self.topics)
+        self._mark = marker([*self.topics, table.get("times", {})], after=" ")
 
     def score(self, text: str) -> int:
         """Return how much in ``text`` shows that it is in this language; 0 for nothing."""
@@ -93,12 +95,12 @@ class Languages:
     def __init__(self, languages: Sequence[Language]) -> None:
         self._all = languages
         tables = [language.table for language in languages]
-        self.plain, self.small = (
-            {topic: 0 for table in tables for topic in table.get(kind, ())}.keys()
-            for kind in ("plain", "small")
+        self.plain = list(
+            dict.fromkeys(name for table in tables for name in table.get("plain", ()))
         )
+        self.small = {name for table in tables for name in table.get("small", ())}
         self._silences = {k: v for table in tables for k, v in table.get("silences", {}).items()}
-        self._mark = marker(table for language in languages for table in language.topics)
+        self._mark = marker((one for language in languages for one in language.topics), after=" ")
         self.mark_times = marker(table.get("times", {}) for table in tables)
         self.mark_headings = marker(table.get("headings", {}) for table in tables)
         self.fillers = frozenset[str]().union(*(language.words for language in languages))
@@ -150,8 +152,5 @@ class Languages:
 @cache
 def load(folder: Path) -> Languages:
     """Return the languages of the TOML files in ``folder``, each named as its file."""
-    paths = sorted(folder.iterdir(), key=lambda path: path.name)
-    tables = {
-        path.name.removesuffix(".toml"): tomllib.loads(path.read_text("utf-8")) for path in paths
-    }
-    return Languages([Language(code, table) for code, table in tables.items()])
+    tables = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in folder.glob("*.toml")}
+    return Languages([Language(code, table) for code, table in sorted(tables.items())])

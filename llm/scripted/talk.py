@@ -149,35 +149,29 @@ class Talk:
 
     def _wish(self, lines: list[Line]) -> str:
         """Return the answer to a wish for an appointment, "" if the lines are not about one."""
-        says, mentioned, text = (
-            self.languages.says,
-            self.facts.mentioned,
-            "\n".join(line.text for line in lines),
-        )
+        says, mentioned = self.languages.says, self.facts.mentioned
         topics = set[str]().union(*(line.topics for line in lines))
         answers = [said.answer for said in self.history[-WISH_BACK_MAX:]] or [""]
         last = next((one for one in reversed(answers) if says(one, "wish", "ask", "cancel")), "")
         is_open, offered = says(last, "wish", "ask"), says(last, "ask_booking")
         asking = "\n".join(one for one in last.split("\n") if offered or says(one, "ask_service"))
-        asked = [one for one in self.facts.services if self._name(one) in asking.lower()]
-        named = mentioned(text, among=asked)
-        timed = [
-            line
-            for line in lines
-            if line.days or line.minute is not None
-            if is_open or not line.rest or mentioned(line.text)
-        ]
+        asked = [one for one in self.facts.services if self._name(one).lower() in asking.lower()]
+        named = mentioned("\n".join(line.text for line in lines), among=asked)
+        meant = [one for one in lines if is_open or not one.rest or mentioned(one.text)]
+        timed = [one for one in meant if one.days or one.minute is not None]
         agrees = topics == {"YES"} and says(answers[-1], "ask")
         goes_on = is_open and (agrees or (named and "QUESTION" not in topics))
         if not (topics & {"BOOKING", "CHANGE"} or timed or goes_on):
             return ""
         known = [self._line(one) for one in last.split("\n") if says(one, "wish")]
+        is_vague = "CHANGE" in topics and not timed and not named
         if not named or (asked and not offered) or "ALSO" in topics:
             before = mentioned("\n".join(line.text for line in known))
             few = [asked] if not named and 0 < len(asked) < len(self.facts.services) else []
             named = before + [choice for choice in few + named if choice not in before]
-        days = [day for line in [*known, *timed] for day in line.days]
-        minutes = [line.minute for line in [*known, *timed] if line.minute is not None]
+        timed = timed if is_vague else [*known, *timed]
+        days = [day for line in timed for day in line.days]
+        minutes = [line.minute for line in timed if line.minute is not None]
         changes = "CHANGE" in topics or says(last, "wish_new")
         return self._reply(named, [None, *days][-1], [None, *minutes][-1], changes=changes)
 

@@ -14,9 +14,10 @@ PASSED_DAYS_MAX = 60
 AFTERNOON_HOUR_MAX = 7
 
 _WEEKDAY, _MONTH, _TO = "|".join(WEEKDAYS), "|".join(MONTHS), r"\s*(?:[-\u2013\u2014]|TO)\s*"
+_ISO = re.compile(r"\b\d{4}-(\d\d)-(\d\d)\b")
 _MONTH_DAY = re.compile(rf"\b({_MONTH})\W+(\d{{1,2}})\b(?!:)")
 _DATE = re.compile(
-    rf"\b(\d{{1,2}})\W*(?:TH\W*)?({_MONTH})\b"
+    rf"\b(\d{{1,2}})\W*(?:TH\W*)?({_MONTH})\b|\b(\d{{1,2}})\W?TH\b"
     r"|(?<!AT )(?<![\d.:/])(\d{1,2})[./](\d{1,2})(?![:\d])"
 )
 _CLOCK = r"(\d{1,2})(?:[:.](\d{2}))?(?:\s*CLOCK|\s*HOUR)?\s*(AM|PM)?"
@@ -36,10 +37,14 @@ Periods = tuple[tuple[int, int], ...]
 def find_days(text: str, today: date) -> list[date]:
     """Return the days that a marked text names: its dates, else its other days."""
     dates, earliest = [], today - timedelta(PASSED_DAYS_MAX)
-    for day, name, other_day, number in _DATE.findall(_MONTH_DAY.sub(r"\2 \1", text)):
-        month = MONTHS.index(name) + 1 if name else int(number)
+    for day, name, ordinal, number_day, number in _DATE.findall(
+        _ISO.sub(r"\2.\1", _MONTH_DAY.sub(r"\2 \1", text))
+    ):
+        month = MONTHS.index(name) + 1 if name else int(number or today.month)
         with suppress(ValueError):  # there is no such day
-            written = date(today.year, month, int(day or other_day))
+            written = date(today.year, month, int(day or ordinal or number_day))
+            if ordinal and written < today:
+                written = (written + timedelta(31)).replace(day=written.day)
             dates.append(written if written >= earliest else written.replace(today.year + 1))
     near = [today + timedelta(int(days)) for days in re.findall(r"TODAY([+-]\d)", text)]
     ahead = [WEEKDAYS.index(pair[1] or pair[0]) - today.weekday() for pair in _DAYS.findall(text)]

@@ -25,11 +25,11 @@ class Refusal:
 
     @property
     def expected(self) -> tuple[type[AdminError], str, int | None]:
-        """Return what ``told`` says of the right error."""
+        """Return what ``outcome`` says of the right error."""
         return self.error, self.code, self.retry_after_ms
 
 
-def told(error: AdminError) -> tuple[type[AdminError], str, int | None]:
+def outcome(error: AdminError) -> tuple[type[AdminError], str, int | None]:
     """Return what the flow acts upon."""
     return type(error), error.code, getattr(error, "retry_after_ms", None)
 

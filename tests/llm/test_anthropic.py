@@ -11,8 +11,8 @@ from batching.model import Exchange
 from llm.anthropic import Anthropic, AnthropicModel
 from llm.prompt import Prompt
 from tests.fakes import NOON_MS
-from tests.http_server import HttpServer, Reply, drip
-from tests.llm.refusals import OVERFLOWS, REFUSALS, told
+from tests.http_server import HttpServer, Reply
+from tests.llm.refusals import OVERFLOWS, REFUSALS, outcome
 
 PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
 KEY = "key-of-the-tests"
@@ -143,7 +143,7 @@ def test_answer_that_is_not_whole_is_asked_for_again(
 ) -> None:
     http_server.answer(Reply(200, body))
 
-    assert told(failure(http, http_server)) == (TransientError, code, None)
+    assert outcome(failure(http, http_server)) == (TransientError, code, None)
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -152,7 +152,7 @@ def test_refusal_says_whether_to_ask_again(
 ) -> None:
     http_server.answer(REFUSALS[name].reply)
 
-    assert told(failure(http, http_server)) == REFUSALS[name].expected
+    assert outcome(failure(http, http_server)) == REFUSALS[name].expected
 
 
 def test_overflow_is_asked_once_more_with_the_newest_of_the_history(
@@ -165,11 +165,3 @@ def test_overflow_is_asked_once_more_with_the_newest_of_the_history(
     said = [[m["content"] for m in asked.json["messages"]] for asked in http_server.requests]
     assert answer == "Yes."
     assert said[1] == ["q4", "a4", "q5", "a5", TURN]
-
-
-def test_slow_drip_ends_at_the_deadline(http: httpx2.Client, http_server: HttpServer) -> None:
-    http_server.answer(drip(b"HTTP/1.1 200 OK\r\n\r\n", b"\n"))
-
-    error = failure(http, http_server, timeout_ms=300)
-
-    assert told(error) == (TransientError, "model_timeout", None)
