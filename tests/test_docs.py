@@ -4,6 +4,7 @@ import argparse
 import ast
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -350,6 +351,14 @@ def test_keys_are_those_of_the_code() -> None:
 
 def test_packages_are_those_of_the_code() -> None:
     assert sorted(names("architecture.md", "Packages")) == PACKAGES
+
+
+def test_layers_are_those_of_the_linter() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    contracts = {contract["id"]: contract for contract in tool["importlinter"]["contracts"]}
+    layers = contracts["layers"]["layers"]
+
+    assert f"\n{' → '.join(layers)}\n" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
 # -- Words
