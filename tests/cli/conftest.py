@@ -109,6 +109,21 @@ def environ(
     return {"PATH": os.defpath, "REDIS_URL": valkey.url(0), "BROKER_URL": valkey.url(1)}
 
 
+def operator_of(
+    directory: Path,
+    environ: dict[str, str],
+    patch: pytest.MonkeyPatch,
+    capture: pytest.CaptureFixture[str],
+) -> Operator:
+    """Return the operator of an installation, whose environment this process has from now on."""
+    patch.chdir(directory)
+    for name in os.environ:
+        patch.delenv(name)
+    for name, value in environ.items():
+        patch.setenv(name, value)
+    return Operator(directory, environ, capture)
+
+
 @pytest.fixture
 def operator(
     environ: dict[str, str],
@@ -116,12 +131,7 @@ def operator(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Operator:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        monkeypatch.delenv(name)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    return Operator(tmp_path, environ, capsys)
+    return operator_of(tmp_path, environ, monkeypatch, capsys)
 
 
 @pytest.fixture

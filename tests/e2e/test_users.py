@@ -1,14 +1,12 @@
 """The whole service as the users that the deployment gives it: nothing is refused, by nobody."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from demo.child import ROOT
+from tests.cli.conftest import Operator, operator_of
 from tests.e2e.test_failures import (  # noqa: F401
     test_late_status_resolves_a_doubt_without_a_second_copy,
     test_person_is_notified_of_a_delivery_that_fails_later,
@@ -29,7 +27,6 @@ from tests.stack.stack import Stack, running
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-TIMEOUT_S = 60
 #: Asked for on purpose where it may be allowed: INFO tells most of it too.
 DELIBERATE = ("app", "command", "config|get")
 
@@ -41,20 +38,6 @@ class Guarded:
     stack: Stack
     ledger: GuardedServer
     broker: GuardedServer
-
-    def manage(self, *arguments: str) -> str:
-        """Return what the operator's command line says, errors included."""
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            cwd=self.stack.directory,
-            env=self.stack.environ,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +65,14 @@ def _nothing_is_refused(guarded: Guarded) -> Iterator[None]:
     assert guarded.broker.refusals() == set()
 
 
-def test_every_verb_says_what_it_has_to_say(guarded: Guarded, stack: Stack) -> None:
+@pytest.fixture
+def operator(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Operator:
+    return operator_of(stack.directory, stack.environ, monkeypatch, capsys)
+
+
+def test_every_verb_says_what_it_has_to_say(operator: Operator, stack: Stack) -> None:
     anna, boris, clara = stack.customer(HASTY), stack.customer(HASTY), stack.customer(SALON)
     for customer in (anna, boris):
         stack.model.answer(model_error(400), to=customer.mark)
@@ -94,7 +84,7 @@ def test_every_verb_says_what_it_has_to_say(guarded: Guarded, stack: Stack) -> N
     conversation = stack.ledger.conversation_id(clara)
 
     said = {
-        verb: guarded.manage(*verb.split())
+        verb: operator(*verb.split())
         for verb in (
             *("check", "doctor", "balance", "fleet", "audit", "model off", "model on", "alerts"),
             *("canary", "dead list", f"dead show {first} --content", f"trace {conversation}"),
@@ -103,13 +93,15 @@ def test_every_verb_says_what_it_has_to_say(guarded: Guarded, stack: Stack) -> N
         )
     }
 
-    assert [text for text in said.values() if "does not answer" in text] == []
-    assert "Ready to start." in said["check"]
-    assert first in said["dead list"]
-    assert conversation in said[f"trace wamid.{clara.mark}-1"]
+    assert [
+        answer for answer in said.values() if "does not answer" in answer.out + answer.err
+    ] == []
+    assert "Ready to start." in said["check"].out
+    assert first in said["dead list"].out
+    assert conversation in said[f"trace wamid.{clara.mark}-1"].out
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
     assert stack.ledger.dead_letters(boris) == []
-    assert guarded.manage("trace", conversation).strip() != said[f"trace {conversation}"].strip()
+    assert operator("trace", conversation).out != said[f"trace {conversation}"].out
 
 
 def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
