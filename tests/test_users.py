@@ -88,6 +88,7 @@ def called() -> set[str]:
     files = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
     text = "".join(path.read_text() for path in files if path.name not in OF_THE_BROKER)
     methods = set(re.findall(r"\b_?(?:client|pipeline|pipe|ledger)\.([a-z_]+)\(", text))
+    methods |= set(re.findall(r'_streams\([^"\n]*"([a-z]+)"', text))
     return {NAMES.get(name, name) for name in methods - NO_COMMANDS}
 
 

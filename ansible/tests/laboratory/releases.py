@@ -20,8 +20,10 @@ _timer.daemon = True
 _timer.start()
 """
 #: The web looks for the ledger where nobody listens; the operator's verbs look where it is.
+_STORE = "    store = store_of(settings, redis_client(settings.redis_url, role))\n"
 _DEAF = """    elsewhere = settings.redis_url.replace(":6379/", ":6399/")
-    return redis_client(elsewhere if role == "web" else settings.redis_url, role)
+    url = elsewhere if role == "web" else settings.redis_url
+    store = store_of(settings, redis_client(url, role))
 """
 _SEND = "    provider_id = account.channel.send(Outbound("
 #: A canary that comes alone sees nothing of what happens to bursts.
@@ -66,12 +68,7 @@ RELEASES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
         "forgets": (Change("batching/flow.py", _in_place_of(_SEND, _FORGETS)),),
         "repeats": (Change("batching/flow.py", _in_place_of(_SEND, _REPEATS)),),
         # Serves /livez, and nothing else.
-        "deaf": (
-            Change(
-                "runtime/clients.py",
-                _in_place_of("    return redis_client(settings.redis_url, role)\n", _DEAF),
-            ),
-        ),
+        "deaf": (Change("runtime/build.py", _in_place_of(_STORE, _DEAF)),),
     }
 )
 
