@@ -27,9 +27,9 @@ from batching.model import (
     WakeUp,
 )
 from batching.ports import Account
-from batching.store import DONE, GO, STALE, Store
+from batching.store import DONE, GO, STALE
 from tests.batching.world import ANNA, BORIS, World
-from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
+from tests.fakes import FakeAccounts, FakeChannel, FakeModel
 
 
 def test_burst_becomes_one_question_and_one_answer(world: World) -> None:
@@ -774,28 +774,6 @@ def test_full_redis_takes_nothing_new_and_answers_what_it_has(world: World) -> N
         client.config_set("maxmemory", "0")
 
     assert world.counts() == {"accepted": 2, "answered": 2}
-
-
-def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:
-    clock = FakeClock()
-    world = World(Store(client, privacy_key="k", shards=3, clock=clock), clock)
-    for n in range(9):
-        world.write("Hi", customer=f"7999000000{n}")
-    broken = world.store.keyring.shards[0]
-    kept = client.dump(broken.due)
-    client.delete(broken.due)
-    client.set(broken.due, "not a sorted set")
-    world.wait(9_000)
-
-    with pytest.raises(LedgerUnavailableError):
-        world.flush()
-
-    others = [shard for shard in world.store.keyring.shards if shard is not broken]
-    assert len(world.queue.wake_ups) == sum(client.zcard(shard.lease) for shard in others) > 0
-    client.restore(broken.due, 0, kept, replace=True)
-    world.answer(world.queue.take())
-    world.settle()
-    assert world.counts() == {"accepted": 9, "answered": 9}
 
 
 @pytest.mark.parametrize(("key", "detail"), [("due", "batch_missing"), ("lease", "flight_missing")])
