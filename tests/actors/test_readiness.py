@@ -42,15 +42,15 @@ def test_worker_is_ready_when_it_consumes_and_says_when_it_ends(
     """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
     worker.start()
     eventually(lambda: worker.log().count("Restarting consumer in") >= 3)
-    before = systemd.told
+    before = systemd.received
     other_valkey.start()
-    eventually(lambda: systemd.told == ["READY=1"])
+    eventually(lambda: systemd.received == ["READY=1"])
 
     code = worker.terminate()
 
     assert "ready for action" in worker.log()
     assert (before, code) == ([], 0)
-    assert systemd.told == ["READY=1", "STOPPING=1"]
+    assert systemd.received == ["READY=1", "STOPPING=1"]
 
 
 def test_worker_that_cannot_start_never_says_that_it_is_ready(
@@ -62,4 +62,4 @@ def test_worker_that_cannot_start_never_says_that_it_is_ready(
     eventually(lambda: not worker.running)
 
     assert worker.terminate() != 0
-    assert systemd.told == []
+    assert systemd.received == []

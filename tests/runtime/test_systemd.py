@@ -30,7 +30,7 @@ def test_ready_and_stopping_are_reported(systemd: NotifySocket) -> None:
     process.alive()
     process.stopping()
 
-    assert systemd.told == ["READY=1", "STOPPING=1"]
+    assert systemd.received == ["READY=1", "STOPPING=1"]
 
 
 def test_watchdog_gets_a_sign_several_times_within_its_limit(
@@ -39,14 +39,14 @@ def test_watchdog_gets_a_sign_several_times_within_its_limit(
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000"}
     process = Systemd(environ | {"WATCHDOG_PID": str(os.getpid())}, clock)
 
-    told = []
+    counts = []
     for step_ms in (0, 499, 1, 100, 400):
         clock.advance_ms(step_ms)
         process.alive()
-        told.append(len(systemd.told))
+        counts.append(len(systemd.received))
 
-    assert told == [1, 1, 2, 2, 3]
-    assert set(systemd.told) == {"WATCHDOG=1"}
+    assert counts == [1, 1, 2, 2, 3]
+    assert set(systemd.received) == {"WATCHDOG=1"}
 
 
 def test_watchdog_of_another_process_gets_no_sign_from_this_one(systemd: NotifySocket) -> None:
@@ -54,7 +54,7 @@ def test_watchdog_of_another_process_gets_no_sign_from_this_one(systemd: NotifyS
 
     Systemd(environ).alive()
 
-    assert systemd.told == []
+    assert systemd.received == []
 
 
 def test_without_systemd_nothing_is_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -70,7 +70,7 @@ def test_without_systemd_nothing_is_reported(caplog: pytest.LogCaptureFixture) -
 def test_systemd_that_is_away_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
 
-    Systemd({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
+    Systemd({"NOTIFY_SOCKET": str(tmp_path / "absent")}).ready()
 
     (record,) = caplog.records
     assert record.message == "supervisor.unreachable"

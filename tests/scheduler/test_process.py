@@ -100,14 +100,14 @@ def test_scheduler_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
 ):
     scheduler = schedulers(NOTIFY_SOCKET=systemd.address, BROKER_URL=other_valkey.url(1))
     eventually(lambda: "flush.hindered" in scheduler.log())
-    before = systemd.told
+    before = systemd.received
     other_valkey.start()
-    eventually(lambda: systemd.told == ["READY=1"])
+    eventually(lambda: systemd.received == ["READY=1"])
 
     code = scheduler.terminate()
 
     assert (before, code) == ([], 0)
-    assert systemd.told == ["READY=1", "STOPPING=1"]
+    assert systemd.received == ["READY=1", "STOPPING=1"]
 
 
 def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
@@ -118,11 +118,11 @@ def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
     scheduler = schedulers(
         NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="400000", REDIS_URL=other_valkey.url(0)
     )
-    eventually(lambda: systemd.told.count("WATCHDOG=1") > 1)
+    eventually(lambda: systemd.received.count("WATCHDOG=1") > 1)
     other_valkey.kill()
     eventually(lambda: "flush.hindered" in scheduler.log())
     systemd.forget()
 
-    eventually(lambda: systemd.told.count("WATCHDOG=1") > 1)
+    eventually(lambda: systemd.received.count("WATCHDOG=1") > 1)
 
     assert scheduler.running
