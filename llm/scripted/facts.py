@@ -77,12 +77,17 @@ class Facts:
         whole = chosen or any(name and said.issuperset(name) for name in names)
         return named if whole or max(map(len, said), default=0) >= _NAMING_MIN else frozenset()
 
-    def note_about(self, text: str, subjects: set[str]) -> str:
-        """Return the note on one of the subjects or on most words of a text, "" if none is."""
+    def is_named(self, word: str) -> bool:
+        """Return whether a word stands in the name of some service."""
+        names = (self._languages.content_words(one.name) for one in self.services)
+        return any(self._languages.alike(word, name) for name in chain(*names))
+
+    def note_about(self, text: str, subject: str) -> str:
+        """Return the note on the subject or on most words of a text, "" if none is."""
         words = self._languages.content_words(text)
         for note in self.notes:
             own = self._languages.content_words(note)
             shared = [word for word in words if any(self._languages.alike(word, o) for o in own)]
-            if subjects & self._languages.topics(note)[0] or 2 * len(shared) > len(words):
+            if subject in self._languages.topics(note)[0] or 2 * len(shared) > len(words):
                 return note
         return ""

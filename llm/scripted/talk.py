@@ -40,14 +40,15 @@ class Talk:
         """Return one answer to the whole burst; it greets in the first of a conversation only."""
         say, lines = self.language.say, self._lines(turn)
         topics = set[str]().union(*(line.topics for line in lines))
-        parts = list(dict.fromkeys(part for part in self._parts(lines, topics) if part))
+        parts = list(dict.fromkeys(part for part in self._parts(turn, lines, topics) if part))
         if not parts:
             name = self.languages.name_in(turn)
             offer = say("still_here" if self.history else "offer")
             polite = topics & {"THANKS", "FAREWELL"} or topics & {"YES", "NO", "QUIET"}
             parts = [say(topic.lower()) for topic in sorted(polite, reverse=True)]
             parts = [say("met", name=name), offer] if name else parts
-            parts = parts or [offer if topics or not re.search(r"\w", turn) else say("unclear")]
+            is_clear = "GREETING" in topics or not any(line.rest for line in lines)
+            parts = parts or [offer if is_clear else say("unclear")]
         if not self.history and topics != {"QUIET"}:
             hello = "hello_from" if self.facts.name else "hello"
             parts[0] = f"{say(hello, name=self.facts.name)} {parts[0]}"
@@ -72,29 +73,35 @@ class Talk:
         is_bare = topics <= self.languages.small and minute is None and not words
         if days and is_bare and not self.languages.says(last, "wish", "ask"):
             topics = topics | {"HOURS"}
+        if self.facts.mentioned(text):
+            words = [word for word in words if not self.facts.is_named(word)]
         return Line(text, topics - {"UNSEEN"}, days, minute, words)
 
-    def _parts(self, lines: list[Line], topics: set[str]) -> Iterator[str]:
+    def _parts(self, turn: str, lines: list[Line], topics: set[str]) -> Iterator[str]:
         say, small = self.language.say, self.languages.small
         yield from (say(topic.lower()) for topic in self.languages.plain if topic in topics)
         if "MY_NAME" in topics:
-            names = (self.languages.name_in(said.customer) for said in reversed(self.history))
-            name = next(filter(None, names), "")
+            said = [turn, *(exchange.customer for exchange in reversed(self.history))]
+            name = next(filter(None, map(self.languages.name_in, said)), "")
             yield say("your_name", name=name) if name else say("no_name")
         wishing = [line for line in lines if line.topics <= small | {"BOOKING", "CHANGE"}]
         wish = self._wish(wishing)
         asking = [line for line in lines if "PRICES" in line.topics]
-        yield self._prices(asking or wishing, asked=bool(asking), wish=wish)
+        named = [line for line in wishing if "QUESTION" in line.topics or not line.rest]
+        yield self._prices(asking or named, asked=bool(asking), wish=wish)
         if asking := [line for line in lines if "HOURS" in line.topics]:
             yield self._hours(list(dict.fromkeys(day for line in asking for day in line.days)))
         if "ADDRESS" in topics:
             address = self.language.pick(self.facts.address)
             yield say("found", address=address) if address else say("no_address")
         for line in lines:
-            subjects = {topic for topic in line.topics if topic.startswith("ABOUT_")}
-            unknown = line in wishing and "QUESTION" in line.topics and line.rest and not line.days
-            if subjects or (unknown and not wish and not self.facts.mentioned(line.text)):
-                note = self.facts.note_about(line.text, subjects)
+            subjects = sorted(topic for topic in line.topics if topic.startswith("ABOUT_"))
+            asks = "QUESTION" in line.topics or not line.rest
+            is_unknown = line in wishing and line.rest and not (line.days or wish)
+            if is_unknown and not self.facts.mentioned(line.text):
+                subjects = ["unknown"]
+            for subject in subjects if asks else ():
+                note = self.facts.note_about(line.text, subject)
                 yield say("note", note=self.language.pick(note)) if note else say("unknown")
         yield wish
 
@@ -157,7 +164,9 @@ class Talk:
         asking = "\n".join(one for one in last.split("\n") if offered or says(one, "ask_service"))
         asked = [one for one in self.facts.services if self._name(one).lower() in asking.lower()]
         named = mentioned("\n".join(line.text for line in lines), among=asked)
-        meant = [one for one in lines if is_open or not one.rest or mentioned(one.text)]
+        meant = [
+            one for one in lines if is_open or not one.rest or one.topics & {"BOOKING", "CHANGE"}
+        ]
         timed = [one for one in meant if one.days or one.minute is not None]
         agrees = topics == {"YES"} and says(answers[-1], "ask")
         goes_on = is_open and (agrees or (named and "QUESTION" not in topics))

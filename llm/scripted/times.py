@@ -23,7 +23,7 @@ _DATE = re.compile(
 _CLOCK = r"(\d{1,2})(?:[:.](\d{2}))?(?:\s*CLOCK|\s*HOUR)?\s*(AM|PM)?"
 _PERIOD = re.compile(_CLOCK + _TO + _CLOCK)
 _TIME = re.compile(
-    rf"((?:AT|TO|{_WEEKDAY}|TODAY[+-]\d)\W{{1,2}})?(?<![\d.:/]){_CLOCK}(?![:.]?\d)\s*([^\W\d_A-Z]*)"
+    rf"((?:AT|FOR|TO|{_WEEKDAY}|TODAY[+-]\d)\W{{1,2}})?(?<![\d.:/]){_CLOCK}(?![:.]?\d)\s*([^\W\d_A-Z]*)"
 )
 _DAYS = re.compile(rf"\b({_WEEKDAY})\b(?:\.?{_TO}({_WEEKDAY})\b)?")
 _HOURS = re.compile(rf"{_PERIOD.pattern}(?:\W*(?:and|и)?\W*{_PERIOD.pattern})*|CLOSED")
