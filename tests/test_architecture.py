@@ -21,6 +21,7 @@ ODD_SIZES: dict[str, str] = {
     "channels/__init__.py": "the registry",
     "channels/venom/__init__.py": "the provider, of the parts beside it",
     "channels/whatsapp_cloud/__init__.py": "the provider, of the parts beside it",
+    "llm/__init__.py": "the registry",
     "web/__init__.py": "the application, of the resources beside it",
 }
 FUNCTION_LINES_MAX = 40

@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain
 from typing import NamedTuple
 
 from llm.scripted.language import Languages, fold
@@ -59,35 +58,28 @@ class Facts:
         choose, any word is enough.
         """
         few = among if len(among) < len(self.services) else ()
-        words = self._languages.content_words(text)
-        found = {
-            service: self._named(service, words, chosen=service in few) for service in self.services
-        }
+        found = {one: self._named(one, text, chosen=one in few) for one in self.services}
         meant = defaultdict[frozenset[str], list[Service]](list)
         for service, named in found.items():
             if named and not any(named < other for other in found.values()):
                 meant[named].append(service)
         return list(meant.values())
 
-    def _named(self, service: Service, words: list[str], *, chosen: bool) -> frozenset[str]:
-        """Return the words that name a service, none if they are not enough to name it."""
-        names = [self._languages.content_words(name) for name in service.name.split("/")]
-        alike = {(w, n) for w in words for n in chain(*names) if self._languages.alike(w, n)}
-        named, said = frozenset(w for w, _ in alike), {n for _, n in alike}
-        whole = chosen or any(name and said.issuperset(name) for name in names)
-        return named if whole or max(map(len, said), default=0) >= _NAMING_MIN else frozenset()
-
-    def is_named(self, word: str) -> bool:
-        """Return whether a word stands in the name of some service."""
-        names = (self._languages.content_words(one.name) for one in self.services)
-        return any(self._languages.alike(word, name) for name in chain(*names))
+    def _named(self, service: Service, text: str, *, chosen: bool) -> frozenset[str]:
+        """Return the words of a text that name a service, none if they are not enough."""
+        words = self._languages.content_words
+        for own in map(words, service.name.split("/")):
+            said = self._languages.shared(own, text)
+            chosen |= bool(said) and (said == own or max(map(len, said)) >= _NAMING_MIN)
+        return (
+            frozenset(self._languages.shared(words(text), service.name)) if chosen else frozenset()
+        )
 
     def note_about(self, text: str, subject: str) -> str:
         """Return the note on the subject or on most words of a text, "" if none is."""
         words = self._languages.content_words(text)
         for note in self.notes:
-            own = self._languages.content_words(note)
-            shared = [word for word in words if any(self._languages.alike(word, o) for o in own)]
-            if subject in self._languages.topics(note)[0] or 2 * len(shared) > len(words):
+            most = 2 * len(self._languages.shared(words, note)) > len(words)
+            if most or subject in self._languages.topics(note)[0]:
                 return note
         return ""

@@ -4,11 +4,11 @@ Texts are compared in small letters, and what a language knows of them is marked
 "How much is a haircut tomorrow at 3?" becomes "PRICES is a haircut TODAY+1 AT 3?".
 """
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -128,12 +128,16 @@ class Languages:
         words = dict.fromkeys(re.findall(r"[^\W\d_]+", fold(text)))
         return [word for word in words if word not in self.fillers]
 
-    def alike(self, one: str, other: str) -> bool:
-        """Return whether two folded words are one, perhaps with another ending or a slip."""
-        one, other = (self._ending.sub("", word) for word in (one, other))
-        if one == other or min(len(one), len(other)) < _ALIKE_MIN:
-            return one == other
-        return difflib.SequenceMatcher(None, one, other).ratio() >= _ALIKE_RATIO
+    def shared(self, words: Iterable[str], text: str) -> list[str]:
+        """Return those folded words that a text has too, perhaps with another ending or a slip."""
+        others = {self._ending.sub("", word) for word in self.content_words(text)}
+        return [one for one in words if self._is_in(self._ending.sub("", one), others)]
+
+    def _is_in(self, word: str, others: Collection[str]) -> bool:
+        alike = (
+            SequenceMatcher(None, word, one).ratio() for one in others if len(one) >= _ALIKE_MIN
+        )
+        return word in others or (len(word) >= _ALIKE_MIN and max(alike, default=0) >= _ALIKE_RATIO)
 
     def says(self, answer: str, *kinds: str) -> bool:
         """Return whether an answer of ours holds a phrase whose name begins so."""

@@ -74,7 +74,8 @@ class Talk:
         if days and is_bare and not self.languages.says(last, "wish", "ask"):
             topics = topics | {"HOURS"}
         if self.facts.mentioned(text):
-            words = [word for word in words if not self.facts.is_named(word)]
+            names = " ".join(service.name for service in self.facts.services)
+            words = [one for one in words if one not in self.languages.shared(words, names)]
         return Line(text, topics - {"UNSEEN"}, days, minute, words)
 
     def _parts(self, turn: str, lines: list[Line], topics: set[str]) -> Iterator[str]:

@@ -26,7 +26,8 @@ _TIME = re.compile(
     rf"((?:AT|FOR|TO|{_WEEKDAY}|TODAY[+-]\d)\W{{1,2}})?(?<![\d.:/]){_CLOCK}(?![:.]?\d)\s*([^\W\d_A-Z]*)"
 )
 _DAYS = re.compile(rf"\b({_WEEKDAY})\b(?:\.?{_TO}({_WEEKDAY})\b)?")
-_HOURS = re.compile(rf"{_PERIOD.pattern}(?:\W*(?:and|и)?\W*{_PERIOD.pattern})*|CLOSED")
+#: Where a line goes on with other days: "MON-FRI 10-20, SAT 11-18".
+_NEXT_DAYS = re.compile(rf"\n|(?<=[\dMD])\W+(?=\D*\b(?:{_WEEKDAY})\b)")
 
 #: Between the ends of a range, as typographers have it.
 DASH = "\N{EN DASH}"
@@ -72,26 +73,18 @@ def find_minute(text: str, fillers: Collection[str]) -> int | None:
 def read_hours(text: str) -> list[Periods] | None:
     """Return the opening hours of Monday to Sunday in a marked text, None if it has none."""
     week = dict[int, Periods]()
-    for line in text.splitlines():
-        end = 0
-        for span in _HOURS.finditer(line):
-            days = set[int]()
-            for first, last in _DAYS.findall(line[end : span.start()]):
-                start, length = WEEKDAYS.index(first), WEEKDAYS.index(last or first) + 7
-                days |= {(start + step) % 7 for step in range((length - start) % 7 + 1)}
-            # Without a day it is every day, but "holidays: closed" below the days is not.
-            if not days and not week and span[0] != "CLOSED":
-                days = {*range(7)}
-            week |= dict.fromkeys(days, _periods(span[0]))
-            end = span.end()
+    for part in _NEXT_DAYS.split(text):
+        days = set[int]()
+        for first, last in _DAYS.findall(part):
+            start, end = WEEKDAYS.index(first), WEEKDAYS.index(last or first)
+            days |= {(start + step) % 7 for step in range((end - start) % 7 + 1)}
+        found = [(_minute(*times[:3]), _minute(*times[3:])) for times in _PERIOD.findall(part)]
+        periods = [(start, end) for start, end in found if start is not None and end is not None]
+        # Without a day it is every day, but "holidays: closed" below the days is not.
+        if (days or not week) and (periods or (days and "CLOSED" in part)):
+            open_ = tuple((start, end + DAY_MINUTES * (end <= start)) for start, end in periods)
+            week |= dict.fromkeys(days or range(7), open_)
     return [week.get(day, ()) for day in range(7)] if week else None
-
-
-def _periods(span: str) -> Periods:
-    found = [(_minute(*times[:3]), _minute(*times[3:])) for times in _PERIOD.findall(span)]
-    return tuple(
-        (s, e if e > s else e + DAY_MINUTES) for s, e in found if s is not None and e is not None
-    )
 
 
 def _minute(hour: str, rest: str | None, half: str | None) -> int | None:
