@@ -170,7 +170,8 @@ class Talk:
         ]
         timed = [one for one in meant if one.days or one.minute is not None]
         agrees = topics == {"YES"} and says(answers[-1], "ask")
-        goes_on = is_open and (agrees or (named and "QUESTION" not in topics))
+        says_which = named and "QUESTION" not in topics and not any(line.rest for line in lines)
+        goes_on = is_open and (agrees or says_which)
         if not (topics & {"BOOKING", "CHANGE"} or timed or goes_on):
             return ""
         known = [self._line(one) for one in last.split("\n") if says(one, "wish")]

@@ -98,6 +98,37 @@ ENGLISH: Mapping[str, tuple[Turn, ...]] = {
         Turn("Hola, ¿hay aparcamiento para bicicletas?", ("Hello!", "colleague")),
         Turn("gracias", (), ("Parking",)),
     ),
+    "a booking in small pieces": (
+        Turn(
+            "Hi\ncan I book\nfor tomorrow 15:00?",
+            ("Hello!", "Friday 16 January, at 15:00", "Which service"),
+            ("Which day", "What time"),
+        ),
+        Turn("a haircut and a manicure", ("manicure", "women's haircut or men's haircut?")),
+        Turn("men's", ("manicure and men's haircut", "Friday 16 January, at 15:00", "not booked")),
+        Turn("or rather at 4 pm", ("men's haircut", "at 16:00"), ("15:00",)),
+        Turn("make it an hour later", ("men's haircut", "Which day", "What time"), ("at 16:00",)),
+        Turn("Saturday", ("Saturday 17 January", "11:00–18:00", "What time")),
+        Turn("12 then", ("Saturday 17 January, at 12:00", "not booked")),
+        Turn("also a pedicure", ("men's haircut", "pedicure", "at 12:00")),
+    ),
+    "other questions in the middle of a booking": (
+        Turn("book a manicure on Sunday", ("closed", "Monday 19 January", "Which day", "manicure")),
+        Turn("at 12", ("manicure, at 12:00", "Which day"), ("Sunday",)),
+        Turn("how much is a blow-dry?", ("Blow-dry: 25 EUR",), ("Manicure",)),
+        Turn("no, Saturday at 12 for the manicure", ("manicure, the day after tomorrow", "12:00")),
+        Turn("tomorrow at 22:00", ("22:00 is not possible", "What time"), ("not booked",)),
+        Turn("I am Kate. What's my name?", ("Kate",)),
+    ),
+    "a price that becomes a booking": (
+        Turn("what does a haircut cost", ("Women's haircut: 45 EUR", "Men's haircut: 30 EUR")),
+        Turn("yes please", ("women's haircut or men's haircut?",), ("blow-dry",)),
+        Turn("women's, friday 10:00", ("women's haircut, tomorrow, Friday 16 January, at 10:00",)),
+        Turn("I had a haircut last week", (), ("Your wish",)),
+        Turn("the pedicure chipped and I am upset", ("sorry",)),
+        Turn("dogs and kids ok?", ("Dogs are welcome", "Children are welcome")),
+        Turn("I forgot my card at your place", ("colleague",), ("in cash",)),
+    ),
 }
 
 RUSSIAN: Mapping[str, tuple[Turn, ...]] = {
@@ -176,5 +207,16 @@ RUSSIAN: Mapping[str, tuple[Turn, ...]] = {
         Turn("Haben Sie am Sonntag geöffnet?", ("Kollege",), ("оллега", "closed")),
         Turn("Do you take cards?", ("pay by card",), ("карт",)),
         Turn("простите, по-русски. Укладку делаете?", ("Укладка: 25 EUR",)),
+    ),
+    "another day, then another time": (
+        Turn(
+            "Хочу записаться на стрижку", ("Здравствуйте!", "женская стрижка или мужская стрижка")
+        ),
+        Turn("мужская, в воскресенье в 12", ("выходной", "понедельник 19 января", "Какой день")),
+        Turn("тогда в понедельник, в 9", ("10:00–20:00", "09:00 не получится", "Какое время")),
+        Turn("10:30", ("мужская стрижка, в понедельник 19 января, в 10:30", "не оформлена")),
+        Turn("и педикюр тоже", ("мужская стрижка и педикюр", "10:30")),
+        Turn("педикюр облез, я расстроена", ("жаль",), ("пожелание",)),
+        Turn("можно с собакой и детьми?", ("С собаками можно", "Детям мы рады")),
     ),
 }
