@@ -1,19 +1,14 @@
 """A real gunicorn of the application for a test, as production starts it."""
 
-import contextlib
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx2
-
+from demo.child import ROOT, web
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import free_port
-
-ROOT = Path(__file__).parents[2]
-START_DEADLINE_S = 30.0
+from tests.waiting import answers, eventually
 
 
 class WebServer:
@@ -23,7 +18,7 @@ class WebServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = OwnedProcess(
-            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", "wsgi:application"],
+            [sys.executable, "-m", *web(self.port)],
             log_path=directory / "web.log",
             guard=guard,
             environ=dict(environ) | {"PATH": "/usr/bin:/bin", "HOME": str(directory)},
@@ -31,15 +26,10 @@ class WebServer:
         )
 
     def start(self) -> None:
-        """Start it and wait until it answers. Raise TimeoutError with its log if it does not."""
+        """Start it and wait until it answers. Raise AssertionError with its log if it ends."""
         self.process.start()
-        end = time.monotonic() + START_DEADLINE_S
-        while time.monotonic() < end and self.process.running:
-            with contextlib.suppress(httpx2.HTTPError):
-                if httpx2.get(f"{self.url}/livez", timeout=2).status_code == httpx2.codes.OK:
-                    return
-            time.sleep(0.05)
-        raise TimeoutError(f"gunicorn did not answer: {self.process.log()}")
+        eventually(lambda: answers(self.url) or not self.process.running, what="gunicorn to answer")
+        assert self.process.running, self.process.log()
 
     def talk(self, raw: bytes, *, timeout_s: float = 10) -> bytes:
         """Send bytes as they are and return all that comes back until the end."""

@@ -12,11 +12,12 @@ import pytest
 import redis
 
 from batching.keys import FLEET
+from demo.child import ROOT
 from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
 from tests.waiting import eventually
 from tests.web.conftest import environ_of, write_accounts
-from tests.web.server import ROOT, WebServer
+from tests.web.server import WebServer
 from tests.webhooks import CLOUD, JSON, body, change, counts, signature, text_message
 from web.webhooks import BODY_BYTES_MAX
 
