@@ -1,9 +1,6 @@
 """The composition root: everything a process needs, built once and passed down."""
 
-import hashlib
-import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -15,7 +12,7 @@ from batching.alerts import Alerts
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.inspect import census
 from batching.model import CANARY_ACCOUNT
-from batching.store import SCRIPTS, Store, reached
+from batching.store import Store, reached
 from canary import channel as canary
 from channels import CHANNELS
 from channels.provider import Provider
@@ -31,7 +28,7 @@ from runtime.accounts import (
     load_accounts,
 )
 from runtime.clients import Role, database_id, redis_client
-from runtime.fleet import Fleet, Silence
+from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.notifier import Notifier
 from runtime.settings import Settings, former_names, load_settings, process_environment
@@ -73,7 +70,6 @@ def build(
     """Return the runtime of a process of ``role``; ``environ`` is that of the process by default.
 
     ``channels``: the providers that accounts of the file may name.
-
     Raise ConfigurationError with all mistakes, or LedgerUnavailableError if Redis stays away.
     The fleet is not started: a process does that when it is ready to work.
     """
@@ -84,22 +80,26 @@ def build(
     sentry.start_reporting(settings, role)
     store = store_of(settings, redis_client(settings.redis_url, role))
     ledger_id = _open(store)
-    _require_sync(store)
-    fingerprint = fingerprint_of(settings, configs)
-    _log_start(settings, environ, store, fingerprint=fingerprint, ledger_id=ledger_id)
+    me = this_process(
+        role,
+        release=settings.release,
+        fingerprint=fingerprint_of(settings, configs),
+        ledger_id=ledger_id,
+    )
+    _log_start(settings, environ, store, me)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
+    everyone, adapters = with_canary(settings, configs), Adapters(store, providers)
     silence = Silence()
-    fleet = _fleet(role, settings, store, silence, fingerprint=fingerprint, ledger_id=ledger_id)
     return Runtime(
         role=role,
         settings=settings,
         channels=providers,
-        accounts=_book(settings, configs, Adapters(store, providers)),
+        accounts=AccountBook(everyone, limits=settings.limits(), build=adapters.account),
         store=store,
         silence=silence,
-        fleet=fleet,
+        fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),
         notifier=Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn)),
-        fingerprint=fingerprint,
+        fingerprint=me.fingerprint,
     )
 
 
@@ -174,65 +174,30 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
     )
 
 
-def _fleet(
-    role: Role,
-    settings: Settings,
-    store: Store,
-    silence: Silence,
-    *,
-    fingerprint: str,
-    ledger_id: str,
-) -> Fleet:
-    return Fleet(
-        store,
-        role=role,
-        release=settings.release,
-        fingerprint=fingerprint,
-        scripts=_digest({verb: script.digest for verb, script in SCRIPTS.items()}),
-        ledger_id=ledger_id,
-        grace_ms=settings.deploy_grace_ms,
-        silence=silence,
-    )
-
-
-def _book(settings: Settings, configs: Iterable[AccountConfig], adapters: Adapters) -> AccountBook:
-    everyone = with_canary(settings, configs)
-    return AccountBook(everyone, limits=settings.limits(), build=adapters.account)
-
-
 def _open(store: Store) -> str:
     """Return the ledger's id; wait up to LEDGER_WAIT_S for a Redis that is just starting.
 
-    A process that has not seen its ledger must not serve: its form may be another.
+    A process that has not seen its ledger must not serve: its form may be another. Raise
+    ConfigurationError also if BATCH_DURABILITY=always asks too much of the server.
     """
     deadline = time.monotonic() + LEDGER_WAIT_S
     while True:
         try:
-            return store.open()
+            ledger_id = store.open()
+            break
         except LedgerUnavailableError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)
+    if store.synced:
+        with reached():
+            found = health.check_sync(store.client)
+        if found.level is health.Level.MISTAKE:
+            raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
+    return ledger_id
 
 
-def _require_sync(store: Store) -> None:
-    """Raise ConfigurationError if BATCH_DURABILITY=always asks too much of the server."""
-    if not store.synced:
-        return
-    with reached():
-        found = health.check_sync(store.client)
-    if found.level is health.Level.MISTAKE:
-        raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
-
-
-def _log_start(
-    settings: Settings,
-    environ: Mapping[str, str],
-    store: Store,
-    *,
-    fingerprint: str,
-    ledger_id: str,
-) -> None:
+def _log_start(settings: Settings, environ: Mapping[str, str], store: Store, me: Member) -> None:
     """Log what this process is, what it runs with and which ledger it found.
 
     Two processes with different settings or another Redis are found by comparing these lines.
@@ -246,18 +211,13 @@ def _log_start(
     log.info(
         "process.started",
         extra={
-            "pid": os.getpid(),
+            "pid": me.pid,
             "environment": settings.environment,
-            "fingerprint": fingerprint,
+            "fingerprint": me.fingerprint,
             "limits": asdict(settings.limits()),
-            "ledger_id": ledger_id,
+            "ledger_id": me.ledger_id,
             "redis_run_id": database.run_id,
             "redis_db": database.db,
             "counts": counts,
         },
     )
-
-
-def _digest(versions: Mapping[str, str]) -> str:
-    text = json.dumps(versions, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

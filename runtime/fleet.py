@@ -5,6 +5,7 @@ Each process also watches that the ledger is still the one it started with, and 
 flushed.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import redis
 
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET
-from batching.store import Store, reached, server_ms
+from batching.store import SCRIPTS, Store, reached, server_ms
 from runtime.clients import database_id
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,14 @@ class Member:
     def as_json(self) -> dict[str, str | int | bool]:
         """Return it for /fleet and ``manage.py fleet --json``."""
         return asdict(self) | {"is_alive": self.is_alive}
+
+
+def this_process(role: str, *, release: str, fingerprint: str, ledger_id: str) -> Member:
+    """Return this process as a member that has not announced itself yet."""
+    host, pid = socket.gethostname(), os.getpid()
+    text = json.dumps({verb: script.digest for verb, script in SCRIPTS.items()}, sort_keys=True)
+    scripts = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Member(role, host, pid, release, fingerprint, scripts, ledger_id=ledger_id)
 
 
 def members(client: redis.Redis) -> list[Member]:
@@ -196,27 +205,15 @@ class Silence:
 class Fleet:
     """This process as a member of the fleet; ``start`` and ``stop`` are for long-running ones.
 
-    ``ledger_id``: the ledger it works with; another one in its place is reported, then adopted.
+    ``me.ledger_id``: the ledger it works with; one in its place is reported, then adopted.
     ``grace_ms``: how long processes may differ while a deploy goes on. ``silence`` gets the
     flusher's lag at every beat.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        role: str,
-        release: str,
-        fingerprint: str,
-        scripts: str,
-        ledger_id: str,
-        grace_ms: int,
-        silence: Silence,
-    ) -> None:
-        host, pid = socket.gethostname(), os.getpid()
+    def __init__(self, store: Store, me: Member, *, grace_ms: int, silence: Silence) -> None:
         self._store = store
         self._client = store.client
-        self._me = Member(role, host, pid, release, fingerprint, scripts, ledger_id=ledger_id)
+        self._me = me
         self._grace_ms = grace_ms
         self._silence = silence
         self._reported_ledger = ""

@@ -23,6 +23,7 @@ from runtime.fleet import (
     drift,
     members,
     missing,
+    this_process,
 )
 from tests.fakes import FakeClock
 
@@ -48,16 +49,8 @@ def fleet(
         ledger_id = store.open()
     except LedgerUnavailableError:
         ledger_id = ""
-    return Fleet(
-        store,
-        role=role,
-        release="r1",
-        fingerprint=fingerprint,
-        scripts="s1",
-        ledger_id=ledger_id,
-        grace_ms=grace_ms,
-        silence=Silence(),
-    )
+    me = this_process(role, release="r1", fingerprint=fingerprint, ledger_id=ledger_id)
+    return Fleet(store, replace(me, scripts="s1"), grace_ms=grace_ms, silence=Silence())
 
 
 def alerts(client: redis.Redis) -> list[tuple[str, str]]:
