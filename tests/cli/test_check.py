@@ -185,6 +185,17 @@ def test_check_in_production_demands_a_server_that_keeps(
     assert "ok      REDIS_URL: appendonly is yes" in kept.out
 
 
+def test_check_asks_whether_the_server_can_sync(operator: Operator, durable: ValkeyServer) -> None:
+    cannot = operator("check", BATCH_DURABILITY="always")
+    can = operator(
+        "check", BATCH_DURABILITY="always", REDIS_URL=durable.url(0), BROKER_URL=durable.url(1)
+    )
+
+    assert (cannot.status, can.status) == (1, 0)
+    assert "MISTAKE BATCH_DURABILITY: always: this server cannot wait for its disk" in cannot.out
+    assert "ok      BATCH_DURABILITY: always: the server tells when a write is safe" in can.out
+
+
 def test_check_reads_the_env_file_under_the_environment(operator: Operator, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("BATCH_IDLE_MS=50\nBATCH_WAKE_UP_MS=1\nCOLOUR=red\n")
 

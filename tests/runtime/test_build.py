@@ -164,8 +164,20 @@ def test_process_refuses_a_ledger_of_another_form(
         build("web", environ)
 
 
+def test_process_that_must_sync_refuses_a_server_that_cannot(
+    environ: dict[str, str], durable: ValkeyServer
+) -> None:
+    always = environ | {"BATCH_DURABILITY": "always"}
+
+    with pytest.raises(ConfigurationError, match="this server cannot wait for its disk"):
+        build("web", always)
+
+    synced = build("web", always | {"REDIS_URL": durable.url(0), "BROKER_URL": durable.url(1)})
+    assert synced.store.synced
+
+
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (
             {"BATCH_SHARDS": "0", "BATCH_IDLE_MS": "1"},
@@ -182,7 +194,7 @@ def test_process_that_cannot_start_says_why_and_ends(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     change: dict[str, str],
-    told: str,
+    expected: str,
 ) -> None:
     """Without its ledger it cannot know the ledger's form, and must not write into it."""
     monkeypatch.setattr(building, "LEDGER_WAIT_S", 0)
@@ -193,4 +205,4 @@ def test_process_that_cannot_start_says_why_and_ends(
         build_or_exit("web")
 
     assert caught.value.code == EXIT_CANNOT_START
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == expected
