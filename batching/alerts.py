@@ -116,7 +116,7 @@ class Alerts:
         over = {alert for alert, n in zip(single, counts, strict=True) if n > RATE_MAX}
         pipeline = self._client.pipeline(transaction=True)
         for alert in over:
-            pipeline.hincrby(self._rates.held, alert.rate_name, 1)
+            pipeline.hincrby(self._rates.throttled, alert.rate_name, 1)
             pipeline.xack(self._shards[alert.shard].alerts, _GROUP, alert.entry_id)
         _execute(pipeline)
         self._trim({alert.shard for alert in over})
@@ -132,14 +132,14 @@ class Alerts:
                 entry_ids[alert.shard].append(alert.entry_id)
         pipeline = self._client.pipeline(transaction=False)
         for name, count in summaries.items():
-            pipeline.hincrby(self._rates.held, name, -count)
+            pipeline.hincrby(self._rates.throttled, name, -count)
         for number, ids in entry_ids.items():
             pipeline.xack(self._shards[number].alerts, _GROUP, *ids)
         counts = _execute(pipeline)[: len(summaries)]
         # Alerts that were throttled meanwhile stay counted.
         if spent := [n for n, count in zip(summaries, counts, strict=True) if count <= 0]:
             with reached():
-                self._client.hdel(self._rates.held, *spent)
+                self._client.hdel(self._rates.throttled, *spent)
         self._trim(entry_ids)
 
     def newest(self, limit: int) -> list[Alert]:
@@ -166,7 +166,7 @@ class Alerts:
     def throttled_counts(self) -> dict[str, int]:
         """Return how many alerts wait for a summary, by account and kind: {"salon poison": 3}."""
         with reached():
-            return _counts(self._client.hgetall(self._rates.held))
+            return _counts(self._client.hgetall(self._rates.throttled))
 
     def _read(self, limit: int) -> tuple[list[Alert], dict[str, int]] | None:
         """Take alerts; return them and the throttled counts, None where a shard has no group."""
@@ -177,7 +177,7 @@ class Alerts:
         for key in claimed:
             pipeline.xautoclaim(key, _GROUP, _READER, REDELIVER_MS, "0-0", count=limit)
         pipeline.xreadgroup(_GROUP, _READER, dict.fromkeys(self._numbers, ">"), count=limit)
-        pipeline.hgetall(self._rates.held)
+        pipeline.hgetall(self._rates.throttled)
         *again, new, throttled = _execute(pipeline)
         if new is None or None in again:
             return None

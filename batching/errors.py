@@ -1,16 +1,16 @@
-"""What can go wrong, told by what the caller should do about it.
+"""What can go wrong, by what the caller does about it.
 
     AdminError
     ├── TransientError            may pass: back off and try again
     │   ├── LedgerUnavailableError    Redis did not take the command
-    │   ├── ChannelStoppedError       the whole account cannot send: park, tell a person
-    │   └── BudgetSpentError          the model may not be asked now: park
+    │   ├── ChannelStoppedError       the account cannot send: open its circuit, alert, defer
+    │   └── BudgetSpentError          the model may not be asked now: defer
     ├── PermanentError            will not pass: the batch becomes a dead letter
     ├── AmbiguousError            the provider may or may not have it: never repeat blindly
     ├── MalformedError            what came in does not have the documented form
     └── ConfigurationError        this process must not start like this
 
-Only adapters know status codes; everybody else knows these classes.
+Only adapters know status codes; all other code knows these classes.
 ``code`` is short, constant and free of customers' data, e.g. ``model_429`` or ``cloud_131047``.
 """
 
@@ -25,7 +25,7 @@ class AdminError(Exception):
 
 
 class TransientError(AdminError):
-    """May pass. ``retry_after_ms`` is the least wait the other side asked for, if it did."""
+    """May pass. ``retry_after_ms``: the least wait that the other side asked for, None if none."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after_ms: int | None = None) -> None:
         super().__init__(code, detail)
@@ -41,7 +41,7 @@ class ChannelStoppedError(TransientError):
 
 
 class BudgetSpentError(TransientError):
-    """The model may not be asked for ``retry_after_ms``; a person was told, no attempt is spent."""
+    """The model may not be asked for ``retry_after_ms``; a person is alerted, no attempt spent."""
 
 
 class PermanentError(AdminError):

@@ -156,7 +156,7 @@ def generate(
 
 
 def send(store: Store, accounts: Accounts, wake_up: WakeUp, *, keep: LeaseRenewer) -> None:
-    """Send the parts of the reply that have not left yet; then the batch is answered."""
+    """Send the parts of the reply that were not sent yet; then the batch is answered."""
     run = store.begin(wake_up)
     if run is None:
         return
@@ -399,7 +399,7 @@ def _send_part(store: Store, account: Account, run: Run, part: int) -> bool:
     tag = Tag(run.wake_up.conversation_id, run.wake_up.batch_id, part)
     customer = run.messages[-1].customer
     answers = tuple(message.message_id for message in run.messages)
-    # Recorded before it leaves: who dies in between leaves a doubt, never a second copy.
+    # Recorded before it is sent: a worker that dies here leaves a doubt, never a second copy.
     leave = store.mark_sending(run, part, account.ambiguous)
     if leave == CIRCUIT_OPEN:
         raise ChannelStoppedError("account_stopped")

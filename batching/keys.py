@@ -17,13 +17,13 @@ META = "aa:meta"
 FLEET = "aa:fleet"
 #: Hash: the scheduler's last canary: id, when posted and answered, what went wrong.
 CANARY = "aa:canary"
-#: Sorted set: id of a canary, whoever sent it → when it was answered, ms.
+#: Sorted set: id of a canary, the scheduler's or an operator's → when it was answered, ms.
 CANARY_ANSWERED = "aa:canary:answered"
 #: String: there while no scheduler is to post the next canary.
 CANARY_TURN = "aa:canary:turn"
 #: String: there while Sentry's monitor needs no further sign of life.
 CHECK_IN = "aa:check_in"
-#: String: there while a flush has been rung for and has not begun.
+#: String: there while a flush is enqueued and has not begun.
 FLUSH_GATE = "aa:flush"
 
 
@@ -45,7 +45,7 @@ class Shard:
 
     @property
     def overdue(self) -> str:
-        """Sorted set: conversation:batch → when a person is told that it waits, ms."""
+        """Sorted set: conversation:batch → when a person is alerted that it waits, ms."""
         return f"{self.prefix}overdue"
 
     @property
@@ -55,12 +55,12 @@ class Shard:
 
     @property
     def alerts(self) -> str:
-        """Stream: one entry for each thing a person must be told."""
+        """Stream: one entry for each thing that a person must know."""
         return f"{self.prefix}alerts"
 
     @property
-    def held(self) -> str:
-        """Hash: account and kind → alerts that were held back, to be told together."""
+    def throttled(self) -> str:
+        """Hash: account and kind → alerts beyond the rate, for one summary."""
         return f"{self.prefix}held"
 
     @property

@@ -62,8 +62,8 @@ class InboundMessage:
     ``customer`` is the id to answer, exactly as delivered. ``aliases`` are further ids that the
     same webhook gave for the same person. ``secondary``: ``customer`` is itself an id that may
     belong to a conversation known by another one (a business-scoped id, a LID).
-    ``text`` is what the model will read: the words, or a sentence that says what was sent.
-    ``sent_at_ms``: the provider's claim, 0 if it made none; never used to order or to expire.
+    ``text`` is what the model reads: the words, or a sentence that says what was sent.
+    ``sent_at_ms``: by the provider's clock, 0 if it says nothing; never used to order or to expire.
     """
 
     account_id: str
@@ -79,7 +79,7 @@ class InboundMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryStatus:
-    """What a provider says became of a part that left. ``tag`` is ours, "" if it carries none."""
+    """What a provider says became of a part. ``tag`` is ours, "" if the provider carries none."""
 
     account_id: str
     provider_id: str
@@ -90,7 +90,7 @@ class DeliveryStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForeignMessage:
-    """Something left our number that a person, or a program that is not us, may have written.
+    """A message from our number that we may not have sent.
 
     ``author``: person, meta_agent, app or unknown.
     """
@@ -102,13 +102,13 @@ class ForeignMessage:
 
     @property
     def secondary(self) -> bool:
-        """Whether ``customer`` may be a second id; always, for echoes seldom carry both."""
+        """Return whether ``customer`` may be a second id: always, as echoes seldom carry both."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a provider tells that is neither a message nor a status: counted, nothing more."""
+    """What a provider reports that is neither a message nor a status; it is logged."""
 
     account_id: str
     name: str
@@ -140,7 +140,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """A wake-up: look at this attempt of this batch. It carries nothing else."""
+    """What goes through the broker: look at this attempt of this batch."""
 
     conversation_id: str
     batch_id: str
@@ -202,7 +202,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a batch is held to, chosen by the process that opens it.
+    """What a batch obeys, chosen by the process that opens it.
 
     Processes with other limits then leave that batch as it is. ``idle_ms`` is the debounce window.
     ``overdue_ms``: a person is alerted, nothing is dropped. ``reply_deadline_ms``: past it the
@@ -303,19 +303,14 @@ _KINDS = frozenset(Kind)
 def encode(message: InboundMessage) -> bytes:
     """Return a message as the ledger keeps it; its account is the conversation's.
 
-    A JSON list without names, and without what a text does not have: what waits in Redis is paid
-    for in memory.
+    A JSON list without names, and without what a text does not have, to save memory.
     """
-    kept: list[Any] = [
-        message.message_id,
-        message.customer,
-        _bounded(message.text),
-        message.sent_at_ms,
-    ]
-    if message.kind is not Kind.TEXT or message.media is not None:
+    text, media = _bounded(message.text), message.media
+    kept: list[Any] = [message.message_id, message.customer, text, message.sent_at_ms]
+    if message.kind is not Kind.TEXT or media is not None:
         kept.append(message.kind)
-    if message.media is not None:
-        kept.append([message.media.media_id, message.media.mime_type, message.media.url])
+    if media is not None:
+        kept.append([media.media_id, media.mime_type, media.url])
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -446,7 +441,7 @@ class Run:
     """One attempt at one stage of a batch, fenced by ``token`` until its lease runs out.
 
     ``count`` messages were accepted; fewer in ``messages`` means that some vanished.
-    ``parts`` is the reply and ``part`` the first that has not left, once there is a reply.
+    ``parts``: the reply, () before there is one; ``part``: the first that was not sent yet.
     """
 
     wake_up: WakeUp
@@ -495,7 +490,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """What a conversation is doing now; for people to look at, never to decide by."""
+    """What a conversation is doing now, for people and tests: it may have changed already."""
 
     now_ms: int
     open_count: int

@@ -1,4 +1,4 @@
-"""What the flow needs of the outside: four small ports, and the account that holds two of them."""
+"""What the flow needs from outside: a model, a channel, a queue, accounts, a lease renewer."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +14,8 @@ class Model(Protocol):
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
         """Return the answer to ``turn``, the batch's texts joined by newlines; never empty.
 
-        ``history``: earlier exchanges, oldest first. ``now_ms``: the server's clock, for the
-        model to know the day. Raise TransientError or PermanentError. Safe to run twice.
+        ``history``: earlier exchanges, oldest first. ``now_ms``: the server's clock, so that the
+        model knows the day. Raise TransientError or PermanentError. Safe to run twice.
         """
         ...
 
@@ -32,21 +32,22 @@ class Channel(Protocol):
 
         Not safe to run twice. Raise TransientError or PermanentError only where the provider
         certainly did not take it, ChannelStoppedError where the account as a whole cannot send,
-        AmbiguousError where nobody knows.
+        AmbiguousError where the outcome is unknown.
         """
         ...
 
 
 class Queue(Protocol):
-    """Wakes a worker."""
+    """Carries wake-ups to workers."""
 
     def enqueue(self, wake_up: WakeUp) -> None:
-        """Ask somebody to look at the batch. May be lost, repeated, late. Raise TransientError."""
+        """Wake a worker for a batch. May be lost, repeated or late. Raise TransientError."""
         ...
 
 
-#: Keeps a lease while a slow call runs: calls the given function now and then until the context
-#: ends. The function returns False when the run is no longer the holder's.
+#: Renews a lease while a slow call runs: calls the given function several times in each lease,
+#: which is given in ms, until the context ends. The function returns False when the run has lost
+#: its batch.
 LeaseRenewer = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
 
 
@@ -54,9 +55,8 @@ LeaseRenewer = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
 class Account:
     """One business number: how it is answered, and by what limits.
 
-    ``ambiguous``: what to do with a part whose outcome the provider never told: "alert" does not
-    send again and tells a person, "resend" sends once more. ``budget``: None where the model
-    costs nothing.
+    ``ambiguous``: what to do with a part of which no status came: "alert" makes the batch a dead
+    letter, "resend" sends the part once more first. ``budget``: None where the model costs nothing.
     """
 
     account_id: str

@@ -280,17 +280,11 @@ class Scripts:
 
         And up to ``limit`` batches about which a person is alerted now: they wait too long.
         """
-        names, timing = (shard.lease, shard.stats, shard.overdue, shard.alerts), self.timing
+        names = (shard.lease, shard.stats, shard.overdue, shard.alerts, shard.limits)
+        timing = self.timing
         waits = (timing.wake_up_ms, timing.wake_up_max_ms, timing.ambiguous_ms)
-        return self._run(
-            "reap",
-            (*names, shard.limits),
-            (shard.prefix, limit, *waits),
-            lambda answer: (
-                [_reaped(*row) for row in answer[0]],
-                [Overdue(*map(bytes.decode, row)) for row in answer[1]],
-            ),
-        )
+        args = (shard.prefix, limit, *waits)
+        return self._run("reap", names, args, lambda answer: _reaped(*answer))
 
     def recover_orphan(self, conversation_id: str) -> list[tuple[str, str, int]]:
         """Make dead letters of what is left where a batch vanished; [] if none did.
@@ -302,12 +296,8 @@ class Scripts:
             s.batches(c), s.open(c), s.flight(c), s.due, s.lease, s.stats, s.dead, s.alerts,
             s.trail(c),
         )  # fmt: skip
-        return self._run(
-            "recover_orphan",
-            names,
-            (c, s.prefix),
-            lambda rows: [(batch.decode(), detail.decode(), kept) for batch, detail, kept in rows],
-        )
+        args = (c, s.prefix)
+        return self._run("recover_orphan", names, args, lambda rows: [_orphan(*r) for r in rows])
 
     # One run of a batch.
 
@@ -350,7 +340,7 @@ class Scripts:
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         names = (s.batches(c), s.lease, s.circuit(run.account_id), s.trail(c))
         args = (c, run.token, part, policy, run.limits.lease_ms)
-        # As durable as what is acknowledged: a power cut must not forget that a part left.
+        # As durable as what is acknowledged: after a power cut the part must not be sent again.
         return self._run("mark_sending", names, args, int, durable=True)
 
     def finish(self, run: Run, *, suppressed: str = "") -> bool:
@@ -381,9 +371,7 @@ class Scripts:
             s.dead_letter(wake_up.batch_id), s.alerts, s.overdue, s.trail(c), s.limits,
         )  # fmt: skip
         args = (c, wake_up.batch_id, token, reason, detail)
-        return self._run(
-            "dead_letter", names, args, lambda counts: None if counts[0] < 0 else tuple(counts)
-        )
+        return self._run("dead_letter", names, args, lambda answer: _kept_and_lost(*answer))
 
     # What a person is alerted to.
 
@@ -438,12 +426,8 @@ class Scripts:
     def audit(self, shard: Shard, conversation_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
         """Return each conversation's numbers in the order of ``audit.lua``."""
         args = (shard.prefix, " ".join(conversation_ids))
-        return self._run(
-            "audit",
-            (shard.due, shard.lease),
-            args,
-            lambda rows: [(c.decode(), counts) for c, *counts in rows],
-        )
+        names = (shard.due, shard.lease)
+        return self._run("audit", names, args, lambda rows: [(c.decode(), n) for c, *n in rows])
 
     def _open(self, shard: Shard) -> int:
         """Have a shard's numbers start no lower than the clock."""
@@ -476,11 +460,22 @@ def _collected(
 
 
 def _reaped(
-    c: bytes, account: bytes, batch: bytes, stage: bytes, attempt: int, *told: bytes
-) -> Reaped:
-    outcome, token, policy = map(bytes.decode, told)
-    wake_up = WakeUp(c.decode(), batch.decode(), attempt, Stage(stage.decode()))
-    return Reaped(wake_up, account.decode(), Outcome(outcome), token, policy)
+    expired: list[list[Any]], overdue: list[list[bytes]]
+) -> tuple[list[Reaped], list[Overdue]]:
+    reaped = []
+    for c, account, batch, stage, attempt, outcome, token, policy in expired:
+        wake_up = WakeUp(c.decode(), batch.decode(), attempt, Stage(stage.decode()))
+        does = Outcome(outcome.decode())
+        reaped.append(Reaped(wake_up, account.decode(), does, token.decode(), policy.decode()))
+    return reaped, [Overdue(*map(bytes.decode, names)) for names in overdue]
+
+
+def _orphan(batch: bytes, detail: bytes, kept: int) -> tuple[str, str, int]:
+    return batch.decode(), detail.decode(), kept
+
+
+def _kept_and_lost(kept: int, lost: int) -> tuple[int, int] | None:
+    return None if kept < 0 else (kept, lost)
 
 
 def _refusal(granted: int, left_ms: int, why: bytes, alerted: int) -> Refusal | None:

@@ -1,4 +1,4 @@
--- audit: count what is kept of some conversations, to be held against their indexes.
+-- audit: count what is kept of some conversations, to be compared with their indexes.
 -- KEYS[1]  zset    due
 -- KEYS[2]  zset    lease
 -- ARGV[2]  key prefix of the shard; c:, o: and f:<conversation> are made from it

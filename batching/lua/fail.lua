@@ -7,7 +7,7 @@
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  outcome: retry (spends an attempt), defer (spends none), ambiguous (the part that was
---          about to leave may be out; if none was, or a status said that it left, as retry)
+--          being sent may be out; if none was, or a status settled it, as retry)
 -- ARGV[5]  wait, ms: until the next try, or for the provider's status
 -- ARGV[6]  detail, an error code
 -- Returns     1 done; 2 retry refused, the attempts are spent: dead_letter it; 0 stale.

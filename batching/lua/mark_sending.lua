@@ -1,4 +1,4 @@
--- mark_sending: record that a part of the reply is about to leave, before it does.
+-- mark_sending: record that a part of the reply is about to be sent, before it is.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
 -- KEYS[3]  string  circuit:<account>, there while the account must not send

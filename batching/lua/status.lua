@@ -1,4 +1,4 @@
--- status: record what became of a part, whoever reports it: so it takes no token.
+-- status: record what became of a part. True whoever reports it, so it takes no token.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
 -- KEYS[3]  string  sent:<provider message id>

@@ -179,7 +179,7 @@ def test_throttled_count_of_another_release_hides_no_other(
     store: Store, field: str, count: str
 ) -> None:
     client: Any = store.client
-    client.hset(store.keyring.shards[0].held, mapping={field: count, "barber overdue": "2"})
+    client.hset(store.keyring.shards[0].throttled, mapping={field: count, "barber overdue": "2"})
 
     (summary,) = Alerts(store).take(10)
 
@@ -188,7 +188,7 @@ def test_throttled_count_of_another_release_hides_no_other(
 
 def test_throttled_count_without_an_account_is_summarized(store: Store) -> None:
     client: Any = store.client
-    client.hset(store.keyring.shards[0].held, mapping={" drift": "2", "odd": "1"})
+    client.hset(store.keyring.shards[0].throttled, mapping={" drift": "2", "odd": "1"})
 
     found = {(alert.account_id, alert.kind): alert.throttled for alert in Alerts(store).take(10)}
 
