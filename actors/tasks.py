@@ -114,14 +114,16 @@ class Tasks:
         wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.GENERATE)
         with _reported(Stage.GENERATE, wake_up), self._slot(wake_up) as may_begin:
             if may_begin:
-                flow.generate(self._store, self._accounts, self._queue, wake_up, keep=renew_lease)
+                flow.generate(
+                    self._store, self._accounts, self._queue, wake_up, renew_lease=renew_lease
+                )
 
     def send(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Send the reply of a batch."""
         wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.SEND)
         with _reported(Stage.SEND, wake_up), self._slot(wake_up) as may_begin:
             if may_begin:
-                flow.send(self._store, self._accounts, wake_up, keep=renew_lease)
+                flow.send(self._store, self._accounts, wake_up, renew_lease=renew_lease)
 
     def _slot(self, wake_up: WakeUp) -> AbstractContextManager[bool]:
         return self._bulkhead.slot(wake_up.stage, self._store.account_of(wake_up.conversation_id))

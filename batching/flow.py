@@ -135,13 +135,16 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
 
 
 def generate(
-    store: Store, accounts: Accounts, queue: Queue, wake_up: WakeUp, *, keep: LeaseRenewer
+    store: Store, accounts: Accounts, queue: Queue, wake_up: WakeUp, *, renew_lease: LeaseRenewer
 ) -> None:
     """Ask the model once for the batch, keep the reply, wake a worker to send it."""
     run = store.begin(wake_up)
     if run is None:
         return
-    with _failure_becomes_state(store, run, Reason.FATAL_MODEL), _lease_kept(store, run, keep):
+    with (
+        _failure_becomes_state(store, run, Reason.FATAL_MODEL),
+        _lease_renewed(store, run, renew_lease),
+    ):
         account = _account_that_may_answer(store, accounts, run)
         if account is None:
             return
@@ -155,12 +158,15 @@ def generate(
             _enqueue(queue, WakeUp(wake_up.conversation_id, wake_up.batch_id, 1, Stage.SEND))
 
 
-def send(store: Store, accounts: Accounts, wake_up: WakeUp, *, keep: LeaseRenewer) -> None:
+def send(store: Store, accounts: Accounts, wake_up: WakeUp, *, renew_lease: LeaseRenewer) -> None:
     """Send the parts of the reply that were not sent yet; then the batch is answered."""
     run = store.begin(wake_up)
     if run is None:
         return
-    with _failure_becomes_state(store, run, Reason.FATAL_PROVIDER), _lease_kept(store, run, keep):
+    with (
+        _failure_becomes_state(store, run, Reason.FATAL_PROVIDER),
+        _lease_renewed(store, run, renew_lease),
+    ):
         # With all parts out, only the end is to be recorded: whatever else holds by now.
         if run.part < len(run.parts):
             account = _account_that_may_answer(store, accounts, run)
@@ -411,8 +417,10 @@ def _send_part(store: Store, account: Account, run: Run, part: int) -> bool:
     return True
 
 
-def _lease_kept(store: Store, run: Run, keep: LeaseRenewer) -> AbstractContextManager[None]:
-    return keep(lambda: store.renew(run), run.limits.lease_ms)
+def _lease_renewed(
+    store: Store, run: Run, renew_lease: LeaseRenewer
+) -> AbstractContextManager[None]:
+    return renew_lease(lambda: store.renew(run), run.limits.lease_ms)
 
 
 def _about(run: Run) -> dict[str, object]:

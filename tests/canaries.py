@@ -14,7 +14,7 @@ from batching.model import Stage
 from canary.channel import webhook_secret
 from canary.probe import Probe
 from runtime.build import Runtime
-from tests.fakes import FakeKeeper, FakeQueue
+from tests.fakes import FakeLeaseRenewer, FakeQueue
 from web import create_app
 
 #: Pause of the background worker, s.
@@ -47,9 +47,11 @@ def work(runtime: Runtime, queue: FakeQueue) -> None:
     """Handle the wake-ups, and those that follow from them."""
     for wake_up in queue.wake_ups:
         if wake_up.stage is Stage.GENERATE:
-            flow.generate(runtime.store, runtime.accounts, queue, wake_up, keep=FakeKeeper())
+            flow.generate(
+                runtime.store, runtime.accounts, queue, wake_up, renew_lease=FakeLeaseRenewer()
+            )
         else:
-            flow.send(runtime.store, runtime.accounts, wake_up, keep=FakeKeeper())
+            flow.send(runtime.store, runtime.accounts, wake_up, renew_lease=FakeLeaseRenewer())
 
 
 @contextmanager

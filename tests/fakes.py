@@ -1,4 +1,4 @@
-"""Stand-ins for the ports: plain classes that record what they were asked and answer as told."""
+"""Stand-ins for the ports: plain classes that record calls and answer as they were set up."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -109,20 +109,20 @@ class FakeChannel:
 
 
 class FakeQueue:
-    """Keeps the rings; raises the next of ``failures`` instead where there is one."""
+    """Keeps the wake-ups; raises the next of ``failures`` instead where there is one."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.wake_ups: list[WakeUp] = []
 
     def enqueue(self, wake_up: WakeUp) -> None:
-        """Record the ring or raise the next failure."""
+        """Record the wake-up or raise the next failure."""
         if self.failures:
             raise self.failures.pop(0)
         self.wake_ups.append(wake_up)
 
     def take(self) -> list[WakeUp]:
-        """Return the rings so far and forget them."""
+        """Return the wake-ups so far and forget them."""
         taken, self.wake_ups = self.wake_ups, []
         return taken
 
@@ -149,8 +149,8 @@ class FakeAccounts:
 
 
 @dataclass(slots=True)
-class FakeKeeper:
-    """A keeper that extends nothing by itself; ``calls`` holds what it was given.
+class FakeLeaseRenewer:
+    """A lease renewer that renews nothing by itself; ``calls`` holds what it was given.
 
     With ``beats`` above zero it calls the extension that often as the run begins, and keeps the
     results in ``results``.
@@ -162,7 +162,7 @@ class FakeKeeper:
 
     @contextmanager
     def __call__(self, extend: Callable[[], bool], every_ms: int) -> Iterator[None]:
-        """Record the call, beat as told, and let the body run."""
+        """Record the call, renew as set up, and let the body run."""
         self.calls.append((extend, every_ms))
         self.results.extend(extend() for _ in range(self.beats))
         yield

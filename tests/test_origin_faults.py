@@ -106,9 +106,11 @@ def test_fault_12_two_flushers_and_two_workers_send_once(world: World) -> None:
     def work(bell: FakeQueue) -> None:
         flow.flush(world.store, bell)
         for wake_up in bell.take() * 2:
-            flow.generate(world.store, world.accounts, bell, wake_up, keep=world.keeper)
+            flow.generate(
+                world.store, world.accounts, bell, wake_up, renew_lease=world.lease_renewer
+            )
         for wake_up in bell.take() * 2:
-            flow.send(world.store, world.accounts, wake_up, keep=world.keeper)
+            flow.send(world.store, world.accounts, wake_up, renew_lease=world.lease_renewer)
 
     threads = [threading.Thread(target=work, args=[bell]) for bell in bells]
     for thread in threads:

@@ -54,7 +54,7 @@ class Flight:
 
 @dataclass
 class Plain:
-    """One shard. Every method mirrors a script and returns what the store's method tells."""
+    """One shard. Every method mirrors a script and returns what the store's method does."""
 
     timing: Timing
     now_ms: int

@@ -122,7 +122,7 @@ def test_old_alerts_are_trimmed_once_they_are_acknowledged(
     assert notified(store) == [True] * 7
 
 
-def test_undelivered_counts_what_nobody_acknowledged_and_its_age(store: Store) -> None:
+def test_undelivered_has_number_and_age_of_what_is_not_acknowledged(store: Store) -> None:
     client: Any = store.client
     now_ms = store.now_ms()
     for age_ms in (3_000, 2_000, 1_000):

@@ -60,9 +60,9 @@ def test_expired_leases_beyond_the_limit_are_seen_to_by_the_next_flushes(world: 
         world.write("hello", customer=f"7999{n:07}")
     world.wait(world.limits.idle_ms)
     flow.flush(world.store, world.queue, limit=WAITING)
-    rung = sorted(wake_up.conversation_id for wake_up in world.queue.take())
+    waking = sorted(wake_up.conversation_id for wake_up in world.queue.take())
     world.wait(world.store.timing.wake_up_ms)
 
     again = [flushed(world) for _ in range(WAITING // LIMIT + 1)]
 
-    assert sorted(wake_up.conversation_id for wake_ups in again for wake_up in wake_ups) == rung
+    assert sorted(wake_up.conversation_id for wake_ups in again for wake_up in wake_ups) == waking

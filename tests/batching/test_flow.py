@@ -94,7 +94,7 @@ def test_messages_during_a_generation_form_the_next_batch(world: World) -> None:
     world.wait(60_000)
     assert [wake_up.stage for wake_up in world.flush()] == [
         Stage.SEND
-    ]  # rung again, nothing collected
+    ]  # enqueued again, nothing collected
     world.send(send)
     world.answer(world.flush())
 
@@ -129,7 +129,7 @@ def test_long_reply_leaves_in_parts_and_each_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("stage", [Stage.GENERATE, Stage.SEND])
-def test_doorbell_that_rings_twice_does_nothing_the_second_time(world: World, stage: Stage) -> None:
+def test_wake_up_that_comes_twice_does_nothing_the_second_time(world: World, stage: Stage) -> None:
     world.write("Hi")
     world.wait(9_000)
     (generate,) = world.flush()
@@ -142,7 +142,7 @@ def test_doorbell_that_rings_twice_does_nothing_the_second_time(world: World, st
     assert len(world.channel.attempts) == 1
 
 
-def test_lost_doorbell_is_rung_again_and_spends_no_attempt(world: World) -> None:
+def test_lost_wake_up_is_enqueued_again_and_spends_no_attempt(world: World) -> None:
     world.write("Hi")
     world.wait(9_000)
     (lost,) = world.flush()
@@ -233,7 +233,7 @@ def test_refused_message_is_a_dead_letter_at_once(world: World) -> None:
     assert world.counts() == {"accepted": 1, "dead": 1}
 
 
-def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) -> None:
+def test_account_that_cannot_send_waits_spends_no_attempt_and_alerts_once(world: World) -> None:
     world.limits = Limits(max_attempts=1)
     world.channel = FakeChannel(ChannelStoppedError("cloud_190"))
     world.write("Hi")
@@ -249,14 +249,14 @@ def test_stopped_account_waits_spends_no_attempt_and_tells_once(world: World) ->
     assert world.counts() == {"accepted": 2, "answered": 2}
 
 
-def test_stopped_account_is_tried_again_by_itself(world: World) -> None:
+def test_account_that_cannot_send_is_tried_again_by_itself(world: World) -> None:
     world.channel = FakeChannel(ChannelStoppedError("cloud_190"))
     world.write("Hi")
     world.settle()
 
     client, shard = world.store.client, world.store.keyring.shards[0]
-    stopped_ms: Any = client.pttl(shard.circuit("salon"))
-    assert 0 < stopped_ms <= world.store.timing.defer_ms
+    open_ms: Any = client.pttl(shard.circuit("salon"))
+    assert 0 < open_ms <= world.store.timing.defer_ms
 
 
 def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: World) -> None:
@@ -338,7 +338,7 @@ def test_batch_is_not_answered_while_parts_are_to_leave(world: World) -> None:
     assert world.counts() == {"accepted": 1, "flight": 1}
 
 
-def test_doorbell_of_an_attempt_that_is_over_does_nothing(world: World) -> None:
+def test_wake_up_of_an_attempt_that_is_over_does_nothing(world: World) -> None:
     world.write("Hi")
     world.wait(9_000)
     (first,) = world.flush()
@@ -367,13 +367,13 @@ def test_slow_run_keeps_its_lease(world: World) -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_call_that_outlasts_the_lease_is_kept_and_made_once(world: World, stage: Stage) -> None:
-    """The flow hands the keeper what renews the lease of this very run."""
+    """The flow gives the lease renewer what renews the lease of this run."""
 
     def take_long() -> None:
-        extend, lease_ms = world.keeper.calls[-1]
+        renew, lease_ms = world.lease_renewer.calls[-1]
         for _ in range(3):
             world.wait(lease_ms - 1_000)
-            assert extend()
+            assert renew()
             assert world.flush() == []
 
     slow = world.model if stage is Stage.GENERATE else world.channel
@@ -490,14 +490,14 @@ def test_lost_answer_of_the_provider_is_a_doubt(world: World) -> None:
     assert world.alerts() == [("ambiguous", "no_status")]
 
 
-def test_doubt_that_is_told_again_sends_no_second_copy(world: World) -> None:
-    """The ledger's answer got lost, and the client told it once more."""
+def test_doubt_that_is_reported_again_sends_no_second_copy(world: World) -> None:
+    """The answer of Redis got lost, and the client repeated the call."""
     run = _sending(world)
 
-    told = [_doubted(world, run) for _ in range(2)]
+    results = [_doubted(world, run) for _ in range(2)]
     world.settle(60_000)
 
-    assert told == [DONE, DONE]
+    assert results == [DONE, DONE]
     assert world.channel.attempts == []
     assert world.alerts() == [("ambiguous", "no_status")]
 
@@ -545,7 +545,7 @@ def _tag_of(channel: FakeChannel) -> Tag:
     return tag
 
 
-def test_failed_status_of_an_answered_batch_tells_a_person_once(world: World) -> None:
+def test_failed_status_of_an_answered_batch_alerts_once(world: World) -> None:
     world.write("Hi")
     world.settle()
     failed = _status(_tag_of(world.channel), "failed")
@@ -624,7 +624,7 @@ def test_account_that_cannot_be_built_is_named_as_the_cause(world: World) -> Non
     world.wait(9_000)
     (wake_up,) = world.flush()
 
-    flow.generate(world.store, Broken(), world.queue, wake_up, keep=world.keeper)
+    flow.generate(world.store, Broken(), world.queue, wake_up, renew_lease=world.lease_renewer)
 
     assert world.alerts() == [("poison", "LookupError")]
 
@@ -735,7 +735,7 @@ def test_batch_whose_parts_all_left_is_answered_whatever_holds_later(
     (wake_up,) = world.flush()
 
     accounts = FakeAccounts() if later == "account gone" else world.accounts
-    flow.send(world.store, accounts, wake_up, keep=world.keeper)
+    flow.send(world.store, accounts, wake_up, renew_lease=world.lease_renewer)
 
     assert world.counts() == {"accepted": 1, "answered": 1}
     assert world.alerts() == []
@@ -753,7 +753,7 @@ def test_slow_worker_cannot_send_while_its_batch_is_given_up(world: World) -> No
     assert world.store.dead_letter(spent.wake_up, spent.token, "poison", "worker_died")
 
 
-def test_departure_whose_answer_got_lost_may_be_asked_again(world: World) -> None:
+def test_mark_sending_whose_answer_got_lost_may_be_repeated(world: World) -> None:
     wake_up = world.to_sending()
     run = world.store.begin(wake_up)
     assert run
@@ -777,7 +777,7 @@ def test_full_redis_takes_nothing_new_and_answers_what_it_has(world: World) -> N
 
 
 @pytest.mark.parametrize(("key", "detail"), [("due", "batch_missing"), ("lease", "flight_missing")])
-def test_batch_whose_record_vanished_is_told(world: World, key: str, detail: str) -> None:
+def test_batch_whose_record_vanished_is_alerted(world: World, key: str, detail: str) -> None:
     shard = world.store.keyring.shards[0]
     client: Any = world.store.client
     client.zadd(getattr(shard, key), {"c_gone": world.clock()})
@@ -788,7 +788,7 @@ def test_batch_whose_record_vanished_is_told(world: World, key: str, detail: str
     assert world.alerts() == [("vanished", detail)]
 
 
-def test_late_failure_is_told_once_even_after_a_late_success(world: World) -> None:
+def test_late_failure_is_alerted_once_even_after_a_late_success(world: World) -> None:
     world.channel = FakeChannel("wamid.1")
     world.write("Hi")
     world.settle()
@@ -814,8 +814,8 @@ def test_tag_with_an_odd_part_is_not_ours(part: str) -> None:
     assert Tag.parse(f"aa:c_0:b1:{part}") is None
 
 
-def test_person_is_told_once_of_a_batch_that_waits_too_long(world: World) -> None:
-    """Told before anything is dropped, and the customer is still answered."""
+def test_person_is_alerted_once_to_a_batch_that_waits_too_long(world: World) -> None:
+    """Before anything is dropped; the customer is still answered."""
     world.model = FakeModel(*[TransientError("model_503")] * 4)
     world.write("Hi")
     for _ in range(4):
@@ -829,7 +829,7 @@ def test_person_is_told_once_of_a_batch_that_waits_too_long(world: World) -> Non
     assert (world.overdue(), world.alerts()) == (1, [])
 
 
-def test_batch_that_nobody_works_on_is_overdue_too(world: World) -> None:
+def test_batch_without_a_worker_is_overdue_too(world: World) -> None:
     world.write("Hi")
     world.wait(119_999)
     world.flush()

@@ -56,7 +56,7 @@ def test_conversation_is_answered_when_its_hour_has_ended(world: World) -> None:
     assert world.counts() == {"accepted": 2, "answered": 2}
 
 
-def test_flooding_customer_costs_the_budget_and_delays_nobody(world: World) -> None:
+def test_flooding_customer_costs_the_budget_and_delays_no_other(world: World) -> None:
     """What they write meanwhile is one question when the hour has ended."""
     world.budget = replace(AMPLE, conversation_hour=2)
     for _ in range(12):

@@ -168,15 +168,15 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (got is not None) == expected
         self.occurred[f"dead_letter {expected}"] += 1
 
-    def _fail(self, wake_up: WakeUp, token: str, verdict: str, wait_ms: int) -> None:
-        got = self.store.fail(wake_up, token, cast("Setback", verdict), wait_ms)
-        assert got == self.plain.fail(wake_up.conversation_id, token, verdict, wait_ms)
+    def _fail(self, wake_up: WakeUp, token: str, outcome: str, wait_ms: int) -> None:
+        got = self.store.fail(wake_up, token, cast("Setback", outcome), wait_ms)
+        assert got == self.plain.fail(wake_up.conversation_id, token, outcome, wait_ms)
         self.occurred[f"fail {got}"] += 1
 
     @precondition(lambda self: self.wake_ups)
     @rule(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        """Answer any wake-up ever rung, the newest rather."""
+        """Begin by any wake-up that ever was enqueued, rather by the newest."""
         newest_first = self.wake_ups[::-1]
         self._begin(data.draw(st.sampled_from(newest_first)))
 

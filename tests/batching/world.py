@@ -9,7 +9,7 @@ from batching.inspect import MESSAGES, counters, total
 from batching.model import Budget, Event, InboundMessage, Kind, Limits, Receipt, Stage, WakeUp
 from batching.ports import Account
 from batching.store import Store
-from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeKeeper, FakeModel, FakeQueue
+from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeLeaseRenewer, FakeModel, FakeQueue
 
 ANNA = "79990000001"
 BORIS = "79990000002"
@@ -25,7 +25,7 @@ class World:
     model: FakeModel = field(default_factory=FakeModel)
     channel: FakeChannel = field(default_factory=FakeChannel)
     queue: FakeQueue = field(default_factory=FakeQueue)
-    keeper: FakeKeeper = field(default_factory=FakeKeeper)
+    lease_renewer: FakeLeaseRenewer = field(default_factory=FakeLeaseRenewer)
     limits: Limits = LIMITS
     ambiguous: str = "alert"
     budget: Budget | None = None
@@ -74,12 +74,14 @@ class World:
 
     def generate(self, wake_up: WakeUp) -> list[WakeUp]:
         """Run the generate actor and return the wake-ups that it rang."""
-        flow.generate(self.store, self.accounts, self.queue, wake_up, keep=self.keeper)
+        flow.generate(
+            self.store, self.accounts, self.queue, wake_up, renew_lease=self.lease_renewer
+        )
         return self.queue.take()
 
     def send(self, wake_up: WakeUp) -> None:
         """Run the send actor."""
-        flow.send(self.store, self.accounts, wake_up, keep=self.keeper)
+        flow.send(self.store, self.accounts, wake_up, renew_lease=self.lease_renewer)
 
     def answer(self, wake_ups: list[WakeUp]) -> None:
         """Do what the wake-ups ask for until they are silent."""
@@ -109,7 +111,7 @@ class World:
         return {name: named[name] for name in MESSAGES if named[name]}
 
     def overdue(self) -> int:
-        """Return how often a person was told that a batch waits too long."""
+        """Return how often a person was alerted that a batch waits too long."""
         return sum(kind == "overdue" for kind, _ in self._alerts())
 
     def alerts(self) -> list[tuple[str, str]]:

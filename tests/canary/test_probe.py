@@ -18,7 +18,7 @@ from canary.channel import webhook_secret
 from canary.probe import LATE_MS, Probe, Watcher
 from runtime.build import Runtime, build
 from tests.canaries import answer, collect, probe, served
-from tests.fakes import FakeKeeper, FakeQueue
+from tests.fakes import FakeLeaseRenewer, FakeQueue
 from tests.http_server import HttpServer, Reply, http_server
 from web import create_app
 
@@ -213,7 +213,9 @@ def test_late_canary_raises_one_alert_with_the_step_where_it_was_last_seen(
         assert isinstance(run, Run)
         store.dead_letter(run.wake_up, run.token, "deadline", "too_old")
     if stage == "kept":
-        flow.generate(store, runtime.accounts, queue, queue.wake_ups[0], keep=FakeKeeper())
+        flow.generate(
+            store, runtime.accounts, queue, queue.wake_ups[0], renew_lease=FakeLeaseRenewer()
+        )
     make_late(runtime)
 
     canary()

@@ -8,7 +8,7 @@ from batching.model import Reason
 from tests.history.events import Doubted, History
 from tests.history.story import NEVER, Call, Message, Person, Reply, Story
 
-#: Why a batch may be given to a person; each is told exactly once.
+#: Why a batch may become a dead letter; each has exactly one alert.
 DROPS = frozenset({
     Reason.POISON, Reason.FATAL_PROVIDER, Reason.FATAL_MODEL, Reason.DEADLINE, Reason.AMBIGUOUS,
     Reason.VANISHED,
@@ -59,12 +59,12 @@ def _has_end(story: Story, message: Message) -> bool:
 def _unalerted(story: Story) -> Iterator[str]:
     """A dead letter and its one alert are one."""
     for batch in story.deaths:
-        told = [kind for kind in story.alerts[batch] if kind in DROPS]
-        if len(told) != 1:
-            yield f"unalerted: {batch} died and was told {len(told)} times"
+        drops = [kind for kind in story.alerts[batch] if kind in DROPS]
+        if len(drops) != 1:
+            yield f"unalerted: {batch} died and has {len(drops)} alerts"
     for batch, kinds in story.alerts.items():
         if batch and batch not in story.deaths and DROPS & set(kinds):
-            yield f"alerted for nothing: {batch} is told as {kinds[0]} and did not die"
+            yield f"alerted for nothing: {batch} has an alert {kinds[0]} and did not die"
 
 
 def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
@@ -159,12 +159,12 @@ def _lost_its_lease(story: Story, earlier: Call, later: Call, person: Person) ->
 
 
 def _misdirected(story: Story) -> Iterator[str]:
-    """A question holds one customer's words, and its answer goes to nobody else."""
+    """A question holds one customer's words, and its answer goes to no other."""
     for call in story.calls.values():
         people = story.people((*call.asked.words, *call.asked.history))
         strange = {account for account, _ in people} - {call.asked.account}
         if len(people) > 1 or (call.asked.account and strange):
-            yield f"mixed: call {call.asked.call} was told the words of {sorted(people)}"
+            yield f"mixed: call {call.asked.call} was given the words of {sorted(people)}"
     for reply in story.replies.values():
         for _, _, taken in reply.takes:
             people = story.people(taken.text.split())
@@ -173,14 +173,14 @@ def _misdirected(story: Story) -> Iterator[str]:
 
 
 def _invented(story: Story) -> Iterator[str]:
-    """Nothing is said that nobody wrote: to a model, or to a customer."""
+    """All that a model or a customer is given was written by somebody."""
     for call in story.calls.values():
         if len(set(call.asked.words)) < len(call.asked.words):
-            yield f"told twice: call {call.asked.call} was told {call.asked.words}"
+            yield f"given twice: call {call.asked.call} was given {call.asked.words}"
         for word in call.asked.words:
             message = story.messages.get(word)
             if message is None or message.offered > call.began:
-                yield f"invented: call {call.asked.call} was told {word}, which nobody wrote"
+                yield f"invented: call {call.asked.call} was given {word}, which no customer wrote"
             elif message.silent:
                 yield f"asked although silent: {word} in call {call.asked.call}"
     for reply in story.replies.values():

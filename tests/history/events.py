@@ -7,7 +7,7 @@ was asked, what the provider took, what reached a person.
 Three conventions tie the events together. The text of a message is one word, used once, so it
 names the message wherever it turns up. A model is asked with the words of the batch, one a line,
 and every part of its answer repeats at least one of them and is never given twice. A provider
-is told our tag, ``aa:<conversation>:<batch>:<part>``, with each part; ``batch`` is always the
+is given our tag, ``aa:<conversation>:<batch>:<part>``, with each part; ``batch`` is always the
 middle of it, ``<conversation>:<batch>``.
 """
 
@@ -40,9 +40,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A model was asked. ``call`` numbers the question; ``account`` is "" where none can be told.
+    """A model was asked. ``call`` numbers the question; ``account`` is "" where that is not known.
 
-    ``worker`` is whoever asked, "" where that is not known. ``history``: words told as the past.
+    ``worker`` asked, "" where that is not known. ``history``: words given as the past.
     """
 
     at_ms: int
@@ -66,7 +66,7 @@ class Replied:
 class Taken:
     """The provider took a part, whether or not it was able to say so.
 
-    ``worker`` is whoever sent it, "" where that is not known.
+    ``worker`` sent it, "" where that is not known.
     """
 
     at_ms: int
@@ -125,7 +125,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Alerted:
-    """A person was told. An alert that is delivered twice is recorded once, by its id."""
+    """A person was alerted. An alert that is delivered twice is recorded once, by its id."""
 
     at_ms: int
     kind: str

@@ -65,14 +65,14 @@ GOOD: dict[str, list[Happening]] = {
     "two batches": [
         *M1, *answered(1, "m1"), *wrote("m2"), *answered(2, "m2", batch="c:b2"),
     ],
-    "refused at the door": [Offered(0, SALON, ANNA, "m1")],
+    "refused": [Offered(0, SALON, ANNA, "m1")],
     "offered twice": [*M1, *M1, *answered(1, "m1")],
     "accepted together, in either order": [
         Offered(0, SALON, ANNA, "m1"), Offered(0, SALON, ANNA, "m2"),
         Accepted(0, "m1"), Accepted(0, "m2"), *answered(1, "m2", "m1"),
     ],
     "several parts": [*GENERATED, *took("r1 m1"), *took("r2 m1", part=1)],
-    "dead and told": [*M1, *died("c:b1", "m1")],
+    "dead with an alert": [*M1, *died("c:b1", "m1")],
     "discarded": [*M1, *died("c:b1", "m1"), Discarded(0, "c:b1")],
     "died, but a late status says it was sent": [
         *M1, *answered(1, "m1"), *died("c:b1", "m1"),
@@ -132,14 +132,14 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "handed back before it came": (
         "lost: m1", [TakenOver(0, SALON, ANNA), HandedBack(0, SALON, ANNA), *M1],
     ),
-    "dead, nobody told": ("unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",))]),
-    "told of another thing": (
+    "dead, no alert": ("unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",))]),
+    "alert of another kind": (
         "unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",)), Alerted(0, "undelivered", "c:b1")],
     ),
-    "told twice": (
+    "two alerts": (
         "unalerted: c:b1", [*M1, *died("c:b1", "m1"), Alerted(0, "poison", "c:b1")],
     ),
-    "told of nothing": (
+    "alert of nothing": (
         "alerted for nothing: c:b1", [*M1, *answered(1, "m1"), Alerted(0, "deadline", "c:b1")],
     ),
     "in two replies": (
@@ -148,7 +148,7 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "a part again": (
         "sent twice: aa:c:b1:0", [*M1, *answered(1, "m1"), *took("r1 m1")],
     ),
-    "a part again in doubt, where the policy is to tell": (
+    "a part again in doubt, where the policy is to alert": (
         "sent twice: aa:c:b1:0",
         [*M1, *answered(1, "m1"), Doubted(0, "aa:c:b1:0"), *took("r1 m1")],
     ),
@@ -196,11 +196,11 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
         "mixed: call 1",
         [*M1, Asked(0, 1, ("m1",), "sister"), *replied(1, "m1"), *took("m1")],
     ),
-    "a word twice in a question": ("told twice: call 1", [*M1, *answered(1, "m1", "m1")]),
-    "a word that nobody wrote": (
-        "invented: call 1 was told m9", [*M1, *answered(1, "m1", "m9")],
+    "a word twice in a question": ("given twice: call 1", [*M1, *answered(1, "m1", "m1")]),
+    "a word that no customer wrote": (
+        "invented: call 1 was given m9", [*M1, *answered(1, "m1", "m9")],
     ),
-    "an answer that nobody gave": (
+    "an answer that no model gave": (
         "invented: c:b1", [*M1, *took("r1 m1"), *died("c:b1", "m1")],
     ),
     "parts of two answers": (

@@ -14,7 +14,7 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 GRAVE = (
     "no deduplication",
     "collect takes no lease",
-    "a batch dies and nobody is told",
+    "a batch dies without an alert",
     "what waited is not due once a batch has ended",
     "a batch whose worker died while sending is sent again",
 )

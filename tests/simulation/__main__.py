@@ -71,8 +71,8 @@ def _print(totals: Totals, took_s: float) -> None:
         f"{hours:.0f} hours simulated ({hours * 3_600 / took_s:,.0f} times as fast), "
         f"{totals.accepted} messages accepted, {len(totals.failures)} seeds broken"
     )
-    told = (f"{name} {times}" for name, times in sorted(totals.occurred.items()))
-    print("Occurred: " + ", ".join(told))
+    counts = (f"{name} {times}" for name, times in sorted(totals.occurred.items()))
+    print("Occurred: " + ", ".join(counts))
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ for number, place in ipairs(PLACES) do
     must(is_leased == (flight > 0), id, "flight", flight, "wrongly leased")
     held.open, held.flight = held.open + open, held.flight + flight
   end
-  local books = redis.call("HMGET", stats,
+  local counts = redis.call("HMGET", stats,
     "accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
-  for n = 1, 7 do books[n] = tonumber(books[n] or 0) end
-  local accepted, answered, suppressed, dead, lost, open, flight = unpack(books)
+  for n = 1, 7 do counts[n] = tonumber(counts[n] or 0) end
+  local accepted, answered, suppressed, dead, lost, open, flight = unpack(counts)
   must(accepted == answered + suppressed + dead + lost + open + flight,
-    "the books do not balance:", unpack(books))
+    "the counters do not add up:", unpack(counts))
   must(lost == 0, "lost:", lost)
-  must(open == held.open and flight == held.flight, "booked", open, flight, "open and in flight")
+  must(open == held.open and flight == held.flight, "counted", open, flight, "open and in flight")
   busy = busy + open + flight
   for _, entry in ipairs(redis.call("XRANGE", stream, ARGV[1 + number], "+")) do
     alerts[#alerts + 1] = {number, entry[1], entry[2]}

@@ -17,7 +17,7 @@ from tests.valkey_server import ValkeyServer
 
 @dataclass
 class Totals:
-    """What some seeds came to. ``failures`` are told in full."""
+    """What some seeds came to. ``failures`` are given in full."""
 
     seeds: int = 0
     accepted: int = 0

@@ -14,7 +14,7 @@ USUAL_MS, SLOW_MS = (200, 8_000), (20_000, 90_000)
 
 
 class SimulatedModel:
-    """Answers with every word it was told, in one to three parts that nobody else ever says."""
+    """Answers with every word of the question, in one to three parts unlike any other."""
 
     def __init__(self, world: World, account_id: str, calls: list[int]) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""The provider of all simulated accounts: takes parts, tells what became of them, or does not."""
+"""The provider of all simulated accounts: takes parts, and may send a status of each."""
 
 from typing import NoReturn
 
@@ -81,9 +81,9 @@ class SimulatedChannel:
 
     def _tell(self, provider_id: str, state: str, tag: str) -> None:
         world = self._world
-        told = "" if world.chance("status_untagged") else tag
+        carried = "" if world.chance("status_untagged") else tag
         code = "131026" if state == "failed" else ""
-        status = DeliveryStatus(self._account_id, provider_id, state, told, code)
+        status = DeliveryStatus(self._account_id, provider_id, state, carried, code)
         for _ in range(2 if world.chance("status_twice") else 1):
             span = LATE_MS if world.chance("status_late") else SOON_MS
             self._web.deliver(status, delay_ms=world.rng.randint(*span))

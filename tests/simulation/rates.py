@@ -17,11 +17,11 @@ MOST = {
     "executed_twice": 0.05,
     "executed_late": 0.03,
     "cut_short": 0.2,
-    "doorbell_lost": 0.4,
-    "doorbell_refused": 0.2,
-    "doorbell_twice": 0.4,
-    "doorbell_late": 0.2,
-    "doorbell_stale": 0.3,
+    "wake_up_lost": 0.4,
+    "wake_up_refused": 0.2,
+    "wake_up_twice": 0.4,
+    "wake_up_late": 0.2,
+    "wake_up_stale": 0.3,
     "webhook_again": 0.4,
     "webhook_twice_at_once": 0.2,
     "webhook_shared": 0.5,
@@ -58,11 +58,11 @@ class Rates:
     executed_twice: float = 0
     executed_late: float = 0
     cut_short: float = 0
-    doorbell_lost: float = 0
-    doorbell_refused: float = 0
-    doorbell_twice: float = 0
-    doorbell_late: float = 0
-    doorbell_stale: float = 0
+    wake_up_lost: float = 0
+    wake_up_refused: float = 0
+    wake_up_twice: float = 0
+    wake_up_late: float = 0
+    wake_up_stale: float = 0
     webhook_again: float = 0
     webhook_twice_at_once: float = 0
     webhook_shared: float = 0

@@ -39,7 +39,7 @@ def test_every_promise_holds_in_every_seed(client: redis.Redis, seeds: range) ->
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_seed_has_the_same_history_in_every_process(client: redis.Redis, hash_seed: str) -> None:
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "tests.simulation", "--seed", "7"],
         env=os.environ | {"PYTHONHASHSEED": hash_seed},
         cwd=ROOT,
@@ -49,7 +49,7 @@ def test_seed_has_the_same_history_in_every_process(client: redis.Redis, hash_se
         timeout=120,
     )
 
-    assert told.stdout.startswith(f"seed 7 holds, history {run(7, client).digest}")
+    assert printed.stdout.startswith(f"seed 7 holds, history {run(7, client).digest}")
 
 
 def test_seeds_differ(client: redis.Redis) -> None:
@@ -59,9 +59,9 @@ def test_seeds_differ(client: redis.Redis) -> None:
 def test_broken_seed_says_what_broke_and_how_to_see_it_again(client: redis.Redis) -> None:
     outcome: Outcome = replace(run(3, client), broken=("lost: m1",))
 
-    told = outcome.tail(lines=2)
+    printed = outcome.tail(lines=2)
 
-    assert told.startswith(f"seed 3 BREAKS, history {digest(outcome.history)}\n  lost: m1\n")
-    assert "rates: " in told
-    assert f"  {outcome.history[-1]}\n" in told
-    assert told.endswith("again: make simulate SEED=3")
+    assert printed.startswith(f"seed 3 BREAKS, history {digest(outcome.history)}\n  lost: m1\n")
+    assert "rates: " in printed
+    assert f"  {outcome.history[-1]}\n" in printed
+    assert printed.endswith("again: make simulate SEED=3")

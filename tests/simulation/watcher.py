@@ -1,4 +1,4 @@
-"""Looks at the ledger after every step: the books, the indexes, the expiries, the alerts.
+"""Looks at the ledger after every step: the counters, the indexes, the expiries, the alerts.
 
 It also carries out expiries: the server's go by its real clock, the simulation's by its own.
 """
@@ -136,7 +136,7 @@ class Watcher:
     # A person's deeds.
 
     def dead_letters(self) -> list[DeadLetter]:
-        """Return all dead letters, noting those of which nobody was told."""
+        """Return all dead letters, noting those without an alert."""
         letters = dead_letters(self.store)
         for letter in letters:
             self._note_death(f"{letter.conversation_id}:{letter.batch_id}", letter)

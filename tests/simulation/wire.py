@@ -69,7 +69,7 @@ class Wire:
 
 
 def _forgiven(run: Callable[[], Any]) -> None:
-    """Carry out what nobody waits for: the server's refusal reaches nobody either."""
+    """Carry out what no caller waits for; nor does the server's refusal reach one."""
     with suppress(redis.ResponseError):
         run()
 

@@ -19,13 +19,13 @@ STALE_MAX = 50
 
 
 class Workers:
-    """Everything between the ledger and the ports: it rings, it answers, it keeps leases."""
+    """All between the ledger and the ports: it enqueues, answers, renews leases."""
 
     def __init__(self, world: World, store: Store, accounts: dict[str, Account]) -> None:
         self._world = world
         self._store = store
         self._accounts = accounts
-        self._enqueue: list[WakeUp] = []
+        self._enqueued: list[WakeUp] = []
 
     def get(self, account_id: str) -> Account | None:
         """Return the account; now and then a worker does not know it yet."""
@@ -58,41 +58,41 @@ class Workers:
             world.hub.sleep(world.rng.randint(*TICK_MS))
 
     def _flush(self) -> None:
-        with suppress(TransientError):  # as the doors of the actors do
+        with suppress(TransientError):  # as the tasks of a worker do
             flow.flush(self._store, self, limit=self._world.setup.flush_limit)
 
     def enqueue(self, wake_up: WakeUp) -> None:
-        """Ring for a worker. Raise TransientError if the broker did not take it."""
+        """Wake a worker. Raise TransientError if the broker did not take it."""
         world = self._world
         world.boundary()
-        if world.chance("doorbell_refused"):
+        if world.chance("wake_up_refused"):
             raise TransientError("broker_away")
-        self._enqueue = [*self._enqueue[-STALE_MAX:], wake_up]
+        self._enqueued = [*self._enqueued[-STALE_MAX:], wake_up]
         self._carry(wake_up.stage, lambda: self._answer(wake_up))
-        if world.chance("doorbell_stale"):
-            stale = world.rng.choice(self._enqueue)
+        if world.chance("wake_up_stale"):
+            stale = world.rng.choice(self._enqueued)
             self._carry(stale.stage, lambda: self._answer(stale))
         world.boundary()
 
     def _carry(self, name: str, answer: Callable[[], None]) -> None:
         """Bring a wake-up to a worker: once, twice, late, or never."""
         world = self._world
-        if world.chance("doorbell_lost"):
+        if world.chance("wake_up_lost"):
             return
-        for _ in range(2 if world.chance("doorbell_twice") else 1):
-            span = LATE_MS if world.chance("doorbell_late") else SOON_MS
+        for _ in range(2 if world.chance("wake_up_twice") else 1):
+            span = LATE_MS if world.chance("wake_up_late") else SOON_MS
             world.hub.spawn(name, answer, delay_ms=world.rng.randint(*span))
 
     def _answer(self, wake_up: WakeUp) -> None:
-        with suppress(TransientError):  # as the doors of the actors do
+        with suppress(TransientError):  # as the tasks of a worker do
             if wake_up.stage is Stage.GENERATE:
-                flow.generate(self._store, self, self, wake_up, keep=self._keep)
+                flow.generate(self._store, self, self, wake_up, renew_lease=self._renew_lease)
             else:
-                flow.send(self._store, self, wake_up, keep=self._keep)
+                flow.send(self._store, self, wake_up, renew_lease=self._renew_lease)
 
     @contextmanager
-    def _keep(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
-        """Renew the lease as actors.keeper does: in time, from beside, and not while it sleeps."""
+    def _renew_lease(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
+        """Renew the lease as actors.tasks does: in time, from beside, and not while it sleeps."""
         world, owner = self._world, self._world.hub.task
         assert owner
         keeping = True
@@ -111,7 +111,7 @@ class Workers:
             again(lease_ms // 3)
 
         def again(delay_ms: int) -> None:
-            world.hub.spawn("keeper", renew, delay_ms=delay_ms, mortal=False, daemon=True)
+            world.hub.spawn("lease renewer", renew, delay_ms=delay_ms, mortal=False, daemon=True)
 
         again(lease_ms // 3)
         try:

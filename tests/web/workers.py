@@ -2,7 +2,7 @@
 
 from batching import flow
 from runtime.build import Runtime
-from tests.fakes import FakeKeeper, FakeQueue
+from tests.fakes import FakeLeaseRenewer, FakeQueue
 
 
 class Workers:
@@ -18,8 +18,8 @@ class Workers:
 
     def answer(self) -> None:
         """Generate and send for all that is in flight."""
-        store, accounts, keep = self._runtime.store, self._runtime.accounts, FakeKeeper()
+        store, accounts, renewer = self._runtime.store, self._runtime.accounts, FakeLeaseRenewer()
         for wake_up in self._bell.take():
-            flow.generate(store, accounts, self._bell, wake_up, keep=keep)
+            flow.generate(store, accounts, self._bell, wake_up, renew_lease=renewer)
         for wake_up in self._bell.take():
-            flow.send(store, accounts, wake_up, keep=keep)
+            flow.send(store, accounts, wake_up, renew_lease=renewer)
