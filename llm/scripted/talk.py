@@ -170,7 +170,9 @@ class Talk:
         ]
         timed = [one for one in meant if one.days or one.minute is not None]
         agrees = topics == {"YES"} and says(answers[-1], "ask")
-        says_which = named and "QUESTION" not in topics and not any(line.rest for line in lines)
+        says_which = (
+            named and "QUESTION" not in topics and (asked or not any(one.rest for one in lines))
+        )
         goes_on = is_open and (agrees or says_which)
         if not (topics & {"BOOKING", "CHANGE"} or timed or goes_on):
             return ""
