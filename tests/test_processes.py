@@ -66,11 +66,10 @@ def test_killed_run_takes_its_processes_and_directory_with_it(
     eventually(lambda: not Path(directory).exists())
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_run_that_leaves_something_behind_fails(workers: int, tmp_path: Path) -> None:
+def test_run_that_leaves_something_behind_fails(tmp_path: Path) -> None:
     test = tmp_path / "test_leaks.py"
     test.write_text(LEAKING)
-    options = ["-p", "tests.conftest", "-p", "no:randomly", "-W", "ignore", "-n", str(workers)]
+    options = ["-p", "tests.conftest", "-p", "no:randomly", "-W", "ignore", "-n", "1"]
 
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", *options, test],

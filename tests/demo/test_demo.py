@@ -24,7 +24,9 @@ def demo(tmp_path: Path, guard: Guard) -> Iterator[RunningDemo]:
         demo.end_with(signal.SIGTERM)
 
 
-def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_nothing(demo: RunningDemo):
+def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_only_the_conversation(
+    demo: RunningDemo,
+):
     demo.start()
     started = descendants(demo.pid)
 
@@ -33,35 +35,30 @@ def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_nothing(demo: Run
     # Long enough for the page, which asks three times a second, to show the dots.
     eventually(demo.is_typing)
     eventually(demo.answers)
-    answered = [answer["answers"] for answer in demo.answers()]
+    answered = demo.answers()
     code = demo.end_with(signal.SIGINT)
+    log, left = demo.log(), started.keys() & live_processes().keys()
+    demo.start()
 
-    assert answered == [["m0", "m1", "m2"]]
-    assert code == 0
+    assert [answer["answers"] for answer in answered] == [["m0", "m1", "m2"]]
+    assert (code, left) == (0, set())
     # Valkey, two gunicorns, two dramatiqs, the scheduler at least.
     assert len(started) >= 6
-    assert started.keys() & live_processes().keys() == set()
-    assert [word for word in ("Traceback", "WARNING", "ERROR") if word in demo.log()] == []
+    assert [word for word in ("Traceback", "WARNING", "ERROR") if word in log] == []
+    assert demo.answers() == answered
 
 
-def test_conversation_outlives_the_demo(demo: RunningDemo):
-    demo.start()
-    demo.write("m1", "Hi")
-    eventually(demo.answers)
-    before = demo.answers()
-    demo.end_with(signal.SIGTERM)
-
-    demo.start()
-
-    assert demo.answers() == before
-
-
-def test_ledger_is_stopped_after_all_who_write_to_it(tmp_path: Path, guard: Guard):
+def test_second_demo_is_refused_and_the_ledger_stops_after_all_who_write_to_it(
+    tmp_path: Path, guard: Guard
+):
     demo = RunningDemo(tmp_path, guard, "--verbose")
     demo.start()
 
+    second = demo.run(demo.command_at(free_port()))
     demo.end_with(signal.SIGINT)
 
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"Another demo uses {demo.data}.")
     stopping = demo.log().partition("Stopping ...")[2]
     names = [line.partition("|")[0].strip() for line in stopping.splitlines() if "|" in line]
     order = [name for name in dict.fromkeys(names) if name != "scheduler"]  # it may have no words
@@ -99,12 +96,3 @@ def test_process_that_dies_ends_the_demo_with_its_name(demo: RunningDemo):
     assert code == 1
     assert "The web ended with code -9." in demo.log()
     assert started.keys() & live_processes().keys() == set()
-
-
-def test_second_demo_leaves_the_data_of_the_first_alone(demo: RunningDemo):
-    demo.start()
-
-    ended = demo.run(demo.command_at(free_port()))
-
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"Another demo uses {demo.data}.")
