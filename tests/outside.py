@@ -10,6 +10,8 @@ from tests.http_server import LOOPBACK, HttpServer, Reply, Request, Service
 MARK = re.compile(r"\bQ\d{5}\b")
 #: The ends of the paths at which models are asked, in OpenAI's form and in Anthropic's.
 COMPLETIONS, MESSAGES = "/chat/completions", "/v1/messages"
+#: The end of the path at which a gateway is given a text.
+SEND_MESSAGE = "/send-message"
 
 
 def completion(text: str | None, *, finish_reason: str = "stop") -> Reply:
@@ -83,7 +85,10 @@ def graph_error(code: int, *, status: int = 400) -> Reply:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One text that was handed to WhatsApp, taken or not."""
+    """One text that was handed to a provider, taken or not.
+
+    ``phone_number_id``: of a gateway, the session. ``tag``: gateways take none.
+    """
 
     phone_number_id: str
     to: str
@@ -92,7 +97,7 @@ class Sent:
 
 
 class ProviderApi(Service):
-    """WhatsApp's Graph API, where every text is taken unless something else is scripted.
+    """WhatsApp's Graph API, or WPPConnect's, by the path. Takes every text that is not scripted.
 
     The key of a request is the customer whom its text is for. Reading marks and typing signs are
     taken too, under the key "".
@@ -103,6 +108,8 @@ class ProviderApi(Service):
         self._ids = itertools.count(1)
 
     def key_of(self, request: Request) -> str:
+        if request.path.endswith(SEND_MESSAGE):
+            return sent_of(request).to
         body = request.json
         return str(body.get("to", "")) if body.get("type") == "text" else ""
 
@@ -111,8 +118,12 @@ class ProviderApi(Service):
 
     def taken(self, request: Request, provider_id: str = "") -> Reply:
         """Return the answer that a text was taken, under a new id if none is given."""
-        to = request.json["to"]
-        message = {"id": provider_id or self.next_id(), "message_status": "accepted"}
+        to, provider_id = self.key_of(request), provider_id or self.next_id()
+        if request.path.endswith(SEND_MESSAGE):
+            return Reply(
+                201, {"status": "success", "response": [{"id": f"true_{to}_{provider_id}"}]}
+            )
+        message = {"id": provider_id, "message_status": "accepted"}
         return Reply(
             body={
                 "messaging_product": "whatsapp",
@@ -133,9 +144,11 @@ class ProviderApi(Service):
 
 def sent_of(request: Request) -> Sent:
     """Return the text that a request hands over."""
-    body = request.json
+    body, sender = request.json, request.path.split("/")[-2]
+    if request.path.endswith(SEND_MESSAGE):
+        return Sent(sender, body["phone"].removesuffix("@c.us"), body["message"], "")
     tag = body.get("biz_opaque_callback_data", "")
-    return Sent(request.path.split("/")[-2], body["to"], body["text"]["body"], tag)
+    return Sent(sender, body["to"], body["text"]["body"], tag)
 
 
 class Outside(HttpServer):

@@ -66,6 +66,21 @@ def signature(raw: bytes, secret: str = APP_SECRET) -> str:
     return "sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
 
 
+def gateway_message(message_id: str, text: str, customer: str) -> dict[str, Any]:
+    """Return the body in which a gateway delivers one text."""
+    return {
+        "event": "onmessage",
+        "session": "default",
+        "id": f"false_{customer}@c.us_{message_id}",
+        "from": f"{customer}@c.us",
+        "body": text,
+        "type": "chat",
+        "t": 1768478400,
+        "fromMe": False,
+        "isGroupMsg": False,
+    }
+
+
 def signed(raw: bytes, secret: str = APP_SECRET) -> dict[str, str]:
     """Return the headers of a webhook with ``raw`` as its body."""
     return JSON | {"X-Hub-Signature-256": signature(raw, secret)}

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.http_server import Hold
+from tests.stack.accounts import GATEWAY
 from tests.stack.stack import IDLE_MS, Stack
 from tests.waiting import eventually
 
@@ -19,6 +20,15 @@ def test_three_rapid_messages_are_one_question_and_one_answer(stack: Stack) -> N
 
     assert anna.wait_for_answers() == ["Answer to: " + "\n".join(burst)]
     assert anna.turns == ["\n".join(burst)]
+
+
+def test_burst_through_a_gateway_is_answered_through_it(stack: Stack) -> None:
+    anna = stack.customer(GATEWAY)
+    burst = anna.lines("Hi", "can I book")
+
+    anna.writes(*burst)
+
+    assert anna.wait_for_answers() == ["Answer to: " + "\n".join(burst)]
 
 
 def test_message_delivered_concurrently_is_asked_about_once(stack: Stack) -> None:

@@ -19,12 +19,16 @@ SECRETS = {
 
 @dataclass(frozen=True, slots=True)
 class BusinessNumber:
-    """One account: its number at Meta, and what it sets differently from the others."""
+    """One account: its number at Meta, and what it sets differently from the others.
+
+    ``phone_number_id``: of a gateway, ``channel`` "venom", its session.
+    """
 
     account_id: str
     phone_number_id: str
     extra: str = ""
     model: Mapping[str, int] = field(default_factory=dict)
+    channel: str = "whatsapp_cloud"
     batch: Mapping[str, int] = field(default_factory=dict)
     budget: Mapping[str, int] = field(default_factory=dict)
 
@@ -47,8 +51,25 @@ SLUGGISH = BusinessNumber(
 )
 #: May ask twice an hour about one conversation.
 THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
+#: Is reached through a gateway.
+GATEWAY = BusinessNumber("gateway", "default", channel="venom")
 
-ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY)
+ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, GATEWAY)
+
+
+_CLOUD = """
+phone_number_id = "{number}"
+access_token_env = "E2E_ACCESS_TOKEN"
+app_secret_env = "E2E_APP_SECRET"
+verify_token_env = "E2E_VERIFY_TOKEN"
+api_url = "{url}/v24.0"
+"""
+_GATEWAY = """
+session = "{number}"
+token_env = "E2E_ACCESS_TOKEN"
+webhook_secret_env = "E2E_APP_SECRET"
+api_url = "{url}"
+"""
 
 
 def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:
@@ -57,15 +78,12 @@ def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumbe
 
 
 def _entry(number: BusinessNumber, url: str, prompt_file: str) -> str:
+    is_gateway = number.channel == "venom"
     return f"""
 [[account]]
 id = "{number.account_id}"
-channel = "whatsapp_cloud"
-phone_number_id = "{number.phone_number_id}"
-access_token_env = "E2E_ACCESS_TOKEN"
-app_secret_env = "E2E_APP_SECRET"
-verify_token_env = "E2E_VERIFY_TOKEN"
-api_url = "{url}/v24.0"
+channel = "{number.channel}"
+{(_GATEWAY if is_gateway else _CLOUD).format(number=number.phone_number_id, url=url)}
 language = "en"
 timezone = "Europe/Berlin"
 prompt_file = "{prompt_file}"

@@ -9,7 +9,7 @@ import httpx2
 from tests.outside import ModelApi, ProviderApi, Sent
 from tests.stack.accounts import BusinessNumber
 from tests.waiting import eventually
-from tests.webhooks import body, change, post, status, text_message
+from tests.webhooks import APP_SECRET, body, change, gateway_message, post, status, text_message
 
 
 @dataclass(slots=True)
@@ -27,6 +27,11 @@ class Customer:
     provider: ProviderApi
     _written: int = field(default=0)
 
+    @property
+    def customer_id(self) -> str:
+        """Return the id by which the provider names the customer."""
+        return f"{self.number}@c.us" if self.account.channel == "venom" else self.number
+
     def line(self, text: str) -> str:
         """Return ``text`` as this customer writes it."""
         return f"{text} {self.mark}"
@@ -36,9 +41,13 @@ class Customer:
         return [self.line(text) for text in texts]
 
     def delivers(self, text: str, message_id: str = "") -> httpx2.Response:
-        """Have Meta deliver a message and return what we answered; the id is new unless given."""
+        """Have the provider deliver a message; return our answer. The id is new unless given."""
         self._written += 1
         message_id = message_id or f"wamid.{self.mark}-{self._written}"
+        if self.account.channel == "venom":
+            told = gateway_message(message_id, text, self.number)
+            path = f"/webhooks/venom/{self.account.account_id}"
+            return self.web.post(path, json=told, headers={"X-Webhook-Secret": APP_SECRET})
         return self.delivers_item(text_message(message_id, text, self.number))
 
     def delivers_item(self, item: dict[str, Any], **value: object) -> httpx2.Response:

@@ -24,7 +24,7 @@ class LedgerView:
 
     def conversation_id(self, customer: Customer) -> str:
         """Return the id of the conversation with a customer."""
-        return self.store.conversation_id(customer.account.account_id, customer.number)
+        return self.store.conversation_id(customer.account.account_id, customer.customer_id)
 
     def state(self, customer: Customer) -> str:
         """Return the state of the customer's batch in flight, "" if there is none."""

@@ -8,21 +8,20 @@ import time
 
 import pytest
 
-from tests.webhooks import APP_SECRET, JSON, VENOM, VENOM_SECRET, Caller, code, counts
+from tests.webhooks import (
+    APP_SECRET,
+    JSON,
+    VENOM,
+    VENOM_SECRET,
+    Caller,
+    code,
+    counts,
+    gateway_message,
+)
 from web.webhooks import BODY_BYTES_MAX
 
 SECRET = VENOM_SECRET["X-Webhook-Secret"]
-MESSAGE = {
-    "event": "onmessage",
-    "session": "default",
-    "id": "false_79990000001@c.us_3EB0A1B2C3D4",
-    "from": "79990000001@c.us",
-    "body": "Hi",
-    "type": "chat",
-    "t": 1768478400,
-    "fromMe": False,
-    "isGroupMsg": False,
-}
+MESSAGE = gateway_message("3EB0A1B2C3D4", "Hi", "79990000001")
 RAW = json.dumps(MESSAGE).encode()
 
 
