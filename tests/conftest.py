@@ -175,7 +175,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def store(client: redis.Redis, clock: FakeClock) -> "Store":
-    """Return a store with the default pace on an empty ledger, on the clock that stands."""
+    """Return a store with the default timing on an empty ledger, on the clock that stands."""
     from batching.store import Store  # noqa: PLC0415 - a test without a store needs no domain
 
     return Store(client, privacy_key="privacy-key-of-the-tests", clock=clock)

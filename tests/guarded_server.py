@@ -43,7 +43,7 @@ def commands(user: str) -> set[str]:
 
 
 class GuardedServer(ValkeyServer):
-    """A server where ``user`` is who comes by its address; nobody comes without a password."""
+    """A server whose address carries ``user`` and password; nothing connects without one."""
 
     def __init__(self, binary: str, guard: Guard, user: str) -> None:
         self.user = user

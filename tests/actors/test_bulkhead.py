@@ -30,7 +30,7 @@ def run(bulkhead: Bulkhead, stage: Stage, account: str, clock: FakeClock, took_m
 
 
 def taken(bulkhead: Bulkhead, stage: Stage, account: str, wanted: int) -> int:
-    """Begin so many runs at once; return how many got a place."""
+    """Begin so many runs at once; return how many got a slot."""
     with ExitStack() as runs:
         return sum(runs.enter_context(bulkhead.slot(stage, account)) for _ in range(wanted))
 
@@ -85,7 +85,7 @@ def test_slow_account_gets_a_thread_where_there_is_but_one(clock):
     assert taken(bulkhead, Stage.SEND, "salon", 3) == 1
 
 
-def test_place_is_given_back_by_a_run_that_fails(bulkhead, clock):
+def test_slot_is_given_back_by_a_run_that_fails(bulkhead, clock):
     run(bulkhead, Stage.SEND, "barber", clock, 1)
     with suppress(KeyError), bulkhead.slot(Stage.SEND, "salon"):
         clock.advance_ms(SLOW_MS[Stage.SEND])

@@ -1,4 +1,4 @@
-"""The lease's keeper. Events say what happened; nothing is timed."""
+"""Lease renewal: tests wait for events, none measures time."""
 
 import threading
 
@@ -30,7 +30,7 @@ class Lease:
         return all(self._renewals.acquire(timeout=DEADLINE_S) for _ in range(times))
 
 
-def keepers() -> list[threading.Thread]:
+def renewers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "lease-renewer"]
 
 
@@ -41,20 +41,20 @@ def test_lease_is_renewed_while_the_call_runs():
         assert lease.renewed(3)
 
 
-def test_keeper_ends_with_the_call():
+def test_renewer_ends_with_the_call():
     lease = Lease()
 
     with renew_lease(lease.extend, 3):
         assert lease.renewed(1)
 
-    assert keepers() == []
+    assert renewers() == []
 
 
-def test_keeper_ends_when_the_call_raises():
+def test_renewer_ends_when_the_call_raises():
     with pytest.raises(ValueError, match="slow"), renew_lease(Lease().extend, 30_000):
         raise ValueError("slow")
 
-    assert keepers() == []
+    assert renewers() == []
 
 
 def test_lost_lease_is_not_renewed_again():
@@ -62,8 +62,8 @@ def test_lost_lease_is_not_renewed_again():
 
     with renew_lease(lease.extend, 3):
         assert lease.renewed(2)
-        for keeper in keepers():
-            keeper.join(DEADLINE_S)
+        for renewer in renewers():
+            renewer.join(DEADLINE_S)
 
     assert lease.count == 2
 

@@ -37,7 +37,7 @@ def test_wake_up_whose_processing_raised_is_dead_lettered(
 def test_wake_up_with_foreign_arguments_is_dead_lettered(
     broker: WakeUpBroker, queues: redis.Redis, workers: Workers
 ):
-    """Another release may ring with arguments that this one does not take."""
+    """Another release may enqueue arguments that this one does not take."""
     actor = declare(broker, "send", lambda _batch_id: None)
     workers(broker)
 
@@ -63,7 +63,7 @@ def test_acknowledged_wake_up_leaves_nothing_behind(
 def test_consumer_that_lost_its_broker_looks_for_it_every_second(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ):
-    """Whoever runs the worker: Dramatiq's own command has imported its three seconds by then."""
+    """Also under Dramatiq's own command, which has imported its three seconds by then."""
     caplog.set_level(logging.INFO, "dramatiq")
     broker = build_broker(f"redis://127.0.0.1:{free_port()}/1", client_name="test")
     declare(broker, "flush", lambda: None)

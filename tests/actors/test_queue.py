@@ -1,4 +1,4 @@
-"""Ringing: what travels, what does not, and what a broken broker looks like."""
+"""The queue of wake-ups: what a wake-up carries, and what a broker that is away raises."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from batching.keys import FLUSH_GATE
 from batching.model import Stage, WakeUp
 from tests.valkey_server import free_port
 
-RING = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.SEND)
+WAKE_UP = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.SEND)
 
 
 @pytest.fixture
@@ -29,20 +29,20 @@ def stub() -> StubBroker:
 
 
 @pytest.fixture
-def nobody() -> Iterator[redis.Redis]:
-    """Return a client of an address where nobody listens."""
+def absent() -> Iterator[redis.Redis]:
+    """Return a client of an address where nothing listens."""
     with redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0), protocol=2) as connection:
         yield connection
 
 
-def rung(broker: StubBroker, queue: str) -> list[dramatiq.Message[None]]:
+def queued(broker: StubBroker, queue: str) -> list[dramatiq.Message[None]]:
     return [dramatiq.Message.decode(body) for body in list(broker.queues[queue].queue)]
 
 
 def test_ring_names_batch_and_attempt_and_nothing_else(stub: StubBroker, client: redis.Redis):
-    BrokerQueue(stub, client).enqueue(RING)
+    BrokerQueue(stub, client).enqueue(WAKE_UP)
 
-    (message,) = rung(stub, "send")
+    (message,) = queued(stub, "send")
     body = json.loads(message.encode())
     assert (body["actor_name"], body["args"], body["kwargs"], body["options"]) == (
         "send",
@@ -58,7 +58,7 @@ def test_many_schedulers_have_one_flush_outstanding(stub: StubBroker, client: re
     answers = [first.enqueue_flush(), second.enqueue_flush(), first.enqueue_flush()]
 
     assert answers == [True, False, False]
-    assert len(rung(stub, "flush")) == 1
+    assert len(queued(stub, "flush")) == 1
 
 
 def test_flush_that_began_may_be_rung_for_again(stub: StubBroker, client: redis.Redis):
@@ -82,17 +82,17 @@ def test_broker_that_is_away_is_a_passing_failure(client: redis.Redis):
     broker = build_broker(f"redis://127.0.0.1:{free_port()}/1", client_name="test")
 
     with pytest.raises(TransientError, match="broker_away"):
-        BrokerQueue(broker, client).enqueue(RING)
+        BrokerQueue(broker, client).enqueue(WAKE_UP)
 
 
 def test_rabbitmq_that_is_away_is_a_passing_failure(client: redis.Redis):
     broker = build_broker(f"amqp://127.0.0.1:{free_port()}/", client_name="test")
 
     with pytest.raises(TransientError, match="broker_away"):
-        BrokerQueue(broker, client).enqueue(RING)
+        BrokerQueue(broker, client).enqueue(WAKE_UP)
 
 
 @pytest.mark.parametrize("verb", ["enqueue_flush", "flush_begins"])
-def test_ledger_that_is_away_is_named(stub: StubBroker, nobody: redis.Redis, verb: str):
+def test_ledger_that_is_away_is_named(stub: StubBroker, absent: redis.Redis, verb: str):
     with pytest.raises(LedgerUnavailableError):
-        getattr(BrokerQueue(stub, nobody), verb)()
+        getattr(BrokerQueue(stub, absent), verb)()

@@ -20,9 +20,9 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-RING = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
+WAKE_UP = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
 
-#: In this time whoever would consume does.
+#: Long enough for a consumer to take what it would take, s.
 SETTLED_S = 0.5
 
 
@@ -51,18 +51,18 @@ def counts(broker: dramatiq.Broker) -> tuple[int, int, int]:
 
 def test_wake_up_is_answered(rabbit_broker: dramatiq.Broker, client: redis.Redis, workers: Workers):
     answered: list[object] = []
-    rung = threading.Event()
+    answered_once = threading.Event()
 
     def generate(*args: object) -> None:
         answered.append(args)
-        rung.set()
+        answered_once.set()
 
     declare(rabbit_broker, "generate", generate)
     workers(rabbit_broker)
 
-    BrokerQueue(rabbit_broker, client).enqueue(RING)
+    BrokerQueue(rabbit_broker, client).enqueue(WAKE_UP)
 
-    assert rung.wait(DEADLINE_S)
+    assert answered_once.wait(DEADLINE_S)
     assert answered == [("c_0123456789abcdef01234567", "b7", 2)]
 
 
@@ -137,10 +137,10 @@ def test_rabbitmq_that_stopped_is_a_passing_failure(
     server.start()
     broker = build_broker(server.url, client_name="test")
     queue = BrokerQueue(broker, client)
-    queue.enqueue(RING)
+    queue.enqueue(WAKE_UP)
 
     server.stop()
 
     with pytest.raises(TransientError, match="broker_away"):
-        queue.enqueue(RING)
+        queue.enqueue(WAKE_UP)
     broker.close()

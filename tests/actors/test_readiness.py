@@ -1,4 +1,4 @@
-"""A worker under systemd, as a process: Dramatiq's master, and a child that tells for it."""
+"""A worker under systemd, as a process: Dramatiq's master, and the child that notifies for it."""
 
 import sys
 from collections.abc import Iterator

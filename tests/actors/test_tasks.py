@@ -1,4 +1,4 @@
-"""The doors: each walks into the flow, and no failure of it reaches the broker."""
+"""The tasks: each calls the flow, and none of its failures reaches the broker."""
 
 import logging
 import time
@@ -46,7 +46,7 @@ def tasks(store: Store, accounts: FakeAccounts, stub: StubBroker) -> Tasks:
     return tasks
 
 
-def answer_door(broker: StubBroker, queue: str) -> None:
+def run_next(broker: StubBroker, queue: str) -> None:
     """Do what a worker does with the next wake-up of a queue."""
     message = dramatiq.Message.decode(broker.queues[queue].get_nowait())
     broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
@@ -59,8 +59,8 @@ def test_wake_up_lead_from_due_message_to_sent_answer(
     clock.advance_ms(LIMITS.idle_ms)
 
     tasks.flush()
-    answer_door(stub, "generate")
-    answer_door(stub, "send")
+    run_next(stub, "generate")
+    run_next(stub, "send")
 
     assert [sent.answers for sent in channel.sent] == [("m1",)]
 
@@ -91,8 +91,8 @@ def test_lease_is_kept_while_a_slow_call_runs(
     clock.advance_ms(limits.idle_ms)
 
     tasks.flush()
-    answer_door(stub, "generate")
-    answer_door(stub, "send")
+    run_next(stub, "generate")
+    run_next(stub, "send")
 
     assert kept
 
@@ -136,14 +136,14 @@ class Failing:
         (KeyError("boom"), "doorbell.failed", logging.ERROR),
     ],
 )
-@pytest.mark.parametrize("door", ["flush", "generate", "send"])
+@pytest.mark.parametrize("task", ["flush", "generate", "send"])
 def test_failure_is_reported_and_ends_at_the_door(
-    stub: StubBroker, client: redis.Redis, caplog, failure, event, level, door
+    stub: StubBroker, client: redis.Redis, caplog, failure, event, level, task
 ):
     store = Failing(failure)
     tasks = Tasks(store, FakeAccounts(), BrokerQueue(stub, client))  # type: ignore[arg-type]
-    args = () if door == "flush" else ("c_0123456789abcdef01234567", "b7", 1)
+    args = () if task == "flush" else ("c_0123456789abcdef01234567", "b7", 1)
 
-    getattr(tasks, door)(*args)
+    getattr(tasks, task)(*args)
 
     assert [(record.message, record.levelno) for record in caplog.records] == [(event, level)]

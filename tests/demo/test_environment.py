@@ -1,4 +1,4 @@
-"""What the demo's processes are told."""
+"""The environment of the demo's processes."""
 
 import pytest
 

@@ -55,7 +55,7 @@ RECORDED: dict[str, list[Any]] = {
     "simulator": [{"customer": "79990000001", "message_id": "m-1", "text": f"Hello {MARK}"}],
     "canary": [{"message_id": f"c-{MARK}"}],
 }
-#: Every name and short word of the recorded bodies: what stands in the wrong place is odd too.
+#: Every name and short word of the recorded bodies: a right thing in the wrong place is odd too.
 VOCABULARY = sorted(set().union(*(_words(bodies) for bodies in RECORDED.values())))
 
 ODD: list[Any] = [

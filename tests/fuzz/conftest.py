@@ -17,7 +17,7 @@ from runtime.build import Runtime, build
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import environ_of, write_accounts
 
-#: Hypothesis remembers what it tried: rounds of so many keep that small.
+#: Hypothesis remembers what it tried: runs of so many keep that small.
 ROUND = 2_000
 
 
@@ -49,10 +49,10 @@ class Fuzz:
         return wanted
 
     @staticmethod
-    def tell(what: str, inputs: int, tally: Counter[int], more: str = "") -> None:
+    def report(what: str, inputs: int, tally: Counter[int], more: str = "") -> None:
         """Print what came of a run; shown by ``make fuzz``."""
-        told = ", ".join(f"{status}: {times}" for status, times in sorted(tally.items()))
-        figures = f"{inputs} inputs, {tally.total()} requests ({told}) {more}"
+        statuses = ", ".join(f"{status}: {times}" for status, times in sorted(tally.items()))
+        figures = f"{inputs} inputs, {tally.total()} requests ({statuses}) {more}"
         print(f"\n{what}: {figures}")  # noqa: T201 - its purpose
 
 

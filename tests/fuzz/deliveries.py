@@ -168,7 +168,7 @@ def posts(draw: st.DrawFn, endpoint: str, canary_secret: str) -> Delivery:
             case 2:
                 headers["Content-Type"] = draw(st.sampled_from(OTHER_TYPES))
             case 3:
-                # A container that lost its end is no JSON, whoever vouches for it.
+                # A container that lost its end is no JSON, whatever its signature.
                 short = [f"{length - 1}"] if sent.raw[-1:] in {b"}", b"]"} else []
                 odd = (f"{length + 1}", "-1", "x", "9" * 40, "1e3", "4000000", "\u00b2", *short)
                 headers["Content-Length"] = draw(st.sampled_from(odd))

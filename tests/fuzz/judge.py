@@ -21,7 +21,7 @@ from tests.fuzz.deliveries import NEIGHBOUR_ID, Delivery
 from tests.webhooks import BARBER_NUMBER, SALON_NUMBER
 from web.webhooks import BODY_BYTES_MAX, NESTING_MAX
 
-#: A walk through the whole ledger costs four round trips: it follows every so-manieth body.
+#: A scan of the whole ledger costs four round trips: it follows one body in so many.
 AUDIT_EVERY = 20
 #: What a request may be refused with; 503 is for a full conversation alone.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 408, 411, 413})
@@ -123,7 +123,7 @@ class Judge:
     def _check_taken(
         self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model, *, last: bool
     ) -> None:
-        """Check the receipts' sum, the books, and that each message is there exactly once."""
+        """Check the receipts' sum, the counters, and that each message is there exactly once."""
         counts = model.take(parsed)
         if counts["full"]:
             assert answer.status == 503, answer
@@ -154,7 +154,7 @@ class Judge:
         self._taken += 1
         if self._taken % AUDIT_EVERY == 0:
             assert audit(store).problems == ()
-            assert all(book.holds for book in counters(store))
+            assert all(counted.holds for counted in counters(store))
         pipe = store.client.pipeline(transaction=False)
         for shard in store.keyring.all_shards:
             pipe.hmget(shard.stats, "open", "suppressed", "accepted")
@@ -196,7 +196,7 @@ def _comparable(message: InboundMessage) -> InboundMessage:
 
 
 def check_error(delivery: Delivery, answer: Answer) -> str:
-    """Check that a refusal has the one form and tells nothing of the request; return its code."""
+    """Check that a refusal has the one form and repeats nothing of the request; return its code."""
     if delivery.method == "HEAD":
         assert answer.body == b""
         return ""

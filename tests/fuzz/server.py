@@ -38,7 +38,7 @@ def talk(server: WebServer, raw: bytes, method: str = "POST") -> Answer | None:
     with socket.create_connection(address, timeout=TIMEOUT_S) as connection:
         try:
             connection.sendall(raw)
-            # Whoever announced more than it sends is not waited for.
+            # A client that announced more than it sends is not waited for.
             connection.shutdown(socket.SHUT_WR)
             response = http.client.HTTPResponse(connection, method=method)
             response.begin()

@@ -1,4 +1,4 @@
-"""A share of the inputs over HTTP, and raw bytes: no worker dies, none grows, no log tells."""
+"""A share of the inputs over HTTP, and raw bytes: no worker dies or grows, no log repeats them."""
 
 import json
 from collections import Counter
@@ -70,7 +70,7 @@ class OverHttp:
 
 
 def check_log(server: WebServer) -> None:
-    """Check that the log is JSON and tells nothing of any input, nor of a fault of ours."""
+    """Check that the log is JSON and repeats no input and reports no fault of ours."""
     log = server.process.log()
     assert [word for word in (*PRIVATE, "request.failed", "internal") if word in log] == []
     assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
@@ -94,7 +94,7 @@ def test_no_request_over_http_breaks_the_promise(
     assert workers.pids() == pids
     assert late <= early * GROWTH_MAX
     check_log(server)
-    fuzz.tell("over HTTP", done, judge.tally, f"workers {early:.0f} -> {late:.0f} KiB")
+    fuzz.report("over HTTP", done, judge.tally, f"workers {early:.0f} -> {late:.0f} KiB")
 
 
 GOOD = json.dumps(body(change(text_message()))).encode()
@@ -123,7 +123,7 @@ def test_no_bytes_whatever_break_the_server(
 
     def check(pieces: list[bytes]) -> None:
         answer = talk(server, b"".join(pieces), method="GET")
-        # Whoever goes in the middle of a head is not answered.
+        # A client that leaves in the middle of a head is not answered.
         tally[answer.status if answer else 0] += 1
         if answer is None or answer.status in {200, 100}:
             return
@@ -140,5 +140,5 @@ def test_no_bytes_whatever_break_the_server(
     assert {200, 400} <= set(tally)
     check_log(server)
     # The one good message got through or did not, however often it was given.
-    assert sum(book.accepted for book in counters(runtime.store)) <= 1
-    fuzz.tell("bytes, over HTTP", done, tally)
+    assert sum(counted.accepted for counted in counters(runtime.store)) <= 1
+    fuzz.report("bytes, over HTTP", done, tally)

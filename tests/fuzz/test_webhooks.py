@@ -33,14 +33,14 @@ class Lines(logging.Handler):
         self.lines.append(self.format(record))
 
     def check(self) -> None:
-        """Check that no line tells of the input, or of a fault of ours."""
+        """Check that no line repeats the input or reports a fault of ours."""
         text = "\n".join(self.lines)
         assert [word for word in (*PRIVATE, "request.failed") if word in text] == [], text
 
 
 @contextmanager
 def listening() -> Iterator[Lines]:
-    """Hear all log lines in the body, and nobody else does: they are millions."""
+    """Take all log lines of the body, away from other handlers: they are millions."""
     root, lines = logging.getLogger(), Lines()
     others = root.handlers[:]
     root.handlers[:] = [lines]
@@ -71,8 +71,8 @@ class InProcess:
         environ["wsgi.input_terminated"] = delivery.chunked
         started = falcon.testing.StartResponseMock()
         content = b"".join(self._app(environ, started))
-        told = {name.lower(): value for name, value in started.headers or ()}
-        return Answer(int(str(started.status)[:3]), told, content)
+        headers_sent = {name.lower(): value for name, value in started.headers or ()}
+        return Answer(int(str(started.status)[:3]), headers_sent, content)
 
 
 @pytest.mark.slow
@@ -95,4 +95,4 @@ def test_no_request_whatever_breaks_the_promise(
         done = fuzz.run(deliveries(endpoint, canary.secrets[0]), check, share=SHARES[endpoint])
 
     assert {200, 400} <= set(judge.tally) or endpoint == "challenge"
-    fuzz.tell(f"{endpoint}, in process", done, judge.tally)
+    fuzz.report(f"{endpoint}, in process", done, judge.tally)

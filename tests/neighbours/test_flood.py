@@ -1,4 +1,4 @@
-"""One customer floods: bounded in model calls and memory, and nobody else's burden."""
+"""One customer floods: model calls and memory stay bounded, and others are not delayed."""
 
 import itertools
 from collections import Counter
@@ -92,5 +92,5 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
     assert list(overlapping(stack.model.requests_of(flooder.mark))) == []
     # Each accepted message leaves a digest of a few dozen bytes, of which a thousand are kept.
     assert most - before < 4 * 2**20
-    told = f"{len(batches)} calls of the model, {(most - before) // 1024} KiB more"
-    print(f"{statuses}, {told}")  # noqa: T201 - for the documents
+    figures = f"{len(batches)} calls of the model, {(most - before) // 1024} KiB more"
+    print(f"{statuses}, {figures}")  # noqa: T201 - for the documents

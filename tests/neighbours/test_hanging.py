@@ -34,7 +34,7 @@ def offered(people: list[Customer]) -> int:
 
 @pytest.fixture
 def acquainted(stack: Stack) -> None:
-    """The worker knows a second account: without one there is nobody to keep threads for."""
+    """The worker knows a second account: without one no threads are kept free."""
     someone = stack.customer(BARBER)
     someone.writes(someone.line("Hi"))
     someone.wait_for_answers()

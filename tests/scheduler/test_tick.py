@@ -1,4 +1,4 @@
-"""When a flush is rung for, and what an outage looks like in the log."""
+"""When a flush is enqueued, and how an outage is logged."""
 
 import logging
 
@@ -19,17 +19,17 @@ LIMITS = Limits(idle_ms=1_000)
 HELLO = InboundMessage("salon", "79990000001", "m1", Kind.TEXT, "Hello")
 
 
-class Bell:
-    """Counts the flushes rung for; raises ``failure`` instead where there is one."""
+class Flushes:
+    """Counts the flushes enqueued; raises ``failure`` instead where there is one."""
 
     def __init__(self) -> None:
-        self.wake_ups = 0
+        self.enqueued = 0
         self.failure: Exception | None = None
 
     def enqueue_flush(self) -> bool:
         if self.failure is not None:
             raise self.failure
-        self.wake_ups += 1
+        self.enqueued += 1
         return True
 
 
@@ -44,8 +44,8 @@ class Life:
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell()
+def flushes() -> Flushes:
+    return Flushes()
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def life() -> Life:
 
 
 @pytest.fixture
-def tick(store: Store, bell: Bell, life: Life) -> Tick:
+def tick(store: Store, flushes: Flushes, life: Life) -> Tick:
     """Return a tick over a ledger that was flushed just now."""
     flow.flush(store, FakeQueue())
-    return Tick(store, bell, life)
+    return Tick(store, flushes, life)
 
 
 @pytest.mark.parametrize(
@@ -78,55 +78,59 @@ def test_flush_has_a_reason(due_ms, lease_ms, heartbeat_ms, expected):
     assert needs_flush(watch) is expected
 
 
-def test_collecting_conversation_does_not_ring(tick: Tick, bell: Bell, store: Store):
+def test_collecting_conversation_enqueues_no_flush(tick: Tick, flushes: Flushes, store: Store):
     flow.receive(store, [HELLO], lambda _: LIMITS)
 
     tick()
 
-    assert bell.wake_ups == 0
+    assert flushes.enqueued == 0
 
 
-def test_due_conversation_rings(tick: Tick, bell: Bell, store: Store, clock: FakeClock):
+def test_due_conversation_enqueues_a_flush(
+    tick: Tick, flushes: Flushes, store: Store, clock: FakeClock
+):
     flow.receive(store, [HELLO], lambda _: LIMITS)
     clock.advance_ms(LIMITS.idle_ms)
 
     tick()
 
-    assert bell.wake_ups == 1
+    assert flushes.enqueued == 1
 
 
-def test_idle_ledger_is_flushed_to_show_life(tick: Tick, bell: Bell, clock: FakeClock):
+def test_idle_ledger_is_flushed_to_show_life(tick: Tick, flushes: Flushes, clock: FakeClock):
     tick()
-    before = bell.wake_ups
+    before = flushes.enqueued
     clock.advance_ms(HEARTBEAT_MS)
 
     tick()
 
-    assert (before, bell.wake_ups) == (0, 1)
+    assert (before, flushes.enqueued) == (0, 1)
 
 
-def test_first_tick_rings_to_see_that_it_serves(store: Store, bell: Bell, life: Life):
+def test_first_tick_enqueues_a_flush_to_see_that_it_serves(
+    store: Store, flushes: Flushes, life: Life
+):
     """Where nothing is due it would not reach the broker at all, and could not know."""
     flow.flush(store, FakeQueue())
     serves = Life()
-    tick = Tick(store, bell, life, serves)
+    tick = Tick(store, flushes, life, serves)
 
     for _ in range(3):
         tick()
 
-    assert (serves.ticks, bell.wake_ups, life.ticks) == (1, 1, 3)
+    assert (serves.ticks, flushes.enqueued, life.ticks) == (1, 1, 3)
 
 
 @pytest.mark.parametrize("trouble", [TransientError("broker_away"), KeyError("boom")])
 def test_scheduler_serves_only_when_a_tick_reached_the_broker(
-    store: Store, bell: Bell, life: Life, trouble: Exception
+    store: Store, flushes: Flushes, life: Life, trouble: Exception
 ):
     serves = Life()
-    tick = Tick(store, bell, life, serves)
-    bell.failure = trouble
+    tick = Tick(store, flushes, life, serves)
+    flushes.failure = trouble
     tick()
     away = serves.ticks
-    bell.failure = None
+    flushes.failure = None
 
     tick()
 
@@ -139,12 +143,12 @@ def test_ring_of_another_scheduler_does_not_show_that_this_one_serves(
     broker = StubBroker(middleware=[])
     broker.declare_queue("flush")
     first, second = Life(), Life()
-    bell = BrokerQueue(broker, client)
-    Tick(store, bell, life, first)()
-    late = Tick(store, bell, life, second)
+    flushes = BrokerQueue(broker, client)
+    Tick(store, flushes, life, first)()
+    late = Tick(store, flushes, life, second)
     late()
     held = second.ticks
-    bell.flush_begins()
+    flushes.flush_begins()
 
     late()
 
@@ -178,10 +182,10 @@ def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
     return [(record.message, record.levelno) for record in caplog.records]
 
 
-def test_outage_is_told_once_and_so_is_its_end(bell: Bell, life: Life, caplog):
+def test_outage_is_logged_once_and_so_is_its_end(flushes: Flushes, life: Life, caplog):
     caplog.set_level(logging.INFO)
     ledger = Away(LedgerUnavailableError("ledger_away"))
-    tick = Tick(ledger, bell, life)
+    tick = Tick(ledger, flushes, life)
 
     for _ in range(20):
         tick()
@@ -192,9 +196,9 @@ def test_outage_is_told_once_and_so_is_its_end(bell: Bell, life: Life, caplog):
     assert events(caplog) == [("flush.hindered", logging.WARNING), ("flush.resumed", logging.INFO)]
 
 
-def test_outage_counts_as_life(bell: Bell, life: Life):
+def test_outage_counts_as_life(flushes: Flushes, life: Life):
     """To restart a scheduler does not bring a ledger back."""
-    tick = Tick(Away(LedgerUnavailableError("ledger_away")), bell, life)
+    tick = Tick(Away(LedgerUnavailableError("ledger_away")), flushes, life)
 
     tick()
 
@@ -202,9 +206,9 @@ def test_outage_counts_as_life(bell: Bell, life: Life):
 
 
 def test_broker_outage_counts_as_life_and_is_told(
-    tick: Tick, bell: Bell, life: Life, clock, caplog
+    tick: Tick, flushes: Flushes, life: Life, clock, caplog
 ):
-    bell.failure = TransientError("broker_away")
+    flushes.failure = TransientError("broker_away")
     clock.advance_ms(HEARTBEAT_MS)
 
     tick()
@@ -213,9 +217,9 @@ def test_broker_outage_counts_as_life_and_is_told(
     assert events(caplog) == [("flush.hindered", logging.WARNING)]
 
 
-def test_fault_of_ours_is_told_once_and_is_no_life(bell: Bell, life: Life, caplog):
+def test_fault_of_ours_is_logged_once_and_is_no_life(flushes: Flushes, life: Life, caplog):
     """The watchdog ends a process whose every tick fails; a fresh one may do better."""
-    tick = Tick(Away(KeyError("boom")), bell, life)
+    tick = Tick(Away(KeyError("boom")), flushes, life)
 
     for _ in range(20):
         tick()
