@@ -37,16 +37,16 @@ def tick(client: redis.Redis, scale: Scale) -> list[Figure]:
     """Return what a scheduler's look and a flusher's collect cost at each number of open ones."""
     client.flushdb()
     store = Store(client, privacy_key="bench")
-    looks, collects, filled = [], [], 0
+    scans, collects, filled = [], [], 0
     for conversations in scale.open_conversations:
         fill(store, range(filled, conversations), messages=1, text="Hi")
         filled = conversations
-        looks.append(_tick_figure("look", conversations, store.watch, scale.ticks))
+        scans.append(_tick_figure("look", conversations, store.watch, scale.ticks))
         collects.append(
             _tick_figure("collect", conversations, lambda: _collect(store), scale.ticks)
         )
     client.flushdb()
-    return looks + collects
+    return scans + collects
 
 
 def fill(store: Store, customers: range, *, messages: int, text: str) -> None:

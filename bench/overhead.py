@@ -22,7 +22,7 @@ from tests.webhooks import CLOUD, signed
 MESSAGES = ("Hi", "can I book", "for tomorrow 15:00?")
 #: How long the last answers may take to arrive, s.
 ANSWERED_S_MAX = 60
-#: Bursts that nobody counts: connections are made, modules loaded.
+#: Bursts that are not counted: connections are made, modules loaded.
 WARM_UP = 20
 
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as it is told and records what it was asked.
+"""A real HTTP server that answers by script and records what it was asked.
 
 Every fake API of the tests is one: alone (`HttpServer`), or several services behind one address.
 The fixtures at the end become those of a folder where its conftest imports them.
@@ -32,7 +32,7 @@ _POLL_S = 0.02
 class Request:
     """A request as it arrived. Times are ns of the monotonic clock.
 
-    ``headers``: by lower-case name. ``done_ns``: 0 until the answer has left. ``path``: a whole URL
+    ``headers``: by lower-case name. ``done_ns``: 0 until the answer is sent. ``path``: a whole URL
     where the server was asked as a proxy, see ``HttpServer.proxy_url``. ``client_port``: the
     caller's end of the connection.
     """
@@ -153,7 +153,7 @@ class Service:
         self._lock = threading.Lock()
 
     def key_of(self, _request: Request) -> str:
-        """Return by what the request is told from others; must not raise."""
+        """Return the key by which scripts are chosen; must not raise."""
         return ""
 
     def default(self, _request: Request) -> Reply:
@@ -302,7 +302,7 @@ def http() -> Iterator[httpx2.Client]:
 
 
 def closed_port() -> int:
-    """Return a port of loopback at which nobody listens."""
+    """Return a port of the loopback at which nothing listens."""
     with socket.socket() as line:
         line.bind(("127.0.0.1", 0))
         port: int = line.getsockname()[1]

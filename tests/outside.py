@@ -152,7 +152,7 @@ def sent_of(request: Request) -> Sent:
 
 
 class Outside(HttpServer):
-    """Serves a model and a provider at one address, told apart by their paths."""
+    """Serves a model and a provider at one address, by the path of a request."""
 
     def __init__(
         self, model: Service, provider: Service, address: tuple[str, int] = LOOPBACK

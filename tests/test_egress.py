@@ -36,7 +36,7 @@ CONNECTING = re.compile(
     r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
 )
 #: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
-#: ``check`` knocks at RabbitMQ's door, ``supervisor`` tells systemd. None of them is given an
+#: ``check`` connects to RabbitMQ, ``systemd`` notifies systemd. None of them is given an
 #: address by a message.
 MAY_CONNECT = {
     "httpjson/__init__.py",
@@ -98,7 +98,7 @@ def test_client_follows_no_redirect() -> None:
 
 @pytest.fixture
 def trap() -> Iterator[socket.socket]:
-    """Return a socket that listens; a connection to it is a request that nobody may make."""
+    """Return a socket that listens; no request may reach it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0)
         yield listening
@@ -118,7 +118,7 @@ def messages(url: str) -> list[dict[str, Any]]:
 
 
 def test_address_in_a_message_is_never_asked(street: Street, trap: socket.socket) -> None:
-    """Media are not fetched: what would be, would be for whoever wrote the message to choose."""
+    """Media are not fetched: the writer of a message would choose what we ask for."""
     url = f"http://127.0.0.1:{trap.getsockname()[1]}/x.png"
     number = street.businesses["salon"].number
     given = messages(url)

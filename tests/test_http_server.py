@@ -1,4 +1,4 @@
-"""The fakes fail in just the ways they are told to, or the tests that use them prove nothing."""
+"""The fakes fail in just the ways that a test asks for."""
 
 from collections.abc import Iterator
 

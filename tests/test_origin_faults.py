@@ -72,7 +72,7 @@ def test_fault_10_second_bot_on_the_number_is_seen_by_what_becomes_of_its_messag
     world.settle()
 
     world.receive(*statuses("sent", "out-1"))
-    assert world.alerts() == []  # that one is our own, told without its tag
+    assert world.alerts() == []  # that one is our own, without its tag
 
     world.receive(*statuses("sent", "wamid.bot"), *statuses("delivered", "wamid.bot"))
     assert world.alerts() == [("foreign_reply", "app")]

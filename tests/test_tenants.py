@@ -34,11 +34,11 @@ def test_businesses_answer_the_same_customer_each_by_itself(
         other = next(one for one in NAMES if one != name)
         assert [turn_of(asked.json) for asked in business.model.requests] == batches(street, name)
         for asked in business.model.requests:
-            told = asked.body.decode() + json.dumps(dict(asked.headers))
-            assert f"{name}-word" in told
-            assert f"{name}-KEY" in told
+            content = asked.body.decode() + json.dumps(dict(asked.headers))
+            assert f"{name}-word" in content
+            assert f"{name}-KEY" in content
             assert asked.json["model"] == f"{name}-model"
-            assert other not in told
+            assert other not in content
     texts = [sent for sent in street.provider.requests if sent.json.get("type") == "text"]
     assert len(texts) == sum(len(b.model.requests) for b in street.businesses.values())
     for sent in street.provider.requests:
@@ -49,8 +49,8 @@ def test_businesses_answer_the_same_customer_each_by_itself(
                 CUSTOMER,
                 f"Answer of the {name}",
             )
-    (book,) = counters(street.runtime.store)
-    assert (book.holds, book.lost, book.dead) == (True, 0, 0)
+    (counted,) = counters(street.runtime.store)
+    assert (counted.holds, counted.lost, counted.dead) == (True, 0, 0)
 
 
 def batches(street: Street, name: str) -> list[str]:

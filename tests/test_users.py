@@ -13,7 +13,7 @@ import redis
 from tests.guarded_server import GuardedServer, commands
 from tests.processes import Guard, started
 
-#: What reveals, destroys or takes over a server, and is nobody's but the operator's.
+#: What reveals, destroys or takes over a server: for the operator alone.
 FORBIDDEN = (
     *(
         "ACL LIST",

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: hurt an installation, and see whether it keeps its word."""
+"""``python -m tests.chaos``: hurt an installation, and see whether it keeps its promises."""
 
 import argparse
 import secrets

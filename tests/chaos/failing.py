@@ -40,12 +40,12 @@ BEFORE: dict[tuple[Role, str], Point] = {
 #: Where the ledger's answer is lost: it was carried out.
 AFTER: dict[tuple[Role, str], Point] = {
     ("web", "append"): Point.WEB_AFTER_APPEND,
-    ("worker", "collect"): Point.FLUSH_AFTER_COLLECT_BEFORE_RING,
+    ("worker", "collect"): Point.FLUSH_AFTER_COLLECT_BEFORE_ENQUEUE,
     ("worker", "begin"): Point.GENERATE_AFTER_BEGIN,
     ("worker", "checkpoint"): Point.GENERATE_AFTER_CHECKPOINT,
-    ("worker", "mark_sending"): Point.SEND_AFTER_DEPART,
-    ("worker", "status"): Point.SEND_AFTER_LEFT,
-    ("worker", "dead_letter"): Point.DROP_AFTER_BURY_BEFORE_ALERT,
+    ("worker", "mark_sending"): Point.SEND_AFTER_MARK_SENDING,
+    ("worker", "status"): Point.SEND_AFTER_MARK_SENT,
+    ("worker", "dead_letter"): Point.DROP_AFTER_DEAD_LETTER_BEFORE_ALERT,
 }
 
 
@@ -84,9 +84,9 @@ def _fail_between_post_and_ack(failpoints: Failpoints) -> None:
     deliver = notifier.deliver
 
     def delivered(events: Iterable[Any]) -> Any:
-        told = deliver(events)
+        delivered_ids = deliver(events)
         failpoints.reach(Point.ALERT_AFTER_POST_BEFORE_ACK, LedgerUnavailableError("lost"))
-        return told
+        return delivered_ids
 
     notifier.deliver = delivered
 

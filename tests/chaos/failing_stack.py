@@ -64,14 +64,14 @@ class FailingStack(Stack):
 
     def provoke(self, point: Point, action: Action, customer: Customer) -> None:
         """Have the customer write "Hi", let ``action`` happen at ``point``, and what it needs."""
-        # Who ended late in the last case may be gone only now.
+        # A process that ended late in the last case may be gone only now.
         self._revive()
         customer.web = self._meta
         self.failpoints.arm(point, action)
         with in_background(lambda: _deliver(customer)):
             pid = eventually(lambda: self.failpoints.hit_by(point), what=f"{point} to be hit")
             if action is Action.EXIT:
-                # Until then it passes for one that runs, and nobody starts it again.
+                # Until then it counts as running, and is not started again.
                 eventually(lambda: _state(pid) in ("", "Z"), what=f"process {pid} to end")
             if action is Action.PAUSE:
                 eventually(lambda: _state(pid) == "T", what=f"process {pid} to stand still")
@@ -80,7 +80,7 @@ class FailingStack(Stack):
         self._revive()
 
     def _revive(self) -> None:
-        """Start again, as a supervisor would, who ended."""
+        """Start the processes that ended again, as systemd would."""
         for name in (*WORKERS, "scheduler"):
             if not self.processes[name].running:
                 self.processes[name].kill()

@@ -1,7 +1,7 @@
 """Points at which a real process fails once, because a test armed one: by files in a directory.
 
 A test writes ``<point>`` with the action as its content. The first process that gets there
-renames it to ``<point>.<pid>``, and acts: nobody else can, and the test sees who did.
+renames it to ``<point>.<pid>``, and acts: no other can, and the test sees which did.
 """
 
 import os
@@ -18,20 +18,20 @@ class Point(StrEnum):
 
     WEB_BEFORE_APPEND = "web.before_append"
     WEB_AFTER_APPEND = "web.after_append"
-    FLUSH_AFTER_COLLECT_BEFORE_RING = "flush.after_collect_before_ring"
+    FLUSH_AFTER_COLLECT_BEFORE_ENQUEUE = "flush.after_collect_before_enqueue"
     GENERATE_AFTER_BEGIN = "generate.after_begin"
     GENERATE_AFTER_MODEL = "generate.after_model"
     GENERATE_AFTER_CHECKPOINT = "generate.after_checkpoint"
-    SEND_AFTER_DEPART = "send.after_depart"
+    SEND_AFTER_MARK_SENDING = "send.after_mark_sending"
     SEND_AFTER_WRITE = "send.after_write"
     SEND_AFTER_RESPONSE = "send.after_response"
-    SEND_AFTER_LEFT = "send.after_left"
-    DROP_AFTER_BURY_BEFORE_ALERT = "drop.after_bury_before_alert"
+    SEND_AFTER_MARK_SENT = "send.after_mark_sent"
+    DROP_AFTER_DEAD_LETTER_BEFORE_ALERT = "drop.after_dead_letter_before_alert"
     ALERT_AFTER_POST_BEFORE_ACK = "alert.after_post_before_ack"
 
 
 class Action(StrEnum):
-    """What happens at a point: the process ends, it stands still, or it hears no answer."""
+    """What happens at a point: the process ends, it stands still, or its answer is lost."""
 
     EXIT = "exit"
     PAUSE = "pause"
@@ -47,7 +47,7 @@ class Failpoints:
     def arm(self, point: Point, action: Action) -> None:
         """Have the next process that gets to ``point`` act there, once."""
         self.clear()
-        # Renamed into place: nobody reads half a word.
+        # Renamed into place: no process reads half a word.
         unfinished = self._directory / "unfinished"
         unfinished.write_text(action)
         unfinished.rename(self._directory / point)
@@ -74,7 +74,7 @@ class Failpoints:
             case Action.EXIT:
                 os._exit(EXIT_KILLED)
             case Action.PAUSE:
-                # The whole process, its lease keeper too: as on a machine that stands still.
+                # The whole process, its lease renewer too: as on a machine that stands still.
                 os.kill(os.getpid(), signal.SIGSTOP)
             case Action.LOST:
                 raise lost

@@ -110,7 +110,7 @@ class Planned:
 
     @property
     def unsettles(self) -> str | None:
-        """The worker that may lose leases by it, EVERYBODY for any of them, None for nobody."""
+        """The worker that may lose leases by it, EVERYBODY for any of them, None for none."""
         who = (EVERYBODY, *WORKERS, "other-worker")
         return self.victim if self.kind.unsettles and self.victim in who else None
 

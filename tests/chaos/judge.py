@@ -2,7 +2,7 @@
 
 What customers, model and provider saw is judged by ``tests.history.checker``. Here the ledger's
 dead letters and alerts are added to it, and what a history cannot show is compared: the counters
-with the content and with what was acknowledged, the alerts with what Sentry was told.
+with the content and with what was acknowledged, the alerts with what Sentry received.
 """
 
 from collections import Counter
@@ -63,7 +63,7 @@ class Judge:
         self.history = whole(self._events, dead_letters(ledger.store), alerts)
         problems += check(self.history, resend=self._resend, max_attempts=self._max_attempts)
         problems += self._miscounted(ledger)
-        # Of older alerts a summary may tell that stands for new ones too.
+        # A summary of older alerts may stand for new ones too.
         return problems + (undelivered(ledger, self._sentry) if not self._alerts_before else [])
 
     def _calm_down(self, ledger: LedgerView, pending: Callable[[], int]) -> Iterator[str]:
@@ -114,7 +114,7 @@ def undelivered(ledger: LedgerView, sentry: FakeSentry) -> list[str]:
     """Return of which alerts Sentry has nothing, by account and kind."""
     due = Counter(alert.rate_name for alert in alerts_of(ledger))
     single: dict[str, str] = {}
-    # Those that were or will be told together.
+    # Those that are notified by summaries, now or later.
     throttled = Counter(Alerts(ledger.store).throttled_counts())
     for event in sentry.events:
         if alert := alert_in(event):
@@ -123,11 +123,11 @@ def undelivered(ledger: LedgerView, sentry: FakeSentry) -> list[str]:
                 throttled[name] += int(count)
             else:
                 single[str(event["event_id"])] = name
-    told = Counter(single.values())
+    notified = Counter(single.values())
     return [
-        f"undelivered: {name}: {count} alerts, {told[name]} single, {throttled[name]} throttled"
+        f"undelivered: {name}: {count} alerts, {notified[name]} single, {throttled[name]} throttled"
         for name, count in due.items()
-        if told[name] + throttled[name] < count
+        if notified[name] + throttled[name] < count
     ]
 
 

@@ -10,7 +10,7 @@ from tests.chaos.meta import Meta, Offer
 from tests.stack.accounts import BusinessNumber
 from tests.webhooks import body, change, text_message
 
-#: The two businesses: one tells a person of a text in doubt, the other sends it once more.
+#: The two businesses: one notifies a person of a text in doubt, the other sends it once more.
 #: Both wait two seconds for WhatsApp and for the model.
 SALON = BusinessNumber("salon", "100001", "timeout_ms = 2000", {"timeout_ms": 2_000})
 RESENDING = BusinessNumber(
@@ -19,7 +19,7 @@ RESENDING = BusinessNumber(
 BUSINESSES = (SALON, RESENDING)
 
 CUSTOMERS = 40
-#: With four more digits a number that nobody has.
+#: With four more digits an invented number.
 CUSTOMER_PREFIX = "7999000"
 BURST_MAX = 4
 #: Between two messages of a burst, in seconds.
@@ -33,7 +33,7 @@ SILENT_EVERY = 40
 class Load:
     """Has customers write ``bursts_per_s`` bursts a second until it is stopped.
 
-    ``words``: numbers for words that nobody has written yet.
+    ``words``: numbers for words that were not written yet.
     """
 
     def __init__(

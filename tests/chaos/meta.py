@@ -72,11 +72,11 @@ class Meta:
             self.pending += 1
         self._put(_Delivery(json.dumps(content).encode(), tuple(offers)), after_s)
 
-    def tell(self, phone_number_id: str, _customer: str, wamid: str, tag: str) -> None:
+    def report(self, phone_number_id: str, _customer: str, wamid: str, tag: str) -> None:
         """Deliver the statuses of a text, later, perhaps out of order."""
         for state in self._rng.sample(("sent", "delivered", "read"), self._rng.randint(1, 3)):
-            told = change(number=phone_number_id, statuses=[status(wamid, state, tag)])
-            self.deliver(body(told), after_s=self._rng.uniform(0.02, 4.0))
+            item = change(number=phone_number_id, statuses=[status(wamid, state, tag)])
+            self.deliver(body(item), after_s=self._rng.uniform(0.02, 4.0))
 
     def close(self) -> None:
         """Deliver nothing more."""

@@ -66,7 +66,7 @@ Mood = Callable[[Request], Answer]
 
 
 class ChaosModel(ModelApi):
-    """Repeats in its answer what it was told; ``mood`` is what it does to most calls instead.
+    """Repeats in its answer what it was asked; ``mood`` is what it does to most calls instead.
 
     ``thinks_s``: the shortest and the longest that it usually takes, s.
     """
@@ -115,9 +115,9 @@ class ChaosModel(ModelApi):
 
 
 class ChaosProvider(ProviderApi):
-    """Takes every text and has ``tell`` send its status; ``mood`` is what it does to most instead.
+    """Takes every text and has ``report`` send its status; ``mood`` is what it does to most calls.
 
-    ``accounts``: the account of each number of ours. ``tell`` is given the number, the customer's
+    ``accounts``: the account of each number of ours. ``report`` is given the number, the customer's
     number, the id that the text got, and our tag.
     """
 
@@ -126,13 +126,13 @@ class ChaosProvider(ProviderApi):
         record: Record,
         rng: random.Random,
         accounts: Mapping[str, str],
-        tell: Callable[[str, str, str, str], None],
+        report: Callable[[str, str, str, str], None],
     ) -> None:
         super().__init__()
         self._record = record
         self._rng = rng
         self._accounts = accounts
-        self._tell = tell
+        self._report = report
         self.mood: Mood | None = None
 
     def refuses(self, _request: Request) -> Answer:
@@ -167,7 +167,7 @@ class ChaosProvider(ProviderApi):
         wamid = self.next_id()
         self._record.note(lambda at_ms: Taken(at_ms, account, sent.to, sent.tag, sent.text, who))
         if self._rng.random() * 10 < WITH_STATUS_OF_TEN:
-            self._tell(sent.phone_number_id, sent.to, wamid, sent.tag)
+            self._report(sent.phone_number_id, sent.to, wamid, sent.tag)
         return self.taken(request, wamid)
 
 

@@ -36,7 +36,7 @@ class Run:
         self.meta = Meta(self.record, rng, [])
         accounts = {b.phone_number_id: b.account_id for b in BUSINESSES}
         model = ChaosModel(self.record, rng)
-        provider = ChaosProvider(self.record, rng, accounts, self.meta.tell)
+        provider = ChaosProvider(self.record, rng, accounts, self.meta.report)
         self.site = Site(binary, guard, model, provider)
         self._disk = SmallDisk(self.site.valkey.directory)
         self.meta.ports.append(self.site.port)

@@ -1,4 +1,4 @@
-"""The installation under fire: each process behind a proxy of its own, all of them supervised."""
+"""The installation under fire: each process behind a proxy of its own, restarted when it ends."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ OTHER_WINDOWS = MappingProxyType(
 #: More questions than a run asks.
 BUDGETS = ("BUDGET_CONVERSATION_HOUR", "BUDGET_ACCOUNT_DAY", "BUDGET_INSTALLATION_DAY")
 BUDGET = "10000"
-#: How long what a killed master left runs on before the supervisor ends it, as systemd does.
+#: How long children of a killed master run on before they are ended, s; systemd does the same.
 ORPHANS_S = 1.0
 _WATCH_S = 0.1
 
@@ -54,7 +54,7 @@ class Site(Stack):
         sentry = urlsplit(self.sentry.dsn)
         self._way_to_sentry = Proxies(sentry.port or 0, 1)
         way = f"127.0.0.1:{self.way_to_sentry.port}"
-        # These are reached without the proxy that tells callers apart.
+        # These are reached without the proxy by which callers are known.
         self.environ["NO_PROXY"] = f"{way},127.0.0.1:{self.port}"
         self.environ["SENTRY_DSN"] = f"http://public@{way}/1"
         self.environ |= dict.fromkeys(BUDGETS, BUDGET)
@@ -70,7 +70,7 @@ class Site(Stack):
         self._configure()
 
     def start(self) -> None:
-        """Start everything and the supervision of it."""
+        """Start everything, and restart from now on what ends."""
         self.valkey.start()
         for name in SERVICES:
             self.processes[name].start()
@@ -118,7 +118,7 @@ class Site(Stack):
 
     @contextmanager
     def unsupervised(self, *names: str) -> Iterator[None]:
-        """Leave services alone for the body: whoever ends there stays away."""
+        """Do not restart the services during the body."""
         with self._lock:
             before = self._wanted & set(names)
             self._wanted -= before

@@ -1,4 +1,4 @@
-"""How much of a server's append-only file is on the disk, told by the system calls it makes."""
+"""How much of a server's append-only file is on the disk, by the system calls it makes."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ ATTACH_S = 10.0
 
 
 def missing() -> str:
-    """Return why this machine cannot tell, "" if it can."""
+    """Return what this machine lacks to measure it, "" for nothing."""
     return "" if shutil.which("strace") else "needs strace"
 
 

@@ -12,16 +12,16 @@ from tests.processes import Guard
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-#: Under CI the same faults each time; a developer's runs differ, and each tells its seed.
+#: Under CI the same faults each time; a developer's runs differ, and each prints its seed.
 SEED = 4711 if os.environ.get("CI") else random.randrange(1_000_000)  # noqa: S311 - no secret
 #: Seconds from one fault to the next.
 SPACING_S = 1.2
 
 
-def test_installation_under_fire_keeps_its_word(
+def test_installation_under_fire_keeps_its_promises(
     valkey_binary: str, guard: Guard, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Nothing accepted is lost, nobody is left untold, order holds, copies are declared."""
+    """Nothing accepted is lost, every alert is delivered, order holds, copies are declared."""
     run = Run(valkey_binary, guard, SEED, bursts_per_s=3.0)
     try:
         planned = plan(SEED, DECK, spacing_s=SPACING_S)

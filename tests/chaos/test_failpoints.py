@@ -37,13 +37,13 @@ IN_DOUBT_UNSENT = Outcome(texts=0, dead="ambiguous/no_status")
 REFUSED = Outcome(texts=1, dead="fatal_provider/cloud_131047")
 
 #: Points on the way of a dead letter and its alert.
-DROPPING = (Point.DROP_AFTER_BURY_BEFORE_ALERT, Point.ALERT_AFTER_POST_BEFORE_ACK)
+DROPPING = (Point.DROP_AFTER_DEAD_LETTER_BEFORE_ALERT, Point.ALERT_AFTER_POST_BEFORE_ACK)
 #: Where the outcome is another than one answer. A pause is survived by everybody: who stood still
 #: while sending says afterwards what became of the text.
 OTHERWISE = {
     **dict.fromkeys(product(DROPPING, Action), REFUSED),
-    (Point.SEND_AFTER_DEPART, Action.EXIT): IN_DOUBT_UNSENT,
-    (Point.SEND_AFTER_DEPART, Action.LOST): IN_DOUBT_UNSENT,
+    (Point.SEND_AFTER_MARK_SENDING, Action.EXIT): IN_DOUBT_UNSENT,
+    (Point.SEND_AFTER_MARK_SENDING, Action.LOST): IN_DOUBT_UNSENT,
     (Point.SEND_AFTER_WRITE, Action.EXIT): IN_DOUBT,
     (Point.SEND_AFTER_WRITE, Action.LOST): IN_DOUBT,
     (Point.SEND_AFTER_RESPONSE, Action.EXIT): IN_DOUBT,

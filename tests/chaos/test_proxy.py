@@ -1,4 +1,4 @@
-"""The proxy does to connections what it is told, and otherwise nothing."""
+"""The proxy does to connections what a test asks for, and otherwise nothing."""
 
 from collections.abc import Iterator
 
@@ -56,7 +56,7 @@ def test_cut_connection_is_reset(through: redis.Redis, proxies: Proxies, proxy: 
             held.ping()
 
 
-def test_refusal_lasts_as_long_as_it_is_told(through: redis.Redis, proxy: Proxy) -> None:
+def test_refusal_lasts_until_it_is_switched_off(through: redis.Redis, proxy: Proxy) -> None:
     proxy.refuses = True
     with pytest.raises(redis.ConnectionError):
         through.ping()

@@ -1,4 +1,4 @@
-"""A worker and a web server with a fault of ours in each: what may such a fault tell of a customer?
+"""A worker and a web server with a bug in each, to see what its report and log say of a customer.
 
 ``dramatiq tests.e2e.faulty:worker``, ``gunicorn "tests.e2e.faulty:application()"``.
 """
@@ -20,7 +20,7 @@ _answer = Guarded.answer
 
 
 def worker() -> None:
-    """Build a worker that fails with the customer's words in the exception and in its variables."""
+    """Build a worker that fails with the customer's words in the exception and its variables."""
     Guarded.answer = _crashing  # type: ignore[method-assign]
     actors.main()
 

@@ -99,7 +99,7 @@ def test_emptied_ledger_is_reported_and_the_service_goes_on(stack: Stack) -> Non
 
     red = eventually(lambda: unready(stack), what="/readyz to be red")
     eventually(
-        lambda: len(lines(stack.sentry, "ledger.replaced")) >= 4, what="every process to tell"
+        lambda: len(lines(stack.sentry, "ledger.replaced")) >= 4, what="every process to report"
     )
     eventually(lambda: alarms(stack.sentry, "ledger_replaced"), what="the alarm in the new ledger")
     stack.wait_until_ready()

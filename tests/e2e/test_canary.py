@@ -26,12 +26,12 @@ def test_canary_comes_out_again_and_again_and_is_no_customers(stack: Stack) -> N
     assert (stack.provider.requests, stack.model.requests) == ([], [])
 
 
-def test_worker_that_hangs_is_told_of_by_the_canary(stack: Stack) -> None:
-    """It is alive for its supervisor, and holds its queue; only the way itself tells."""
+def test_worker_that_hangs_is_reported_by_the_canary(stack: Stack) -> None:
+    """It is alive for systemd, and holds its queue; only a missing answer shows it."""
     stack.processes["worker"].signal_group(SIGSTOP)
 
     eventually(lambda: '"event": "canary.late"' in log(stack), what="the canary to be missed")
-    eventually(lambda: '"kind": "canary_late"' in log(stack), what="the alert to be told")
+    eventually(lambda: '"kind": "canary_late"' in log(stack), what="the alert to be delivered")
 
     assert log(stack).count('"event": "canary.late"') == 1
     stack.processes["worker"].kill()

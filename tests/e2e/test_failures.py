@@ -31,7 +31,7 @@ MODEL_PASSING: Mapping[str, tuple[Answer, str]] = {
     "no JSON": (Reply(body=b"<html>busy</html>"), "model_malformed"),
     "empty answer": (completion(""), "model_empty"),
 }
-#: Where WhatsApp's answer does not tell whether it has the text.
+#: Answers of WhatsApp's that do not say whether it has the text.
 UNKNOWN: Mapping[str, Answer] = {
     "no answer in time": hang,
     "connection reset": reset,
@@ -56,7 +56,7 @@ def staying(stack: Stack) -> Afflicted:
 
 @pytest.fixture(scope="module")
 def unknown(stack: Stack) -> Afflicted:
-    """Return customers of whose texts nobody knows whether they were taken."""
+    """Return customers whose texts were taken or not: the answers do not say."""
     customers = {name: stack.customer(HASTY) for name in UNKNOWN}
     for name, customer in customers.items():
         stack.provider.answer(UNKNOWN[name], to=customer.number)

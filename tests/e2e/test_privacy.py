@@ -1,4 +1,4 @@
-"""Every failure is told, and none tells about a customer: in no log, no report and no key."""
+"""Every failure is reported, and nothing of a customer is in a log, a report or a key."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ ERRORS = {
     "webhook.unavailable",
     "webhook.unknown_account",
 }
-#: What the ledger's own alerts tell of it.
+#: The ledger's own alerts about it.
 ALERTS = {"drift", "fatal_model", "fatal_provider", "poison"}
 
 
@@ -88,8 +88,8 @@ def delivered(customer: Customer, item: dict[str, Any]) -> httpx2.Response:
 
 def quoting(customer: Customer, status: int) -> Reply:
     """Return the refusal of somebody who repeats what they were given."""
-    told = f"cannot take '{customer.mark}' of {NAME} at {customer.number}"
-    return Reply(status, {"error": {"message": told, "code": 100, "type": told}})
+    quoted = f"cannot take '{customer.mark}' of {NAME} at {customer.number}"
+    return Reply(status, {"error": {"message": quoted, "code": 100, "type": quoted}})
 
 
 def hostile_webhooks(stack: Stack) -> None:

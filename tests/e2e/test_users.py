@@ -1,4 +1,4 @@
-"""The whole service as the users that the deployment gives it: nothing is refused, by nobody."""
+"""The whole service as the Redis users that the deployment gives it: no command is refused."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from tests.stack.stack import Stack, running
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-#: Asked for on purpose where it may be allowed: INFO tells most of it too.
+#: Asked for on purpose, where it may be allowed: INFO says most of it too.
 DELIBERATE = ("app", "command", "config|get")
 
 
@@ -105,7 +105,7 @@ def test_every_verb_says_what_it_has_to_say(operator: Operator, stack: Stack) ->
 
 
 def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
-    """What it held comes back by the ledger's lease, and by the broker's upkeep."""
+    """Its batch comes back when the lease expires, its wake-ups by the broker's maintenance."""
     anna = stack.customer()
     stack.model.answer(hang, to=anna.mark)
     anna.writes(anna.line("Hi"))

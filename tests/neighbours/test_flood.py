@@ -65,8 +65,11 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
     before = used_memory(stack)
 
     # While the first batch is with the model, the conversation takes so much and no more.
-    held = flood(flooder, 1_000)
-    assert held == {200: WAITING_MAX - MESSAGES_MAX, 503: 1_000 - WAITING_MAX + MESSAGES_MAX}
+    waiting = flood(flooder, 1_000)
+    assert waiting == {
+        200: WAITING_MAX - MESSAGES_MAX,
+        503: 1_000 - WAITING_MAX + MESSAGES_MAX,
+    }
     assert len(flooder.turns) == 1
     hold.released.set()
 
@@ -77,7 +80,7 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
         for person in others:
             person.wait_for_answers()
         assert not flooding.done()
-        statuses = held + flooding.result()
+        statuses = waiting + flooding.result()
     most = used_memory(stack)
     stack.ledger.wait_until_settled(flooder)
 

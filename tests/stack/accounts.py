@@ -43,7 +43,7 @@ HASTY = BusinessNumber(
     model={"timeout_ms": 1_000},
     batch={"max_attempts": 2},
 )
-#: Sends once more what may or may not have left.
+#: Sends a text in doubt once more.
 RESENDING = BusinessNumber("resending", "100006", extra='ambiguous = "resend"\ntimeout_ms = 1000')
 #: Waits longer than what counts as slow; its calls hang in the tests of bad neighbours.
 SLUGGISH = BusinessNumber(

@@ -45,9 +45,9 @@ class Customer:
         self._written += 1
         message_id = message_id or f"wamid.{self.mark}-{self._written}"
         if self.account.channel == "venom":
-            told = gateway_message(message_id, text, self.number)
+            item = gateway_message(message_id, text, self.number)
             path = f"/webhooks/venom/{self.account.account_id}"
-            return self.web.post(path, json=told, headers={"X-Webhook-Secret": APP_SECRET})
+            return self.web.post(path, json=item, headers={"X-Webhook-Secret": APP_SECRET})
         return self.delivers_item(text_message(message_id, text, self.number))
 
     def delivers_item(self, item: dict[str, Any], **value: object) -> httpx2.Response:

@@ -82,7 +82,7 @@ class Stack:
         self.write_accounts(self.outside.url)
         self.processes: dict[str, OwnedProcess] = {}
         self.process("web", *web(self.port))
-        # Threads enough that a few calls which hang on purpose hold nobody else up.
+        # Threads enough that a few calls which hang on purpose delay no other.
         self.process("worker", *worker(threads=16))
         self.process("scheduler", *SCHEDULER)
         self.customers: list[Customer] = []

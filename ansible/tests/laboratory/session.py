@@ -50,7 +50,7 @@ class Session:
         network.enter(site.names.controller)
         proxy = site.hosts.guests[site.topology["proxy"][0]]
         self.meta = Door(self.record, rng, proxy.address, site.inventory.authority.certificate)
-        self.world = World(packages, self.record, rng, self.meta.tell)
+        self.world = World(packages, self.record, rng, self.meta.report)
         self._judge: SessionJudge | None = None
 
     @contextmanager
