@@ -8,18 +8,6 @@ from scheduler.timer import Timer
 DEADLINE_S = 10.0
 
 
-def test_action_is_repeated():
-    runs = threading.Semaphore(0)
-    timer = Timer()
-    timer.every(10, runs.release)
-
-    timer.start()
-    repeated = [runs.acquire(timeout=DEADLINE_S) for _ in range(3)]
-    timer.stop()
-
-    assert repeated == [True, True, True]
-
-
 def test_action_never_runs_twice_at_a_time():
     """A slow tick is waited for; the ones missed meanwhile are one."""
     running, together = threading.Lock(), threading.Event()
@@ -63,7 +51,7 @@ def test_stop_returns_after_the_last_run():
     assert (began, ended.is_set()) == (True, True)
 
 
-def test_nothing_is_logged_for_each_run(caplog):
+def test_action_is_repeated_and_no_run_is_logged(caplog):
     caplog.set_level(logging.DEBUG)
     runs = threading.Semaphore(0)
     timer = Timer()
