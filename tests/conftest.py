@@ -1,5 +1,6 @@
 """What every test may ask for: a real Valkey of its own, a client, a clock that stands, a store."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from demo.errors import DemoError
 from demo.valkey import find_server
+from tests import root_logger
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, LeftBehindError, started
@@ -165,6 +167,13 @@ def demo_environ(valkey: ValkeyServer, client: redis.Redis) -> dict[str, str]:
         "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
         "ENVIRONMENT": "test",
     }
+
+
+@pytest.fixture(autouse=True)
+def root() -> Iterator[logging.Logger]:
+    """Return the root logger, put back as it was after the test."""
+    with root_logger.restored() as logger:
+        yield logger
 
 
 @pytest.fixture

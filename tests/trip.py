@@ -25,6 +25,7 @@ from batching.model import WakeUp
 from demo.valkey import find_server
 from runtime.build import build
 from scheduler.tick import Tick
+from tests import root_logger
 from tests.processes import Guard, started
 from tests.valkey_server import ValkeyServer
 from web import create_app
@@ -114,6 +115,7 @@ class _Queue:
 def trip() -> list[Stage]:
     """Send one message the whole way and return its stages."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(root_logger.restored())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aa-trip-")))
         guard = Guard()
         stack.callback(guard.close)

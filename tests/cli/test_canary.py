@@ -24,15 +24,13 @@ __all__ = ["probe"]
 
 @pytest.fixture
 def runtime(operator: Operator) -> Iterator[Runtime]:
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    handlers = logging.getLogger().handlers[:]
     built = build("web", operator.environ)
     # The process under test is the verb's: what a web process logs is none of its output.
     logging.getLogger().handlers[:] = handlers
     operator.capture.readouterr()
     yield built
     built.store.client.connection_pool.disconnect()
-    logging.getLogger().setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def test_answered_canary_prints_its_round_trip(operator: Operator, runtime: Runtime) -> None:

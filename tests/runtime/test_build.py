@@ -1,6 +1,4 @@
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,17 +32,6 @@ def environ(valkey: ValkeyServer, client: redis.Redis, accounts_file: Path) -> d
         "ACCOUNTS_FILE": str(accounts_file),
         "RELEASE": "r1",
     }
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    """Put the root logger back as it was: building sets up the process's own."""
-    logger = logging.getLogger()
-    handlers, level = logger.handlers[:], logger.level
-    yield
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def test_building_twice_gives_processes_that_agree(environ: dict[str, str]) -> None:

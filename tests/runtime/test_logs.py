@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,17 +12,6 @@ from batching.errors import PermanentError, TransientError
 from runtime.logs import EventFormatter, clean, exception_name, redacted, start_logging, trace
 
 WORDS = "a customer's words"
-
-
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger, put back as it was."""
-    logger = logging.getLogger()
-    handlers, level = logger.handlers[:], logger.level
-    yield logger
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def line_of(record: logging.LogRecord) -> dict[str, Any]:
