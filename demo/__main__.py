@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.child import ROOT
-from demo.errors import DemoError
+from demo.child import ROOT, DemoError
 from demo.play import Play
 from demo.screen import Screen
 

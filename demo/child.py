@@ -1,4 +1,4 @@
-"""The processes of the product: how each is started on one machine, listened to, stopped."""
+"""One process of the demo: started, followed, stopped; and the command lines of all three."""
 
 import contextlib
 import os
@@ -10,7 +10,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from demo.errors import DemoError
+
+class DemoError(Exception):
+    """The demo cannot go on; the message tells a newcomer why, and what to do."""
+
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What is told of a process that died.

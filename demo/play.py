@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batching.errors import ConfigurationError
-from demo.child import SCHEDULER, Child, web, worker
+from demo.child import SCHEDULER, Child, DemoError, web, worker
 from demo.environment import demo_environment
-from demo.errors import DemoError
 from demo.screen import Screen
 from demo.valkey import EmbeddedValkey
 from runtime.settings import Settings, load_settings, process_environment

@@ -12,8 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from demo.child import Child
-from demo.errors import DemoError
+from demo.child import Child, DemoError
 
 START_S_MAX = 20.0
 _POLL_S = 0.05

@@ -12,7 +12,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, Phase, settings
 
-from demo.errors import DemoError
+from demo.child import DemoError
 from demo.valkey import find_server
 from tests import root_logger
 from tests.fakes import FakeClock

@@ -16,14 +16,15 @@ PACKAGES = (
     *("llm", "runtime", "scheduler", "web", "cli", "config", "httpjson"),
 )
 MODULE_LINES = range(40, 501)
-#: Modules that are longer or shorter than that, each with its reason.
-ODD_SIZES: dict[str, str] = {
-    "batching/store.py": "one method a script, beside the connection that runs it",
-    "channels/__init__.py": "the registry",
-    "channels/venom/__init__.py": "the provider, of the parts beside it",
-    "channels/whatsapp_cloud/__init__.py": "the provider, of the parts beside it",
-    "llm/__init__.py": "the registry",
-    "web/__init__.py": "the application, of the resources beside it",
+#: Modules that are longer or shorter than that, each with its reason. A package's ``__init__`` may
+#: be short: it says what the package is for.
+ODD_SIZES = {
+    "batching/store.py": "every script's method beside the others, as in asynq's rdb.go",
+    "bench/durability.py": "one measurement of the bench",
+    "bench/noop.py": "the application that gunicorn runs for comparison",
+    "bench/webhooks.py": "one measurement of the bench",
+    "manage.py": "an entry point",
+    "wsgi.py": "an entry point",
 }
 FUNCTION_LINES_MAX = 40
 SCRIPT_LINES_MAX = 60
@@ -135,7 +136,11 @@ def test_module_is_long_or_short_for_a_reason() -> None:
     """A module holds one idea, whole: above 500 lines there may be two, below 40 half of one."""
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
 
-    odd = {path for path, lines in lengths.items() if lines not in MODULE_LINES}
+    odd = {
+        path
+        for path, lines in lengths.items()
+        if lines not in MODULE_LINES and not (path.endswith("__init__.py") and lines < 40)
+    }
 
     assert odd == set(ODD_SIZES)
 

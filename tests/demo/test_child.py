@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from demo.child import Child
-from demo.errors import DemoError
+from demo.child import Child, DemoError
 from tests.demo.running import live_processes
 from tests.waiting import eventually
 
