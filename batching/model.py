@@ -5,6 +5,7 @@ import re
 import zlib
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, Self
 
 #: The reserved account of the canary; no other may bear its name.
@@ -218,22 +219,12 @@ class Limits:
     lease_ms: int = 30_000
     max_attempts: int = 8
 
-    @property
-    def set_id(self) -> str:
-        """Return the name of this set of limits: what a batch keeps of them.
+    def encode(self) -> tuple[str, str]:
+        """Return the id of this set of limits, which batches keep, and the set by name, JSON.
 
-        The numbers alone where the names are those of releases that kept nothing else.
+        The id is the numbers alone where the names are those of releases that kept nothing else.
         """
-        names = tuple(field.name for field in fields(self))
-        numbers = " ".join(str(getattr(self, name)) for name in names)
-        if names == _POSITIONS:
-            return numbers
-        return f"{numbers} {zlib.crc32(' '.join(names).encode()):08x}"
-
-    def encode(self) -> str:
-        """Return the set as JSON, by name; kept once a shard under its ``set_id``."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return json.dumps(named, separators=(",", ":"))
+        return _encoded(self)
 
     @classmethod
     def decode(cls, kept: str) -> Self | None:
@@ -256,6 +247,16 @@ class Limits:
         return cls(**{
             name: value for name, value in found.items() if name in names and type(value) is int
         })  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _encoded(limits: Limits) -> tuple[str, str]:
+    named = {field.name: getattr(limits, field.name) for field in fields(limits)}
+    set_id = " ".join(map(str, named.values()))
+    if tuple(named) != _POSITIONS:
+        # Equal numbers mean something else where the names differ.
+        set_id += f" {zlib.crc32(' '.join(named).encode()):08x}"
+    return set_id, json.dumps(named, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class Scripts:
             s.batches(c), s.open(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue, s.limits,
         )  # fmt: skip
         digest = self.keyring.digest(message.account_id, message.message_id)
-        what = (digest, encode(message), suppressed, limits.set_id, limits.encode())
+        what = (digest, encode(message), suppressed, *limits.encode())
         caps = (timing.waiting_max, timing.seen_ms, timing.seen_max)
         args = (c, message.account_id, *what, *caps)
         return self._run("append", names, args, lambda answer: _receipt(c, *answer))
@@ -402,7 +402,7 @@ class Scripts:
             s.batches(c), s.open(c), s.due, s.stats, s.dead, s.dead_letter(batch_id), s.overdue,
             s.trail(c), s.limits,
         )  # fmt: skip
-        args = (c, batch_id, account_id, limits.set_id, limits.encode(), self.timing.waiting_max)
+        args = (c, batch_id, account_id, *limits.encode(), self.timing.waiting_max)
         return self._run("replay", names, args, int)
 
     def discard(self, conversation_id: str, batch_id: str, reason: str) -> int:

@@ -7,9 +7,6 @@ local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(tim
 -- The defaults of batching.model.Limits, for a set of another release that lacks a name.
 local DEFAULTS = {idle_ms = 9000, max_messages = 10, max_wait_ms = 45000, overdue_ms = 120000,
   reply_deadline_ms = 86400000, lease_ms = 30000, max_attempts = 8}
--- How releases that did not store limits by name wrote the numbers; never to be changed.
-local POSITIONS = {"idle_ms", "max_messages", "max_wait_ms", "overdue_ms", "reply_deadline_ms",
-  "lease_ms", "max_attempts"}
 
 -- Note a step of a batch for `manage.py trace`: the last 100 of a conversation, for 7 days.
 local function trail(key, ...)
@@ -40,11 +37,16 @@ end
 
 -- Return the limits that a batch names, by their names. `sets`: hash, id -> limits as JSON.
 local function limits_of(sets, id)
-  local readable, found = pcall(cjson.decode, redis.call("HGET", sets, id or "") or "")
-  if not readable or type(found) ~= "table" then found = {} end
-  local bare = {string.match(id or "", "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$")}
-  for n, name in ipairs(POSITIONS) do found[name] = found[name] or bare[n] end
-  local limits = {}
+  local json, found, limits = redis.call("HGET", sets, id or ""), {}, {}
+  if json then
+    local readable, decoded = pcall(cjson.decode, json)
+    if readable and type(decoded) == "table" then found = decoded end
+  else
+    -- As releases wrote them that did not store limits by name.
+    found.idle_ms, found.max_messages, found.max_wait_ms, found.overdue_ms, found.reply_deadline_ms,
+      found.lease_ms, found.max_attempts =
+      string.match(id or "", "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$")
+  end
   for name, default in pairs(DEFAULTS) do limits[name] = tonumber(found[name]) or default end
   return limits
 end

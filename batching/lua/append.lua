@@ -44,8 +44,6 @@ if not batch then
   redis.call("HSETNX", KEYS[8], limits_id, ARGV[8])
   redis.call("HSET", KEYS[1], "account", ARGV[3], "open_id", batch, "open_first", now_ms,
     "open_limits", limits_id)
-  local overdue_ms = now_ms + limits_of(KEYS[8], limits_id).overdue_ms
-  redis.call("ZADD", KEYS[7], overdue_ms, conversation .. ":" .. batch)
 elseif opened_with ~= limits_id then
   tally("limits_mismatch") -- The batch keeps the limits that it was opened with.
 end
@@ -53,6 +51,10 @@ redis.call("RPUSH", KEYS[2], ARGV[5])
 count = redis.call("HINCRBY", KEYS[1], "open_count", 1)
 redis.call("HSET", KEYS[1], "open_last", now_ms)
 tally("open")
-local due_ms = due_at(limits_of(KEYS[8], opened_with), count, first_ms, now_ms)
+local limits = limits_of(KEYS[8], opened_with)
+if count == 1 then
+  redis.call("ZADD", KEYS[7], now_ms + limits.overdue_ms, conversation .. ":" .. batch)
+end
+local due_ms = due_at(limits, count, first_ms, now_ms)
 if not flying then redis.call("ZADD", KEYS[4], due_ms, conversation) end
 return {1, batch, count, due_ms, lag_ms}
