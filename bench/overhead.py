@@ -105,9 +105,10 @@ def _burst(port: int, customer: str, store: Store, due_ms: dict[str, float], sca
         connection.request("POST", CLOUD, body, signed(body))
         answer = connection.getresponse()
         answer.read()
+        # One that is kept may be closed by the server just as the next message is sent.
+        connection.close()
         if answer.status != HTTPStatus.OK:
             raise RuntimeError(f"webhook: answered {answer.status}")
-    connection.close()
     due = store.peek(store.conversation_id(ACCOUNT, customer)).due_ms
     if due is None:
         raise RuntimeError("burst: collected before it was inspected; make idle_ms longer")

@@ -77,7 +77,7 @@ class Stack:
         self.outside = Outside(self.model, self.provider)
         self.valkey = valkey or ValkeyServer(binary, guard, append_only=True)
         self.port = free_port()
-        self.web = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        self.web = _client(self.port)
         self.environ = self._environ() | dict(environ or {})
         self.write_accounts(self.outside.url)
         self.processes: dict[str, OwnedProcess] = {}
@@ -184,7 +184,7 @@ class Stack:
         """Serve by a further web process with settings of its own; return a client of it."""
         port = free_port()
         process = self.process("other web", *web(port, application), **environ)
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with _client(port) as client:
             process.start()
             try:
                 eventually(lambda: answers(str(client.base_url)), what="the other web to serve")
@@ -228,3 +228,9 @@ def running(stack: Stack) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
+
+
+def _client(port: int) -> httpx2.Client:
+    """Return a client that keeps no connection: the server may close one as it is used again."""
+    fresh = httpx2.Limits(max_keepalive_connections=0)
+    return httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, limits=fresh)
