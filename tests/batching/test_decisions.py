@@ -7,9 +7,10 @@ import pytest
 from batching.erase import erase
 from batching.errors import PermanentError
 from batching.inspect import DeadLetter, dead_letters
-from batching.model import Reason
+from batching.model import Reason, Timing
+from batching.store import FULL, Store
 from tests.batching.world import ANNA, BORIS, World
-from tests.fakes import FakeModel
+from tests.fakes import FakeClock, FakeModel
 
 
 @pytest.fixture
@@ -56,6 +57,36 @@ def test_letter_replayed_during_a_generation_waits_for_it(world: World, letter: 
 def test_letter_is_replayed_once(world: World, letter: DeadLetter) -> None:
     assert [replay(world, letter) for _ in range(2)] == [2, -1]
     assert world.counts() == {"accepted": 2, "open": 2}
+
+
+def test_letter_waits_until_its_conversation_has_room(client: Any) -> None:
+    """A replay obeys the cap of a webhook; into an empty conversation any letter fits."""
+    clock = FakeClock()
+    world = World(Store(client, privacy_key="k", timing=Timing(waiting_max=3), clock=clock), clock)
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.write("one", "two")
+    world.settle()
+    (letter,) = dead_letters(world.store)
+    world.write("three", "four")
+
+    assert replay(world, letter) == FULL
+    world.check()
+    assert dead_letters(world.store) == [letter]
+    world.settle()
+
+    assert replay(world, letter) == 2
+    world.settle(0)
+    assert world.model.turns[1:] == ["three\nfour", "one\ntwo"]
+    assert world.counts() == {"accepted": 4, "answered": 4}
+
+
+def test_letter_that_is_larger_than_the_cap_is_replayed_into_an_empty_conversation(
+    world: World, letter: DeadLetter
+) -> None:
+    """Messages whose batch vanished are not counted, so a letter may hold more than the cap."""
+    world.store.timing = Timing(waiting_max=1)
+
+    assert replay(world, letter) == 2
 
 
 def test_discarded_letter_is_suppressed(world: World, letter: DeadLetter) -> None:

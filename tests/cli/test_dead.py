@@ -122,6 +122,21 @@ def test_replayed_letter_is_answered(operator: Operator, letter: DeadLetter, wor
     assert world.counts() == {"accepted": 2, "answered": 2}
 
 
+def test_replay_into_a_full_conversation_is_refused_and_says_when(
+    operator: Operator, letter: DeadLetter, world: World
+) -> None:
+    world.write(*["more"] * (world.store.timing.waiting_max - 1))
+
+    answer = operator("dead", "replay", letter.batch_id)
+
+    assert answer.status == 1
+    assert answer.out.startswith(
+        f"{letter.batch_id}: its conversation holds too many unanswered messages, "
+        "replay it when they are answered.\n"
+    )
+    assert [left.batch_id for left in dead_letters(world.store)] == [letter.batch_id]
+
+
 def test_replay_of_all_is_chosen_by_reason_and_account(
     operator: Operator, letter: DeadLetter, world: World
 ) -> None:
