@@ -318,10 +318,8 @@ def encode(message: InboundMessage) -> bytes:
 def _bounded(text: str) -> str:
     """Return ``text`` within the limit, with a sentence about the rest if there is one."""
     rest = len(text) - TEXT_CHARACTERS_MAX
-    if rest <= 0:
-        return text
-    notice = f"[The rest of this message, {rest} characters, is too long to be kept]"
-    return f"{text[:TEXT_CHARACTERS_MAX]} {notice}"
+    notice = f" [The rest of this message, {rest} characters, is too long to be kept]"
+    return text if rest <= 0 else text[:TEXT_CHARACTERS_MAX] + notice
 
 
 def decode(account_id: str, raw: bytes) -> InboundMessage:
