@@ -70,6 +70,19 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = str(run.directory)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker begin with some of the longest tests, so that none is left for the end."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    share = len(others) // workers + 1
+    items.clear()
+    for n in range(workers):
+        # Workers are given equal shares; a few tests keep a long one off the seam.
+        mine = others[n * share : (n + 1) * share]
+        items += [*mine[:5], *longest[n::workers], *mine[5:]]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that left a process or a file behind. The workers have ended by now."""

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from typing import Any, ClassVar, cast, get_args
 
+import pytest
 import redis
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -418,6 +419,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert self.client.ttl(key) == -1
 
 
+@pytest.mark.long
 def test_store_agrees_with_a_plain_model_whatever_the_order_of_steps(client: redis.Redis) -> None:
     LedgerMachine.client = client
     case = LedgerMachine.TestCase

@@ -18,6 +18,7 @@ SEED = 4711 if os.environ.get("CI") else random.randrange(1_000_000)  # noqa: S3
 SPACING_S = 1.2
 
 
+@pytest.mark.long
 def test_installation_under_fire_keeps_its_promises(
     valkey_binary: str, guard: Guard, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -68,6 +68,7 @@ def test_batch_keeps_the_limits_of_the_process_that_opened_it(stack: Stack) -> N
         assert anna.wait_for_turns() == ["\n".join(anna.lines("Hi", "tomorrow?", "at three?"))]
 
 
+@pytest.mark.long
 def test_web_on_another_redis_reports_to_its_own_sentry_that_it_is_not_flushed(
     stack: Stack,
 ) -> None:

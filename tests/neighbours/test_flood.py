@@ -54,6 +54,7 @@ def overlapping(requests: list[Request]) -> Iterator[tuple[Request, Request]]:
             yield before, after
 
 
+@pytest.mark.long
 def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
     """The model is slow for the flooder at first: the conversation fills up, and is refused."""
     flooder = stack.customer()

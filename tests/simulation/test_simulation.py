@@ -27,6 +27,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", HALVES, ids=str)
 def test_every_promise_holds_in_every_seed(client: redis.Redis, seeds: range) -> None:
     outcomes = [run(seed, client) for seed in seeds]
