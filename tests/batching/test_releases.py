@@ -275,6 +275,12 @@ def test_limits_of_the_release_before_are_obeyed(world: World) -> None:
 
     assert run
     assert run.limits == Limits(max_attempts=2)
+    world.wait(30_000)
+    (second,) = world.flush()
+    assert world.store.begin(second)
+    world.wait(30_000)
+    assert world.flush() == []
+    assert world.alerts() == [("poison", "worker_died")]
 
 
 def test_batch_of_this_release_is_one_that_the_release_before_can_read(world: World) -> None:
@@ -431,17 +437,18 @@ def test_reply_of_another_release_is_sent(world: World) -> None:
     assert world.channel.texts == ["caf\u00e9"]
 
 
-def test_letter_that_another_release_could_not_answer_is_answered_after_a_replay(
+def test_letter_is_replayed_with_the_limits_of_the_release_that_replays_it(
     world: World,
 ) -> None:
     world.model = FakeModel(PermanentError("model_auth"))
     world.write("Hi")
     world.settle()
     (letter,) = dead_letters(world.store)
-    shard = world.store.shard_of(letter.conversation_id)
-    world.store.client.delete(shard.limits)
+    limits = MoreLimits(lease_ms=11_000)
 
-    world.store.replay(letter.conversation_id, letter.batch_id, "salon", MoreLimits(words_max=9))
-    world.settle(0)
+    world.store.replay(letter.conversation_id, letter.batch_id, "salon", limits)
+    (wake_up,) = world.flush()
+    run = world.store.begin(wake_up)
 
-    assert world.counts() == {"accepted": 1, "answered": 1}
+    assert run
+    assert run.limits == Limits(lease_ms=11_000)
