@@ -325,12 +325,13 @@ def test_sender_without_lease_sends_nothing(world: World) -> None:
     world.check()
 
 
-def test_batch_is_not_answered_while_parts_are_to_leave(world: World) -> None:
+def test_parts_are_sent_in_order_and_all_of_them_before_the_batch_is_answered(world: World) -> None:
     world.channel = FakeChannel(length_max=4)
     world.model = FakeModel("aaaabbbb")
     wake_up = world.to_sending()
     run = world.store.begin(wake_up)
     assert run
+    assert world.store.mark_sending(run, 1, "alert") == STALE
     world.store.mark_sending(run, 0, "alert")
     world.store.mark_sent(Tag(wake_up.conversation_id, wake_up.batch_id, 0), "wamid.1")
 
