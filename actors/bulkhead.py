@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 #: A run that takes longer is slow, ms: several times what a healthy provider or model takes.
 SLOW_MS = {Stage.GENERATE: 10_000, Stage.SEND: 3_000}
-#: Not counted as neighbours: the canary, and wake-ups whose batch has ended.
+#: Not counted as other accounts: the canary, and wake-ups whose batch has ended.
 _NO_NEIGHBOUR = frozenset({"", CANARY_ACCOUNT})
 #: How long after a slow run an account is limited, ms.
 LIMITED_MS = 120_000
@@ -53,7 +53,10 @@ class Bulkhead(Middleware):
 
     @contextmanager
     def slot(self, stage: Stage, account_id: str) -> Iterator[bool]:
-        """Yield whether a run of the account may begin; its slot is kept until the context ends."""
+        """Yield whether a run of the account may begin; its slot is kept until the context ends.
+
+        ``account_id`` is "" if nothing of the conversation is open or in flight any more.
+        """
         began_ms = self._clock_ms()
         may_begin = self._acquire((stage, account_id), began_ms)
         if not may_begin:

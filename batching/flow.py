@@ -1,4 +1,4 @@
-"""The story of a message: received, collected, answered, sent.
+"""The four steps of a message: receive, flush, generate, send.
 
 ``receive`` is called by the web, ``flush``, ``generate`` and ``send`` by the workers. They take the
 store and the ports as arguments and have no other side effects, so a simulation runs the very same
@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
-#: Authors that answer the customer in our stead; others are only reported.
+#: Authors whose message pauses our answers; messages of others only raise an alert.
 _TAKES_OVER = frozenset({"person", "meta_agent"})
 
 
@@ -70,8 +70,8 @@ def receive(
 ) -> list[Receipt]:
     """Bring a webhook's events into the ledger; return a receipt for each message, in order.
 
-    All of them take one round trip. Raise LedgerUnavailableError: then nothing may be
-    acknowledged, and all may be delivered again.
+    One round trip, and one more each to look up second ids and failures without our tag. Raise
+    LedgerUnavailableError: then nothing may be acknowledged, and all may be delivered again.
     """
     customers = [event for event in events if isinstance(event, InboundMessage | ForeignMessage)]
     owners = iter(store.owners(customers))
@@ -100,17 +100,18 @@ def receive(
 
 
 def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
-    """Put due batches in flight, see to expired leases, wake workers for both; return how many.
+    """Put due batches in flight, handle expired leases, wake workers for both; return how many.
 
     Two round trips whatever the number of shards: one that says which have something to do, one
-    that does it. Raise LedgerUnavailableError at the end if some shard could not be served.
+    that does it; and one or two for each batch that vanished or ends here. Raise
+    LedgerUnavailableError at the end if some shard could not be served.
     """
     watch, shards, round_trip = store.watch(), store.keyring.all_shards, store.pipeline()
     for number in watch.to_collect:
         round_trip.collect(shards[number], limit=limit)
     for number in watch.to_reap:
         round_trip.reap(shards[number], limit=limit)
-    # What is added to it is in flight, whatever fails then.
+    # Added as soon as a batch is in flight, so that an error below does not lose its wake-up.
     wake_ups: list[WakeUp] = []
     errors = []
     for value in round_trip.execute(raise_on_error=False):
@@ -120,9 +121,9 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
                     raise value
                 case tuple():
                     reaped, overdue = value
-                    _see_to_reaped(store, reaped, overdue, wake_ups)
+                    _handle_reaped(store, reaped, overdue, wake_ups)
                 case collected:
-                    _see_to_collected(store, collected, wake_ups)
+                    _handle_collected(store, collected, wake_ups)
         except LedgerUnavailableError as error:
             errors.append(error)
     for wake_up in wake_ups:
@@ -184,10 +185,10 @@ def send(store: Store, accounts: Accounts, wake_up: WakeUp, *, renew_lease: Leas
 
 @contextmanager
 def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[None]:
-    """Map a run's exception to retry, defer, ambiguous or dead letter; raise none but one.
+    """Map a run's exception to retry, defer, ambiguous or dead letter.
 
-    LedgerUnavailableError goes on: nothing can be recorded now, and the lease brings the batch
-    back. ``fatal``: why the batch is dead where it will not pass, or no attempt is left.
+    Raise only LedgerUnavailableError: nothing can be recorded now, and the lease brings the batch
+    back. ``fatal``: why the batch is dead if the failure is permanent, or no attempt is left.
     """
     batch_id, attempt = run.wake_up.batch_id, run.wake_up.attempt
     defer_ms, status_ms = store.timing.defer_ms, store.timing.ambiguous_ms
@@ -210,7 +211,7 @@ def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[No
     except PermanentError as error:
         dead_letter(store, run.wake_up, run.token, run.account_id, fatal, error.code)
     except Exception as error:
-        # A fault of ours. A part may be out already: "ambiguous" retries only if none is.
+        # Our own bug. A part may have been sent already: "ambiguous" retries only if none was.
         log.exception("batch.crashed", extra=_about(run))
         code = type(error).__name__
         _set_back(store, run, "ambiguous", status_ms, Reason.POISON, code)
@@ -284,7 +285,7 @@ def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) 
 
 
 def _log_received(event: Event, owner: str, value: object) -> None:
-    about = {"account": getattr(event, "account_id", ""), "conversation": owner}
+    about = {"account": event.account_id, "conversation": owner}
     match event, value:
         case InboundMessage(), Receipt():
             fields = about | {
@@ -309,7 +310,7 @@ def _log_received(event: Event, owner: str, value: object) -> None:
 # Helpers of flush.
 
 
-def _see_to_collected(store: Store, collected: list[Collected], wake_ups: list[WakeUp]) -> None:
+def _handle_collected(store: Store, collected: list[Collected], wake_ups: list[WakeUp]) -> None:
     """Add the wake-ups of batches that were put in flight; recover what vanished."""
     for batch in collected:
         if batch.batch_id:
@@ -321,7 +322,7 @@ def _see_to_collected(store: Store, collected: list[Collected], wake_ups: list[W
             recover_orphan(store, batch.conversation_id)
 
 
-def _see_to_reaped(
+def _handle_reaped(
     store: Store, reaped: list[Reaped], overdue: list[Overdue], wake_ups: list[WakeUp]
 ) -> None:
     """Add the wake-ups of batches whose lease ran out; end those that have waited in vain."""
@@ -343,7 +344,7 @@ def _see_to_reaped(
 
 
 def _resent(store: Store, batch: Reaped) -> bool:
-    """Have a part in doubt sent once more where the account's policy says so."""
+    """Send an ambiguous part once more if the account's policy says so; whether it will be."""
     if batch.policy != "resend":
         return False
     return store.fail(batch.wake_up, batch.token, "retry", 0) != SPENT
@@ -405,11 +406,13 @@ def _send_part(store: Store, account: Account, run: Run, part: int) -> bool:
     tag = Tag(run.wake_up.conversation_id, run.wake_up.batch_id, part)
     customer = run.messages[-1].customer
     answers = tuple(message.message_id for message in run.messages)
-    # Recorded before it is sent: a worker that dies here leaves a doubt, never a second copy.
-    leave = store.mark_sending(run, part, account.ambiguous)
-    if leave == CIRCUIT_OPEN:
-        raise ChannelStoppedError("account_stopped")
-    if leave != GO:
+    # Recorded before it is sent: if the worker dies here, the part is ambiguous and not sent twice.
+    answer = store.mark_sending(run, part, account.ambiguous)
+    if answer == CIRCUIT_OPEN:
+        # Not by an exception: an open circuit must not open itself again, nor raise its alert.
+        defer_ms = store.timing.defer_ms
+        _set_back(store, run, "defer", defer_ms, Reason.FATAL_PROVIDER, "account_stopped")
+    if answer != GO:
         return False
     provider_id = account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
     store.mark_sent(tag, provider_id)

@@ -278,8 +278,10 @@ class Timing:
     ``wake_up_ms``: how long a wake-up may stay unanswered before it is enqueued again, doubling up
     to ``wake_up_max_ms``. ``ambiguous_ms``: how long the provider's status of a part may take.
     ``defer_ms``: the pause of a batch whose account cannot send or ask now. ``seen_ms`` outlives
-    the longest redelivery known (Meta: 7 days). ``waiting_max``: messages a conversation may hold
-    unanswered before the webhook is refused.
+    the longest redelivery known (Meta: 7 days), ``seen_max`` bounds its ids. ``waiting_max``:
+    messages a conversation may hold unanswered before the webhook is refused. ``takeover_ms``: how
+    long we are silent after a person wrote. ``history_*``: exchanges kept for the model.
+    ``sent_ms``, ``alias_ms``: how long ids of our messages and second ids of customers are kept.
     """
 
     wake_up_ms: int = 10_000
@@ -354,8 +356,9 @@ class Status(StrEnum):
 class Receipt:
     """The store's answer to one message.
 
-    ``batch_id``, ``count`` and ``due_ms`` are those of the open batch, "" and 0 if the message
-    is in none. ``flusher_lag_ms``: since a flusher last collected from this very Redis, -1 if
+    ``batch_id``, ``count`` and ``due_ms`` are those of the open batch, "" and 0 if the message is
+    in none (but FULL has the count). ``due_ms``: at the earliest; not before the batch in flight
+    has ended. ``flusher_lag_ms``: since a flusher last collected from this very Redis, -1 if
     none ever did.
     """
 

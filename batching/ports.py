@@ -71,5 +71,5 @@ class Accounts(Protocol):
     """Finds accounts."""
 
     def get(self, account_id: str) -> Account | None:
-        """Return the account, None if it is not configured."""
+        """Return the account, None if it is not configured. Raise what building it raises."""
         ...

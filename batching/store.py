@@ -1,8 +1,7 @@
-"""The message store: one atomic Lua script a verb, and here its one typed method.
+"""The message store: each operation is one atomic Lua script, called by one typed method here.
 
 It decides nothing; ``flow.py`` does. Every method is safe to repeat, and raises
-LedgerUnavailableError where Redis did not take it. A step of a run is refused, never half done,
-once its token is not the batch's any more.
+LedgerUnavailableError where Redis did not take it. A step with an outdated token changes nothing.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Ask a model's HTTP API once and read what comes back.
+"""Ask a model's HTTP API, again with less of the past if its context overflowed; read the reply.
 
 Asking again costs money and does no other harm, so every failure of the network is a
 TransientError. Only a request of ours that cannot be sent or is refused, a refused key and an

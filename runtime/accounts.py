@@ -407,4 +407,6 @@ def _duplicates(
     shared += [(it.channel, name, getattr(it.keys, name)) for it, name in numbers if name]
     for (_, name, value), count in Counter(shared).items():
         if count > 1:
-            yield Mistake(f"{path}: {name}", f"belongs to {count} accounts, must to one", value)
+            yield Mistake(
+                f"{path}: {name}", f"belongs to {count} accounts, must belong to one", value
+            )

@@ -56,8 +56,8 @@ class Metrics:
     def _ages(self) -> Iterator[str]:
         """Yield lags and ages in ms: 0 if nothing waits, -1 if there never was one."""
         watch = self._store.watch()
-        beat, due = watch.heartbeat_ms, watch.due_ms
-        yield from _gauge("flusher_lag_ms", -1 if beat is None else max(0, watch.now_ms - beat))
+        due = watch.due_ms
+        yield from _gauge("flusher_lag_ms", watch.flusher_lag_ms)
         yield from _gauge("oldest_due_lag_ms", 0 if due is None else max(0, watch.now_ms - due))
         with reached():
             found: Any = self._store.client.hmget(CANARY, "answered_ms", "round_trip_ms")

@@ -63,7 +63,7 @@ local function due_at(limits, count, first_ms, last_ms)
   return math.min(last_ms + limits.idle_ms, first_ms + limits.max_wait_ms)
 end
 
--- Forget a conversation's batch in flight, and let what was written meanwhile go on.
+-- Forget a conversation's batch in flight, and schedule its next open batch.
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "limits", "state", "stage", "attempt", "rings",
     "token", "reply", "parts", "part", "exchange", "policy", "resent")

@@ -1,4 +1,4 @@
--- dead_letter: make a batch a dead letter with its content and one alert; let what waited go on.
+-- dead_letter: make a batch a dead letter with one alert, schedule the next open batch.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  list    f:<conversation>
 -- KEYS[3]  zset    due

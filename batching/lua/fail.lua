@@ -19,7 +19,7 @@ local holder, state, attempt, limits_id, part, parts, batch = unpack(redis.call(
 if holder ~= token or (state ~= "running" and state ~= "sending" and state ~= "ambiguous") then
   return 0
 end
--- The doubt is known already: to reap, or by a first call whose answer got lost.
+-- Already ambiguous: reap set it, or the first call did and its answer got lost.
 if outcome == "ambiguous" and state == "ambiguous" then return 1 end
 if outcome == "ambiguous" and state == "sending" then
   redis.call("HSET", KEYS[1], "state", "ambiguous")
@@ -29,7 +29,7 @@ else
     if is_spent(limits_of(KEYS[5], limits_id), attempt, part, parts) then return 2 end
     redis.call("HINCRBY", KEYS[1], "attempt", 1)
   end
-  -- A part in doubt is sent again once at most: mark_sending reads this mark.
+  -- An ambiguous part is sent again once at most: mark_sending reads this mark.
   if state == "ambiguous" then redis.call("HSET", KEYS[1], "resent", 1) end
   redis.call("HDEL", KEYS[1], "token")
   redis.call("HSET", KEYS[1], "state", "waiting")

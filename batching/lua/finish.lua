@@ -1,4 +1,4 @@
--- finish: end a batch as answered or suppressed, forget its content, let what waited go on.
+-- finish: end a batch as answered or suppressed, forget its content, schedule the next open batch.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  list    f:<conversation>
 -- KEYS[3]  zset    due

@@ -1,4 +1,4 @@
--- reap: see to the batches whose lease ran out, and alert about those that wait too long, once.
+-- reap: return what is to be done about batches whose lease ran out, alert once if one is overdue.
 -- KEYS[1]  zset    lease
 -- KEYS[2]  hash    stats
 -- KEYS[3]  zset    overdue

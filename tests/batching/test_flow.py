@@ -249,6 +249,21 @@ def test_account_that_cannot_send_waits_spends_no_attempt_and_alerts_once(world:
     assert world.counts() == {"accepted": 2, "answered": 2}
 
 
+def test_open_circuit_raises_no_alert_of_its_own(world: World) -> None:
+    """The cooldown is over, the circuit is still open: a blocked batch has nothing to report."""
+    world.channel = FakeChannel(ChannelStoppedError("cloud_190"))
+    world.write("Hi")
+    world.settle()
+    shard = world.store.keyring.shards[0]
+    world.store.client.delete(shard.cooldown("salon", "channel_stopped"))
+
+    world.write("Hello", customer=BORIS)
+    world.settle()
+
+    assert world.alerts() == [("channel_stopped", "cloud_190")]
+    assert world.counts() == {"accepted": 2, "flight": 2}
+
+
 def test_account_that_cannot_send_is_tried_again_by_itself(world: World) -> None:
     world.channel = FakeChannel(ChannelStoppedError("cloud_190"))
     world.write("Hi")

@@ -91,7 +91,7 @@ FENCING = (
 
 SENDING = (
     python("a part leaves although the ledger refused it", "flow",
-        "    if leave != GO:\n        return False\n"),
+        "    if answer != GO:\n        return False\n"),
     python("a part leaves unrecorded", "flow", "    store.mark_sent(tag, provider_id)\n"),
     python("a doubt is sent again against the policy", "flow",
         '    if batch.policy != "resend":\n        return False\n'),

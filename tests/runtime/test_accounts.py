@@ -161,7 +161,7 @@ def test_accounts_are_read_in_the_order_of_the_file(accounts_file: Path) -> None
         (
             'id = "salon-2"',
             'id = "salon-1"',
-            "FILE: id=salon-1: belongs to 2 accounts, must to one",
+            "FILE: id=salon-1: belongs to 2 accounts, must belong to one",
         ),
         (
             'app_secret_env = ["SALON_APP_SECRET", "SALON_NEXT_APP_SECRET"]',
@@ -228,7 +228,7 @@ def test_number_of_two_accounts_is_a_mistake(accounts_file: Path) -> None:
         file.write("[[account]]" + cloud.replace("salon-1", "salon-4"))
 
     assert mistakes(accounts_file) == [
-        "FILE: phone_number_id=100000000000001: belongs to 2 accounts, must to one"
+        "FILE: phone_number_id=100000000000001: belongs to 2 accounts, must belong to one"
     ]
 
 
