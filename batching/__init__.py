@@ -26,7 +26,7 @@ cooldown
 counters
     How many messages of a shard were accepted, and what became of them; they must add up.
 dead letter
-    A batch that is not answered by itself; a person replays or discards it.
+    A batch that will not be tried again automatically; a person replays or discards it.
 debounce window
     ``idle_ms`` after the last message; when it ends, the batch is due.
 defer
@@ -34,7 +34,7 @@ defer
 due
     To be collected: the debounce window or the longest wait is over, or the batch is full.
 flush
-    Collect what is due, and see to leases that expired.
+    Collect what is due, and handle expired leases.
 lease
     The time by which the holder of a batch must act, or another takes over.
 ledger

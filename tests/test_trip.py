@@ -27,7 +27,7 @@ def test_message_passes_few_files(stages: list[Stage]) -> None:
 def test_architecture_names_files_of_each_stage(stages: list[Stage]) -> None:
     """It names the few that matter: none that a message does not pass."""
     passed = {stage.name: stage.files for stage in stages}
-    table = rows("architecture.md", "A message's way")
+    table = rows("architecture.md", "How a message travels")
     documented = {row[0].partition(":")[0]: set(CODE.findall(row[1])) for row in table}
 
     assert documented.keys() == passed.keys()
