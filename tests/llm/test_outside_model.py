@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import redis
 
 from batching.errors import ConfigurationError, PermanentError, TransientError
 from batching.model import Exchange
@@ -32,7 +33,12 @@ output_tokens_max = 50
 
 
 @pytest.fixture
-def environ(valkey: ValkeyServer, http_server: HttpServer, tmp_path: Path) -> dict[str, str]:
+def environ(
+    valkey: ValkeyServer,
+    client: redis.Redis,  # noqa: ARG001 - an empty ledger
+    http_server: HttpServer,
+    tmp_path: Path,
+) -> dict[str, str]:
     (tmp_path / "prompt.md").write_text("# Salon\n\nOpen from 9:00 to 18:00.\n")
     (tmp_path / "accounts.toml").write_text(ACCOUNT.format(url=http_server.url))
     return {

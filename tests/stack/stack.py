@@ -233,4 +233,4 @@ def running(stack: Stack) -> Iterator[Stack]:
 def _client(port: int) -> httpx2.Client:
     """Return a client that keeps no connection: the server may close one as it is used again."""
     fresh = httpx2.Limits(max_keepalive_connections=0)
-    return httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, limits=fresh)
+    return httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=fresh)
