@@ -39,26 +39,28 @@ def test_answer_takes_as_long_as_the_account_says() -> None:
     assert (answer, waits) == (SALON.answer([], "Hi", now_ms=NOON_MS), [1.5])
 
 
-def test_day_named_yesterday_is_still_that_day() -> None:
-    """The customer's "tomorrow" grows old; the date in our answer does not."""
-    turn = "can I book for tomorrow 15:00?"
-    history = [Exchange(turn, SALON.answer([], turn, now_ms=NOON_MS))]
+@pytest.mark.parametrize(
+    ("turn", "hours", "answer"),
+    [
+        # The customer's "tomorrow" grows old; the date in our answer does not.
+        ("manicure", 20, f"Your wish: Manicure, on Friday 16 January, at 15:00.\n{CONFIRM}"),
+        (
+            "can I come today?",
+            8,
+            (
+                "It is too late for that: on Thursday 15 January.\n"
+                "Your wish: at 15:00.\nPlease write the service "
+                "(Women's haircut, Men's haircut, Hair colouring, Blow-dry, Manicure, Pedicure), "
+                "the day that would suit you."
+            ),
+        ),
+    ],
+)
+def test_wish_is_read_against_the_clock(turn: str, hours: int, answer: str) -> None:
+    first = "can I book for tomorrow 15:00?"
+    history = [Exchange(first, SALON.answer([], first, now_ms=NOON_MS))]
 
-    answer = SALON.answer(history, "manicure", now_ms=NOON_MS + 20 * HOUR_MS)
-
-    assert answer == f"Your wish: manicure, today, Friday 16 January, at 15:00.\n{CONFIRM}"
-
-
-def test_day_whose_hours_are_over_is_refused() -> None:
-    answer = SALON.answer(
-        [Exchange("Hi", "Hello!")], "a manicure, can I come today?", now_ms=NOON_MS + 8 * HOUR_MS
-    )
-
-    assert answer == (
-        "Today, Thursday 15 January, we have already closed. "
-        "We are open again tomorrow, Friday 16 January 10:00–20:00.\n"
-        "Your wish: manicure.\nWhich day would suit you? What time would suit you?"
-    )
+    assert SALON.answer(history, turn, now_ms=NOON_MS + hours * HOUR_MS) == answer
 
 
 OFFER = "Hello! How can I help you: prices, opening hours, or an appointment?"
@@ -104,7 +106,9 @@ def test_language_is_the_customers_or_else_the_accounts(
 def test_language_of_the_conversation_stays_where_a_turn_has_no_words() -> None:
     history = [Exchange("Здравствуйте", "Здравствуйте!")]
 
-    assert SALON.answer(history, "?", now_ms=NOON_MS) == "Чем могу помочь?"
+    assert (
+        SALON.answer(history, "?", now_ms=NOON_MS) == "Чем могу помочь: цены, часы работы, запись?"
+    )
 
 
 def test_file_alone_adds_a_language(tmp_path: Path) -> None:
@@ -112,7 +116,7 @@ def test_file_alone_adds_a_language(tmp_path: Path) -> None:
     shutil.copytree(LANGUAGES, tmp_path, dirs_exist_ok=True)
     (tmp_path / "es.toml").write_text(
         'words = "hola tienen un una el la de por favor"\nletters = "áéíñóú"\n'
-        '[small]\nTHANKS = ["gracias", "muchas gracias"]\n'
+        '[polite]\nTHANKS = ["gracias", "muchas gracias"]\n'
         '[phrases]\ncolleague = "Un compañero le responderá aquí."\nthanks = "¡De nada!"\n'
     )
     model = Scripted(prompt=PROMPT, languages=tmp_path)
@@ -138,52 +142,32 @@ def test_phrases_have_the_names_and_the_places_of_the_english_ones(path: Path) -
 @pytest.mark.parametrize("code", ["en", "ru"])
 def test_no_phrase_of_a_booking_is_a_part_of_another_phrase(code: str) -> None:
     """An answer is known by them, so that the next burst goes on with it."""
-    languages = load(LANGUAGES)
+    language = load(LANGUAGES)[code]
     phrases = tomllib.loads((LANGUAGES / f"{code}.toml").read_text())["phrases"]
-    marks = [name for name in phrases if name.startswith(("ask_", "wish"))]
 
-    held = {
-        name: [mark for mark in marks if languages.says(text, mark)]
-        for name, text in phrases.items()
-    }
+    held = {name for name, text in phrases.items() if language.says(text, "wish", "ask")}
 
-    assert {name: found for name, found in held.items() if found} == {
-        mark: [other for other in marks if mark.startswith(other)] for mark in marks
-    }
+    assert held == {"wish", "ask", "ask_booking"}
 
 
 @pytest.mark.parametrize(
-    ("turn", "answer"),
-    [
-        (
-            "how much is a haircut?",
-            "Hello! I have no price list at hand: a colleague can tell you the prices here.",
-        ),
-        (
-            "when are you open?",
-            "Hello! I do not have our opening hours at hand: a colleague can tell you here.",
-        ),
-        (
-            "where are you?",
-            "Hello! I do not have our address at hand: a colleague can tell you here.",
-        ),
-        (
-            "is there parking?",
-            (
-                "Hello! I do not know that for certain and would rather not guess: "
-                "a colleague can answer you here."
-            ),
-        ),
-        (
-            "can I book for tomorrow 15:00?",
-            f"Hello! Your wish: tomorrow, Friday 16 January, at 15:00.\n{CONFIRM}",
-        ),
-    ],
+    "turn", ["how much is a haircut?", "when are you open?", "where are you?", "is there parking?"]
 )
-def test_fact_that_is_missing_is_not_invented(turn: str, answer: str) -> None:
+def test_fact_that_is_missing_is_not_invented(turn: str) -> None:
     model = Scripted(prompt=Prompt(business="We cut hair.", language="en", timezone="UTC"))
 
-    assert model.answer([], turn, now_ms=NOON_MS) == answer
+    assert model.answer([], turn, now_ms=NOON_MS) == (
+        "Hello! I do not know that for certain and would rather not guess: "
+        "a colleague can answer you here."
+    )
+
+
+def test_business_without_prices_and_hours_takes_a_wish() -> None:
+    model = Scripted(prompt=Prompt(business="We cut hair.", language="en", timezone="UTC"))
+
+    answer = model.answer([], "can I book for tomorrow 15:00?", now_ms=NOON_MS)
+
+    assert answer == f"Hello! Your wish: on Friday 16 January, at 15:00.\n{CONFIRM}"
 
 
 SAID = sorted(

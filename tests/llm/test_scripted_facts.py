@@ -1,15 +1,16 @@
-"""What is read out of a prompt file: the price list, the hours, the address."""
+"""What is read out of a prompt file, and which day and time a customer means."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 import llm.scripted
-from llm.scripted.facts import Facts, Service
+from llm.scripted.facts import Facts, find_moment, read_hours
 from llm.scripted.language import fold, load
-from llm.scripted.times import Periods, read_hours, spans
 
-LANGUAGES = load(Path(llm.scripted.__file__).parent / "languages")
+LANGUAGES = load(Path(llm.scripted.__file__).parent / "languages")[""]
+THURSDAY = date(2026, 1, 15)
 
 PROMPT = """
 # Salon **Linden**
@@ -22,9 +23,6 @@ Prices include VAT.
 - **Haircut**: 35 EUR, 40 min
 * Beard trim — 15 EUR
 3. Consultation: free
-| Service | Price | Time |
-| --- | --- | --- |
-| Perm | 90 EUR | 2 h |
 - Wedding style: ask us
 
 ## Как нас найти
@@ -39,8 +37,9 @@ Friendly: 100 %.
 """
 
 
-def hours_of(text: str) -> list[Periods] | None:
-    return read_hours(LANGUAGES.mark_times(fold(text)))
+def hours_of(text: str) -> list[str] | None:
+    week = read_hours(LANGUAGES.times(fold(text)))
+    return None if week is None else [", ".join(map("-".join, periods)) for periods in week]
 
 
 def read_facts(text: str) -> Facts:
@@ -51,14 +50,14 @@ def test_sections_are_found_by_their_headings() -> None:
     facts = read_facts(PROMPT)
 
     assert (facts.name, facts.hours) == ("Salon **Linden**", None)
-    assert facts.services == [
-        Service("Haircut", "35 EUR, 40 min"),
-        Service("Beard trim", "15 EUR"),
-        Service("Consultation", "free"),
-        Service("Perm", "90 EUR, 2 h"),
-    ]
-    assert facts.address == "Lindenstraße 0 Berlin"
-    assert facts.notes == ["You can pay by card."]
+    assert facts.prices == {
+        "Haircut": "35 EUR, 40 min",
+        "Beard trim": "15 EUR",
+        "Consultation": "free",
+    }
+    assert facts.about("ABOUT_ADDRESS") == ["Lindenstraße 0", "Berlin"]
+    assert facts.about("ABOUT_PAYMENT") == ["You can pay by card."]
+    assert facts.about("ABOUT_PARKING") == []
 
 
 def test_russian_headings_and_prices_are_read() -> None:
@@ -68,13 +67,26 @@ def test_russian_headings_and_prices_are_read() -> None:
         "## Адрес\nЛиповая улица, 0\n## Полезно знать\n- Можно оплатить картой."
     )
 
-    assert facts.services == [
-        Service("Стрижка женская", "2000 ₽"),
-        Service("Спа/SPA", "от 3000 ₽"),
-    ]
-    assert (facts.name, facts.address) == ("Салон", "Липовая улица, 0")
-    assert facts.notes == ["Можно оплатить картой."]
-    assert facts.hours == hours_of("mon-fri 10-20")
+    assert facts.prices == {"Стрижка женская": "2000 ₽", "Спа/SPA": "от 3000 ₽"}
+    assert (facts.name, facts.about("ABOUT_ADDRESS")) == ("Салон", ["Липовая улица, 0"])
+    assert facts.about("ABOUT_PAYMENT") == ["Можно оплатить картой."]
+    assert facts.hours == [[("10:00", "20:00")]] * 5 + [[]] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "topic", "lines"),
+    [
+        (
+            "# Salon\nOpen every day from 0:00 to 24:00.",
+            "HOURS",
+            ["Open every day from 0:00 to 24:00."],
+        ),
+        ("# Salon\n## Parking\nBehind the house.", "ABOUT_PARKING", ["Behind the house."]),
+        ("# Salon\n## Tone\nNever speak of parking.", "ABOUT_PARKING", []),
+    ],
+)
+def test_fact_is_found_by_its_heading_or_its_words(text: str, topic: str, lines: list[str]) -> None:
+    assert read_facts(text).about(topic) == lines
 
 
 @pytest.mark.parametrize(
@@ -83,7 +95,7 @@ def test_russian_headings_and_prices_are_read() -> None:
 def test_file_without_facts_has_none(text: str) -> None:
     facts = read_facts(text)
 
-    assert (facts.services, facts.hours, facts.address, facts.notes) == ([], None, "", [])
+    assert (facts.prices, facts.hours, facts.about("ABOUT_ADDRESS")) == ({}, None, [])
 
 
 def days(*runs: tuple[int, str]) -> list[str]:
@@ -94,38 +106,35 @@ def days(*runs: tuple[int, str]) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Monday–Friday: 10:00–20:00", days((5, "10:00–20:00"), (2, ""))),
-        ("Mon - Sat 9 am to 5:30 pm", days((6, "09:00–17:30"), (1, ""))),
-        ("Daily 9.00-21.00", days((7, "09:00–21:00"))),
-        ("Open from 9:00 to 18:00", days((7, "09:00–18:00"))),
+        ("Monday–Friday: 10:00–20:00", days((5, "10:00-20:00"), (2, ""))),
+        ("Mon - Sat 9 am to 5:30 pm", days((6, "09:00-17:30"), (1, ""))),
+        ("Daily 9.00-21.00", days((7, "09:00-21:00"))),
+        ("Open from 9:00 to 18:00", days((7, "09:00-18:00"))),
         (
             "Tue, Thu: 10-13, 14-19",
-            ["", "10:00–13:00, 14:00–19:00", "", "10:00–13:00, 14:00–19:00", "", "", ""],
+            ["", "10:00-13:00, 14:00-19:00", "", "10:00-13:00, 14:00-19:00", "", "", ""],
         ),
         (
             "weekdays 10:00-20:00, weekends 11:00-18:00",
-            days((5, "10:00–20:00"), (2, "11:00–18:00")),
+            days((5, "10:00-20:00"), (2, "11:00-18:00")),
         ),
         (
             "Every day 10:00–20:00\nSunday: closed\nHolidays: 11:00–15:00",
-            days((6, "10:00–20:00"), (1, "")),
+            days((6, "10:00-20:00"), (1, "")),
         ),
-        ("Fri–Mon 18:00–02:00", days((1, "18:00–02:00"), (3, ""), (3, "18:00–02:00"))),
-        ("Daily: 24/7", days((7, "00:00–24:00"))),
-        ("| Monday | 10:00–20:00 |", days((1, "10:00–20:00"), (6, ""))),
-        ("Понедельник — среда с 9 до 18", days((3, "09:00–18:00"), (4, ""))),
+        ("Fri–Mon 18:00–02:00", days((1, "18:00-24:00"), (3, ""), (3, "18:00-24:00"))),
+        ("Daily: 24/7", days((7, "00:00-24:00"))),
+        ("| Monday | 10:00–20:00 |", days((1, "10:00-20:00"), (6, ""))),
+        ("Понедельник — среда с 9 до 18", days((3, "09:00-18:00"), (4, ""))),
         (
             "По будням 10:00–20:00, в субботу 11:00–18:00, воскресенье — выходной",
-            days((5, "10:00–20:00"), (1, "11:00–18:00"), (1, "")),
+            days((5, "10:00-20:00"), (1, "11:00-18:00"), (1, "")),
         ),
-        ("ежедневно с 10:00 до 22:00", days((7, "10:00–22:00"))),
+        ("ежедневно с 10:00 до 22:00", days((7, "10:00-22:00"))),
     ],
 )
 def test_hours_are_read_as_people_write_them(text: str, said: list[str]) -> None:
-    hours = hours_of(text)
-
-    assert hours is not None
-    assert [spans(periods) for periods in hours] == said
+    assert hours_of(text) == said
 
 
 @pytest.mark.parametrize("text", ["", "by appointment", "Monday", "25:00–99:99", "closed"])
@@ -138,29 +147,106 @@ def test_text_without_hours_tells_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("haircut", [["Women's haircut", "Men's haircut"]]),
-        ("MENS HAIRCUTS", [["Men's haircut"]]),
-        ("men’s haircut and manicure", [["Men's haircut"], ["Manicure"]]),
-        ("women's and men's haircut", [["Women's haircut"], ["Men's haircut"]]),
-        ("colouring", [["Hair colouring"]]),
-        ("colour my hair", [["Hair colouring"]]),
-        ("стрижку", [["Women's haircut"]]),
-        ("маникюра", [["Manicure"]]),
-        ("coloring", [["Hair colouring"]]),
+        ("haircut", ["Women's haircut", "Men's haircut"]),
+        ("MENS HAIRCUTS", ["Men's haircut"]),
+        ("men’s haircut and manicure", ["Men's haircut", "Manicure"]),
+        ("women's and men's", ["Women's haircut", "Men's haircut"]),
+        ("colouring", ["Hair colouring"]),
+        ("colour my hair", ["Hair colouring"]),
+        ("стрижку", ["Women's haircut"]),
+        ("маникюра", ["Manicure"]),
+        ("trim", ["Trim"]),
+        ("a beard trim", ["Beard trim"]),
         ("hair", []),
-        ("hairs and men", []),
         ("massage", []),
         ("good manners", []),
         ("how much for you and me", []),
         ("", []),
     ],
 )
-def test_service_is_known_by_its_words(text: str, names: list[list[str]]) -> None:
+def test_service_is_known_by_its_words(text: str, names: list[str]) -> None:
     facts = read_facts(
         "## Prices\n- Women's haircut / Стрижка: 45\n- Men's haircut: 30\n"
-        "- Hair colouring: 80\n- Manicure / Маникюр: 28"
+        "- Hair colouring: 80\n- Manicure / Маникюр: 28\n- Trim: 10\n- Beard trim: 15"
     )
 
-    assert [
-        [one.name.split(" /")[0] for one in choice] for choice in facts.mentioned(text)
-    ] == names
+    assert [name.split(" /")[0] for name in facts.mentioned(text)] == names
+
+
+def moment(text: str) -> tuple[date | None, str]:
+    days, time = find_moment(LANGUAGES.times(fold(text)), THURSDAY, LANGUAGES.fillers)
+    return days[0] if days else None, time
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("today", date(2026, 1, 15)),
+        ("Tomorrow at 3", date(2026, 1, 16)),
+        ("the day after tomorrow", date(2026, 1, 17)),
+        ("сегодня", date(2026, 1, 15)),
+        ("на завтра", date(2026, 1, 16)),
+        ("послезавтра", date(2026, 1, 17)),
+        ("on Thursday", date(2026, 1, 15)),
+        ("wed", date(2026, 1, 21)),
+        ("в среду", date(2026, 1, 21)),
+        ("во вторник", date(2026, 1, 20)),
+        ("20 January", date(2026, 1, 20)),
+        ("January 20th, at 5", date(2026, 1, 20)),
+        ("3rd of May", date(2026, 5, 3)),
+        ("14 января", date(2026, 1, 14)),
+        ("1 ноября", date(2026, 11, 1)),
+        ("yesterday", date(2026, 1, 14)),
+        ("from Tuesday to Wednesday", date(2026, 1, 20)),
+        ("31.01", date(2026, 1, 31)),
+        ("31/1", date(2026, 1, 31)),
+        ("30 February", None),
+        ("at 10.11", None),
+        ("15:00", None),
+        ("monthly", None),
+        ("", None),
+    ],
+)
+def test_day_is_read_as_customers_write_it(text: str, day: date | None) -> None:
+    assert moment(text)[0] == day
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("15:00", "15:00"),
+        ("at 15.30", "15:30"),
+        ("3pm", "15:00"),
+        ("at 9 pm", "21:00"),
+        ("7:30 am", "07:30"),
+        ("at 7 am", "07:00"),
+        ("12 am", "00:00"),
+        ("at 3", "15:00"),
+        ("at 10", "10:00"),
+        ("5 o'clock", "17:00"),
+        ("noon", "12:00"),
+        ("в 15", "15:00"),
+        ("в 3 часа", "15:00"),
+        ("в 7 утра", "07:00"),
+        ("к 8 вечера", "20:00"),
+        ("можно на 16?", "16:00"),
+        ("Wednesday 11", "11:00"),
+        ("среда, 11", "11:00"),
+        ("to 4 on Friday", "16:00"),
+        ("at 5 instead", "17:00"),
+        ("not 15:00, rather 16:00", "16:00"),
+        ("10:00-20:00", ""),
+        ("10:00 – 20:00", ""),
+        ("for 2 people", ""),
+        ("at 2 weeks' notice", ""),
+        ("message 17", ""),
+        ("на 2 человека", ""),
+        ("25:00", ""),
+        ("at 10:75", ""),
+        ("20.01.", ""),
+        ("45 EUR", ""),
+        ("", ""),
+    ],
+)
+def test_time_is_read_as_customers_write_it(text: str, time: str) -> None:
+    assert moment(text)[1] == time
