@@ -91,7 +91,10 @@ ENGLISH: Mapping[str, tuple[Turn, ...]] = {
         Turn("asdf qwerty", ("not sure",), ("Please write",)),
         Turn("How are you today?", ("Thank you",), ("10:00",)),
         Turn("Wie viel kostet ein Haarschnitt?", ("Kollege",), ("colleague", "Haircut")),
+        Turn("Ich heiße Jonas. Wie heiße ich?", ("Sie heißen Jonas",), ("colleague",)),
         Turn("А українською можна?", ("колега",), ("коллега", "colleague")),
+        Turn("Хочу записатися на завтра о 15:00", ("колега",), ("коллега", "пожелание")),
+        Turn("how much is\na pedicure", ("Pedicure: 38 EUR",), ("Manicure",)),
         Turn("sorry, English please. Do you do blow-dry?", ("Blow-dry: 25 EUR",)),
     ),
     "a language that it does not have": (
@@ -130,6 +133,9 @@ ENGLISH: Mapping[str, tuple[Turn, ...]] = {
         Turn("the pedicure chipped and I am upset", ("sorry",)),
         Turn("dogs and kids ok?", ("Dogs are welcome", "Children are welcome")),
         Turn("I forgot my card at your place", ("colleague",), ("in cash",)),
+        Turn("my card was charged twice", ("sorry",), ("in cash",)),
+        Turn("reschedule to 21.01 at 15:30", ("Wednesday 21 January, at 15:30",), ("10:00",)),
+        Turn("no wait, 16:00", ("21 January, at 16:00",), ("15:30",)),
     ),
 }
 
