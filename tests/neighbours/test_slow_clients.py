@@ -13,6 +13,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 #: Several times what would stop a server with a thread for each connection.
 SLOW, IDLE = 200, 500
+#: Connections that ask twice a second and read nothing: enough to be many, and few enough that two
+#: processors, which other tests use too, can refuse them all.
+ASKING = 100
 #: How often each slow client sends its next byte, s: less than the server waits for a head.
 DRIP_S = 0.5
 ORDINARY = 10
@@ -63,7 +66,7 @@ def connected(stack: Stack, count: int, first: bytes, drip: bytes) -> Iterator[N
         pytest.param(SLOW, HEAD, b"X-A: 1\r\n", id="heads that do not end"),
         pytest.param(SLOW, WITH_BODY, b" ", id="bodies that do not end"),
         pytest.param(IDLE, b"", b"", id="silence"),
-        pytest.param(IDLE, HEAD + b"\r\n", HEAD + b"\r\n", id="many small requests"),
+        pytest.param(ASKING, HEAD + b"\r\n", HEAD + b"\r\n", id="many small requests"),
     ],
 )
 def test_ordinary_webhooks_are_answered_beside_slow_clients(
