@@ -1,4 +1,4 @@
-"""The alert streams: what a person must be told, delivered at least once.
+"""The alert streams: what a person must know, delivered at least once.
 
 A script writes an alert as an entry of its shard's stream, in the step that decides it. A consumer
 group keeps which entries are pending: taken, and not acknowledged. They are given out again after

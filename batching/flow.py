@@ -12,6 +12,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from batching.errors import (
     AmbiguousError,
@@ -59,6 +60,9 @@ from batching.store import (
 
 log = logging.getLogger(__name__)
 
+#: An event that a call was queued for, and its conversation, "" for a status.
+_Queued = tuple[Event, str]
+
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
 #: Authors whose message pauses our answers; messages of others only raise an alert.
@@ -77,19 +81,19 @@ def receive(
     owners = iter(store.owners(customers))
     tags = iter(store.tags([event for event in events if isinstance(event, DeliveryStatus)]))
     round_trip = store.pipeline(durable=True)
-    queued: list[tuple[Event, str]] = []
+    queued: list[_Queued] = []
     for event in events:
         match event:
             case InboundMessage():
                 owner = next(owners)
                 limits = limits_of(event.account_id)
-                queued += [(event, owner)] * _take_in(round_trip, owner, event, limits)
+                queued += _take_in(round_trip, owner, event, limits)
             case ForeignMessage():
                 owner = next(owners)
                 round_trip.foreign(owner, event, pause=event.author in _TAKES_OVER)
                 queued.append((event, owner))
             case DeliveryStatus():
-                queued += [(event, "")] * _take_status(round_trip, event, next(tags))
+                queued += _take_status(round_trip, event, next(tags))
             case Notice():
                 about = {"account": event.account_id, "notice": event.name}
                 log.info("provider.noticed", extra=about)
@@ -107,23 +111,22 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
     LedgerUnavailableError at the end if some shard could not be served.
     """
     watch, shards, round_trip = store.watch(), store.keyring.all_shards, store.pipeline()
+    handlers: list[Callable[[Store, Any, list[WakeUp]], None]] = []
     for number in watch.to_collect:
         round_trip.collect(shards[number], limit=limit)
+        handlers.append(_handle_collected)
     for number in watch.to_reap:
         round_trip.reap(shards[number], limit=limit)
+        handlers.append(_handle_reaped)
     # Added as soon as a batch is in flight, so that an error below does not lose its wake-up.
     wake_ups: list[WakeUp] = []
     errors = []
-    for value in round_trip.execute(raise_on_error=False):
+    values = round_trip.execute(raise_on_error=False)
+    for handle, value in zip(handlers, values, strict=True):
         try:
-            match value:
-                case LedgerUnavailableError():
-                    raise value
-                case tuple():
-                    reaped, overdue = value
-                    _handle_reaped(store, reaped, overdue, wake_ups)
-                case collected:
-                    _handle_collected(store, collected, wake_ups)
+            if isinstance(value, LedgerUnavailableError):
+                raise value
+            handle(store, value, wake_ups)
         except LedgerUnavailableError as error:
             errors.append(error)
     for wake_up in wake_ups:
@@ -261,27 +264,29 @@ def recover_orphan(store: Store, conversation_id: str) -> None:
 # Helpers of receive.
 
 
-def _take_in(round_trip: Pipeline, owner: str, message: InboundMessage, limits: Limits) -> int:
-    """Queue what a message brings; return how many calls that is."""
+def _take_in(
+    round_trip: Pipeline, owner: str, message: InboundMessage, limits: Limits
+) -> list[_Queued]:
+    """Queue what a message brings; return an entry for each call."""
     for alias in message.aliases:
         round_trip.link(owner, message.account_id, alias)
     suppressed = message.kind if message.kind in SILENT_KINDS else ""
     round_trip.append(owner, message, limits, suppressed=suppressed)
-    return len(message.aliases) + 1
+    return [(message, owner)] * (len(message.aliases) + 1)
 
 
-def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) -> int:
-    """Queue what a status of one of our parts says; return how many calls that is."""
+def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) -> list[_Queued]:
+    """Queue what a status of one of our parts says; return an entry for each call."""
     if tag is None:
-        return 0
+        return []
     if status.state in _WITH_PROVIDER:
         round_trip.mark_sent(tag, status.provider_id)
     elif status.state == "failed":
         account_id, code = status.account_id, status.code
         round_trip.status(tag, status.provider_id, "failed", account_id=account_id, code=code)
     else:
-        return 0
-    return 1
+        return []
+    return [(status, "")]
 
 
 def _log_received(event: Event, owner: str, value: object) -> None:
@@ -323,9 +328,10 @@ def _handle_collected(store: Store, collected: list[Collected], wake_ups: list[W
 
 
 def _handle_reaped(
-    store: Store, reaped: list[Reaped], overdue: list[Overdue], wake_ups: list[WakeUp]
+    store: Store, value: tuple[list[Reaped], list[Overdue]], wake_ups: list[WakeUp]
 ) -> None:
     """Add the wake-ups of batches whose lease ran out; end those that have waited in vain."""
+    reaped, overdue = value
     for late in overdue:
         about = {"account": late.account_id, "conversation": late.conversation_id}
         log.error("batch.overdue", extra=about | {"batch": late.batch_id})

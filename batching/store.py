@@ -176,7 +176,7 @@ class Scripts:
     def __init__(self, keyring: Keyring, timing: Timing, clock: Callable[[], int]) -> None:
         self.keyring = keyring
         self.timing = timing
-        self._clock = clock
+        self.clock = clock
 
     def _run(
         self,
@@ -187,7 +187,7 @@ class Scripts:
         *,
         durable: bool = False,
     ) -> T:
-        call = _Call(verb, tuple(keys), (self._clock(), *args), decode)
+        call = _Call(verb, tuple(keys), (self.clock(), *args), decode)
         return cast("T", self._take(call, durable=durable))
 
     def _take(self, call: _Call, *, durable: bool) -> object:
@@ -559,8 +559,7 @@ class Store(Scripts):
         clock: Callable[[], int] | None = None,
     ) -> None:
         keyring = Keyring(privacy_key, shards=shards, generation=generation)
-        self.clock = clock or (lambda: 0)
-        super().__init__(keyring, timing or Timing(), self.clock)
+        super().__init__(keyring, timing or Timing(), clock or (lambda: 0))
         self.client = client
         self.synced = synced
         self._form: dict[str, str | int] = {
@@ -616,7 +615,7 @@ class Store(Scripts):
     def now_ms(self) -> int:
         """Return the time by which the ledger's steps are timed: the server's, or a test's."""
         with reached():
-            return self._clock() or server_ms(self.client.time())
+            return self.clock() or server_ms(self.client.time())
 
     def peek(self, conversation_id: str) -> Peek:
         """Return what a conversation is doing now."""
@@ -628,7 +627,7 @@ class Store(Scripts):
         with reached():
             time, due_ms, (opened, flying, stage, state) = pipeline.execute()
         return Peek(
-            now_ms=self._clock() or server_ms(time),
+            now_ms=self.clock() or server_ms(time),
             open_count=int(opened or 0),
             due_ms=None if due_ms is None else int(due_ms),
             flight_count=int(flying or 0),

@@ -15,7 +15,7 @@ from batching.errors import TransientError
 from batching.inspect import MessageState, MessageStatus, Trace, message_status, trace
 from batching.keys import CANARY, CANARY_ANSWERED, CANARY_TURN
 from batching.model import CANARY_ACCOUNT, Reason
-from batching.store import Store, reached, server_ms
+from batching.store import Store, reached
 from canary.channel import CUSTOMER
 from httpjson import CallError, post_json
 
@@ -46,8 +46,7 @@ class Probe:
 
     def now_ms(self) -> int:
         """Return the server's time, the clock of the sink."""
-        with reached():
-            return server_ms(self._client.time())
+        return self._store.now_ms()
 
     def post(self, url: str, message_id: str) -> str:
         """Post a canary to the web process at ``url``; return why it was refused, "" if taken."""

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,6 +180,26 @@ def demo_environ(valkey: ValkeyServer, client: redis.Redis) -> dict[str, str]:
         "ACCOUNTS_FILE": str(ROOT / "demo" / "accounts.toml"),
         "ENVIRONMENT": "test",
     }
+
+
+@pytest.fixture
+def environ_of_accounts(
+    valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+) -> Callable[..., dict[str, str]]:
+    """Return what gives the environment of a process with such accounts and an empty ledger."""
+    assert client.dbsize() == 0
+
+    def write(accounts: str, /, **variables: str) -> dict[str, str]:
+        (tmp_path / "prompt.md").write_text("# Salon\n\nOpen from 9:00 to 18:00.\n")
+        (tmp_path / "accounts.toml").write_text(accounts)
+        return {
+            "REDIS_URL": valkey.url(0),
+            "BROKER_URL": valkey.url(1),
+            "ACCOUNTS_FILE": str(tmp_path / "accounts.toml"),
+            **variables,
+        }
+
+    return write
 
 
 @pytest.fixture(autouse=True)

@@ -3,19 +3,16 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import falcon.testing
 import pytest
-import redis
 
 from batching.errors import ConfigurationError
 from channels import CHANNELS
 from runtime.build import Runtime, build
 from tests.channels.pigeon import PIGEON
 from tests.http_server import HttpServer, Reply
-from tests.valkey_server import ValkeyServer
 from tests.web.workers import Workers
 from tests.webhooks import code, counts
 from web import create_app
@@ -45,20 +42,11 @@ max_messages = 1
 
 @pytest.fixture
 def environ(
-    valkey: ValkeyServer,
-    client: redis.Redis,  # noqa: ARG001 - an empty ledger
-    http_server: HttpServer,
-    tmp_path: Path,
+    environ_of_accounts: Callable[..., dict[str, str]], http_server: HttpServer
 ) -> dict[str, str]:
-    (tmp_path / "prompt.md").write_text("# Salon\n\nOpen from 9:00 to 18:00.\n")
-    (tmp_path / "accounts.toml").write_text(ACCOUNT.format(url=http_server.url))
-    return {
-        "REDIS_URL": valkey.url(0),
-        "BROKER_URL": valkey.url(1),
-        "ACCOUNTS_FILE": str(tmp_path / "accounts.toml"),
-        "PIGEON_TOKEN": TOKEN,
-        "PIGEON_SECRET": SECRET,
-    }
+    return environ_of_accounts(
+        ACCOUNT.format(url=http_server.url), PIGEON_TOKEN=TOKEN, PIGEON_SECRET=SECRET
+    )
 
 
 @pytest.fixture

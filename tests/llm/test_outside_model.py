@@ -1,9 +1,8 @@
 """A model from outside the package: one file, one line in the registry, nothing else."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-import redis
 
 from batching.errors import ConfigurationError, PermanentError, TransientError
 from batching.model import Exchange
@@ -13,7 +12,6 @@ from runtime.build import build
 from tests.fakes import NOON_MS
 from tests.http_server import HttpServer, Reply
 from tests.llm.parrot import PARROT
-from tests.valkey_server import ValkeyServer
 
 KEY = "key-of-the-tests"
 ACCOUNT = """
@@ -34,19 +32,9 @@ output_tokens_max = 50
 
 @pytest.fixture
 def environ(
-    valkey: ValkeyServer,
-    client: redis.Redis,  # noqa: ARG001 - an empty ledger
-    http_server: HttpServer,
-    tmp_path: Path,
+    environ_of_accounts: Callable[..., dict[str, str]], http_server: HttpServer
 ) -> dict[str, str]:
-    (tmp_path / "prompt.md").write_text("# Salon\n\nOpen from 9:00 to 18:00.\n")
-    (tmp_path / "accounts.toml").write_text(ACCOUNT.format(url=http_server.url))
-    return {
-        "REDIS_URL": valkey.url(0),
-        "BROKER_URL": valkey.url(1),
-        "ACCOUNTS_FILE": str(tmp_path / "accounts.toml"),
-        "PARROT_KEY": KEY,
-    }
+    return environ_of_accounts(ACCOUNT.format(url=http_server.url), PARROT_KEY=KEY)
 
 
 @pytest.fixture
