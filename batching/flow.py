@@ -29,12 +29,12 @@ from batching.model import (
     DeliveryStatus,
     Event,
     Exchange,
+    Expiry,
     ForeignMessage,
     InboundMessage,
     Limits,
     Notice,
     Outbound,
-    Outcome,
     Overdue,
     Reaped,
     Reason,
@@ -53,8 +53,8 @@ from batching.store import (
     OURS,
     SPENT,
     TAKEOVER_BEGINS,
+    Outcome,
     Pipeline,
-    Setback,
     Store,
 )
 
@@ -221,7 +221,7 @@ def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[No
 
 
 def _set_back(
-    store: Store, run: Run, outcome: Setback, wait_ms: int, fatal: Reason, code: str
+    store: Store, run: Run, outcome: Outcome, wait_ms: int, fatal: Reason, code: str
 ) -> None:
     """Let the batch wait for its next attempt; make it a dead letter where there is none left."""
     result = store.fail(run.wake_up, run.token, outcome, wait_ms, code)
@@ -283,7 +283,7 @@ def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) 
         round_trip.mark_sent(tag, status.provider_id)
     elif status.state == "failed":
         account_id, code = status.account_id, status.code
-        round_trip.status(tag, status.provider_id, "failed", account_id=account_id, code=code)
+        round_trip.resolve_part(tag, status.provider_id, "failed", account_id=account_id, code=code)
     else:
         return []
     return [(status, "")]
@@ -335,17 +335,17 @@ def _handle_reaped(
     for late in overdue:
         about = {"account": late.account_id, "conversation": late.conversation_id}
         log.error("batch.overdue", extra=about | {"batch": late.batch_id})
-    wake_ups += [batch.wake_up for batch in reaped if batch.outcome is Outcome.WAKE_UP]
+    wake_ups += [batch.wake_up for batch in reaped if batch.expiry is Expiry.WAKE_UP]
     for batch in reaped:
         wake_up, token, account_id = batch.wake_up, batch.token, batch.account_id
-        match batch.outcome:
-            case Outcome.VANISHED:
+        match batch.expiry:
+            case Expiry.VANISHED:
                 recover_orphan(store, wake_up.conversation_id)
-            case Outcome.AMBIGUOUS:
+            case Expiry.AMBIGUOUS:
                 log.warning("batch.ambiguous", extra=_names(wake_up, account_id))
-            case Outcome.SPENT:
+            case Expiry.SPENT:
                 dead_letter(store, wake_up, token, account_id, Reason.POISON, "worker_died")
-            case Outcome.UNRESOLVED if not _resent(store, batch):
+            case Expiry.UNRESOLVED if not _resent(store, batch):
                 dead_letter(store, wake_up, token, account_id, Reason.AMBIGUOUS, "no_status")
 
 

@@ -305,8 +305,8 @@ def trace(store: Store, conversation_id: str) -> Trace:
     pipeline.zcard(s.seen(c))
     pipeline.lrange(s.trail(c), 0, -1)
     pipeline.pttl(s.takeover(c))
-    pipeline.lrange(s.open(c), 0, -1)
-    pipeline.lrange(s.flight(c), 0, -1)
+    pipeline.lrange(s.open_messages(c), 0, -1)
+    pipeline.lrange(s.flight_messages(c), 0, -1)
     with reached():
         kept, due_ms, lease_ms, accepted, trail, taken_over_ms, *contents = pipeline.execute()
     # Afterwards: a batch that dies meanwhile is seen twice, not nowhere.

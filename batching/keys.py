@@ -7,7 +7,6 @@ one slot of a cluster. Key names hold digests only, never a phone number.
 import hashlib
 import hmac
 import zlib
-from dataclasses import dataclass
 
 from batching.model import CANARY_ACCOUNT
 
@@ -27,66 +26,41 @@ CHECK_IN = "aa:check_in"
 FLUSH_GATE = "aa:flush"
 
 
-@dataclass(frozen=True, slots=True)
 class Shard:
-    """The keys of one shard."""
+    """The keys of one shard: those that it has once, then those that it has by name."""
 
-    prefix: str
-
-    @property
-    def due(self) -> str:
-        """Sorted set: conversation → flush time, ms."""
-        return f"{self.prefix}due"
-
-    @property
-    def lease(self) -> str:
-        """Sorted set: conversation → deadline of its batch in flight, ms."""
-        return f"{self.prefix}lease"
-
-    @property
-    def overdue(self) -> str:
-        """Sorted set: conversation:batch → when a person is alerted that it waits, ms."""
-        return f"{self.prefix}overdue"
-
-    @property
-    def dead(self) -> str:
-        """Sorted set: batch → time of its death, ms."""
-        return f"{self.prefix}dead"
-
-    @property
-    def alerts(self) -> str:
-        """Stream: one entry for each thing that a person must know."""
-        return f"{self.prefix}alerts"
-
-    @property
-    def throttled(self) -> str:
-        """Hash: account and kind → alerts beyond the rate, for one summary."""
-        return f"{self.prefix}held"
-
-    @property
-    def stats(self) -> str:
-        """Hash: the counters, and ``seq`` for batch ids and tokens."""
-        return f"{self.prefix}stats"
-
-    @property
-    def limits(self) -> str:
-        """Hash: id of a set of limits, as batches name it → the limits by name, JSON."""
-        return f"{self.prefix}limits"
-
-    @property
-    def heartbeat(self) -> str:
-        """Return the string with the time when a flusher last collected, ms."""
-        return f"{self.prefix}heartbeat"
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        #: Sorted set: conversation → flush time, ms.
+        self.due = f"{prefix}due"
+        #: Sorted set: conversation → deadline of its batch in flight, ms.
+        self.lease = f"{prefix}lease"
+        #: Sorted set: conversation:batch → when a person is alerted that it waits, ms.
+        self.overdue = f"{prefix}overdue"
+        #: Sorted set: batch → time of its death, ms.
+        self.dead = f"{prefix}dead"
+        #: Stream: one entry for each thing that a person must know.
+        self.alerts = f"{prefix}alerts"
+        #: Hash: account and kind → alerts beyond the rate, for one summary.
+        self.throttled = f"{prefix}held"
+        #: Hash: the counters, and ``seq`` for batch ids and tokens.
+        self.stats = f"{prefix}stats"
+        #: Hash: id of a set of limits, as batches name it → the limits by name, JSON.
+        self.limits = f"{prefix}limits"
+        #: String: the time when a flusher last collected, ms.
+        self.heartbeat = f"{prefix}heartbeat"
+        #: String: there while no model may be asked.
+        self.model_off = f"{prefix}model_off"
 
     def batches(self, conversation_id: str) -> str:
         """Hash: the open batch and the batch in flight."""
         return f"{self.prefix}c:{conversation_id}"
 
-    def open(self, conversation_id: str) -> str:
+    def open_messages(self, conversation_id: str) -> str:
         """List: open messages, oldest first."""
         return f"{self.prefix}o:{conversation_id}"
 
-    def flight(self, conversation_id: str) -> str:
+    def flight_messages(self, conversation_id: str) -> str:
         """List: messages in flight, oldest first."""
         return f"{self.prefix}f:{conversation_id}"
 
@@ -125,11 +99,6 @@ class Shard:
     def spent(self, name: str) -> str:
         """Hash: questions to the model in the present window of a conversation or an account."""
         return f"{self.prefix}spent:{name}"
-
-    @property
-    def model_off(self) -> str:
-        """Return the string that is there while no model may be asked."""
-        return f"{self.prefix}model_off"
 
     def alias(self, account_id: str, digest: str) -> str:
         """Return the string with the conversation that a second id belongs to."""

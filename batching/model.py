@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import lru_cache
@@ -324,7 +325,7 @@ def _bounded(text: str) -> str:
     return text if rest <= 0 else text[:TEXT_CHARACTERS_MAX] + notice
 
 
-def decode(account_id: str, raw: bytes) -> InboundMessage:
+def decode(account_id: str, raw: str | bytes) -> InboundMessage:
     """Return the message that ``encode`` kept.
 
     What a newer release added at the end is ignored, what is not there has its default.
@@ -399,8 +400,8 @@ class Overdue:
     account_id: str
 
 
-class Outcome(StrEnum):
-    """What is to be done about a batch whose lease ran out.
+class Expiry(StrEnum):
+    """What it means for a batch that its lease ran out.
 
     WAKE_UP: enqueue it again. SPENT: no attempt is left. AMBIGUOUS: its worker ended while a part
     was leaving; the provider's status is awaited. UNRESOLVED: no status came. VANISHED: the batch
@@ -420,14 +421,14 @@ class Reaped:
 
     wake_up: WakeUp
     account_id: str
-    outcome: Outcome
+    expiry: Expiry
     token: str
     policy: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A question that may not be asked now.
+class SpendRefusal:
+    """Why a question may not be asked now.
 
     ``wait_ms``: until the budget's window ends, None if only a person can say. ``alerted``: a
     person is alerted by this.
@@ -481,8 +482,8 @@ class Watch:
     due_ms: int | None
     lease_ms: int | None
     heartbeat_ms: int | None
-    to_collect: tuple[int, ...] = ()
-    to_reap: tuple[int, ...] = ()
+    to_collect: Sequence[int] = ()
+    to_reap: Sequence[int] = ()
 
     @property
     def flusher_lag_ms(self) -> int:

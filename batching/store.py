@@ -25,16 +25,16 @@ from batching.model import (
     Collected,
     DeliveryStatus,
     Exchange,
+    Expiry,
     ForeignMessage,
     InboundMessage,
     Limits,
-    Outcome,
     Overdue,
     Peek,
     Reaped,
     Receipt,
-    Refusal,
     Run,
+    SpendRefusal,
     Stage,
     Status,
     Tag,
@@ -64,8 +64,8 @@ GONE, FULL = -1, -2
 CIRCUIT_ALERT = "channel_stopped"
 #: How foreign answers: we sent it ourselves; a takeover begins by it.
 OURS, TAKEOVER_BEGINS = 0, 2
-#: Why a run ends without success: try again, wait for the account, or the part may be out.
-Setback = Literal["retry", "defer", "ambiguous"]
+#: What becomes of a run without success: try again, wait for the account, or the part may be out.
+Outcome = Literal["retry", "defer", "ambiguous"]
 
 _APPENDED = {2: Status.SUPPRESSED, 1: Status.ACCEPTED, 0: Status.DUPLICATE, -1: Status.FULL}
 #: In place of an account: all of them.
@@ -140,9 +140,16 @@ def _run_all(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> l
     return [
         LedgerUnavailableError("ledger_refused", type(answer).__name__)
         if isinstance(answer, Exception)
-        else call.decode(answer)
+        else call.decode(_text(answer))
         for call, answer in zip(calls, answers, strict=True)
     ]
+
+
+def _text(answer: Any) -> Any:  # noqa: ANN401 - redis-py types a reply as anything
+    """Return the answer of a script with text in place of bytes."""
+    if isinstance(answer, list):
+        return [_text(each) for each in answer]
+    return answer.decode() if isinstance(answer, bytes) else answer
 
 
 def _evaluate(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> list[Any]:
@@ -209,13 +216,16 @@ class Scripts:
         """Accept a message into the open batch; ``suppressed``: why it asks for no answer."""
         s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
         names = (
-            s.batches(c), s.open(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue, s.limits,
+            s.batches(c), s.open_messages(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue,
+            s.limits,
         )  # fmt: skip
         digest = self.keyring.digest(message.account_id, message.message_id)
         what = (digest, encode(message), suppressed, *limits.encode())
         caps = (timing.waiting_max, timing.seen_ms, timing.seen_max)
         args = (c, message.account_id, *what, *caps)
-        return self._run("append", names, args, lambda answer: _receipt(c, *answer))
+        return self._run(
+            "append", names, args, lambda answer: Receipt(_APPENDED[answer[0]], c, *answer[1:])
+        )
 
     def link(self, conversation_id: str, account_id: str, alias: str) -> bool:
         """Remember a second id of a customer; False if it belongs to another conversation."""
@@ -235,13 +245,13 @@ class Scripts:
 
     def mark_sent(self, tag: Tag, provider_id: str) -> bool:
         """Record that a part is with the provider; False if the batch knew or is gone."""
-        return self.status(tag, provider_id, "sent")
+        return self.resolve_part(tag, provider_id, "sent")
 
-    def status(
+    def resolve_part(
         self,
         tag: Tag,
         provider_id: str,
-        outcome: Literal["sent", "failed"],
+        delivery: Literal["sent", "failed"],
         *,
         account_id: str = "",
         code: str = "",
@@ -257,8 +267,8 @@ class Scripts:
             s.batches(c), s.lease, s.sent(sent), s.dead, s.dead_letter(dead_letter), s.stats,
             s.trail(c), s.alerts,
         )  # fmt: skip
-        args = (c, account_id, tag.batch_id, tag.part, outcome, code, self.timing.sent_ms)
-        return self._run("status", names, args, bool)
+        args = (c, account_id, tag.batch_id, tag.part, delivery, code, self.timing.sent_ms)
+        return self._run("resolve_part", names, args, bool)
 
     # The flusher.
 
@@ -266,13 +276,13 @@ class Scripts:
         """Return what is due, and in which shards there is something to do."""
         prefixes = " ".join(shard.prefix for shard in self.keyring.all_shards)
         args = (prefixes, HEARTBEAT_RENEWED_MS)
-        return self._run("watch", (), args, lambda answer: _watch(*answer))
+        return self._run("watch", (), args, lambda answer: Watch(*answer))
 
     def collect(self, shard: Shard, *, limit: int) -> list[Collected]:
         """Put up to ``limit`` (at most 200) due batches in flight and return them."""
         names = (shard.due, shard.lease, shard.stats, shard.heartbeat, shard.limits)
         args = (shard.prefix, limit, self.timing.wake_up_ms)
-        return self._run("collect", names, args, lambda rows: [_collected(*row) for row in rows])
+        return self._run("collect", names, args, lambda rows: [Collected(*row) for row in rows])
 
     def reap(self, shard: Shard, *, limit: int) -> tuple[list[Reaped], list[Overdue]]:
         """Return what is to be done about up to ``limit`` batches whose lease ran out.
@@ -292,20 +302,30 @@ class Scripts:
         """
         s, c = self.shard_of(conversation_id), conversation_id
         names = (
-            s.batches(c), s.open(c), s.flight(c), s.due, s.lease, s.stats, s.dead, s.alerts,
-            s.trail(c),
+            s.batches(c), s.open_messages(c), s.flight_messages(c), s.due, s.lease, s.stats,
+            s.dead, s.alerts, s.trail(c),
         )  # fmt: skip
         args = (c, s.prefix)
-        return self._run("recover_orphan", names, args, lambda rows: [_orphan(*r) for r in rows])
+        return self._run("recover_orphan", names, args, lambda rows: [tuple(row) for row in rows])
 
     # One run of a batch.
 
     def begin(self, wake_up: WakeUp) -> Run | None:
         """Take the attempt that a wake-up names; None if it is over or in other hands."""
         s, c = self.shard_of(wake_up.conversation_id), wake_up.conversation_id
-        names = (s.batches(c), s.flight(c), s.lease, s.stats, s.takeover(c), s.trail(c), s.limits)
+        names = (
+            s.batches(c),
+            s.flight_messages(c),
+            s.lease,
+            s.stats,
+            s.takeover(c),
+            s.trail(c),
+            s.limits,
+        )
         args = (c, wake_up.batch_id, wake_up.stage, wake_up.attempt)
-        return self._run("begin", names, args, lambda answer: _run_of(wake_up, *answer))
+        return self._run(
+            "begin", names, args, lambda answer: _run_of(wake_up, answer) if answer else None
+        )
 
     def renew(self, run: Run) -> bool:
         """Renew the run's lease; False if the run is not the holder's any more."""
@@ -313,7 +333,7 @@ class Scripts:
         args = (c, run.token, run.limits.lease_ms)
         return self._run("renew", (s.batches(c), s.lease), args, bool)
 
-    def spend(self, run: Run, budget: Budget) -> Refusal | None:
+    def spend(self, run: Run, budget: Budget) -> SpendRefusal | None:
         """Count the question that the run is about to ask; None if it may be asked."""
         c, account_id, home = run.wake_up.conversation_id, run.account_id, self.keyring.shards[0]
         names = (
@@ -325,7 +345,9 @@ class Scripts:
         )  # fmt: skip
         most = (budget.conversation_hour, budget.account_day, budget.installation_day)
         args = (c, account_id, run.token, *most)
-        return self._run("spend", names, args, lambda answer: _refusal(*answer))
+        return self._run(
+            "spend", names, args, lambda answer: SpendRefusal(*answer) if answer else None
+        )
 
     def checkpoint(self, run: Run, parts: Sequence[str], exchange: Exchange) -> bool:
         """Keep the reply and pass the batch on to sending."""
@@ -346,14 +368,14 @@ class Scripts:
         """End the batch as answered, or as suppressed for a reason."""
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         names = (
-            s.batches(c), s.flight(c), s.due, s.lease, s.stats, s.history(c), s.overdue,
+            s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.history(c), s.overdue,
             s.trail(c), s.limits,
         )  # fmt: skip
         args = (c, run.token, suppressed, self.timing.history_max, self.timing.history_ms)
         return self._run("finish", names, args, bool)
 
     def fail(
-        self, wake_up: WakeUp, token: str, outcome: Setback, wait_ms: int, detail: str = ""
+        self, wake_up: WakeUp, token: str, outcome: Outcome, wait_ms: int, detail: str = ""
     ) -> int:
         """End a run without success and wait; DONE, SPENT (dead_letter it) or STALE."""
         s, c = self.shard_of(wake_up.conversation_id), wake_up.conversation_id
@@ -366,11 +388,13 @@ class Scripts:
         """Make the batch a dead letter; messages (kept, lost), None if it is not the holder's."""
         s, c = self.shard_of(wake_up.conversation_id), wake_up.conversation_id
         names = (
-            s.batches(c), s.flight(c), s.due, s.lease, s.stats, s.dead,
+            s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.dead,
             s.dead_letter(wake_up.batch_id), s.alerts, s.overdue, s.trail(c), s.limits,
         )  # fmt: skip
         args = (c, wake_up.batch_id, token, reason, detail)
-        return self._run("dead_letter", names, args, lambda answer: _kept_and_lost(*answer))
+        return self._run(
+            "dead_letter", names, args, lambda answer: tuple(answer) if answer else None
+        )
 
     # What a person is alerted to.
 
@@ -398,8 +422,8 @@ class Scripts:
         """
         s, c = self.shard_of(conversation_id), conversation_id
         names = (
-            s.batches(c), s.open(c), s.due, s.stats, s.dead, s.dead_letter(batch_id), s.overdue,
-            s.trail(c), s.limits,
+            s.batches(c), s.open_messages(c), s.due, s.stats, s.dead, s.dead_letter(batch_id),
+            s.overdue, s.trail(c), s.limits,
         )  # fmt: skip
         args = (c, batch_id, account_id, *limits.encode(), self.timing.waiting_max)
         return self._run("replay", names, args, int)
@@ -417,8 +441,8 @@ class Scripts:
         """
         s, c = self.shard_of(conversation_id), conversation_id
         names = (
-            s.batches(c), s.open(c), s.flight(c), s.seen(c), s.history(c), s.takeover(c),
-            s.due, s.lease, s.stats, s.overdue, s.trail(c),
+            s.batches(c), s.open_messages(c), s.flight_messages(c), s.seen(c), s.history(c),
+            s.takeover(c), s.due, s.lease, s.stats, s.overdue, s.trail(c),
         )  # fmt: skip
         return self._run("erase", names, (c,), list)
 
@@ -426,74 +450,31 @@ class Scripts:
         """Return each conversation's numbers in the order of ``audit.lua``."""
         args = (shard.prefix, " ".join(conversation_ids))
         names = (shard.due, shard.lease)
-        return self._run("audit", names, args, lambda rows: [(c.decode(), n) for c, *n in rows])
+        return self._run("audit", names, args, lambda rows: [(c, counts) for c, *counts in rows])
 
-    def _open(self, shard: Shard) -> int:
-        """Have a shard's numbers start no lower than the clock."""
-        return self._run("open", (shard.stats,), (), int)
-
-
-def _receipt(
-    conversation_id: str, status: int, batch: bytes, count: int, due_ms: int, lag_ms: int
-) -> Receipt:
-    return Receipt(_APPENDED[status], conversation_id, batch.decode(), count, due_ms, lag_ms)
-
-
-def _watch(
-    now_ms: int, due_ms: int, lease_ms: int, beat_ms: int, collect: list[int], reap: list[int]
-) -> Watch:
-    return Watch(
-        now_ms=now_ms,
-        due_ms=None if due_ms < 0 else due_ms,
-        lease_ms=None if lease_ms < 0 else lease_ms,
-        heartbeat_ms=None if beat_ms < 0 else beat_ms,
-        to_collect=tuple(collect),
-        to_reap=tuple(reap),
-    )
-
-
-def _collected(
-    c: bytes, account: bytes, batch: bytes, count: int, waited_ms: int, why: bytes
-) -> Collected:
-    return Collected(c.decode(), account.decode(), batch.decode(), count, waited_ms, why.decode())
+    def seed_seq(self, shard: Shard) -> int:
+        """Have a shard's numbers start no lower than the clock; return the last that was given."""
+        return self._run("seed_seq", (shard.stats,), (), int)
 
 
 def _reaped(
-    expired: list[list[Any]], overdue: list[list[bytes]]
+    expired: list[list[Any]], overdue: list[list[str]]
 ) -> tuple[list[Reaped], list[Overdue]]:
-    reaped = []
-    for c, account, batch, stage, attempt, outcome, token, policy in expired:
-        wake_up = WakeUp(c.decode(), batch.decode(), attempt, Stage(stage.decode()))
-        does = Outcome(outcome.decode())
-        reaped.append(Reaped(wake_up, account.decode(), does, token.decode(), policy.decode()))
-    return reaped, [Overdue(*map(bytes.decode, names)) for names in overdue]
+    return [
+        Reaped(WakeUp(c, batch, attempt, Stage(stage)), account, Expiry(expiry), token, policy)
+        for c, account, batch, stage, attempt, expiry, token, policy in expired
+    ], [Overdue(*names) for names in overdue]
 
 
-def _orphan(batch: bytes, detail: bytes, kept: int) -> tuple[str, str, int]:
-    return batch.decode(), detail.decode(), kept
-
-
-def _kept_and_lost(kept: int, lost: int) -> tuple[int, int] | None:
-    return None if kept < 0 else (kept, lost)
-
-
-def _refusal(granted: int, left_ms: int, why: bytes, alerted: int) -> Refusal | None:
-    wait_ms = None if left_ms < 0 else left_ms
-    return None if granted else Refusal(why.decode(), wait_ms, alerted=bool(alerted))
-
-
-def _run_of(wake_up: WakeUp, status: int, *fields: Any) -> Run | None:  # noqa: ANN401
-    """Return the run that ``begin.lua`` describes, None if it gave none."""
-    if status != 1:
-        return None
-    now_ms, token, account, first_ms, kept, count, reply, part, taken_over, *messages = fields
-    account_id, limits = account.decode(), Limits.decode(kept.decode())
+def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
+    now_ms, token, account_id, first_ms, kept, count, reply, part, taken_over, *messages = answer
+    limits = Limits.decode(kept)
     if limits is None:
         # The batch is this run's by now: with the defaults it can be answered all the same.
-        log.error("limits.unreadable", extra={"account": account_id, "limits": kept.decode()})
+        log.error("limits.unreadable", extra={"account": account_id, "limits": kept})
     return Run(
         wake_up=wake_up,
-        token=token.decode(),
+        token=token,
         account_id=account_id,
         now_ms=now_ms,
         first_ms=first_ms,
@@ -593,7 +574,7 @@ class Store(Scripts):
         ledger_id = self.ledger_id()
         round_trip = self.pipeline()
         for shard in self.keyring.all_shards:
-            round_trip._open(shard)  # noqa: SLF001 - of this module's own class
+            round_trip.seed_seq(shard)
         round_trip.execute()
         return ledger_id
 

@@ -335,10 +335,9 @@ def key_forms() -> Iterator[str]:
         if name.isupper() and str(value).startswith("aa:"):
             yield str(value)
     shard = keys.Shard("")
+    yield from (key for name, key in vars(shard).items() if name != "prefix")
     for name, member in inspect.getmembers(keys.Shard):
-        if isinstance(member, property):
-            yield str(getattr(shard, name))
-        elif inspect.isfunction(member) and not name.startswith("_"):
+        if inspect.isfunction(member) and not name.startswith("_"):
             arguments = len(inspect.signature(member).parameters) - 1
             yield str(member(shard, *["<"] * arguments)).partition("<")[0]
 

@@ -15,14 +15,14 @@
 -- ARGV[4]  token
 -- ARGV[5]  reason, one of batching.model.Reason
 -- ARGV[6]  detail, an error code
--- Returns     {messages kept, messages lost}; {-1, 0} if the token is not the batch's.
+-- Returns     {messages kept, messages lost}; nothing if the token is not the batch's.
 -- Complexity  O(log N), N = leases; content moves by RENAME.
 local conversation, batch, token, reason, detail = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local id, holder, account, count, stage, attempt, part, parts = unpack(redis.call("HMGET", KEYS[1],
   "id", "token", "account", "count", "stage", "attempt", "part", "parts"))
 if id ~= batch or holder ~= token then
-  return {-1, 0}
+  return false
 end
 local kept = redis.call("LLEN", KEYS[2])
 local lost = math.max(0, count - kept)

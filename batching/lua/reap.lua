@@ -9,8 +9,8 @@
 -- ARGV[4]  how long a wake-up may stay unanswered, ms; doubles with each
 -- ARGV[5]  most that it doubles to, ms
 -- ARGV[6]  how long the provider's status may take, ms
--- Returns     {{conversation, account, batch, stage, attempt, outcome, token, policy} ...}, then
---             {{conversation, batch, account} ...} overdue; outcome: see batching.model.Outcome.
+-- Returns     {{conversation, account, batch, stage, attempt, expiry, token, policy} ...}, then
+--             {{conversation, batch, account} ...} overdue; expiry: see batching.model.Expiry.
 -- Complexity  O(k log N), k = batches looked at, N = leases or waiting batches.
 local prefix, expired, overdue = ARGV[2], {}, {}
 
@@ -20,7 +20,7 @@ local function expire(conversation)
     unpack(redis.call("HMGET", c, "account", "id", "state", "stage", "attempt", "rings", "token",
       "policy", "limits", "part", "parts"))
   if not batch then return {conversation, account or "", "", "generate", 0, "vanished", "", ""} end
-  local outcome, wait_ms, repeats = state == "ambiguous" and "unresolved" or "wake_up", ARGV[4], 0
+  local expiry, wait_ms, repeats = state == "ambiguous" and "unresolved" or "wake_up", ARGV[4], 0
   if state == "claimed" then
     -- The wake-up was lost, or the queue is long: another, more rarely, no attempt spent.
     repeats, wait_ms = rings + 1, math.min(ARGV[4] * 2 ^ (rings + 1), tonumber(ARGV[5]))
@@ -28,24 +28,24 @@ local function expire(conversation)
     redis.call("HINCRBY", KEYS[2], "worker_died", 1)
     if is_spent(limits_of(KEYS[5], limits_id), attempt, part, parts) then
       -- The last worker may only be slow: a new token keeps it from sending meanwhile.
-      outcome, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))
+      expiry, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))
       redis.call("HSET", c, "token", token)
     else
       attempt = redis.call("HINCRBY", c, "attempt", 1)
     end
   elseif state == "sending" then
-    outcome, wait_ms = "ambiguous", ARGV[6]
-    redis.call("HSET", c, "state", outcome)
-    redis.call("HINCRBY", KEYS[2], outcome, 1)
+    expiry, wait_ms = "ambiguous", ARGV[6]
+    redis.call("HSET", c, "state", expiry)
+    redis.call("HINCRBY", KEYS[2], expiry, 1)
   end
-  if outcome == "wake_up" then
+  if expiry == "wake_up" then
     redis.call("HDEL", c, "token")
     redis.call("HSET", c, "state", "claimed", "rings", repeats)
   end
   redis.call("ZADD", KEYS[1], now_ms + wait_ms, conversation)
-  if repeats == 0 then trail(prefix .. "trail:" .. conversation, "reap", batch, state, outcome) end
-  return {conversation, account, batch, stage, tonumber(attempt), outcome,
-    outcome ~= "wake_up" and token or "", policy or ""}
+  if repeats == 0 then trail(prefix .. "trail:" .. conversation, "reap", batch, state, expiry) end
+  return {conversation, account, batch, stage, tonumber(attempt), expiry,
+    expiry ~= "wake_up" and token or "", policy or ""}
 end
 for n, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do expired[n] = expire(conversation) end
 for n, waiting in ipairs(until_now(KEYS[3], ARGV[3])) do

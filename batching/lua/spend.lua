@@ -15,8 +15,8 @@
 -- ARGV[5]  most questions of a conversation in an hour
 -- ARGV[6]  most questions of an account in a day
 -- ARGV[7]  most questions of the installation in a day
--- Returns     {1, 0, "", 0} it is counted, ask; {0, ms until the window ends or -1 if unknown,
---             why not, 1 if a person is alerted by this}.
+-- Returns     nothing if it is counted: ask. Else {why not, ms until the window ends or nothing if
+--             that is unknown, 1 if a person is alerted by this}.
 -- Complexity  O(1).
 local conversation, account, token = ARGV[2], ARGV[3], ARGV[4]
 local budgets = {
@@ -28,12 +28,12 @@ local function refuse(wait_ms, cooldown, why)
   local first = once(cooldown, why, 3600000)
   if first then alert(KEYS[9], why, why, account, conversation) end
   redis.call("HINCRBY", KEYS[10], "unasked:" .. why, 1)
-  return {0, wait_ms, why, first and 1 or 0}
+  return {why, wait_ms, first and 1 or 0}
 end
 
-if redis.call("EXISTS", KEYS[8]) == 1 then return refuse(-1, KEYS[7], "model_off") end
+if redis.call("EXISTS", KEYS[8]) == 1 then return refuse(false, KEYS[7], "model_off") end
 -- A run asks once: its first call was carried out, and the answer got lost.
-if redis.call("HGET", KEYS[1], "token") == token then return {1, 0, "", 0} end
+if redis.call("HGET", KEYS[1], "token") == token then return false end
 for _, budget in ipairs(budgets) do
   local count, until_ms = unpack(redis.call("HMGET", budget[1], "count", "until"))
   budget.fresh = not until_ms or now_ms >= tonumber(until_ms)
@@ -50,4 +50,4 @@ for _, budget in ipairs(budgets) do
 end
 redis.call("HSET", KEYS[1], "token", token)
 redis.call("HINCRBY", KEYS[10], "asked", 1)
-return {1, 0, "", 0}
+return false

@@ -2,8 +2,8 @@
 -- ARGV[2]  key prefixes of the shards, space-separated; due, lease, overdue and heartbeat are made
 --          from them
 -- ARGV[3]  age at which a shard's heartbeat is to be renewed, ms
--- Returns     {now ms, earliest due ms, earliest lease end ms, oldest heartbeat ms (each -1 for
---             none), {shards to collect from, numbered from 0 ...}, {shards to reap ...}}.
+-- Returns     {now ms, earliest due ms, earliest lease end ms, oldest heartbeat ms (each nothing if
+--             there is none), {shards to collect from, numbered from 0 ...}, {shards to reap ...}}.
 -- Complexity  O(S), S = shards; one command for 32 empty shards, four for each other.
 local KINDS, BLOCK = {"due", "lease", "overdue"}, 32
 local prefixes, hearts, earliest, collect, reap = {}, {}, {}, {}, {}
@@ -48,4 +48,5 @@ for number, beat in ipairs(redis.call("MGET", unpack(hearts))) do
   local is_old = now_ms - beat_ms >= tonumber(ARGV[3])
   if due[number] or is_old then collect[#collect + 1] = number - 1 end
 end
-return {now_ms, earliest.due or -1, earliest.lease or -1, oldest_ms, collect, reap}
+return {now_ms, earliest.due or false, earliest.lease or false, oldest_ms >= 0 and oldest_ms,
+  collect, reap}

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from batching.model import Limits, Outcome, Stage, Status, Timing, WakeUp
+from batching.model import Expiry, Limits, Stage, Status, Timing, WakeUp
 
 
 @dataclass
@@ -104,20 +104,20 @@ class Plain:
             taken.add((c, batch.batch_id, len(batch.ids)))
         return taken
 
-    def reap(self, limit: int) -> set[tuple[WakeUp, Outcome, str]]:
+    def reap(self, limit: int) -> set[tuple[WakeUp, Expiry, str]]:
         expired = sorted(
             (f.lease_ms, c) for c, f in self.flying.items() if f.lease_ms <= self.now_ms
         )
         found = set()
         for _, c in expired[:limit]:
             flight = self.flying[c]
-            outcome, wait_ms, wake_ups = Outcome.WAKE_UP, self.timing.wake_up_ms, 0
+            outcome, wait_ms, wake_ups = Expiry.WAKE_UP, self.timing.wake_up_ms, 0
             if flight.state == "claimed":
                 wake_ups = flight.wake_ups + 1
                 wait_ms = min(self.timing.wake_up_ms * 2**wake_ups, self.timing.wake_up_max_ms)
             elif flight.state == "running":
                 if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
-                    outcome = Outcome.SPENT
+                    outcome = Expiry.SPENT
                     self.seq += 1
                     flight.token = str(self.seq)
                 else:
@@ -125,12 +125,12 @@ class Plain:
             elif flight.state == "sending":
                 flight.state, outcome, wait_ms = (
                     "ambiguous",
-                    Outcome.AMBIGUOUS,
+                    Expiry.AMBIGUOUS,
                     self.timing.ambiguous_ms,
                 )
             elif flight.state == "ambiguous":
-                outcome = Outcome.UNRESOLVED
-            if outcome is Outcome.WAKE_UP:
+                outcome = Expiry.UNRESOLVED
+            if outcome is Expiry.WAKE_UP:
                 flight.state, flight.wake_ups, flight.token = "claimed", wake_ups, ""
             flight.lease_ms = self.now_ms + wait_ms
             wake_up = WakeUp(c, flight.batch_id, flight.attempt, flight.stage)

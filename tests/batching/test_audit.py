@@ -54,12 +54,12 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
     ("tamper", "problems"),
     [
         pytest.param(
-            lambda client, shard, c, _: client.delete(shard.open(c)),
+            lambda client, shard, c, _: client.delete(shard.open_messages(c)),
             ["C: 2 open messages counted, 0 kept", "shard 0: open is 3 by the counters, 1 kept"],
             id="open content gone",
         ),
         pytest.param(
-            lambda client, shard, c, _: client.delete(shard.flight(c)),
+            lambda client, shard, c, _: client.delete(shard.flight_messages(c)),
             [
                 "C: 1 messages in flight counted, 0 kept",
                 "shard 0: flight is 1 by the counters, 0 kept",
@@ -92,12 +92,12 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
             id="overdue without a batch",
         ),
         pytest.param(
-            lambda client, shard, c, _: client.pexpire(shard.open(c), 1_000_000),
+            lambda client, shard, c, _: client.pexpire(shard.open_messages(c), 1_000_000),
             ["C: its content has an expiry"],
             id="open content expires",
         ),
         pytest.param(
-            lambda client, shard, c, _: client.pexpire(shard.flight(c), 1_000_000),
+            lambda client, shard, c, _: client.pexpire(shard.flight_messages(c), 1_000_000),
             ["C: its content has an expiry"],
             id="content in flight expires",
         ),
@@ -120,7 +120,7 @@ def test_sound_ledger_has_no_problems(full: World) -> None:
             id="dead letter gone",
         ),
         pytest.param(
-            lambda client, shard, _c, _: client.rpush(shard.open("c_none"), "[]"),
+            lambda client, shard, _c, _: client.rpush(shard.open_messages("c_none"), "[]"),
             [
                 "c_none: 0 open messages counted, 1 kept",
                 "shard 0: open is 3 by the counters, 4 kept",

@@ -141,11 +141,11 @@ def test_watch_says_what_is_due_where(sharded: World) -> None:
     assert watch.heartbeat_ms == heartbeat_ms
     # All but the one that was collected from have an old heartbeat.
     assert len(watch.to_collect) == SHARDS
-    assert watch.to_reap == ()
+    assert watch.to_reap == []
 
 
 def test_watch_of_an_empty_ledger(store: Store) -> None:
-    assert store.watch() == Watch(NOON_MS, None, None, None, (0, 1), ())
+    assert store.watch() == Watch(NOON_MS, None, None, None, [0, 1], [])
 
 
 def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:

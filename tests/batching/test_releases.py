@@ -16,11 +16,11 @@ from batching.errors import PermanentError
 from batching.inspect import dead_letters
 from batching.model import (
     Exchange,
+    Expiry,
     InboundMessage,
     Kind,
     Limits,
     Media,
-    Outcome,
     Run,
     Stage,
     Status,
@@ -131,12 +131,12 @@ def begin(release: Release, wake_up: WakeUp) -> Run:
     return run
 
 
-def to_next(release: Release, clock: FakeClock, wait_ms: int) -> tuple[Outcome, WakeUp, str]:
+def to_next(release: Release, clock: FakeClock, wait_ms: int) -> tuple[Expiry, WakeUp, str]:
     """Let a lease run out, and have a release say what is to be done."""
     clock.advance_ms(wait_ms)
     with release.running() as ledger:
         (reaped,), _ = ledger.reap(ledger.keyring.shards[0], limit=9)
-    return reaped.outcome, reaped.wake_up, reaped.token
+    return reaped.expiry, reaped.wake_up, reaped.token
 
 
 @in_turn
@@ -178,7 +178,7 @@ def test_attempts_of_a_batch_end_by_its_opener_and_its_letter_is_replayed_by_ano
     run = begin(other, collect(one, clock))
     write(one, clock, "m2", max_attempts=2)
     outcome, wake_up, _ = to_next(other, clock, 30_000)
-    assert outcome is Outcome.WAKE_UP
+    assert outcome is Expiry.WAKE_UP
     last = begin(one, wake_up)
     with other.running() as ledger:
         assert ledger.fail(last.wake_up, last.token, "retry", 1) == SPENT
@@ -201,7 +201,7 @@ def test_workers_that_die_spend_the_attempts_of_the_opener(
 
     outcome, _, _ = to_next(other, clock, 10_000)
 
-    assert outcome is Outcome.SPENT
+    assert outcome is Expiry.SPENT
 
 
 def test_limits_of_a_release_with_other_names_have_an_id_of_their_own() -> None:
@@ -233,14 +233,14 @@ def former_batch(world: World, state: str) -> str:
     if state == "open":
         batch = {"open_id": "b7", "open_count": 1, "open_first": now_ms, "open_last": now_ms}
         client.hset(s.batches(c), mapping={"account": "salon", **batch, "open_limits": BARE})
-        client.rpush(s.open(c), message)
+        client.rpush(s.open_messages(c), message)
         client.zadd(s.due, {c: now_ms + 9_000})
         client.zadd(s.overdue, {f"{c}:b7": now_ms + 120_000})
     elif state == "flight":
         batch = {"id": "b7", "count": 1, "first": now_ms, "state": "running", "token": "6"}
         where = {"stage": "generate", "attempt": 1, "rings": 0, "limits": BARE}
         client.hset(s.batches(c), mapping={"account": "salon", **batch, **where})
-        client.rpush(s.flight(c), message)
+        client.rpush(s.flight_messages(c), message)
         client.zadd(s.lease, {c: now_ms + 9_000})
         client.zadd(s.overdue, {f"{c}:b7": now_ms + 120_000})
         client.rpush(s.trail(c), f"{now_ms} collect b7 idle {now_ms}")

@@ -15,10 +15,10 @@ from batching.erase import erase
 from batching.inspect import counters, dead_letters, find_dead_letters
 from batching.model import (
     Exchange,
+    Expiry,
     InboundMessage,
     Kind,
     Limits,
-    Outcome,
     Reason,
     Run,
     Stage,
@@ -27,7 +27,7 @@ from batching.model import (
     Timing,
     WakeUp,
 )
-from batching.store import FULL, Setback, Store
+from batching.store import FULL, Outcome, Store
 from tests.batching.plain import Plain
 from tests.fakes import FakeClock
 
@@ -41,7 +41,7 @@ TIMING = Timing(waiting_max=6)
 ROUNDS_MAX = 4
 #: What the examples must have met together.
 EXPECTED = {
-    *(f"reap {outcome}" for outcome in Outcome),
+    *(f"reap {outcome}" for outcome in Expiry),
     *(f"fail {outcome}" for outcome in (0, 1, 2)),
     *(
         f"{step} {done}"
@@ -62,7 +62,7 @@ STEPS = (
     "finish",
     "suppress",
     "dead_letter",
-    *get_args(Setback),
+    *get_args(Outcome),
 )
 TIMES = st.sampled_from([1, 1_000, 8_999, 9_000, 10_000, 30_000, 60_000])
 
@@ -129,23 +129,23 @@ class LedgerMachine(RuleBasedStateMachine):
     def reap(self, limit: int) -> None:
         """See to expired leases and to what waits too long, as the flow would."""
         reaped, late = self.store.reap(self.shard, limit=limit)
-        gone = [item for item in reaped if item.outcome is Outcome.VANISHED]
-        self.occurred[f"reap {Outcome.VANISHED}"] += len(gone)
+        gone = [item for item in reaped if item.expiry is Expiry.VANISHED]
+        self.occurred[f"reap {Expiry.VANISHED}"] += len(gone)
         reaped = [item for item in reaped if item not in gone]
-        found = {(item.wake_up, item.outcome, item.token) for item in reaped}
+        found = {(item.wake_up, item.expiry, item.token) for item in reaped}
         assert found == self.plain.reap(limit)
         overdue = {(batch.conversation_id, batch.batch_id) for batch in late}
         assert overdue == self.plain.alert_overdue(limit)
         self.occurred[f"overdue {bool(overdue)}"] += 1
         for item in reaped:
-            self.occurred[f"reap {item.outcome}"] += 1
-            if item.outcome is Outcome.WAKE_UP:
+            self.occurred[f"reap {item.expiry}"] += 1
+            if item.expiry is Expiry.WAKE_UP:
                 self.wake_ups.append(item.wake_up)
-            elif item.outcome is Outcome.SPENT:
+            elif item.expiry is Expiry.SPENT:
                 self._dead_letter(item.wake_up, item.token, "poison")
-            elif item.outcome is Outcome.UNRESOLVED and item.policy == "resend":
+            elif item.expiry is Expiry.UNRESOLVED and item.policy == "resend":
                 self._fail(item.wake_up, item.token, "retry", 0)
-            elif item.outcome is Outcome.UNRESOLVED:
+            elif item.expiry is Expiry.UNRESOLVED:
                 self._dead_letter(item.wake_up, item.token, "ambiguous")
 
     @rule(customer=st.sampled_from(CUSTOMERS), written=st.booleans())
@@ -170,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.occurred[f"dead_letter {expected}"] += 1
 
     def _fail(self, wake_up: WakeUp, token: str, outcome: str, wait_ms: int) -> None:
-        got = self.store.fail(wake_up, token, cast("Setback", outcome), wait_ms)
+        got = self.store.fail(wake_up, token, cast("Outcome", outcome), wait_ms)
         assert got == self.plain.fail(wake_up.conversation_id, token, outcome, wait_ms)
         self.occurred[f"fail {got}"] += 1
 
@@ -376,8 +376,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """Every message is where the model has it, in order, and nowhere else."""
         for c in (self.store.conversation_id("salon", customer) for customer in CUSTOMERS):
             opened, flight = self.plain.opened.get(c), self.plain.flying.get(c)
-            assert self._ids(self.shard.open(c)) == (opened.ids if opened else [])
-            assert self._ids(self.shard.flight(c)) == (flight.ids if flight else [])
+            assert self._ids(self.shard.open_messages(c)) == (opened.ids if opened else [])
+            assert self._ids(self.shard.flight_messages(c)) == (flight.ids if flight else [])
             state, attempt = self.client.hmget(self.shard.batches(c), "state", "attempt")
             assert state == (flight.state.encode() if flight else None)
             assert attempt == (str(flight.attempt).encode() if flight else None)

@@ -107,7 +107,7 @@ def test_batch_of_which_nothing_is_left_is_alerted_once(world: World) -> None:
     world.write("one")
     conversation = lose_hash(world)
     shard = world.store.shard_of(conversation)
-    world.store.client.delete(shard.open(conversation))
+    world.store.client.delete(shard.open_messages(conversation))
 
     world.settle()
     world.settle()
@@ -128,7 +128,7 @@ def test_content_that_vanished_is_alerted_and_counted_as_lost(
     """What is left of the batch stays readable; half a question is not answered."""
     world.write("one", "two", "three")
     conversation = world.store.conversation_id("salon", ANNA)
-    world.store.client.lpop(world.store.shard_of(conversation).open(conversation), deleted)
+    world.store.client.lpop(world.store.shard_of(conversation).open_messages(conversation), deleted)
 
     world.settle()
 

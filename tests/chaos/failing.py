@@ -35,7 +35,7 @@ REDELIVER_MS = 2_000
 #: Where a request to the ledger is lost: it was not carried out.
 BEFORE: dict[tuple[Role, str], Point] = {
     ("web", "append"): Point.WEB_BEFORE_APPEND,
-    ("worker", "status"): Point.SEND_AFTER_RESPONSE,
+    ("worker", "resolve_part"): Point.SEND_AFTER_RESPONSE,
 }
 #: Where the ledger's answer is lost: it was carried out.
 AFTER: dict[tuple[Role, str], Point] = {
@@ -44,7 +44,7 @@ AFTER: dict[tuple[Role, str], Point] = {
     ("worker", "begin"): Point.GENERATE_AFTER_BEGIN,
     ("worker", "checkpoint"): Point.GENERATE_AFTER_CHECKPOINT,
     ("worker", "mark_sending"): Point.SEND_AFTER_MARK_SENDING,
-    ("worker", "status"): Point.SEND_AFTER_MARK_SENT,
+    ("worker", "resolve_part"): Point.SEND_AFTER_MARK_SENT,
     ("worker", "dead_letter"): Point.DROP_AFTER_DEAD_LETTER_BEFORE_ALERT,
 }
 

@@ -110,10 +110,10 @@ def unreadable_message(stack: Stack, customer: Customer) -> None:
     named(customer, "Hi")
     shard, conversation_id = shard_of(stack, customer)
     client: Any = stack.ledger.client
-    kept: bytes = client.lindex(shard.open(conversation_id), 0)
-    client.lset(shard.open(conversation_id), 0, b"{" + kept)
+    kept: bytes = client.lindex(shard.open_messages(conversation_id), 0)
+    client.lset(shard.open_messages(conversation_id), 0, b"{" + kept)
     eventually(lambda: "doorbell.failed" in stack.processes["worker"].log(), what="the stumble")
-    client.lset(shard.flight(conversation_id), 0, kept)
+    client.lset(shard.flight_messages(conversation_id), 0, kept)
 
 
 def undecodable_wake_up(stack: Stack) -> None:

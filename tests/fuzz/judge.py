@@ -160,7 +160,7 @@ class Judge:
             pipe.hmget(shard.stats, "open", "suppressed", "accepted")
         for account, customer in wanted:
             conversation_id = store.conversation_id(account, customer)
-            pipe.lrange(store.shard_of(conversation_id).open(conversation_id), 0, -1)
+            pipe.lrange(store.shard_of(conversation_id).open_messages(conversation_id), 0, -1)
         if last:
             pipe.flushdb()
         found: list[Any] = pipe.execute()

@@ -42,7 +42,12 @@ class Watcher:
         self._content = tuple(
             make("")
             for shard in self._shards
-            for make in (shard.batches, shard.open, shard.flight, shard.dead_letter)
+            for make in (
+                shard.batches,
+                shard.open_messages,
+                shard.flight_messages,
+                shard.dead_letter,
+            )
         )
         self._takeovers = {
             self.store.shard_of(c).takeover(c): person for c, person in self._people.items()
@@ -60,7 +65,7 @@ class Watcher:
             [
                 *(shard.stats, shard.due, shard.lease, shard.alerts),
                 [
-                    [c, shard.batches(c), shard.open(c), shard.flight(c)]
+                    [c, shard.batches(c), shard.open_messages(c), shard.flight_messages(c)]
                     for c in self._people
                     if self.store.shard_of(c) == shard
                 ],

@@ -32,7 +32,9 @@ def kept_of(runtime: Runtime) -> list[InboundMessage]:
     """Return the messages of the customer that wait, as a worker would read them."""
     store = runtime.store
     conversation_id = store.conversation_id("salon", CUSTOMER)
-    kept: Any = store.client.lrange(store.shard_of(conversation_id).open(conversation_id), 0, -1)
+    kept: Any = store.client.lrange(
+        store.shard_of(conversation_id).open_messages(conversation_id), 0, -1
+    )
     return [decode("salon", raw) for raw in kept]
 
 

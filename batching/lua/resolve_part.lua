@@ -1,4 +1,4 @@
--- status: record what became of a part. True whoever reports it, so it takes no token.
+-- resolve_part: record what became of a part. True whoever reports it, so it takes no token.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
 -- KEYS[3]  string  sent:<provider message id>
@@ -11,19 +11,19 @@
 -- ARGV[3]  account id
 -- ARGV[4]  batch id
 -- ARGV[5]  part, from 0
--- ARGV[6]  outcome: sent (it is with the provider), failed (it never arrived)
+-- ARGV[6]  delivery: sent (it is with the provider), failed (it never arrived)
 -- ARGV[7]  an error code, "" if there is none
 -- ARGV[8]  how long the provider's id is remembered, ms
 -- Returns     sent: 1 this moved the batch on; 2 it settled a dead batch; 0 nothing to do.
 --             failed: 1 a person is alerted by this; 0 was alerted before, or will be by reap.
 -- Complexity  O(log N), N = leases or dead batches.
-local conversation, account, batch, part, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local conversation, account, batch, part, delivery = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local id, next_part, state = unpack(redis.call("HMGET", KEYS[1], "id", "part", "state"))
 local awaited, before = id == batch and next_part == part, redis.call("GET", KEYS[3])
 local record = conversation .. ":" .. batch .. ":" .. part
-if outcome == "failed" or before == "failed" then record = "failed" end
+if delivery == "failed" or before == "failed" then record = "failed" end
 redis.call("SET", KEYS[3], record, "PX", ARGV[8])
-if outcome == "failed" then
+if delivery == "failed" then
   if before == "failed" then return 0 end
   redis.call("HINCRBY", KEYS[6], "undelivered", 1)
   if awaited and state == "ambiguous" then
