@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
@@ -24,8 +23,14 @@ ANSWER_BYTES_MAX = 1_000_000
 #: The longest wait taken from a Retry-After header, ms: an absurd one must not outlive a deadline.
 RETRY_AFTER_MS_MAX = 3_600_000
 
-#: The request cannot be sent as it is. UnicodeError: a host name that DNS cannot carry.
-_UNSENDABLE = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError)
+#: The request cannot be sent as it is. UnicodeError: a host name that DNS cannot carry, or a header
+#: that is not ASCII.
+_UNSENDABLE = (
+    httpx2.InvalidURL,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+    UnicodeError,
+)
 _NOT_CONNECTED = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -96,10 +101,26 @@ def post_json(
     without it.
     """
     connect_ms = min(timeout_ms, connect_ms_max)
-    timeout = httpx2.Timeout(timeout_ms / 1000, connect=connect_ms / 1000)
+    own = {
+        "Content-Type": "application/json",
+        # Compressed, a small answer could be a huge one.
+        "Accept-Encoding": "identity",
+        # The other side may close a kept connection just as we write: whether that request
+        # arrived would be unknown. And the deadline ends a call by ending its connection, which
+        # must therefore serve this call alone. A handshake costs less.
+        "Connection": "close",
+    }
     try:
         with Deadline(timeout_ms) as deadline:
-            return _exchange(client, _request(client, url, body, headers, timeout), deadline)
+            return _exchange(
+                client,
+                url,
+                deadline,
+                # A lone surrogate has no bytes in UTF-8.
+                content=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+                headers={**headers, **own},
+                timeout=httpx2.Timeout(timeout_ms / 1000, connect=connect_ms / 1000),
+            )
     except CallError as error:
         if errors is None:
             raise
@@ -125,12 +146,7 @@ class Deadline:
         self._timer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         with self._lock:
             if self._socket is not None:
@@ -158,43 +174,16 @@ class Deadline:
                     self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def _request(
-    client: httpx2.Client,
-    url: str,
-    body: object,
-    headers: Mapping[str, str],
-    timeout: httpx2.Timeout,
-) -> httpx2.Request:
-    own = {
-        "Content-Type": "application/json",
-        # Compressed, a small answer could be a huge one.
-        "Accept-Encoding": "identity",
-        # The other side may close a kept connection just as we write: whether that request
-        # arrived would be unknown. And the deadline ends a call by ending its connection, which
-        # must therefore serve this call alone. A handshake costs less.
-        "Connection": "close",
-    }
+def _exchange(client: httpx2.Client, url: str, deadline: Deadline, **request: Any) -> Reply:  # noqa: ANN401 - of httpx
     try:
-        return client.build_request(
+        with client.stream(
             "POST",
             url,
-            # A lone surrogate has no bytes in UTF-8.
-            content=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
-            headers={**headers, **own},
-            timeout=timeout,
-        )
-    except (ValueError, httpx2.InvalidURL) as error:
-        raise CallError(Failure.REQUEST, type(error).__name__) from None
-
-
-def _exchange(client: httpx2.Client, request: httpx2.Request, deadline: Deadline) -> Reply:
-    request.extensions["trace"] = deadline.watch
-    try:
-        response = client.send(request, stream=True, follow_redirects=False)
-        try:
+            follow_redirects=False,
+            extensions={"trace": deadline.watch},
+            **request,
+        ) as response:
             content = _content(response)
-        finally:
-            response.close()
     except _UNSENDABLE as error:
         raise CallError(Failure.REQUEST, type(error).__name__) from None
     except httpx2.HTTPError as error:

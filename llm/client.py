@@ -1,4 +1,4 @@
-"""Ask a model's HTTP API, again with less of the past if its context overflowed; read the reply.
+"""A model behind an HTTP API: what all dialects share, its errors, and what of a text may be sent.
 
 Asking again costs money and does no other harm, so every failure of the network is a
 TransientError. Only a request of ours that cannot be sent or is refused, a refused key and an
@@ -7,19 +7,19 @@ exhausted quota are permanent. No error holds a URL, a key or a body.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import httpx2
 from pydantic import AfterValidator
 
 from batching.errors import AdminError, PermanentError, TransientError
 from batching.model import Exchange
-from config import Table, Whole, Word
+from config import EnvName, Table, Url, Whole, Word
 from httpjson import ErrorMap, Failure, Reply, post_json, retry_after_ms
-from llm.prompt import window
+from llm.prompt import Prompt, dialogue, window
 
 #: Limit for connecting to one address of the host, ms.
 CONNECT_MS_MAX = 10_000
@@ -41,17 +41,18 @@ def _temperature(value: float) -> float:
 class RemoteModel(Table):
     """The keys of ``[account.model]`` that every remote model has.
 
-    ``timeout_ms`` covers the whole answer, a second try included. ``temperature`` None leaves it
-    to the model; reasoning models refuse one.
+    Without ``api_key_env`` no key is sent. ``timeout_ms`` covers the whole answer, a second try
+    included. ``temperature`` None leaves it to the model; reasoning models refuse one.
     """
 
     model: Word
+    base_url: Url
+    api_key_env: EnvName | None = None
     timeout_ms: Annotated[int, Whole(1_000, 300_000)] = 60_000
     output_tokens_max: Annotated[int, Whole(16, 32_000)] = 800
     temperature: Annotated[float, AfterValidator(_temperature)] | None = None
 
 
-#: Asking twice costs money and does no other harm, so all but a fault of ours is tried again.
 _ERRORS: ErrorMap = {
     Failure.REQUEST: (PermanentError, "model_request"),
     Failure.UNREACHABLE: (TransientError, "model_connection"),
@@ -62,59 +63,77 @@ _ERRORS: ErrorMap = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to ask. ``timeout_ms`` covers everything, a second try included."""
+class HttpModel(ABC):
+    """Implements the Model port. A subclass knows the requests and the answers of one dialect.
 
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    http: httpx2.Client
-    timeout_ms: int
+    ``secrets``: values by the name of their environment variable.
+    """
 
-    def post(self, body: Mapping[str, Any], timeout_ms: int) -> Reply:
-        """POST ``body`` and return the reply, whatever its status. Safe to run twice.
+    #: What follows ``base_url``.
+    path: ClassVar[str]
 
-        Raise TransientError ``model_timeout``, ``model_connection`` or ``model_oversized``, and
-        PermanentError ``model_request`` for a URL or a header that cannot be sent.
+    def __init__(
+        self,
+        *,
+        config: RemoteModel,
+        secrets: Mapping[str, str],
+        prompt: Prompt,
+        http: httpx2.Client,
+    ) -> None:
+        self.config = config
+        self.prompt = prompt
+        self._http = http
+        self._url = config.base_url.rstrip("/") + self.path
+        self._headers = self.headers(secrets[config.api_key_env] if config.api_key_env else "")
+
+    @abstractmethod
+    def headers(self, key: str) -> Mapping[str, str]:
+        """Return the headers of every request; ``key`` is "" if the account has none."""
+
+    @abstractmethod
+    def request(self, messages: Sequence[Mapping[str, str]], now_ms: int) -> dict[str, Any]:
+        """Return the body that asks for an answer to ``messages``, the last of them the turn."""
+
+    @abstractmethod
+    def read(self, body: object) -> str:
+        """Return the text of a successful reply, whose ``body`` is None if it is not JSON.
+
+        Raise TransientError if the answer is not whole.
         """
+
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+        """Return the model's answer, whole. Raise TransientError or PermanentError.
+
+        If the request is too long for the model, ask once more with less history.
+        """
+        end_s = time.monotonic() + self.config.timeout_ms / 1000
+        kept = window(history)
+        reply = self._post(dialogue(kept, turn), now_ms, self.config.timeout_ms)
+        error = error_of(reply)
+        fewer = window(
+            kept, exchanges_max=SCARCE_EXCHANGES_MAX, characters_max=SCARCE_CHARACTERS_MAX
+        )
+        if error is not None and error.code == "model_context" and fewer != kept:
+            left_ms = int((end_s - time.monotonic()) * 1000)
+            reply = self._post(dialogue(fewer, turn), now_ms, max(1, left_ms))
+            error = error_of(reply)
+        if error is not None:
+            raise error
+        return clean(self.read(reply.body))
+
+    def _post(self, messages: Sequence[Mapping[str, str]], now_ms: int, timeout_ms: int) -> Reply:
+        settings: dict[str, Any] = {"model": self.config.model}
+        if self.config.temperature is not None:
+            settings["temperature"] = self.config.temperature
         return post_json(
-            self.http,
-            self.url,
-            body,
-            headers=self.headers,
+            self._http,
+            self._url,
+            settings | self.request(messages, now_ms),
+            headers=self._headers,
             timeout_ms=timeout_ms,
             connect_ms_max=CONNECT_MS_MAX,
             errors=_ERRORS,
         )
-
-
-def ask(
-    endpoint: Endpoint,
-    history: Sequence[Exchange],
-    body_of: Callable[[Sequence[Exchange]], Mapping[str, Any]],
-) -> Any:  # noqa: ANN401 - JSON may be anything
-    """Return the decoded body of a successful reply, None if it is not JSON.
-
-    ``body_of`` makes a request of the exchanges it is given. If the request is too long for the
-    model, ask once more with less history. Raise TransientError or PermanentError.
-    """
-    end_s = time.monotonic() + endpoint.timeout_ms / 1000
-    kept = window(history)
-    reply = endpoint.post(body_of(kept), endpoint.timeout_ms)
-    error = error_of(reply)
-    if error is not None and error.code == "model_context":
-        fewer = window(
-            kept, exchanges_max=SCARCE_EXCHANGES_MAX, characters_max=SCARCE_CHARACTERS_MAX
-        )
-        left_ms = int((end_s - time.monotonic()) * 1000)
-        if fewer != kept and left_ms <= 0:
-            raise TransientError("model_timeout", "no time left to ask with less history")
-        if fewer != kept:
-            reply = endpoint.post(body_of(fewer), left_ms)
-            error = error_of(reply)
-    if error is not None:
-        raise error
-    return reply.body
 
 
 #: The statuses below 500 after which asking again may help.
@@ -126,6 +145,7 @@ _RETRYABLE = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
+_ERROR_STATUSES = range(400, 600)
 _KEY_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 #: OpenAI sends these with 429, Anthropic the last with 402, or only says so in the text of a 400.
 _QUOTA_CODES = frozenset(
@@ -145,14 +165,14 @@ def error_of(reply: Reply) -> AdminError | None:
 
     Some gateways answer 200 with an error inside; the status is then the number in its ``code``.
     """
-    error = _error_object(reply.body)
-    if reply.status < HTTPStatus.MULTIPLE_CHOICES and error is None:
-        return None
-    error = error or {}
-    status = _status(reply, error)
-    if not status:
-        return TransientError("model_error", f"status {reply.status} with an error inside")
-    code = _operator_code(status, error)
+    error, status = _error_object(reply.body), reply.status
+    if reply.is_success:
+        if error is None:
+            return None
+        status = error.get("code", 0)
+        if not isinstance(status, int) or status not in _ERROR_STATUSES:
+            return TransientError("model_error", f"status {reply.status} with an error inside")
+    code = _operator_code(status, error or {})
     if code is None and (status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
         wait_ms = retry_after_ms(reply.headers)
         return TransientError(f"model_{status}", retry_after_ms=wait_ms)
@@ -194,14 +214,6 @@ def _error_object(body: object) -> dict[str, Any] | None:
         return error
     # Older vLLM sends the error without a wrapper.
     return body if body.get("object") == "error" else None
-
-
-def _status(reply: Reply, error: Mapping[str, Any]) -> int:
-    """Return the status, for a 2xx the one inside the error; 0 if it has none."""
-    if reply.status >= HTTPStatus.MULTIPLE_CHOICES:
-        return reply.status
-    code = error.get("code")
-    return code if isinstance(code, int) and HTTPStatus.BAD_REQUEST <= code <= 599 else 0  # noqa: PLR2004 - of HTTP
 
 
 _LINE_END = re.compile("\r\n?|[\u2028\u2029\x85]")

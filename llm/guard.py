@@ -7,7 +7,7 @@ name contacts that the business publishes, or the customer's own.
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,17 +101,20 @@ def redact(
     hosts = {contact.key for contact in published if contact.kind == "link"}
     counts: Counter[str] = Counter()
 
-    def replacement(contact: Contact) -> str | None:
+    def replace(found: re.Match[str]) -> str:
+        contact, rest = _read(found)
+        if contact is None:
+            return found[0]
         if contact.kind == "link":
             known = any(_is_under(contact.key, host) for host in hosts)
         else:
             known = contact in published or contact in customers
         if known:
-            return None
+            return found[0]
         counts[contact.kind] += 1
-        return REDACTED
+        return REDACTED + rest
 
-    return replace_contacts(answer, replacement), dict(counts)
+    return _CONTACT.sub(replace, answer), dict(counts)
 
 
 def _is_under(host: str, published: str) -> bool:
@@ -130,17 +133,6 @@ def contacts(text: str) -> Iterator[Contact]:
         contact, _ = _read(found)
         if contact is not None:
             yield contact
-
-
-def replace_contacts(text: str, replacement: Callable[[Contact], str | None]) -> str:
-    """Return ``text`` with what ``replacement`` gives for each contact; None keeps it."""
-
-    def replace(found: re.Match[str]) -> str:
-        contact, rest = _read(found)
-        word = None if contact is None else replacement(contact)
-        return found[0] if word is None else word + rest
-
-    return _CONTACT.sub(replace, text)
 
 
 def _read(found: re.Match[str]) -> tuple[Contact | None, str]:

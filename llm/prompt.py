@@ -71,23 +71,6 @@ def untagged(text: str) -> str:
     return _TAG.sub("\u2039", text)
 
 
-#: In English, whatever the locale of the machine.
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 #: Stands only in the instructions, so an answer that has it recites them.
@@ -132,7 +115,7 @@ class Prompt:
 
     def facts(self) -> str:
         """Return the prompt file without its comments, which are for its authors."""
-        return _without_comments(self.business)
+        return re.sub(r"\n{3,}", "\n\n", _COMMENT.sub("", self.business)).strip()
 
     def local(self, now_ms: int) -> datetime:
         """Return ``now_ms`` as local time of the business."""
@@ -149,16 +132,12 @@ class Prompt:
     def moment(self, now_ms: int) -> str:
         """Return the part that changes: day, date and time where the business is."""
         local = self.local(now_ms)
-        day, month = DAYS[local.weekday()], MONTHS[local.month - 1]
+        # The names are English, since no process of ours sets a locale.
         return (
-            f"The present moment: {day}, {local.day} {month} {local.year}, {local:%H:%M} "
+            f"The present moment: {local:%A}, {local.day} {local:%B %Y, %H:%M} "
             f"({local:%Y-%m-%d}, time zone {self.timezone})."
         )
 
     def system(self, now_ms: int) -> str:
         """Return the whole system text. What changes comes last: providers cache the beginning."""
         return f"{self.standing()}\n\n{self.moment(now_ms)}"
-
-
-def _without_comments(text: str) -> str:
-    return re.sub(r"\n{3,}", "\n\n", _COMMENT.sub("", text)).strip()

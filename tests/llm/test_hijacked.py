@@ -1,22 +1,15 @@
 """A model wholly in a stranger's hands: all that it can do is write, and not just anything."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import httpx2
 import pytest
 
 from batching.model import Limits
 from batching.store import Store
 from llm.guard import Guarded
-from llm.prompt import Prompt
 from tests.batching.world import World
 from tests.fakes import FakeClock
-from tests.http_server import HttpServer, Reply
-from tests.llm.openai_asking import completion, model
+from tests.http_server import Reply
+from tests.llm.dialects import PROMPT, Api, completion
 
-PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="UTC")
 TOOL = {"id": "c1", "type": "function", "function": {"name": "refund", "arguments": "{}"}}
 RULES = PROMPT.rules()
 
@@ -58,35 +51,22 @@ HIJACKED: dict[str, tuple[object, str | None]] = {
 }
 
 
-@dataclass
-class Scene:
-    """A world whose model is asked over HTTP."""
-
-    world: World
-    server: HttpServer
-
-
-@pytest.fixture
-def scene(
-    store: Store, clock: FakeClock, http: httpx2.Client, http_server: HttpServer
-) -> Iterator[Scene]:
-    guarded = Guarded(model(http, http_server, prompt=PROMPT), prompt=PROMPT, account_id="salon")
-    world = World(store, clock, model=guarded, limits=Limits(max_attempts=1))  # type: ignore[arg-type]
-    yield Scene(world, http_server)
-    world.check()
-
-
+@pytest.mark.parametrize("api", ["openai"], indirect=True)
 @pytest.mark.parametrize("way", HIJACKED)
-def test_nothing_but_fit_text_reaches_the_customer_who_asked(scene: Scene, way: str) -> None:
+def test_nothing_but_fit_text_reaches_the_customer_who_asked(
+    store: Store, clock: FakeClock, api: Api, way: str
+) -> None:
     said, told = HIJACKED[way]
-    reply: Any = said if isinstance(said, Reply) else Reply(body=said)
-    scene.server.answer(reply)
-    scene.world.write("obey me")
+    api.server.answer(said if isinstance(said, Reply) else Reply(body=said))
+    guarded = Guarded(api.model(), prompt=PROMPT, account_id="salon")
+    world = World(store, clock, model=guarded, limits=Limits(max_attempts=1))  # type: ignore[arg-type]
+    world.write("obey me")
 
-    scene.world.settle()
+    world.settle()
 
-    sent = [(outbound.customer, outbound.text) for outbound in scene.world.channel.sent]
+    sent = [(outbound.customer, outbound.text) for outbound in world.channel.sent]
     assert sent == ([] if told is None else [("79990000001", told)])
-    assert scene.world.counts() == {"accepted": 1, "dead" if told is None else "answered": 1}
-    assert len(scene.server.requests) == 1
-    assert sorted(scene.server.requests[0].json) == ["max_completion_tokens", "messages", "model"]
+    assert world.counts() == {"accepted": 1, "dead" if told is None else "answered": 1}
+    (asked,) = api.server.requests
+    assert sorted(asked.json) == ["max_completion_tokens", "messages", "model"]
+    world.check()

@@ -1,4 +1,4 @@
-"""What reaches a customer of what a model was talked into."""
+"""Where a text sends people, and what reaches a customer of what a model was talked into."""
 
 import logging
 
@@ -6,7 +6,7 @@ import pytest
 
 from batching.errors import TransientError
 from batching.model import Exchange
-from llm.guard import RECITED_WORDS, Guarded
+from llm.guard import RECITED_WORDS, Contact, Guarded, contacts, redact
 from llm.prompt import MARK, Prompt
 from tests.fakes import NOON_MS, FakeModel
 
@@ -18,8 +18,97 @@ Call 030 1234567 or +49 30 7654321, write to hello@salon.example, see https://ww
 PROMPT = Prompt(business=BUSINESS, language="en", timezone="UTC")
 
 
-def answer(said: str, turn: str = "Hi", *past: Exchange) -> str:
-    guarded = Guarded(FakeModel(said), prompt=PROMPT, account_id="salon")
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("https://salon.example/prices?a=1#b", "salon.example"),
+        ("HTTP://WWW.Salon.Example:8080", "salon.example"),
+        ("www.salon.example", "salon.example"),
+        ("salon.ru", "salon.ru"),
+        ("SALON.RU/x", "salon.ru"),
+        ("салон.рф", "салон.рф"),
+        ("..salon.ru", "salon.ru"),
+        ("salon\u3002com", "salon.com"),
+        ("[prices](https://salon.example/x)", "salon.example"),
+        ("<a href='https://salon.example'>", "salon.example"),
+        ("https://salon.example.evil.ru", "salon.example.evil.ru"),
+        ("http://192.0.2.1/x", "192.0.2.1"),
+        ("https://salon.example@evil.ru", ""),
+        ("https://salon.example\\@evil.ru", ""),
+        ("https://evil.ru\\.salon.example", ""),
+        ("https://evil.ru%2f.salon.example", ""),
+        ("javascript://salon.example/%0aalert(1)", ""),
+        ("tg://resolve?domain=x", ""),
+        ("x:\\\\salon.example", ""),
+    ],
+)
+def test_link_is_known_by_the_host_that_it_leads_to(text: str, key: str) -> None:
+    """None is trusted about whose host programs may disagree."""
+    assert list(contacts(text)) == [Contact("link", key)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+7 (999) 000-00-01",
+        "8 999 000 00 01",
+        "89990000001",
+        "+7.999.000.00.01",
+        "(999) 000\u201100\u201101",
+        "tel:+79990000001",
+        "+٧٩٩٩٠٠٠٠٠٠١",
+    ],
+)
+def test_number_is_the_same_however_it_is_written(text: str) -> None:
+    assert list(contacts(text)) == [Contact("number", "990000001")]
+
+
+@pytest.mark.parametrize("text", ["anna.b+c@mail.example", "mailto:Anna.B+C@Mail.example."])
+def test_address_is_the_same_however_it_is_written(text: str) -> None:
+    assert list(contacts(text)) == [Contact("email", "anna.b+c@mail.example")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-15 15:00",
+        "15.01.2026 15:00 - 16:00",
+        "28.01.2026 15.00",
+        "10:00–20:00, 11:00-18:00",
+        "from 9.00-18.00",
+        "1 200 300 RUB, 45.50 EUR",
+        "See you tomorrow.It is open",
+        "e.g. this, i.e. that",
+        "order 123456",
+        "4111 1111 1111 1111 11",
+        "3-4 people, 2+2, 50%",
+        "@salon",
+        "and/or",
+    ],
+)
+def test_dates_hours_and_prices_are_no_contacts(text: str) -> None:
+    assert list(contacts(text)) == []
+
+
+def test_sentence_keeps_its_punctuation() -> None:
+    text = (
+        "See https://a.example/x). Or (www.b.example), write to c@d.example! Call +49 30 1234567."
+    )
+
+    assert redact(text, (), ()) == (
+        "See […]). Or ([…]), write to […]! Call […].",
+        {"link": 2, "email": 1, "number": 1},
+    )
+
+
+@pytest.mark.parametrize("said", ["a", "a.", "a@", "+", "1 ", "www.", "://", "a-", "(", "a:"])
+def test_long_text_of_one_sign_is_read_to_its_end(said: str) -> None:
+    """Customers write what is searched: a pattern that tries again at each sign would hang here."""
+    assert len(list(contacts(said * 200_000))) < 200_000
+
+
+def answer(said: str, turn: str = "Hi", *past: Exchange, prompt: Prompt = PROMPT) -> str:
+    guarded = Guarded(FakeModel(said), prompt=prompt, account_id="salon")
     return guarded.answer(past, turn, now_ms=NOON_MS)
 
 
@@ -100,9 +189,8 @@ def test_mark_of_the_instructions_is_not_recited() -> None:
 def test_words_of_the_business_may_be_recited() -> None:
     """The prompt file is what customers ask about."""
     business = "We are open every day from nine to six, and on Sundays we all sleep very long."
-    guarded = Guarded(FakeModel(business), prompt=Prompt(business, "en", "UTC"), account_id="salon")
 
-    assert guarded.answer([], "When?", now_ms=NOON_MS) == business
+    assert answer(business, prompt=Prompt(business, "en", "UTC")) == business
 
 
 def test_model_is_asked_as_it_would_be_alone() -> None:
