@@ -31,6 +31,15 @@ _UNSENDABLE = (
     httpx2.LocalProtocolError,
     UnicodeError,
 )
+_HEADERS = {
+    "Content-Type": "application/json",
+    # Compressed, a small answer could be a huge one.
+    "Accept-Encoding": "identity",
+    # The other side may close a kept connection just as we write: whether that request arrived
+    # would be unknown. And the deadline ends a call by ending its connection, which must therefore
+    # serve this call alone. A handshake costs less.
+    "Connection": "close",
+}
 _NOT_CONNECTED = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -101,15 +110,6 @@ def post_json(
     without it.
     """
     connect_ms = min(timeout_ms, connect_ms_max)
-    own = {
-        "Content-Type": "application/json",
-        # Compressed, a small answer could be a huge one.
-        "Accept-Encoding": "identity",
-        # The other side may close a kept connection just as we write: whether that request
-        # arrived would be unknown. And the deadline ends a call by ending its connection, which
-        # must therefore serve this call alone. A handshake costs less.
-        "Connection": "close",
-    }
     try:
         with Deadline(timeout_ms) as deadline:
             return _exchange(
@@ -118,7 +118,7 @@ def post_json(
                 deadline,
                 # A lone surrogate has no bytes in UTF-8.
                 content=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
-                headers={**headers, **own},
+                headers={**headers, **_HEADERS},
                 timeout=httpx2.Timeout(timeout_ms / 1000, connect=connect_ms / 1000),
             )
     except CallError as error:
