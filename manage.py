@@ -5,14 +5,17 @@ import sys
 from collections.abc import Sequence
 
 from batching.errors import AdminError
-from cli import VERBS
-from cli.common import EXIT_ACT, Request, UsageError
+from cli import EXIT_ACT, EXIT_OK, VERBS
+from cli.common import Request, UsageError, write
 from runtime.build import error_text
 from runtime.settings import process_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; return the exit status: 0 all is well, 1 a person must act, 2 wrong usage."""
+    """Run a verb; return the exit status: 0 all is well, 1 a person must act.
+
+    Raise SystemExit: 2 for wrong usage, 0 for --help.
+    """
     parser = argparse.ArgumentParser(prog="manage.py", description="Look after AI Admin.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for verb in VERBS:
@@ -25,14 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Not repeated: it may be a customer's number.
         parser.error(f"arguments that this verb does not take: {len(unknown)}; see --help")
     try:
-        status: int = given.run(Request(given, process_environment()))
+        fine: bool = given.run(Request(given, process_environment()))
     except UsageError as error:
         parser.error(str(error))
     except AdminError as error:
         print(error_text(error), file=sys.stderr)
         return EXIT_ACT
-    return status
+    return EXIT_OK if fine else EXIT_ACT
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        write("")  # argparse prints the text of --help, and may leave it in the buffer

@@ -1,15 +1,13 @@
-"""The operator's verbs; ``VERBS`` lists them for manage.py.
+"""The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-A verb prints what it found and returns the exit status: 0 all is well, 1 a person must act,
-2 the command was wrong (argparse).
-"""
-
-from cli import canary, check, dead, doctor, erase, status, trace
+from cli import canary, check, dead, erase, status, trace
 from cli.common import Verb
 
+#: Of a verb that returned whether all is well.
+EXIT_OK, EXIT_ACT = 0, 1
 VERBS = (
-    Verb("check", "check settings, accounts and Redis before anything starts", check.run),
-    Verb("doctor", "check the running installation: what is wrong, and what to do", doctor.run),
+    Verb("check", "check settings, accounts and Redis before anything starts", check.check),
+    Verb("doctor", "check the running installation: what is wrong, and what to do", check.doctor),
     Verb("balance", "print the ledger's counters, and whether they add up", status.show_balance),
     Verb(
         "canary",

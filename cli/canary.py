@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 
 from canary.channel import webhook_secret
 from canary.probe import Probe
-from cli.common import Request, UsageError, exit_status, span, up_to
+from cli.common import Request, UsageError, span, up_to
 from runtime.clients import http_client
 from runtime.settings import HTTP_URL
 
@@ -31,11 +31,8 @@ def arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(request: Request) -> int:
-    """Print the round trip; 1 if there was none, with the step where the message was last seen.
-
-    Raise UsageError, ConfigurationError or LedgerUnavailableError.
-    """
+def run(request: Request) -> bool:
+    """Print the round trip; False if there was none, with where the message was last seen."""
     settings = request.settings()
     url = request.arguments.url or settings.canary_url
     if not re.fullmatch(HTTP_URL, url):
@@ -51,7 +48,7 @@ def run(request: Request) -> int:
     if round_trip_ms is not None:
         line = f"Answered after {span(round_trip_ms)}, through {url}."
     request.show({"ok": answered} | document, [line])
-    return exit_status(fine=answered)
+    return answered
 
 
 def _send(probe: Probe, url: str, message_id: str, wait_ms: int) -> tuple[int | None, str]:

@@ -1,15 +1,19 @@
-"""``check``: everything that can be known to be wrong before a process starts, all at once."""
+"""``check``: what can be known to be wrong before a process starts, all at once.
+
+``doctor``: what is wrong with the running installation, and what to do about it.
+"""
 
 import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from urllib.parse import urlsplit
 
 import redis
 
 from batching.errors import AdminError, ConfigurationError
 from batching.keys import META
-from cli.common import Request, exit_status
+from cli.common import Request
+from runtime import health
 from runtime.accounts import AccountConfig
 from runtime.build import accounts_of, fingerprint_of, store_of
 from runtime.clients import PATIENCE, database_id, redis_client
@@ -31,32 +35,72 @@ _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTAKE "}
 
 
-def run(request: Request) -> int:
-    """Print every result; 1 if one is a mistake. Changes nothing and raises no AdminError."""
+#: Without a Redis or a ledger in it the others cannot be answered.
+FIRST: tuple[health.Check, ...] = (health.check_durability, check_ledger_id)
+#: In the order in which they are worth reading.
+CHECKS: tuple[health.Check, ...] = (
+    health.check_flusher,
+    health.check_roles,
+    health.check_agreement,
+    health.check_counters,
+    health.check_lost,
+    health.check_memory,
+    health.check_alerts,
+    health.check_dead_letters,
+    health.check_circuits,
+    health.check_overdue,
+    health.check_canary,
+)
+
+
+def check(request: Request) -> bool:
+    """Print every result; False if one is a mistake. Changes nothing and raises no AdminError."""
     found = Preflight(request)
     found.check()
-    return show_results(
-        request,
-        found.results,
-        good="Ready to start.",
-        bad="Processes will not start like this.",
-        fingerprint=found.fingerprint,
-        ledger=found.ledger,
-    )
+    facts: dict[str, object] = {"fingerprint": found.fingerprint, "ledger": found.ledger}
+    good, bad = "Ready to start.", "Processes will not start like this."
+    return _show(request, found.results, facts, good=good, bad=bad)
 
 
-def show_results(
-    request: Request, found: Sequence[CheckResult], *, good: str, bad: str, **more: object
-) -> int:
-    """Print results, then ``good`` or the number of mistakes and ``bad``; return the exit status.
+def doctor(request: Request) -> bool:
+    """Print every result; False if a person must act."""
+    found = list(_running(request))
+    return _show(request, found, {}, good="All is well.", bad="A person must act.")
 
-    ``more``: further members of the JSON document.
-    """
+
+def _running(request: Request) -> Iterator[CheckResult]:
+    """Yield the results of all checks, or only those of FIRST if one of them fails."""
+    context = health.context_of(request.store(), request.settings(), "manage")
+    context = replace(context, account_ids=tuple(request.accounts()))
+    for first in FIRST:
+        found = first(context)
+        yield from found
+        if found[0].level is Level.MISTAKE:
+            return
+    for each in CHECKS:
+        yield from each(context)
+    try:
+        yield from health.check_separate_databases(context)
+    except redis.RedisError as error:
+        says = f"does not answer ({type(error).__name__})"
+        advice = "start the broker: until then nothing is flushed and nothing is answered"
+        yield mistake("BROKER_URL", says, advice)
+
+
+def _show(
+    request: Request,
+    found: Sequence[CheckResult],
+    facts: dict[str, object],
+    *,
+    good: str,
+    bad: str,
+) -> bool:
+    """Print results, then ``good`` or the number of mistakes and ``bad``; ``facts`` as JSON."""
     mistakes = sum(result.level is Level.MISTAKE for result in found)
-    document = {"ok": not mistakes} | more | {"findings": [asdict(result) for result in found]}
+    document = {"ok": not mistakes} | facts | {"findings": [asdict(result) for result in found]}
     last = f"Mistakes: {mistakes}. {bad}" if mistakes else good
     request.show(document, [*map(_line, found), last])
-    return exit_status(fine=not mistakes)
+    return not mistakes
 
 
 def _line(result: CheckResult) -> str:
@@ -64,22 +108,20 @@ def _line(result: CheckResult) -> str:
     return f"{_MARKS[result.level]}{result.about}: {result.says}{advice}"
 
 
-def _no_ledger() -> dict[str, object]:
-    """Return the JSON of a ledger that is not found, or not made yet: its id is ""."""
-    return {"id": "", "redis_run_id": "", "redis_db": 0}
-
-
 @dataclass(slots=True)
 class Preflight:
     """The results of a check, and what a deployment compares between hosts.
 
-    ``fingerprint``: that of the processes, "" if they would not start.
+    ``fingerprint``: that of the processes, "" if they would not start. ``ledger``: its id is ""
+    if it is not found, or not made yet.
     """
 
     request: Request
     results: list[CheckResult] = field(default_factory=list)
     fingerprint: str = ""
-    ledger: dict[str, object] = field(default_factory=_no_ledger)
+    ledger: dict[str, object] = field(
+        default_factory=lambda: {"id": "", "redis_run_id": "", "redis_db": 0}
+    )
 
     def check(self) -> None:
         """Check settings, accounts, ledger and broker.

@@ -1,12 +1,14 @@
 """What verbs share: the request, the ledger, a customer's conversations, printing."""
 
 import json
+import os
 import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from batching.inspect import conversation_of
 from batching.keys import META
@@ -16,7 +18,8 @@ from runtime.build import accounts_of, store_of
 from runtime.clients import redis_client
 from runtime.settings import Settings, load_settings
 
-EXIT_OK, EXIT_ACT = 0, 1
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
 _TYPED_NUMBER = re.compile(r"[+\d ().-]+")
@@ -64,30 +67,35 @@ class Request:
 
     def show(self, document: Mapping[str, object], lines: Sequence[str]) -> None:
         """Print ``document`` as JSON if --json was typed, else ``lines``."""
-        as_json = self.arguments.json
-        print(json.dumps(document, indent=2) if as_json else "\n".join(lines))  # noqa: T201 - a command line prints
-
-
-def _no_arguments(_parser: ArgumentParser) -> None:
-    """Add nothing."""
+        write((json.dumps(document, indent=2) if self.arguments.json else "\n".join(lines)) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb of manage.py. ``run`` prints, returns the exit status, and may raise AdminError.
+    """A verb of manage.py. ``run`` prints, and returns False if a person must act.
 
-    ``arguments`` adds to the parser what ``run`` reads; ``run`` may raise UsageError about it.
+    It may raise UsageError about what ``arguments`` added to the parser, ConfigurationError and
+    LedgerUnavailableError.
     """
 
     name: str
     summary: str
-    run: Callable[[Request], int]
-    arguments: Callable[[ArgumentParser], None] = _no_arguments
+    run: Callable[[Request], bool]
+    arguments: Callable[[ArgumentParser], None] = lambda _parser: None
 
 
-def exit_status(*, fine: bool) -> int:
-    """Return the exit status: 0 all is well, 1 a person must act."""
-    return EXIT_OK if fine else EXIT_ACT
+def write(text: str) -> None:
+    """Print ``text`` and all that was printed before. A reader that has left is no error."""
+    try:
+        print(text, end="", flush=True)  # noqa: T201 - a command line prints
+    except BrokenPipeError:
+        # As "head -1" leaves. The interpreter flushes once more at its end: to nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def as_json(value: "DataclassInstance", **names: str) -> dict[str, Any]:
+    """Return a dataclass for JSON; ``names``: field → the name that programs know it by."""
+    return {names.get(name, name): found for name, found in asdict(value).items()}
 
 
 def up_to(most: int) -> Callable[[str], int]:

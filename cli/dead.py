@@ -4,16 +4,16 @@ import re
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 from batching.inspect import DeadLetter, conversation_of, dead_letter_headers, find_dead_letters
 from batching.model import Reason
 from batching.store import FULL, Store
 from cli.common import (
-    EXIT_ACT,
     Request,
     UsageError,
+    as_json,
     confirmed,
-    exit_status,
     moment,
     printable,
     span,
@@ -58,7 +58,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Add the four actions and what each takes."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    def add(name: str, summary: str, act: Callable[[Request], int]) -> ArgumentParser:
+    def add(name: str, summary: str, act: Callable[[Request], bool]) -> ArgumentParser:
         action: ArgumentParser = actions.add_parser(name, help=summary)
         action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
         action.set_defaults(act=act)
@@ -80,10 +80,10 @@ def arguments(parser: ArgumentParser) -> None:
         action.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def run(request: Request) -> int:
-    """Run the action. Raise UsageError, ConfigurationError or LedgerUnavailableError."""
-    status: int = request.arguments.act(request)
-    return status
+def run(request: Request) -> bool:
+    """Run the action."""
+    fine: bool = request.arguments.act(request)
+    return fine
 
 
 def advice(reason: str) -> str:
@@ -91,8 +91,8 @@ def advice(reason: str) -> str:
     return _ADVICE.get(reason, "read it, then replay or discard")
 
 
-def _list(request: Request) -> int:
-    """Print dead letters; 1 if there are any, because each waits for a person."""
+def _list(request: Request) -> bool:
+    """Print dead letters; False if there are any, because each waits for a person."""
     store = request.open_store()
     letters, now_ms = _selected(store, request), store.watch().now_ms
     lines = ["No dead letters."]
@@ -100,25 +100,25 @@ def _list(request: Request) -> int:
         lines = table([_COLUMNS, *(_row(letter, now_ms) for letter in letters)])
         reasons = dict.fromkeys(letter.reason for letter in letters)
         lines += ["", *(f"{reason}: {advice(reason)}" for reason in reasons)]
-    request.show({"letters": [_as_json(letter, now_ms) for letter in letters]}, lines)
-    return exit_status(fine=not letters)
+    request.show({"letters": [_document(letter, now_ms) for letter in letters]}, lines)
+    return not letters
 
 
-def _show(request: Request) -> int:
-    """Print one dead letter; 1 in any case: it waits for a person, or there is none."""
+def _show(request: Request) -> bool:
+    """Print one dead letter; False in any case: it waits for a person, or there is none."""
     store, typed = request.open_store(), request.arguments
     letter = _find(store, typed.batch)
     if letter is None:
         request.show(
             {}, ["There is no such dead letter: it was replayed or discarded, or never existed."]
         )
-        return EXIT_ACT
+        return False
     now_ms = store.watch().now_ms
     lines = [f"{name}: {cell}" for name, cell in zip(_COLUMNS, _row(letter, now_ms), strict=True)]
     twice = " The customer may have the answer, or a part of it." if letter.may_repeat else ""
     lines += [f"died: {moment(letter.died_ms)} UTC", *_stage(letter)]
     lines.append(f"to do: {advice(letter.reason)}{twice}")
-    document = _as_json(letter, now_ms)
+    document = _document(letter, now_ms)
     if typed.content:
         document["messages"] = [asdict(message) for message in letter.messages]
         for message in letter.messages:
@@ -127,11 +127,11 @@ def _show(request: Request) -> int:
     else:
         lines.append("The texts are shown by --content.")
     request.show(document, lines)
-    return EXIT_ACT
+    return False
 
 
-def _replay(request: Request) -> int:
-    """Put dead letters back to be answered; 1 if one was not, or the operator declined."""
+def _replay(request: Request) -> bool:
+    """Put dead letters back to be answered; False if one was not, or the operator declined."""
     store, typed = request.open_store(), request.arguments
     if typed.all == bool(typed.batch):
         raise UsageError("name batches, or say --all")
@@ -146,7 +146,7 @@ def _replay(request: Request) -> int:
             refused[name] = "its account is not configured here" if letter else _GONE
     warnings = [line for letter in letters for line in _repeats(letter)]
     if warnings and not confirmed(warnings, "Replay all the same?", yes=typed.yes):
-        return EXIT_ACT
+        return False
 
     def replay(letter: DeadLetter) -> int:
         limits = configs[letter.account_id].limits
@@ -155,15 +155,15 @@ def _replay(request: Request) -> int:
     return _apply(request, "replayed", replay, letters, refused)
 
 
-def _discard(request: Request) -> int:
-    """Delete dead letters for good; 1 if one was not there, or the operator declined."""
+def _discard(request: Request) -> bool:
+    """Delete dead letters for good; False if one was not there, or the operator declined."""
     store, typed = request.open_store(), request.arguments
     chosen = {name: _find(store, name) for name in typed.batch}
     letters = [letter for letter in chosen.values() if letter]
     size = sum(letter.size for letter in letters)
     warning = f"Messages that will be deleted unanswered: {size}."
     if letters and not confirmed([warning], "Discard?", yes=typed.yes):
-        return EXIT_ACT
+        return False
     refused = {name: _GONE for name, letter in chosen.items() if letter is None}
 
     def discard(letter: DeadLetter) -> int:
@@ -178,8 +178,8 @@ def _apply(
     action: Callable[[DeadLetter], int],
     letters: list[DeadLetter],
     refused: dict[str, str],
-) -> int:
-    """Apply an action to dead letters, print the outcome, and return the exit status."""
+) -> bool:
+    """Apply an action to dead letters and print the outcome; False if one was refused."""
     sizes: dict[str, int] = {}
     for letter in letters:
         size = action(letter)
@@ -190,7 +190,7 @@ def _apply(
     lines = [f"{name}: {why}." for name, why in refused.items()]
     lines.append(f"Batches {done}: {len(sizes)}, messages: {sum(sizes.values())}.")
     request.show({done: sizes, "refused": refused}, lines)
-    return exit_status(fine=not refused)
+    return not refused
 
 
 def _selected(store: Store, request: Request) -> list[DeadLetter]:
@@ -271,20 +271,18 @@ def _stage(letter: DeadLetter) -> list[str]:
     return [f"stage: {letter.stage}, attempt {letter.attempt}{sent}"]
 
 
-def _as_json(letter: DeadLetter, now_ms: int) -> dict[str, object]:
-    return {
-        "batch": letter.batch_id,
-        "conversation": letter.conversation_id,
-        "account": letter.account_id,
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "stage": letter.stage,
-        "attempt": letter.attempt,
-        "parts_left": letter.parts_sent,
-        "parts": letter.parts,
-        "died_ms": letter.died_ms,
+def _document(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
+    """Return a dead letter for a program, without its messages."""
+    header = as_json(
+        replace(letter, messages=()),
+        batch_id="batch",
+        conversation_id="conversation",
+        account_id="account",
+        parts_sent="parts_left",
+    )
+    del header["messages"]
+    return header | {
         "age_ms": max(0, now_ms - letter.died_ms),
-        "size": letter.size,
         "may_repeat": letter.may_repeat,
         "advice": advice(letter.reason),
     }

@@ -9,13 +9,11 @@ from batching.inspect import trace
 from channels import CHANNELS
 from cli.common import (
     CONVERSATION,
-    EXIT_ACT,
     Request,
     UsageError,
     add_customer,
     confirmed,
     conversations,
-    exit_status,
 )
 
 REMAINS = (
@@ -35,11 +33,8 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def run(request: Request) -> int:
-    """Erase the conversations; 1 if there was nothing, or the operator declined.
-
-    Raise UsageError, ConfigurationError or LedgerUnavailableError.
-    """
+def run(request: Request) -> bool:
+    """Erase the conversations; False if there was nothing, or the operator declined."""
     store, typed = request.open_store(), request.arguments
     if (typed.conversation is None) == (typed.customer is None):
         raise UsageError("name a conversation, or a customer by --customer")
@@ -52,7 +47,7 @@ def run(request: Request) -> int:
     known = [c for c in named if trace(store, c).is_known]
     warning = f"This deletes for good: {', '.join(known) or 'nothing that is known'}."
     if not confirmed([warning], "Go on?", yes=typed.yes):
-        return EXIT_ACT
+        return False
     total: Counter[str] = Counter()
     for conversation in named:
         total.update(asdict(erase(store, conversation)))
@@ -68,4 +63,4 @@ def run(request: Request) -> int:
         lines = [f"Erased: {counts}.", *REMAINS]
     remains = list(REMAINS) if found else []
     request.show({"conversations": known, "erased": dict(total), "remains": remains}, lines)
-    return exit_status(fine=found)
+    return found

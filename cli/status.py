@@ -3,12 +3,11 @@
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from dataclasses import asdict
 
 from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.audit import audit
 from batching.inspect import MESSAGES, by_reason, counters, total
-from cli.common import Request, exit_status, moment, span, table, up_to
+from cli.common import Request, as_json, moment, span, table, up_to
 from runtime.fleet import Member, drift, members, missing
 from runtime.health import UNDELIVERED_MS_MAX
 
@@ -21,11 +20,8 @@ _BY_REASON = ("dead", "suppressed")
 _ALERT = ("kind", "account_id", "conversation_id", "batch_id", "detail")
 
 
-def show_balance(request: Request) -> int:
-    """Print the counters of every shard; 1 if they do not add up or something was lost.
-
-    Raise ConfigurationError or LedgerUnavailableError.
-    """
+def show_balance(request: Request) -> bool:
+    """Print the counters of every shard; False if they do not add up or something was lost."""
     shards = counters(request.open_store())
     named, broken = total(shards), [it.shard for it in shards if not it.holds]
     lost = named["lost"]
@@ -51,14 +47,11 @@ def show_balance(request: Request) -> int:
         lines.append("Every accepted message is accounted for.")
     documents = [{name: getattr(it, name) for name in (*_COUNTERS, "holds")} for it in shards]
     request.show({"holds": not broken, "lost": lost, "shards": documents, "reasons": ever}, lines)
-    return exit_status(fine=not broken and not lost)
+    return not broken and not lost
 
 
-def show_audit(request: Request) -> int:
-    """Print what contradicts the ledger's invariants; 1 if something does. Stops no process.
-
-    Raise ConfigurationError or LedgerUnavailableError.
-    """
+def show_audit(request: Request) -> bool:
+    """Print what contradicts the ledger's invariants; False if something does. Stops no process."""
     store, began = request.open_store(), time.monotonic()
     report = audit(store, lambda: time.sleep(AUDIT_PAUSE_S))
     took_ms = int((time.monotonic() - began) * 1000)
@@ -71,22 +64,18 @@ def show_audit(request: Request) -> int:
         if report.problems
         else "The counters agree with what is kept."
     )
-    found = asdict(report)
-    counts = {"conversations": found["conversations"], "letters": found.pop("dead_letters")}
-    request.show({"ok": not report.problems, "took_ms": took_ms} | counts | found, lines)
-    return exit_status(fine=not report.problems)
+    document = as_json(report, dead_letters="letters")
+    request.show({"ok": not report.problems, "took_ms": took_ms} | document, lines)
+    return not report.problems
 
 
-def show_fleet(request: Request) -> int:
-    """Print every process and what they disagree about; 1 if there is a problem.
-
-    Raise ConfigurationError or LedgerUnavailableError.
-    """
+def show_fleet(request: Request) -> bool:
+    """Print every process and what they disagree about; False if there is a problem."""
     found = members(request.store().client)
     problems = [*missing(found), *drift(found, 0)]
     lines = [*map(_member_line, found), *(problems or [f"{len(found)} processes agree."])]
     request.show({"members": [it.as_json() for it in found], "problems": problems}, lines)
-    return exit_status(fine=not problems)
+    return not problems
 
 
 def _member_line(member: Member) -> str:
@@ -101,11 +90,8 @@ def add_alerts(parser: ArgumentParser) -> None:
     )
 
 
-def show_alerts(request: Request) -> int:
-    """Print the newest alerts; 1 if one is undelivered for longer than UNDELIVERED_MS_MAX.
-
-    Raise ConfigurationError or LedgerUnavailableError.
-    """
+def show_alerts(request: Request) -> bool:
+    """Print the newest alerts; False if one is undelivered for longer than UNDELIVERED_MS_MAX."""
     alerts = Alerts(request.open_store())
     kept = sorted(alerts.newest(KEPT_MAX), key=lambda alert: alert.at_ms, reverse=True)
     newest, throttled = kept[: request.arguments.limit], alerts.throttled_counts()
@@ -123,10 +109,10 @@ def show_alerts(request: Request) -> int:
         "untold_ms": oldest_ms,
         "counts": dict(counts),
         "held": throttled,
-        "alerts": [_alert_json(alert) for alert in newest],
+        "alerts": [as_json(it, throttled="held", notified="told") for it in newest],
     }
     request.show(document, lines)
-    return exit_status(fine=not late)
+    return not late
 
 
 def _alert_row(alert: Alert) -> list[str]:
@@ -134,22 +120,13 @@ def _alert_row(alert: Alert) -> list[str]:
     return [moment(alert.at_ms), state, *(str(getattr(alert, name)) or "-" for name in _ALERT)]
 
 
-def _alert_json(alert: Alert) -> dict[str, object]:
-    """Return an alert by the names that programs know."""
-    names = {"throttled": "held", "notified": "told"}
-    return {names.get(name, name): value for name, value in asdict(alert).items()}
-
-
 def add_model(parser: ArgumentParser) -> None:
     """Add the state to switch to."""
     parser.add_argument("state", nargs="?", choices=("off", "on"))
 
 
-def show_model(request: Request) -> int:
-    """Switch models off or on if asked to, then print the state.
-
-    Raise ConfigurationError or LedgerUnavailableError.
-    """
+def show_model(request: Request) -> bool:
+    """Switch models off or on if asked to, then print the state."""
     store, state = request.store(), request.arguments.state
     if state is not None:
         store.switch_model(on=state == "on")
@@ -158,4 +135,4 @@ def show_model(request: Request) -> int:
     words = "on" if on else "off: batches wait, and nothing is lost, until their deadline"
     lines = [f"The model is {words}.", f"Questions today: {count} of {most}."]
     request.show({"on": on, "asked": count, "budget": most}, lines)
-    return exit_status(fine=True)
+    return True

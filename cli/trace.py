@@ -19,13 +19,12 @@ from batching.inspect import (
 from batching.store import Store
 from cli.common import (
     CONVERSATION,
-    EXIT_ACT,
     Request,
     UsageError,
     account_ids,
     add_customer,
+    as_json,
     conversations,
-    exit_status,
     moment,
     span,
 )
@@ -80,19 +79,16 @@ def arguments(parser: ArgumentParser) -> None:
     add_customer(parser)
 
 
-def run(request: Request) -> int:
-    """Print a conversation's steps; 1 if it is unknown, overdue or has a dead letter.
-
-    Raise UsageError, ConfigurationError or LedgerUnavailableError.
-    """
+def run(request: Request) -> bool:
+    """Print a conversation's steps; False if it is unknown, overdue or has a dead letter."""
     found, at = _found(request, request.open_store())
     if found is None:
         request.show({"conversation": None, "message": {"place": MessageState.UNKNOWN}}, [UNKNOWN])
-        return EXIT_ACT
+        return False
     late = _late(found)
     request.show(_as_json(found, at, late), _lines(found, at, late))
     fine = at.state in _FINE if at else not found.dead_letters
-    return exit_status(fine=fine and not late)
+    return fine and not late
 
 
 def _found(request: Request, store: Store) -> tuple[Trace | None, MessageStatus | None]:
@@ -248,7 +244,7 @@ def _as_json(found: Trace, at: MessageStatus | None, late: list[str]) -> dict[st
         "account": found.account_id,
         "now_ms": found.now_ms,
         "accepted": found.accepted,
-        "message": _message(at) if at else None,
+        "message": as_json(at, state="place") if at else None,
         "batches": batches,
         "open": asdict(found.open) if found.open else None,
         "flight": asdict(found.flight) if found.flight else None,
@@ -256,8 +252,3 @@ def _as_json(found: Trace, at: MessageStatus | None, late: list[str]) -> dict[st
         "overdue": late,
         "waits": _waits(found),
     }
-
-
-def _message(status: MessageStatus) -> dict[str, object]:
-    """Return where a message is by the names that programs know."""
-    return {("place" if name == "state" else name): v for name, v in asdict(status).items()}

@@ -16,44 +16,19 @@ PORT_MAX = 65_535
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class StopRequest:
-    """How often the demo was asked to stop: once is a wish, twice is a hurry."""
-
-    def __init__(self) -> None:
-        self._times = 0
-
-    def __call__(self, _signal: int, _frame: object) -> None:
-        """Count a signal."""
-        self._times += 1
-
-    def asked(self) -> bool:
-        """Return whether the demo should stop."""
-        return self._times > 0
-
-    def hurried(self) -> bool:
-        """Return whether it should stop at once."""
-        return self._times > 1
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo until told to stop; return the exit code."""
+    """Run the demo until a signal, the second of which ends every wait; return the exit code."""
     options = _parse(arguments)
-    screen, stop = Screen(verbose=options.verbose), StopRequest()
-    for number in STOP_SIGNALS:
-        signal.signal(number, stop)
-    play = Play(screen, port=options.port, data=options.data)
-    trouble = ""
+    signals: list[int] = []
+    for each in STOP_SIGNALS:
+        signal.signal(each, lambda number, _frame: signals.append(number))
     try:
         _require_free(options.port)
-        play.start(stop.asked)
-        play.watch(stop.asked)
+        Play(Screen(verbose=options.verbose), signals, port=options.port, data=options.data).run()
     except DemoError as error:
-        trouble = str(error)
-    finally:
-        play.stop(stop.hurried)
-    if trouble:
-        print(trouble, file=sys.stderr)
-    return 1 if trouble else 0
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -78,15 +53,13 @@ def _port(text: str) -> int:
 
 
 def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise DemoError(
-                f"Port {port} cannot be used, most likely another program has it. "
-                f"Stop that, or choose another: make demo ARGS='--port {min(port + 10, PORT_MAX)}'"
-            ) from None
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        raise DemoError(
+            f"Port {port} cannot be used, most likely another program has it. "
+            f"Stop that, or choose another: make demo ARGS='--port {min(port + 10, PORT_MAX)}'"
+        ) from None
 
 
 if __name__ == "__main__":

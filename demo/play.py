@@ -1,18 +1,28 @@
-"""The demo as a whole: which processes, in which order, and when it is ready."""
+"""The demo as a whole: which processes, in which environment and order, and when it is ready."""
 
-import http.client
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
 
 from batching.errors import ConfigurationError
-from demo.child import SCHEDULER, Child, DemoError, web, worker
-from demo.environment import demo_environment
+from demo.child import ROOT, SCHEDULER, Child, DemoError, web, worker
 from demo.screen import Screen
 from demo.valkey import EmbeddedValkey
-from runtime.settings import Settings, load_settings, process_environment
+from runtime.settings import (
+    REDIS_SCHEMES,
+    Settings,
+    database_of,
+    load_settings,
+    process_environment,
+    url_problem,
+)
 
+ACCOUNTS_FILE = ROOT / "demo" / "accounts.toml"
 READY_S_MAX = 60.0
 _POLL_S = 0.2
 
@@ -27,82 +37,76 @@ AI Admin is running.
 
 
 class Play:
-    """Starts the processes, waits until they answer, watches them, stops them."""
+    """Starts the processes, waits until they answer, watches them, stops them.
 
-    def __init__(self, screen: Screen, *, port: int, data: Path) -> None:
+    ``signals`` that were received: the first asks it to stop, the second to stop at once.
+    """
+
+    def __init__(self, screen: Screen, signals: Sequence[int], *, port: int, data: Path) -> None:
         self._screen = screen
+        self._signals = signals
         self._port = port
         self._data = data
         self._children: list[Child] = []
-        self._announced = False
 
-    def start(self, stopped: Callable[[], bool]) -> None:
-        """Start everything and say what to open. Raise DemoError; ``stop`` is due in any case."""
+    def run(self) -> None:
+        """Return after a signal. Raise DemoError if something did not start, or died."""
+        ready = False
+        try:
+            welcome = self._start()
+            deadline = time.monotonic() + READY_S_MAX
+            while not self._signals:
+                for child in self._children:
+                    child.check()
+                if not ready and (ready := self._is_ready(deadline)):
+                    self._screen.say(welcome)
+                time.sleep(_POLL_S)
+        finally:
+            # Processes that are being stopped miss each other.
+            self._screen.hush()
+            if ready:
+                self._screen.say("\nStopping ...")
+            # First what takes messages, last what keeps them.
+            for child in reversed(self._children):
+                child.stop(lambda: len(self._signals) > 1)
+
+    def _start(self) -> str:
+        """Start everything; return what to say once it is ready."""
         self._screen.say("Starting AI Admin ...")
         given = process_environment()
-        own = not given.get("REDIS_URL")
-        environ = self._embed(given) if own else demo_environment(given, None, port=self._port)
+        embedded_url, kept = None, "REDIS_URL is used as it is."
+        if not given.get("REDIS_URL"):
+            valkey = EmbeddedValkey(self._data, environ=given, listen=self._screen.log)
+            self._children.append(valkey.child)
+            valkey.wait()
+            embedded_url, kept = valkey.url, f"Conversations are kept in {self._data}."
+        environ = demo_environment(given, embedded_url, port=self._port)
         settings = _checked(environ)
-        for name, command in self._commands().items():
-            child = Child(name, command, environ=environ, listen=self._screen.log)
-            # Stopped in reverse: first what takes messages, last what keeps them.
-            self._children.append(child)
-        if self._wait(stopped):
-            self._welcome(settings, own=own)
-
-    def watch(self, stopped: Callable[[], bool]) -> None:
-        """Return when ``stopped``. Raise DemoError if a process dies."""
-        while not stopped():
-            self._check()
-            time.sleep(_POLL_S)
-
-    def stop(self, hurried: Callable[[], bool]) -> None:
-        """Stop the web, the scheduler, the worker and the server, in this order."""
-        self._screen.hush()
-        if self._announced:
-            self._screen.say("\nStopping ...")
-        for child in reversed(self._children):
-            child.stop(hurried)
-
-    def _embed(self, given: Mapping[str, str]) -> dict[str, str]:
-        valkey = EmbeddedValkey(self._data, environ=given, listen=self._screen.log_verbose)
-        self._children.append(valkey.child)
-        valkey.wait()
-        return demo_environment(given, valkey.url, port=self._port)
-
-    def _commands(self) -> dict[str, list[str]]:
-        python = [sys.executable, "-m"]
-        return {
-            "worker": [*python, *worker(), "--worker-shutdown-timeout", "5000"],
-            "scheduler": [*python, *SCHEDULER],
-            "web": [*python, *web(self._port), "--graceful-timeout", "2"],
+        commands = {
+            "worker": (*worker(), "--worker-shutdown-timeout", "5000"),
+            "scheduler": SCHEDULER,
+            "web": (*web(self._port), "--graceful-timeout", "2"),
         }
+        for name, arguments in commands.items():
+            command = (sys.executable, "-m", *arguments)
+            self._children.append(Child(name, command, environ=environ, listen=self._screen.log))
+        return WELCOME.format(port=self._port, idle=f"{settings.batch_idle_ms / 1000:g}", kept=kept)
 
-    def _wait(self, stopped: Callable[[], bool]) -> bool:
-        """Return True once everything is ready, False if told to stop before."""
-        deadline = time.monotonic() + READY_S_MAX
-        while not stopped():
-            self._check()
-            answer = _ask(self._port)
-            if answer.startswith("200"):
+    def _is_ready(self, deadline: float) -> bool:
+        """Return whether /readyz says so. Raise DemoError after the deadline."""
+        says = "nothing yet"
+        with contextlib.suppress(httpx2.TransportError):
+            url = f"http://127.0.0.1:{self._port}/readyz"
+            answer = httpx2.get(url, timeout=3, trust_env=False)
+            if answer.is_success:
                 return True
-            if time.monotonic() > deadline:
-                raise DemoError(f"Not ready within {READY_S_MAX:.0f} s; /readyz says: {answer}")
-            time.sleep(_POLL_S)
+            says = f"{answer.status_code} {answer.text}"
+        if time.monotonic() > deadline:
+            raise DemoError(f"Not ready within {READY_S_MAX:.0f} s; /readyz says: {says}")
         return False
 
-    def _check(self) -> None:
-        for child in self._children:
-            child.check()
 
-    def _welcome(self, settings: Settings, *, own: bool) -> None:
-        kept = f"Conversations are kept in {self._data}." if own else "REDIS_URL is used as it is."
-        idle = f"{settings.batch_idle_ms / 1000:g}"
-        self._screen.say(WELCOME.format(port=self._port, idle=idle, kept=kept))
-        self._announced = True
-
-
-def _checked(environ: dict[str, str]) -> Settings:
+def _checked(environ: Mapping[str, str]) -> Settings:
     try:
         return load_settings(environ)
     except ConfigurationError as error:
@@ -111,14 +115,32 @@ def _checked(environ: dict[str, str]) -> Settings:
         ) from None
 
 
-def _ask(port: int) -> str:
-    """Return the status and body of /readyz, or why there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
-    try:
-        connection.request("GET", "/readyz")
-        response = connection.getresponse()
-        return f"{response.status} {response.read(4096).decode(errors='replace')}"
-    except (OSError, http.client.HTTPException) as error:
-        return f"nothing yet ({type(error).__name__})"
-    finally:
-        connection.close()
+def demo_environment(
+    given: Mapping[str, str], embedded_url: Callable[[int], str] | None, *, port: int
+) -> dict[str, str]:
+    """Return the environment of every process; the web listens at ``port``.
+
+    ``embedded_url`` gives the address of a database of the demo's own server; None where ``given``
+    names one by REDIS_URL. Whatever else is set, like BATCH_IDLE_MS, stays as it is.
+    """
+    ledger = embedded_url(0) if embedded_url else given["REDIS_URL"]
+    return dict(given) | {
+        "REDIS_URL": ledger,
+        "BROKER_URL": given.get("BROKER_URL") or next_database(ledger),
+        "ACCOUNTS_FILE": str(ACCOUNTS_FILE),
+        # The simulator is not served in production, whatever the caller's shell is set up for.
+        "ENVIRONMENT": "demo",
+        "CANARY_URL": f"http://127.0.0.1:{port}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def next_database(url: str) -> str:
+    """Return the address of the database after the one at ``url``, on the same server."""
+    if url_problem(url, REDIS_SCHEMES):
+        return url  # The check of the settings says what is wrong with it.
+    following = database_of(url)[1] + 1
+    parts = urlsplit(url)
+    if parts.scheme == "unix" or "db=" in parts.query:
+        return f"{url.partition('?')[0]}?db={following}"
+    return urlunsplit(parts._replace(path=f"/{following}"))

@@ -1,11 +1,22 @@
-"""What the demo prints."""
+"""What the demo prints: its own words, and the processes' warnings, errors and crashes."""
 
+import contextlib
+import json
+import re
 import sys
 import threading
 
-from demo.lines import notable
-
 _NAME_WIDTH = 9
+_LEVELS_SHOWN = frozenset({"WARNING", "ERROR", "CRITICAL"})
+#: Dramatiq's master writes "[time] [PID 1] [MainThread] [dramatiq.MainProcess] [INFO] text".
+_BRACKETED = re.compile(r"^\[[^]]+\] \[PID \d+\] \[[^]]+\] \[[^]]+\] \[(?P<level>[A-Z]+)\] ")
+#: Of no use to somebody who reads one line.
+_FIELDS_HIDDEN = frozenset(
+    {
+        *("ts", "level", "event", "logger", "role", "release", "trace"),
+        *("asctime", "levelname", "name", "message", "exc_info"),
+    }
+)
 
 
 class Screen:
@@ -26,16 +37,42 @@ class Screen:
                 sys.stdout = None
 
     def hush(self) -> None:
-        """Show no more warnings: processes that are being stopped miss each other."""
+        """Show no more warnings."""
         self._quiet = True
 
     def log(self, name: str, line: str) -> None:
         """Print a line that the process called ``name`` wrote, if it is worth it."""
-        shown = line if self._verbose else None if self._quiet else notable(line)
+        # Valkey's warnings mean nothing to a newcomer.
+        quiet = self._quiet or name == "valkey"
+        shown = line if self._verbose else None if quiet else notable(line)
         if shown is not None:
             self.say("\n".join(f"{name:<{_NAME_WIDTH}} | {part}" for part in shown.split("\n")))
 
-    def log_verbose(self, name: str, line: str) -> None:
-        """Print a line of a process whose warnings mean nothing to a newcomer."""
-        if self._verbose:
-            self.log(name, line)
+
+def notable(line: str) -> str | None:
+    """Return what to show of a log line, None for routine.
+
+    What is no log line at all is shown as it is: most likely it is a crash.
+    """
+    if not line.strip():
+        return None
+    if record := _record(line):
+        level = str(record.get("level", record.get("levelname", "")))
+        return _sentence(level, record) if level in _LEVELS_SHOWN else None
+    if found := _BRACKETED.match(line):
+        return line[found.end() :] if found["level"] in _LEVELS_SHOWN else None
+    return line
+
+
+def _record(line: str) -> dict[str, object]:
+    with contextlib.suppress(ValueError):
+        record = json.loads(line)
+        return record if isinstance(record, dict) else {}
+    return {}
+
+
+def _sentence(level: str, record: dict[str, object]) -> str:
+    fields = (f"{name}={value}" for name, value in record.items() if name not in _FIELDS_HIDDEN)
+    what = str(record.get("event", record.get("message", "")))
+    traces = (record.get("trace"), record.get("exc_info"))
+    return "\n".join([" ".join([level, what, *fields]), *(str(it) for it in traces if it)])

@@ -22,15 +22,12 @@ class EmbeddedValkey:
     """A server on a free port of the loopback. What it was told outlives it, in ``directory``."""
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        environ: Mapping[str, str],
-        listen: Callable[[str, str], None],
+        self, directory: Path, *, environ: Mapping[str, str], listen: Callable[[str, str], None]
     ) -> None:
         lock = _lock(directory)
         try:
-            self.port = _free_port()
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                self.port: int = probe.getsockname()[1]
             self._directory = directory
             # Handed on: a server left over from a demo that was killed still holds its data.
             self.child = Child(
@@ -92,20 +89,11 @@ def _in_the_wheel() -> str | None:
 
 
 def _command(directory: Path, port: int) -> list[str]:
-    options = {
-        "port": str(port),
-        "bind": "127.0.0.1",
-        "dir": str(directory),
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "save": "",
-        "maxmemory-policy": "noeviction",
-        "daemonize": "no",
-    }
-    return [
-        find_server(),
-        *(part for name, value in options.items() for part in (f"--{name}", value)),
-    ]
+    options = f"""
+        --port {port} --bind 127.0.0.1 --daemonize no --maxmemory-policy noeviction
+        --appendonly yes --appendfsync everysec
+    """
+    return [find_server(), *options.split(), "--save", "", "--dir", str(directory)]
 
 
 def _lock(directory: Path) -> int:
@@ -119,13 +107,6 @@ def _lock(directory: Path) -> int:
             f"Another demo uses {directory}. Stop it, or choose another directory: --data PATH"
         ) from None
     return descriptor
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -24,7 +24,6 @@ ODD_SIZES = {
     "bench/durability.py": "one measurement of the bench",
     "bench/noop.py": "the application that gunicorn runs for comparison",
     "bench/webhooks.py": "one measurement of the bench",
-    "manage.py": "an entry point",
     "wsgi.py": "an entry point",
 }
 FUNCTION_LINES_MAX = 40

@@ -80,20 +80,23 @@ class Operator:
             assert ANNA not in said.out + said.err
         return Answer(status, said.out, said.err)
 
-    def process(self, *arguments: str, **changes: str) -> Answer:
-        """Run a verb as a process of its own, without a terminal."""
+    def process(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    ) -> Answer:
+        """Run a verb as a process of its own, without a terminal unless ``stdin`` is one."""
         done = subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
             cwd=self.directory,
-            env=self.environ | changes,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            env=self.environ,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=TIMEOUT_S,
             check=False,
         )
         assert "Traceback" not in done.stderr
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return Answer(done.returncode, done.stdout or "", done.stderr)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import os
 import pty
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from batching.errors import PermanentError
 from channels.simulator import accepted, transcript
 from channels.simulator import conversation as both_sides
 from tests.batching.world import ANNA, BORIS, World
-from tests.cli.conftest import CANARY, ROOT, TIMEOUT_S, Operator
+from tests.cli.conftest import CANARY, Operator
 from tests.fakes import FakeModel
 
 LID = "12345@lid"
@@ -185,17 +183,13 @@ def test_on_a_terminal_it_asks(
     ours, theirs = pty.openpty()
     os.write(ours, typed.encode())
 
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "erase", conversation],
-        cwd=operator.directory, env=operator.environ, stdin=theirs, capture_output=True,
-        text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
+    done = operator.process("erase", conversation, stdin=theirs)
 
     os.close(theirs)
     os.close(ours)
-    assert f"This deletes for good: {conversation}." in done.stderr
-    assert "Go on? [y/N]" in done.stderr
-    assert (done.returncode, world.counts().get("open", 0)) == (kept, kept)
+    assert f"This deletes for good: {conversation}." in done.err
+    assert "Go on? [y/N]" in done.err
+    assert (done.status, world.counts().get("open", 0)) == (kept, kept)
 
 
 @pytest.mark.parametrize(

