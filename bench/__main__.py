@@ -5,24 +5,18 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import redis
-
-from bench import durability, ledger, overhead, webhooks
+from bench import ledger, overhead, webhooks
 from bench.figures import QUICK, Figure, Scale, table
-from bench.world import ledger_server, scratch
+from bench.world import installed
+from tests.stack.stack import Stack
 
-Part = Callable[[redis.Redis, str, Path, Scale], list[Figure]]
-PARTS: dict[str, tuple[str, Part]] = {
+PARTS: dict[str, tuple[str, Callable[[Stack, Scale], list[Figure]]]] = {
     "webhooks": ("Webhooks, two workers", webhooks.measure),
-    "durability": ("What BATCH_DURABILITY=always costs, two workers", durability.measure),
+    "durability": ("What BATCH_DURABILITY=always costs, two workers", webhooks.durability),
     "overhead": ("Overhead after the idle window, all processes", overhead.measure),
-    "memory": ("Memory", lambda client, _url, _directory, scale: ledger.weigh(client, scale)),
-    "tick": (
-        "A tick with nothing due",
-        lambda client, _url, _dir, scale: ledger.tick(client, scale),
-    ),
+    "memory": ("Memory", ledger.weigh),
+    "tick": ("A tick with nothing due", ledger.tick),
 }
 PROCESSORS = 2
 
@@ -41,10 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for name in args.parts or PARTS:
         title, measure = PARTS[name]
-        with scratch() as directory, ledger_server(directory) as url:
-            client = redis.Redis.from_url(f"{url}/0", protocol=2)
-            print("\n" + table(title, measure(client, url, directory, scale)), end="", flush=True)
-            client.close()
+        with installed(scale.idle_ms) as stack:
+            print("\n" + table(title, measure(stack, scale)), end="", flush=True)
 
 
 def _share_processors() -> None:

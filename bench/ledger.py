@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 
-import redis
-
 from batching.model import InboundMessage, Kind, Limits
 from batching.store import Pipeline, Store
 from bench.figures import Figure, Scale, percentile
+from tests.stack.stack import Stack
 
 ACCOUNT = "bench"
+SENT_AT_MS = 1_700_000_000_000
 #: So far away that nothing becomes due or overdue while we measure: filling takes minutes.
 LIMITS = Limits(idle_ms=3_600_000, max_wait_ms=3_600_000, overdue_ms=3_600_000)
 #: Conversations in one round trip while filling.
@@ -18,14 +18,13 @@ CHUNK = 500
 TEXT = "Can I book for tomorrow at three? ".ljust(300, ".")
 
 
-def weigh(client: redis.Redis, scale: Scale) -> list[Figure]:
+def weigh(stack: Stack, scale: Scale) -> list[Figure]:
     """Return the bytes that an open conversation of three messages of 300 bytes takes."""
-    client.flushdb()
-    store = Store(client, privacy_key="bench")
+    store = stack.ledger.store
     fill(store, range(-100, 0), messages=3, text=TEXT)
-    before = used_bytes(client)
+    before = used_bytes(store)
     fill(store, range(scale.conversations), messages=3, text=TEXT)
-    each = (used_bytes(client) - before) / scale.conversations
+    each = (used_bytes(store) - before) / scale.conversations
     return [
         Figure("open conversation, three 300-byte messages", f"{each:,.0f} B", "at most 2,048 B"),
         Figure("  the same, messages alone", f"{3 * len(TEXT):,} B"),
@@ -33,20 +32,18 @@ def weigh(client: redis.Redis, scale: Scale) -> list[Figure]:
     ]
 
 
-def tick(client: redis.Redis, scale: Scale) -> list[Figure]:
+def tick(stack: Stack, scale: Scale) -> list[Figure]:
     """Return what a scheduler's look and a flusher's collect cost at each number of open ones."""
-    client.flushdb()
-    store = Store(client, privacy_key="bench")
-    scans, collects, filled = [], [], 0
+    store, filled = stack.ledger.store, 0
+    looks, collects = [], []
     for conversations in scale.open_conversations:
         fill(store, range(filled, conversations), messages=1, text="Hi")
         filled = conversations
-        scans.append(_tick_figure("look", conversations, store.watch, scale.ticks))
+        looks.append(_tick_figure("look", conversations, store.watch, scale.ticks))
         collects.append(
             _tick_figure("collect", conversations, lambda: _collect(store), scale.ticks)
         )
-    client.flushdb()
-    return scans + collects
+    return looks + collects
 
 
 def fill(store: Store, customers: range, *, messages: int, text: str) -> None:
@@ -59,9 +56,9 @@ def fill(store: Store, customers: range, *, messages: int, text: str) -> None:
     round_trip.execute()
 
 
-def used_bytes(client: redis.Redis) -> int:
+def used_bytes(store: Store) -> int:
     """Return what the server says it uses for its data."""
-    return int(client.info("memory")["used_memory"])
+    return int(store.client.info("memory")["used_memory"])
 
 
 def _append(store: Store, round_trip: Pipeline, customer: int, messages: int, text: str) -> None:
@@ -69,14 +66,8 @@ def _append(store: Store, round_trip: Pipeline, customer: int, messages: int, te
     number = f"7000{customer:08d}"
     conversation_id = store.conversation_id(ACCOUNT, number)
     for n in range(messages):
-        message = InboundMessage(
-            account_id=ACCOUNT,
-            customer=number,
-            message_id=f"wamid.bench.{customer}.{n}".ljust(58, "x"),
-            kind=Kind.TEXT,
-            text=text,
-            sent_at_ms=1_700_000_000_000,
-        )
+        message_id = f"wamid.bench.{customer}.{n}".ljust(58, "x")
+        message = InboundMessage(ACCOUNT, number, message_id, Kind.TEXT, text, SENT_AT_MS)
         round_trip.append(conversation_id, message, LIMITS)
 
 

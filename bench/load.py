@@ -12,6 +12,8 @@ from http import HTTPStatus
 from itertools import cycle
 from pathlib import Path
 
+import httpx2
+
 from bench.figures import Scale, percentile
 from tests.webhooks import CLOUD, body, change, signed, text_message
 
@@ -27,22 +29,15 @@ class Load:
     failed: int
 
 
-def webhook(customer: str, message_id: str, text: str) -> bytes:
-    """Return the body in which Meta delivers one text."""
-    contact = {"profile": {"name": "Customer"}, "wa_id": customer}
-    brought = change(text_message(message_id, text, customer), contacts=[contact])
-    return json.dumps(body(brought)).encode()
-
-
 def raw_posts(count: int) -> list[bytes]:
     """Return signed POSTs with a message id each, twelve to a customer, as bytes for a socket."""
-    return [
-        _raw_post(webhook(f"7000{n // 12:08d}", f"wamid.bench.{n}", "Can I book for tomorrow?"))
-        for n in range(count)
-    ]
+    return [_raw_post(f"7000{n // 12:08d}", f"wamid.bench.{n}") for n in range(count)]
 
 
-def _raw_post(raw: bytes) -> bytes:
+def _raw_post(customer: str, message_id: str) -> bytes:
+    contact = {"profile": {"name": "Customer"}, "wa_id": customer}
+    item = text_message(message_id, "Can I book for tomorrow?", customer)
+    raw = json.dumps(body(change(item, contacts=[contact]))).encode()
     headers = {"Host": "bench", **signed(raw), "Content-Length": str(len(raw))}
     lines = [f"POST {CLOUD} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + raw
@@ -53,8 +48,9 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "own generator, slower than wrk"
 
 
-def send(port: int, requests: Sequence[bytes], scale: Scale) -> Load:
+def send(web: httpx2.Client, requests: Sequence[bytes], scale: Scale) -> Load:
     """Send ``requests`` in turn, from the first again after the last, for ``load_ms``."""
+    port = web.base_url.port or 0
     if wrk := shutil.which("wrk"):
         return _wrk(wrk, port, requests, scale)
     return asyncio.run(_own(port, requests, scale))

@@ -1,30 +1,23 @@
-"""Webhooks a second: the signed endpoint of the Cloud API beside a no-op in the same server."""
+"""Webhooks a second: the signed endpoint beside no-ops, and what a synced ledger costs it."""
 
-from pathlib import Path
-
-import redis
-
-from batching.store import Store
 from bench import load
 from bench.figures import Figure, Scale
-from bench.world import served, settings
+from tests.stack.stack import Stack
 
 
-def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) -> list[Figure]:
+def measure(stack: Stack, scale: Scale) -> list[Figure]:
     """Return the rates of both endpoints, one after the other, and how they compare.
 
     Nobody flushes, so nothing but web and ledger is at work.
     """
-    client.flushall()
-    environ = settings(directory, redis_url, "http://127.0.0.1:9", scale.idle_ms)
     requests = load.raw_posts(scale.webhooks_max)
-    with served("bench.noop:application", environ, directory) as port:
-        noop = load.send(port, requests, scale)
-    with served("wsgi:application", environ, directory) as port:
-        live = load.send(port, [b"GET /livez HTTP/1.1\r\nHost: bench\r\n\r\n"], scale)
-        signed = load.send(port, requests, scale)
-    (shard,) = Store(client, privacy_key=environ["PRIVACY_KEY"]).keyring.shards
-    duplicates = int(client.hget(shard.stats, "duplicate") or 0)
+    with stack.other_web("bench.noop:application") as web:
+        noop = load.send(web, requests, scale)
+    with stack.other_web() as web:
+        live = load.send(web, [b"GET /livez HTTP/1.1\r\nHost: bench\r\n\r\n"], scale)
+        signed = load.send(web, requests, scale)
+    (shard,) = stack.ledger.store.keyring.shards
+    duplicates = int(stack.ledger.client.hget(shard.stats, "duplicate") or 0)
     return [
         Figure("signed webhook", f"{signed.per_s:,.0f} /s"),
         Figure("no-op of the same server (GET /livez)", f"{live.per_s:,.0f} /s"),
@@ -34,4 +27,20 @@ def measure(client: redis.Redis, redis_url: str, directory: Path, scale: Scale) 
         Figure("failed requests", f"{noop.failed + live.failed + signed.failed}", "0"),
         Figure("duplicates (webhooks prepared ran out)", f"{duplicates:,}"),
         Figure("load generator, on the same processors", load.generator()),
+    ]
+
+
+def durability(stack: Stack, scale: Scale) -> list[Figure]:
+    """Return the rates of BATCH_DURABILITY's values: acknowledged before a sync, and after."""
+    requests = load.raw_posts(scale.webhooks_max)
+    loads = {}
+    for value in ("everysec", "always"):
+        stack.ledger.client.flushall()
+        with stack.other_web(BATCH_DURABILITY=value) as web:
+            loads[value] = load.send(web, requests, scale)
+    return [
+        *(Figure(f"signed webhook, {name}", f"{one.per_s:,.0f} /s") for name, one in loads.items()),
+        Figure("always / everysec", f"{loads['always'].per_s / loads['everysec'].per_s:.2f}"),
+        *(Figure(f"p99, {name}", f"{one.p99_ms:.1f} ms") for name, one in loads.items()),
+        Figure("failed requests", f"{sum(one.failed for one in loads.values())}", "0"),
     ]

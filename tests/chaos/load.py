@@ -12,9 +12,9 @@ from tests.webhooks import body, change, text_message
 
 #: The two businesses: one notifies a person of a text in doubt, the other sends it once more.
 #: Both wait two seconds for WhatsApp and for the model.
-SALON = BusinessNumber("salon", "100001", "timeout_ms = 2000", {"timeout_ms": 2_000})
+SALON = BusinessNumber("salon", "100001", {"timeout_ms": 2_000}, {"timeout_ms": 2_000})
 RESENDING = BusinessNumber(
-    "resending", "100006", 'ambiguous = "resend"\ntimeout_ms = 2000', {"timeout_ms": 2_000}
+    "resending", "100006", {"ambiguous": "resend", "timeout_ms": 2_000}, {"timeout_ms": 2_000}
 )
 BUSINESSES = (SALON, RESENDING)
 

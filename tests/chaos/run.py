@@ -24,7 +24,7 @@ from tests.processes import Guard
 OUR_FAULTS = frozenset({
     "request.failed", "doorbell.failed", "batch.crashed", "worker.stop_failed", "watch.failed",
 })  # fmt: skip
-RESENDING = frozenset(b.account_id for b in BUSINESSES if "resend" in b.extra)
+RESENDING = frozenset(b.account_id for b in BUSINESSES if "ambiguous" in b.extra)
 
 
 class Run:

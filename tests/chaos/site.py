@@ -50,7 +50,7 @@ class Site(Stack):
     """A stack whose processes are started again when they end, and reach Redis by ``proxies``."""
 
     def __init__(self, binary: str, guard: Guard, model: ModelApi, provider: ProviderApi) -> None:
-        super().__init__(binary, guard, WINDOWS, model=model, provider=provider)
+        super().__init__(binary, guard, WINDOWS, model=model, provider=provider, numbers=BUSINESSES)
         sentry = urlsplit(self.sentry.dsn)
         self._way_to_sentry = Proxies(sentry.port or 0, 1)
         way = f"127.0.0.1:{self.way_to_sentry.port}"
@@ -139,7 +139,6 @@ class Site(Stack):
                 ended = {name for name in self._wanted if not self.processes[name].running}
 
     def _configure(self) -> None:
-        self.write_accounts(self.outside.url, *BUSINESSES)
         commands = {
             "web": web(self.port),
             "scheduler": SCHEDULER,

@@ -8,7 +8,7 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ _numbers = itertools.count(1)
 class Stack:
     """One installation. ``start`` and ``stop`` it; ``environ`` goes over the usual settings.
 
-    ``valkey``, ``model`` and ``provider`` are given where they are not the usual ones.
+    ``valkey``, ``model``, ``provider`` and the accounts, ``numbers``, may be given.
     ``processes`` are web, worker and scheduler by name: a test kills and starts them as it likes.
     ``canaries``: further words of customers, such as names, that may stand in no log, report or
     key.
@@ -69,6 +69,7 @@ class Stack:
         valkey: ValkeyServer | None = None,
         model: ModelApi | None = None,
         provider: ProviderApi | None = None,
+        numbers: Sequence[BusinessNumber] = ALL,
     ) -> None:
         self.directory = guard.new_directory("e2e")
         self.guard = guard
@@ -79,7 +80,10 @@ class Stack:
         self.port = free_port()
         self.web = _client(self.port)
         self.environ = self._environ() | dict(environ or {})
-        self.write_accounts(self.outside.url)
+        prompt = self.directory / "prompt.md"
+        prompt.write_text("# Invented salon\n\nHaircut: 30 EUR. Open 9:00-18:00.\n")
+        toml = accounts_toml(self.outside.url, prompt_file=str(prompt), numbers=numbers)
+        Path(self.environ["ACCOUNTS_FILE"]).write_text(toml)
         self.processes: dict[str, OwnedProcess] = {}
         self.process("web", *web(self.port))
         # Threads enough that a few calls which hang on purpose delay no other.
@@ -114,12 +118,8 @@ class Stack:
     def wait_until_ready(self) -> None:
         """Wait until /readyz says so. Raise AssertionError once a process has died."""
 
-        def ready_or_dead() -> bool:
-            dead = [name for name in USUAL if not self.processes[name].running]
-            assert not dead, f"died: {', '.join(dead)}"
-            return answers(str(self.web.base_url), "/readyz")
-
-        eventually(ready_or_dead, what="/readyz to say ready")
+        usual = [self.processes[name] for name in USUAL]
+        eventually(lambda: _serves(self.web, *usual, path="/readyz"), what="/readyz to say ready")
 
     def customer(
         self,
@@ -187,17 +187,10 @@ class Stack:
         with _client(port) as client:
             process.start()
             try:
-                eventually(lambda: answers(str(client.base_url)), what="the other web to serve")
+                eventually(lambda: _serves(client, process), what="the other web to serve")
                 yield client
             finally:
                 process.terminate()
-
-    def write_accounts(self, url: str, *numbers: BusinessNumber) -> None:
-        """Write the accounts file for a world outside at ``url``, for all accounts by default."""
-        prompt = self.directory / "prompt.md"
-        prompt.write_text("# Invented salon\n\nHaircut: 30 EUR. Open 9:00-18:00.\n")
-        toml = accounts_toml(url, prompt_file=str(prompt), numbers=numbers or ALL)
-        Path(self.environ["ACCOUNTS_FILE"]).write_text(toml)
 
     def _environ(self) -> dict[str, str]:
         return {
@@ -228,6 +221,12 @@ def running(stack: Stack) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
+
+
+def _serves(web: httpx2.Client, *processes: OwnedProcess, path: str = "/livez") -> bool:
+    for process in processes:
+        assert process.running, f"died: {process.log_path.stem}\n{process.log()[-SHOWN_MAX:]}"
+    return answers(str(web.base_url), path)
 
 
 def _client(port: int) -> httpx2.Client:

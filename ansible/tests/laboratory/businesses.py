@@ -5,9 +5,9 @@ from pathlib import Path
 from tests.stack.accounts import BusinessNumber, accounts_toml
 
 #: One tells a person of a text in doubt, the other sends it once more. Models take their time.
-SALON = BusinessNumber("salon", "100001", "timeout_ms = 5000", {"timeout_ms": 10_000})
+SALON = BusinessNumber("salon", "100001", {"timeout_ms": 5_000}, {"timeout_ms": 10_000})
 RESENDING = BusinessNumber(
-    "resending", "100006", 'ambiguous = "resend"\ntimeout_ms = 5000', {"timeout_ms": 10_000}
+    "resending", "100006", {"ambiguous": "resend", "timeout_ms": 5_000}, {"timeout_ms": 10_000}
 )
 BUSINESSES = (SALON, RESENDING)
 #: Of accounts that send a part in doubt once more.
