@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,18 @@ def pytest_terminal_summary(
     if left := config.stash.get(LEFT_BEHIND, ""):
         terminalreporter.section("left behind by the tests", red=True)
         terminalreporter.line(left)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the processes of an installation wrote beside a failure."""
+    report = yield
+    for value in getattr(item, "funcargs", {}).values():
+        if report.failed and (shown := getattr(value, "shown", None)):
+            report.sections.append(("processes", shown()))
+    return report
 
 
 @pytest.fixture(scope="session")

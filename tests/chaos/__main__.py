@@ -1,6 +1,7 @@
 """``python -m tests.chaos``: hurt an installation, and see whether it keeps its promises."""
 
 import argparse
+import contextlib
 import secrets
 import signal
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from demo.valkey import find_server
 from tests.chaos.faults import DECK, plan
 from tests.chaos.report import table
-from tests.chaos.run import Run
+from tests.chaos.run import prepared
 from tests.processes import Guard
 
 
@@ -24,22 +25,19 @@ def main() -> int:
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     print(f"seed {seed}: repeat with make chaos SEED={seed}", flush=True)
-    binary = find_server()
     # Ended from outside, it still takes its processes and its disk away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    guard = Guard()
-    run = Run(binary, guard, seed, bursts_per_s=options.bursts)
-    try:
-        planned = plan(seed, options.faults, spacing_s=options.spacing)
+    guard, planned = Guard(), plan(seed, options.faults, spacing_s=options.spacing)
+    with (
+        contextlib.closing(guard),
+        prepared(find_server(), guard, seed, bursts_per_s=options.bursts) as run,
+    ):
         outcome = run.go(planned)
         print(table(planned, outcome))
         if outcome.problems or options.keep:
             place = Path(".chaos") / str(seed)
             run.keep(place)
             print(f"history and logs: {place}")
-    finally:
-        run.close()
-        guard.close()
     return 1 if outcome.problems else 0
 
 

@@ -1,20 +1,195 @@
-"""The catalogue of faults, and the plan of a run: which happens when, drawn from a seed."""
+"""The faults: what each does to a running installation and takes back, and the plan of a run.
 
+A wound is a generator of one step: it hurts, yields for as long as the fault lasts, and heals. It
+takes the scene, the victim's name, "" where it has none, and the random numbers of its fault.
+"""
+
+import contextlib
+import os
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP
 
-from tests.chaos import wounds
-from tests.chaos.site import SERVICES, WORKERS
-from tests.chaos.wounds import Scene
+import redis
+
+from tests.chaos.meta import Meta
+from tests.chaos.outside import ChaosModel, ChaosProvider
+from tests.chaos.record import Healed, Record, Struck
+from tests.chaos.site import OTHERS, SERVICES, WORKERS, Site
+from tests.waiting import answers, eventually
 
 #: Any worker may lose a lease without knowing.
 EVERYBODY = ""
+DISK_SIZE = "192m"
 
-#: Takes the victim, the scene and random numbers.
-Wound = Callable[[str, Scene, random.Random], AbstractContextManager[None]]
+
+class SmallDisk:
+    """A disk of its own under ``directory``, where this machine lets us; ``missing`` says why not.
+
+    Mounting takes root.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.filler = directory / "filler"
+        self.missing = "needs root to mount a small disk" if os.geteuid() else ""
+        if not self.missing:
+            options = ["-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(directory)]
+            done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+            self.missing = done.stderr.strip() if done.returncode else ""
+
+    def remove(self) -> None:
+        """Take the disk away with all that is on it."""
+        if not self.missing:
+            subprocess.run(["umount", "-l", str(self._directory)], check=False)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that can be hurt."""
+
+    site: Site
+    meta: Meta
+    model: ChaosModel
+    provider: ChaosProvider
+    disk: SmallDisk
+
+
+Wound = Callable[[Scene, str, random.Random], Iterator[None]]
+
+
+def killed(scene: Scene, name: str, rng: random.Random, *, child: bool) -> Iterator[None]:
+    """Kill a process; systemd starts the service again."""
+    scene.site.signal(name, SIGKILL, rng, child=child)
+    yield
+
+
+def stopped(scene: Scene, name: str, rng: random.Random, *, child: bool) -> Iterator[None]:
+    """Freeze a process without systemd noticing."""
+    pid = scene.site.signal(name, SIGSTOP, rng, child=child)
+    yield
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, SIGCONT)
+
+
+def terminated(scene: Scene, name: str, _rng: random.Random) -> Iterator[None]:
+    """Stop a service, or all at once, by SIGTERM and start it again: a deploy."""
+    services = (name,) if name else SERVICES
+    with scene.site.unsupervised(*services):
+        for service in services:
+            scene.site.processes[service].signal(signal.SIGTERM)
+        yield
+        for service in services:
+            with contextlib.suppress(TimeoutError):
+                scene.site.processes[service].terminate()
+            scene.site.processes[service].start()
+
+
+def other_release(scene: Scene, _victim: str, rng: random.Random) -> Iterator[None]:
+    """Run another release with other settings beside the first, and end it hard or well."""
+    site = scene.site
+    others = [site.processes[name] for name in OTHERS]
+    for process in others:
+        process.start()
+    try:
+        url = f"http://127.0.0.1:{site.other_port}"
+        eventually(lambda: answers(url), what="the other release to serve")
+        scene.meta.ports.append(site.other_port)
+        yield
+        scene.meta.ports.remove(site.other_port)
+    finally:
+        for process in others:
+            if rng.random() < 0.5:
+                process.kill()
+            else:
+                with contextlib.suppress(TimeoutError):
+                    process.terminate()
+
+
+def redis_killed(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
+    scene.site.valkey.kill()
+    yield
+    scene.site.valkey.start()
+
+
+def redis_stopped(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
+    scene.site.valkey.pause()
+    yield
+    scene.site.valkey.resume()
+
+
+def disk_full(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
+    """Leave the ledger's file no room: a server that syncs each write ends by itself."""
+    with scene.disk.filler.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(b"\0" * 65_536):
+            pass
+    yield
+    scene.disk.filler.unlink()
+    if not scene.site.valkey.running:
+        scene.site.valkey.kill()
+        scene.site.valkey.start()
+
+
+def scripts_flushed(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
+    with contextlib.suppress(redis.RedisError):
+        scene.site.ledger.client.script_flush()
+    yield
+
+
+def broker_flushed(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
+    with contextlib.suppress(redis.RedisError), scene.site.valkey.client(1) as broker:
+        broker.flushdb()
+    yield
+
+
+def cut(scene: Scene, name: str, _rng: random.Random) -> Iterator[None]:
+    scene.site.cut(name)
+    yield
+
+
+def refused(scene: Scene, name: str, _rng: random.Random) -> Iterator[None]:
+    scene.site.proxies[name].refuses = True
+    scene.site.cut(name)
+    yield
+    scene.site.proxies[name].refuses = False
+
+
+def swallowed(scene: Scene, name: str, _rng: random.Random) -> Iterator[None]:
+    scene.site.proxies[name].swallows = True
+    yield
+    scene.site.proxies[name].swallows = False
+
+
+def delayed(scene: Scene, name: str, rng: random.Random) -> Iterator[None]:
+    scene.site.proxies[name].delay_ms = rng.choice((30, 100, 300))
+    yield
+    scene.site.proxies[name].delay_ms = 0
+
+
+def sentry_away(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
+    scene.site.way_to_sentry.refuses = True
+    yield
+    scene.site.way_to_sentry.refuses = False
+
+
+def moody(
+    scene: Scene, _victim: str, _rng: random.Random, *, api: str, mood: str
+) -> Iterator[None]:
+    service = getattr(scene, api)
+    service.mood = getattr(service, mood)
+    yield
+    service.mood = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,60 +208,39 @@ class Kind:
     hold_s: tuple[float, float]
     victims: tuple[str, ...] = (EVERYBODY,)
     targets: tuple[str, ...] = ("*",)
-    unsettles: bool = False
+    unsettles: bool = True
+
+
+def _moody(api: str, mood: str, share: int) -> Kind:
+    wound = partial(moody, api=api, mood=mood)
+    return Kind(f"{api} {mood}", wound, share, (2.0, 4.0), targets=(api,), unsettles=False)
 
 
 _WITH_CHILDREN = ("web", *WORKERS)
-_killed, _stopped = partial(wounds.killed, child=False), partial(wounds.stopped, child=False)
-_child_killed, _child_stopped = (
-    partial(wounds.killed, child=True),
-    partial(wounds.stopped, child=True),
-)
-_LINE, _REDIS, _BROKER = ("lines of *",), ("redis",), ("broker",)
-_MODEL, _PROVIDER, _SENTRY = ("model",), ("provider",), ("sentry",)
-
-
-def _model(mood: str, share: int) -> Kind:
-    wound = partial(wounds.model_fails, mood=mood)
-    return Kind(f"model {mood}", wound, share, (2.0, 4.0), targets=_MODEL)
-
-
-def _provider(mood: str, share: int) -> Kind:
-    wound = partial(wounds.provider_fails, mood=mood)
-    return Kind(f"provider {mood}", wound, share, (2.0, 4.0), targets=_PROVIDER)
-
-
-def _line(name: str, wound: Wound, share: int, hold_s: tuple[float, float]) -> Kind:
-    return Kind(name, wound, share, hold_s, SERVICES, _LINE, unsettles=True)
-
-
-def _redis(name: str, wound: Wound, share: int, hold_s: tuple[float, float]) -> Kind:
-    return Kind(name, wound, share, hold_s, targets=_REDIS, unsettles=True)
-
-
+_LINE, _REDIS = ("lines of *",), ("redis",)
 KINDS = (
-    Kind("master killed", _killed, 2, (1.2, 1.5), SERVICES, unsettles=True),
-    Kind("child killed", _child_killed, 2, (0.2, 1.5), _WITH_CHILDREN, unsettles=True),
-    Kind("master stopped", _stopped, 1, (1.0, 4.0), SERVICES, unsettles=True),
-    Kind("child stopped", _child_stopped, 2, (3.0, 7.0), _WITH_CHILDREN, unsettles=True),
-    Kind("terminated", wounds.terminated, 1, (0.1, 0.5), SERVICES, unsettles=True),
-    Kind("fleet restarted", wounds.terminated, 1, (0.1, 1.0), targets=SERVICES, unsettles=True),
-    Kind("other release", wounds.other_release, 1, (3.0, 6.0), ("other-worker",), unsettles=True),
-    _redis("redis killed", wounds.redis_killed, 3, (0.1, 1.5)),
-    _redis("redis stopped", wounds.redis_stopped, 2, (0.5, 4.0)),
-    _redis("disk full", wounds.disk_full, 1, (0.5, 2.0)),
-    Kind("scripts flushed", wounds.scripts_flushed, 1, (0.0, 0.1), targets=_REDIS),
-    Kind("broker flushed", wounds.broker_flushed, 2, (0.0, 0.1), targets=_BROKER),
-    _line("connections cut", wounds.cut, 3, (0.0, 0.1)),
-    _line("connections refused", wounds.refused, 2, (0.5, 3.0)),
-    _line("answers swallowed", wounds.swallowed, 3, (0.5, 2.0)),
-    _line("redis slow", wounds.delayed, 2, (2.0, 5.0)),
-    _model("errors", 2),
-    _model("garbage", 2),
-    _model("hangs", 1),
-    Kind("sentry away", wounds.sentry_away, 1, (2.0, 6.0), targets=_SENTRY),
-    _provider("refuses", 2),
-    _provider("breaks", 2),
+    Kind("master killed", partial(killed, child=False), 2, (1.2, 1.5), SERVICES),
+    Kind("child killed", partial(killed, child=True), 2, (0.2, 1.5), _WITH_CHILDREN),
+    Kind("master stopped", partial(stopped, child=False), 1, (1.0, 4.0), SERVICES),
+    Kind("child stopped", partial(stopped, child=True), 2, (3.0, 7.0), _WITH_CHILDREN),
+    Kind("terminated", terminated, 1, (0.1, 0.5), SERVICES),
+    Kind("fleet restarted", terminated, 1, (0.1, 1.0), targets=SERVICES),
+    Kind("other release", other_release, 1, (3.0, 6.0), ("other-worker",)),
+    Kind("redis killed", redis_killed, 3, (0.1, 1.5), targets=_REDIS),
+    Kind("redis stopped", redis_stopped, 2, (0.5, 4.0), targets=_REDIS),
+    Kind("disk full", disk_full, 1, (0.5, 2.0), targets=_REDIS),
+    Kind("scripts flushed", scripts_flushed, 1, (0.0, 0.1), targets=_REDIS, unsettles=False),
+    Kind("broker flushed", broker_flushed, 2, (0.0, 0.1), targets=("broker",), unsettles=False),
+    Kind("connections cut", cut, 3, (0.0, 0.1), SERVICES, _LINE),
+    Kind("connections refused", refused, 2, (0.5, 3.0), SERVICES, _LINE),
+    Kind("answers swallowed", swallowed, 3, (0.5, 2.0), SERVICES, _LINE),
+    Kind("redis slow", delayed, 2, (2.0, 5.0), SERVICES, _LINE),
+    Kind("sentry away", sentry_away, 1, (2.0, 6.0), targets=("sentry",), unsettles=False),
+    _moody("model", "errors", 2),
+    _moody("model", "garbage", 2),
+    _moody("model", "hangs", 1),
+    _moody("provider", "refuses", 2),
+    _moody("provider", "breaks", 2),
 )
 #: So many faults show every kind.
 DECK = sum(kind.share for kind in KINDS)
@@ -129,3 +283,49 @@ def plan(seed: int, count: int, *, spacing_s: float) -> list[Planned]:
         hold_s, victim = rng.uniform(*kind.hold_s), rng.choice(kind.victims)
         planned.append(Planned(number, at_s, hold_s, kind, victim, rng.randrange(1 << 32)))
     return planned
+
+
+@dataclass
+class Assault:
+    """Strikes the scene, each fault at its time, none while another has the same in hand.
+
+    ``skipped`` says which kinds could not be, and why; ``failed`` which faults could not heal.
+    """
+
+    scene: Scene
+    record: Record
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def carry_out(self, plan: Sequence[Planned]) -> None:
+        """Return when the last fault is healed."""
+        locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        began_s = time.monotonic()
+        threads = []
+        for planned in plan:
+            time.sleep(max(0.0, began_s + planned.at_s - time.monotonic()))
+            if planned.kind.wound is disk_full and self.scene.disk.missing:
+                self.skipped[planned.kind.name] = self.scene.disk.missing
+                continue
+            # Taken hold of here, in order: a fault waits for the one before it, and the plan too.
+            holds = [locks[target] for target in planned.targets]
+            for hold in holds:
+                hold.acquire()
+            threads.append(threading.Thread(target=self._strike, args=(planned, holds)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+
+    def _strike(self, planned: Planned, holds: Sequence[threading.Lock]) -> None:
+        rng = random.Random(planned.seed)  # noqa: S311 - to repeat a run, no secret
+        number, name, who = planned.number, planned.kind.name, planned.unsettles
+        self.record.note(lambda at_ms: Struck(at_ms, number, name, who))
+        try:
+            for _ in planned.kind.wound(self.scene, planned.victim, rng):
+                time.sleep(planned.hold_s)
+        except Exception as error:  # noqa: BLE001 - reported; the other faults go on
+            self.failed.append(f"fault {number} ({name}): {type(error).__name__}: {error}")
+        finally:
+            self.record.note(lambda at_ms: Healed(at_ms, number))
+            for hold in holds:
+                hold.release()

@@ -5,8 +5,10 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 #: A cut connection ends with a reset, at once, not with a polite end.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -33,41 +35,34 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
         return server
 
-    def cut(self) -> None:
+    async def cut(self) -> None:
         """Reset every connection there is."""
         for pair in list(self._pairs):
             for writer in pair:
                 _reset(writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuses:
-            _reset(writer)
-            return
         try:
-            back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+            port = 0 if self.refuses else self._target
+            back, forth = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             _reset(writer)
             return
         pair = (writer, forth)
         self._pairs.add(pair)
         try:
-            await asyncio.gather(self._carry(reader, forth), self._carry_back(back, writer))
+            await asyncio.gather(self._carry(reader, forth), self._carry(back, writer, back=True))
         finally:
             self._pairs.discard(pair)
 
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await source.read(65_536):
-                sink.write(chunk)
-                await sink.drain()
-        sink.close()
-
-    async def _carry_back(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, back: bool = False
+    ) -> None:
         swallowing = False
         with contextlib.suppress(OSError):
             while chunk := await source.read(65_536):
-                swallowing = swallowing or self.swallows
-                if self.delay_ms:
+                if back:
+                    swallowing = swallowing or self.swallows
                     await asyncio.sleep(self.delay_ms / 1000)
                 if not swallowing:
                     sink.write(chunk)
@@ -83,35 +78,30 @@ class Proxies:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
-        self._servers = [self._run(proxy) for proxy in self.all]
+        self._servers = [self._run(proxy.serve()) for proxy in self.all]
 
-    def call(self, action: Callable[[], None]) -> None:
-        """Run ``action`` where the connections are handled, and return when it is done."""
-
-        async def run() -> None:
-            action()
-
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+    def cut(self, proxy: Proxy) -> None:
+        """Reset every connection of a proxy, and return when it is done."""
+        self._run(proxy.cut())
 
     def close(self) -> None:
         """End every connection and the thread."""
-
-        async def end() -> None:
-            for server, proxy in zip(self._servers, self.all, strict=True):
-                server.close()
-                proxy.cut()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _run(self, proxy: Proxy) -> asyncio.Server:
-        return asyncio.run_coroutine_threadsafe(proxy.serve(), self._loop).result()
+    async def _end(self) -> None:
+        for server, proxy in zip(self._servers, self.all, strict=True):
+            server.close()
+            await proxy.cut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

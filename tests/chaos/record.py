@@ -64,19 +64,11 @@ class Record:
 
 def accepted_ms(events: Sequence[Noted]) -> dict[str, int]:
     """Return when each word was first accepted, ms."""
-    found: dict[str, int] = {}
-    for event in events:
-        if isinstance(event, Accepted):
-            found.setdefault(event.word, event.at_ms)
-    return found
+    return {event.word: event.at_ms for event in reversed(events) if isinstance(event, Accepted)}
 
 
 def answered_ms(events: Sequence[Noted]) -> dict[str, int]:
     """Return when an answer to each word was first taken, ms."""
-    found: dict[str, int] = {}
     known = {event.word for event in events if isinstance(event, Offered)}
-    for event in events:
-        if isinstance(event, Taken):
-            for word in set(event.text.split()) & known:
-                found.setdefault(word, event.at_ms)
-    return found
+    taken = [event for event in reversed(events) if isinstance(event, Taken)]
+    return {word: event.at_ms for event in taken for word in event.text.split() if word in known}

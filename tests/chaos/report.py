@@ -7,7 +7,7 @@ from statistics import median
 
 from tests.chaos.faults import Planned
 from tests.chaos.record import Healed, Noted, Refused, Struck, accepted_ms, answered_ms
-from tests.history.events import Asked, Died, Doubted, Happening, Offered, Replied, Taken
+from tests.history.events import Asked, Died, Happening, Offered, Replied, Taken
 
 PROBLEMS_SHOWN = 40
 
@@ -21,7 +21,6 @@ class Figures:
     asked: int
     answered: int
     dead: int
-    doubted: int
     copies: int
     overlaps: int
     waited_ms_max: int
@@ -40,7 +39,6 @@ def count(history: Sequence[Happening], events: Sequence[Noted]) -> Figures:
         asked=sum(isinstance(event, Asked) for event in events),
         answered=len(answered),
         dead=len((dead & set(accepted)) - set(answered) - silent),
-        doubted=len({event.tag for event in history if isinstance(event, Doubted)}),
         copies=sum(times - 1 for times in texts.values()),
         overlaps=sum(_overlaps(history)),
         waited_ms_max=max(waits, default=0),
@@ -63,40 +61,30 @@ class Outcome:
 
 def table(plan: Sequence[Planned], outcome: Outcome) -> str:
     """Return the report, in lines."""
-    return "\n".join([*_faults(plan, outcome), "", *_figures(outcome), "", *_problems(outcome)])
-
-
-def _faults(plan: Sequence[Planned], outcome: Outcome) -> Iterator[str]:
-    done = Counter(
-        planned.kind.name for planned in plan if planned.kind.name not in outcome.skipped
-    )
-    yield f"{'fault':<22}{'times':>6}   recovered after, ms: median and longest"
-    for name, times in sorted(done.items()):
-        spans = sorted(outcome.recoveries.get(name, []))
-        shown = f"{median(spans):>7.0f} {spans[-1]:>7}" if spans else ""
-        yield f"{name:<22}{times:>6}   {shown}"
-    yield f"{'together':<22}{sum(done.values()):>6}"
-    for name, reason in outcome.skipped.items():
-        yield f"{name}: skipped, {reason}"
-
-
-def _figures(outcome: Outcome) -> Iterator[str]:
     figures, stats = outcome.figures, Counter(outcome.stats)
-    yield f"lasted {outcome.lasted_s} s, the last {outcome.calm_s} s without faults"
-    yield f"services started again {outcome.restarts} times"
-    yield f"messages acknowledged {figures.accepted}, webhooks refused {figures.refused}"
-    yield f"answered {figures.answered}, dead letters {figures.dead}"
-    yield f"suppressed {stats['suppressed']}, duplicates recognised {stats['duplicate']}"
-    yield f"models asked {figures.asked} times, {figures.overlaps} beside a call without lease"
-    yield f"texts in doubt {stats['ambiguous']}, sent again by policy {figures.copies}"
-    yield f"longest wait for an answer {figures.waited_ms_max} ms"
+    done = Counter(fault.kind.name for fault in plan if fault.kind.name not in outcome.skipped)
     reasons = {k.partition(":")[2]: v for k, v in sorted(stats.items()) if k.startswith("dead:")}
-    yield f"dead letters by reason: {reasons}"
-
-
-def _problems(outcome: Outcome) -> Iterator[str]:
-    yield f"lost, unalerted or otherwise broken: {len(outcome.problems)}"
-    yield from outcome.problems[:PROBLEMS_SHOWN]
+    lines = [f"{'fault':<22}{'times':>6}   recovered after, ms: median and longest"]
+    for name, times in sorted(done.items()):
+        spans = outcome.recoveries.get(name)
+        shown = f"{median(spans):>7.0f} {max(spans):>7}" if spans else ""
+        lines.append(f"{name:<22}{times:>6}   {shown}")
+    lines += [f"{name}: skipped, {reason}" for name, reason in outcome.skipped.items()]
+    return "\n".join([
+        *lines,
+        f"{'together':<22}{sum(done.values()):>6}",
+        f"lasted {outcome.lasted_s} s, the last {outcome.calm_s} s without faults",
+        f"services started again {outcome.restarts} times",
+        f"messages acknowledged {figures.accepted}, webhooks refused {figures.refused}",
+        f"answered {figures.answered}, dead letters {figures.dead}",
+        f"suppressed {stats['suppressed']}, duplicates recognised {stats['duplicate']}",
+        f"models asked {figures.asked} times, {figures.overlaps} beside a call without lease",
+        f"texts in doubt {stats['ambiguous']}, sent again by policy {figures.copies}",
+        f"longest wait for an answer {figures.waited_ms_max} ms",
+        f"dead letters by reason: {reasons}",
+        f"lost, unalerted or otherwise broken: {len(outcome.problems)}",
+        *outcome.problems[:PROBLEMS_SHOWN],
+    ])  # fmt: skip
 
 
 def recoveries(events: Sequence[Noted]) -> dict[str, list[int]]:

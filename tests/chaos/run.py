@@ -3,13 +3,13 @@
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.assault import Assault
-from tests.chaos.disk import SmallDisk
-from tests.chaos.faults import Planned
+from tests.chaos.faults import Assault, Planned, Scene, SmallDisk
 from tests.chaos.judge import Judge
 from tests.chaos.load import BUSINESSES, CUSTOMER_PREFIX, Load
 from tests.chaos.meta import Meta
@@ -17,7 +17,6 @@ from tests.chaos.outside import ChaosModel, ChaosProvider
 from tests.chaos.record import Record
 from tests.chaos.report import Outcome, count, recoveries
 from tests.chaos.site import WINDOWS, Site
-from tests.chaos.wounds import Scene
 from tests.processes import Guard
 
 #: What is logged where our own code failed: no fault of the world outside is an excuse for it.
@@ -28,7 +27,7 @@ RESENDING = frozenset(b.account_id for b in BUSINESSES if "ambiguous" in b.extra
 
 
 class Run:
-    """Sets everything up for one run with ``seed``; ``go`` it, then ``close`` it."""
+    """Everything for one run with ``seed``, set up: ``go`` it, once."""
 
     def __init__(self, binary: str, guard: Guard, seed: int, *, bursts_per_s: float) -> None:
         rng = random.Random(seed)  # noqa: S311 - to repeat a run, no secret
@@ -38,44 +37,34 @@ class Run:
         model = ChaosModel(self.record, rng)
         provider = ChaosProvider(self.record, rng, accounts, self.meta.report)
         self.site = Site(binary, guard, model, provider)
-        self._disk = SmallDisk(self.site.valkey.directory)
         self.meta.ports.append(self.site.port)
-        self._scene = Scene(self.site, self.meta, model, provider, self._disk)
+        self.disk = SmallDisk(self.site.valkey.directory)
+        self._scene = Scene(self.site, self.meta, model, provider, self.disk)
         self._load = Load(self.meta, rng, bursts_per_s=bursts_per_s)
 
     def go(self, plan: Sequence[Planned]) -> Outcome:
         """Carry the plan out under load, let everything come to rest, and judge."""
         began_s = time.monotonic()
         self.site.start()
-        judge = Judge(
-            self.record.events,
-            self.site.sentry,
-            self.site.ledger,
-            resend=RESENDING,
-            max_attempts=int(WINDOWS["BATCH_MAX_ATTEMPTS"]),
-        )
+        events, ledger = self.record.events, self.site.ledger
+        attempts = int(WINDOWS["BATCH_MAX_ATTEMPTS"])
+        judge = Judge(events, self.site.sentry, ledger, resend=RESENDING, max_attempts=attempts)
         self._load.start()
         assault = Assault(self._scene, self.record)
         assault.carry_out(plan)
         self._load.stop()
         healed_s = time.monotonic()
-        problems = assault.failed + judge.judge(self.site.ledger, lambda: self.meta.pending)
+        problems = assault.failed + judge.judge(ledger, lambda: self.meta.pending)
         return Outcome(
             problems=[*problems, *self._logs()],
-            figures=count(judge.history, self.record.events),
+            figures=count(judge.history, events),
             stats=self._stats(),
-            recoveries=recoveries(self.record.events),
+            recoveries=recoveries(events),
             skipped=assault.skipped,
             restarts=self.site.restarts,
             lasted_s=int(time.monotonic() - began_s),
             calm_s=int(time.monotonic() - healed_s),
         )
-
-    def close(self) -> None:
-        """End everything and leave nothing behind."""
-        self.meta.close()
-        self.site.stop()
-        self._disk.remove()
 
     def keep(self, directory: Path) -> None:
         """Write the history and every log to ``directory``."""
@@ -87,18 +76,26 @@ class Run:
     def _logs(self) -> Iterator[str]:
         """Yield what our processes logged and must not have: our own faults, and customers."""
         for name, text in self.site.logs().items():
-            for event in sorted(event for event in OUR_FAULTS if f'"{event}"' in text):
-                yield f"log of {name}: {event}"
+            yield from (f"log of {name}: {e}" for e in sorted(OUR_FAULTS) if f'"{e}"' in text)
+        for name, text in (self.site.logs() | {"Sentry": self.site.sentry.text}).items():
             if CUSTOMER_PREFIX in text:
-                yield f"log of {name}: a customer's number"
-        if CUSTOMER_PREFIX in self.site.sentry.text:
-            yield "Sentry: a customer's number"
+                yield f"{name}: a customer's number"
 
-    def _stats(self) -> dict[str, int]:
-        ledger = self.site.ledger
-        found: dict[str, int] = {}
-        for shard in ledger.store.keyring.shards:
-            kept: Any = ledger.client.hgetall(shard.stats)
-            for name, value in kept.items():
-                found[name.decode()] = found.get(name.decode(), 0) + int(value)
+    def _stats(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for shard in self.site.ledger.store.keyring.shards:
+            kept: Any = self.site.ledger.client.hgetall(shard.stats)
+            found.update({name.decode(): int(value) for name, value in kept.items()})
         return found
+
+
+@contextmanager
+def prepared(binary: str, guard: Guard, seed: int, *, bursts_per_s: float) -> Iterator[Run]:
+    """Yield a run that leaves nothing behind."""
+    run = Run(binary, guard, seed, bursts_per_s=bursts_per_s)
+    try:
+        yield run
+    finally:
+        run.meta.close()
+        run.site.stop()
+        run.disk.remove()

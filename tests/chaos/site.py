@@ -8,7 +8,6 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from demo.child import SCHEDULER, web, worker
@@ -25,19 +24,15 @@ SERVICES = ("web", *WORKERS, "scheduler")
 OTHERS = ("other-web", "other-worker")
 
 LEASE_MS = 3_000
-WINDOWS = MappingProxyType(
-    {
-        "BATCH_IDLE_MS": "500",
-        "BATCH_MAX_WAIT_MS": "3000",
-        "BATCH_LEASE_MS": str(LEASE_MS),
-        "BATCH_WAKE_UP_MS": "500",
-        "BATCH_AMBIGUOUS_MS": "3000",
-        "BATCH_MAX_ATTEMPTS": "8",
-    }
-)
-OTHER_WINDOWS = MappingProxyType(
-    {"RELEASE": "other", "BATCH_IDLE_MS": "1200", "BATCH_MAX_MESSAGES": "2"}
-)
+WINDOWS = {
+    "BATCH_IDLE_MS": "500",
+    "BATCH_MAX_WAIT_MS": "3000",
+    "BATCH_LEASE_MS": str(LEASE_MS),
+    "BATCH_WAKE_UP_MS": "500",
+    "BATCH_AMBIGUOUS_MS": "3000",
+    "BATCH_MAX_ATTEMPTS": "8",
+}
+OTHER_WINDOWS = {"RELEASE": "other", "BATCH_IDLE_MS": "1200", "BATCH_MAX_MESSAGES": "2"}
 #: More questions than a run asks.
 BUDGETS = ("BUDGET_CONVERSATION_HOUR", "BUDGET_ACCOUNT_DAY", "BUDGET_INSTALLATION_DAY")
 BUDGET = "10000"
@@ -94,7 +89,7 @@ class Site(Stack):
 
     def cut(self, name: str) -> None:
         """Reset every connection of a process to Redis."""
-        self._proxies.call(self.proxies[name].cut)
+        self._proxies.cut(self.proxies[name])
 
     def children(self, name: str) -> list[int]:
         """Return the children of a service's first process, which must have been started."""

@@ -1,25 +1,112 @@
 """A process ends, stands still or is not answered at each place where that could cost something.
 
 Every message is answered once, or its batch is a dead letter of which a person is notified; the
-counters agree with the content. The processes, the server and the provider are real processes; only
-the moment is made.
+counters agree with the content. The processes, the server and the provider are real; only the
+moment is made.
 """
 
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import httpx2
 import pytest
 
-from tests.chaos.failing_stack import LEASE_MS, FailingStack
-from tests.chaos.failpoints import Action, Point
-from tests.chaos.judge import all_delivered
+from demo.child import web, worker
+from tests.chaos.failpoints import DIRECTORY, Action, Failpoints, Point
+from tests.chaos.judge import alert_in, all_delivered
 from tests.outside import graph_error
 from tests.processes import Guard
-from tests.stack.stack import running
-from tests.waiting import eventually
+from tests.stack.customer import Customer
+from tests.stack.stack import Stack, running
+from tests.waiting import eventually, in_background
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+
+LEASE_MS = 1_000
+#: As short as the settings allow: every case waits for a lease.
+WINDOWS = {
+    "BATCH_IDLE_MS": "100",
+    "BATCH_LEASE_MS": str(LEASE_MS),
+    "BATCH_WAKE_UP_MS": "500",
+    # Longer than a pause: who was only slow is in time to say what became of a text.
+    "BATCH_AMBIGUOUS_MS": "2500",
+    "BATCH_MAX_ATTEMPTS": "5",
+}
+#: Two, so that when one dies or stands still another is there to take over.
+WORKERS = ("worker", "worker-2")
+#: How long Meta waits for an answer here, in seconds, before it delivers again.
+DELIVERY_S = 1.5
+
+
+class FailingStack(Stack):
+    """An installation whose processes fail where ``provoke`` arms a failpoint."""
+
+    def __init__(self, binary: str, guard: Guard) -> None:
+        super().__init__(binary, guard, WINDOWS)
+        self.web.timeout = DELIVERY_S
+        directory = self.directory / "failpoints"
+        directory.mkdir()
+        self.environ[DIRECTORY] = str(directory)
+        self.failpoints = Failpoints(directory)
+        self.process("scheduler", "tests.chaos.failpoints")
+        for name in WORKERS:
+            self.process(name, *worker("tests.chaos.failpoints:worker"))
+        self.process("web", *web(self.port, "tests.chaos.failpoints:application()"))
+
+    def events_of(self, customer: Customer) -> set[str]:
+        """Return the ids of Sentry's events about the customer's batches."""
+        conversation_id = self.ledger.conversation_id(customer)
+        return {
+            str(event["event_id"])
+            for event in self.sentry.events
+            if alert_in(event).get("conversation") == conversation_id
+        }
+
+    def provoke(self, point: Point, action: Action, customer: Customer) -> None:
+        """Have the customer write "Hi", let ``action`` happen at ``point``, and what it needs."""
+        # A process that ended late in the last case may be gone only now.
+        self._revive()
+        self.failpoints.arm(point, action)
+        with in_background(lambda: _deliver(customer)):
+            pid = eventually(lambda: self.failpoints.hit_by(point), what=f"{point} to be hit")
+            if action is Action.EXIT:
+                # Until then it counts as running, and is not started again.
+                eventually(lambda: _state(pid) in ("", "Z"), what=f"process {pid} to end")
+            if action is Action.PAUSE:
+                eventually(lambda: _state(pid) == "T", what=f"process {pid} to stand still")
+                self.ledger.let_pass(2 * LEASE_MS)
+                os.kill(pid, signal.SIGCONT)
+        self._revive()
+
+    def _revive(self) -> None:
+        """Start the processes that ended again, as systemd would."""
+        for name in (*WORKERS, "scheduler"):
+            if not self.processes[name].running:
+                self.processes[name].kill()
+                self.processes[name].start()
+
+
+def _deliver(customer: Customer) -> None:
+    """Deliver one message until it is acknowledged, as Meta does."""
+
+    def acknowledged() -> bool:
+        try:
+            return customer.delivers(customer.line("Hi"), f"wamid.{customer.mark}").is_success
+        except httpx2.TransportError:
+            return False
+
+    eventually(acknowledged, what="200", every_s=0.1)
+
+
+def _state(pid: int) -> str:
+    """Return the letter by which ps shows the state of a process, "" if there is none."""
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    return shown.stdout[:1].strip()
 
 
 @dataclass(frozen=True, slots=True)

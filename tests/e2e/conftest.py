@@ -1,6 +1,6 @@
 """One installation for each module of tests, and what must hold after every single test."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,28 +25,11 @@ def _aftermath(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     stack: Stack = request.getfixturevalue("stack")
     stack.ledger.check_counters()
-    assert _leaks(stack) == []
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the processes wrote beside the failure."""
-    report = yield
-    stack = getattr(item, "funcargs", {}).get("stack")
-    if report.failed and isinstance(stack, Stack):
-        report.sections.append(("processes", stack.shown()))
-    return report
-
-
-def _leaks(stack: Stack) -> list[str]:
-    """Return what of secrets and customers can be read where it must not be."""
     secrets = {PRIVACY_KEY, *SECRETS.values(), *stack.canaries}
     secrets |= {word for person in stack.customers for word in (person.number, person.mark)}
-    return [
+    assert [
         f"{secret} in {name}"
         for name, text in stack.traces().items()
         for secret in sorted(secrets)
         if secret in text
-    ]
+    ] == []

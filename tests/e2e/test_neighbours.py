@@ -1,4 +1,7 @@
-"""Connections that say little or nothing: ordinary webhooks are answered meanwhile."""
+"""Neighbours are answered meanwhile: of accounts whose calls hang, of connections that say little.
+
+Order is asserted, never time: how far the hanging account has come when the neighbour is answered.
+"""
 
 import contextlib
 import socket
@@ -7,10 +10,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.http_server import hang
+from tests.stack.accounts import BARBER, SLUGGISH
 from tests.stack.stack import Stack
+from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.e2e
 
+#: The one worker process has 16 threads: ten generate, four send, two flush.
+GENERATING, SENDING = 10, 4
+#: Several times what the threads can hang on at once.
+CROWD = 40
 #: Several times what would stop a server with a thread for each connection.
 SLOW, IDLE = 200, 500
 #: Connections that ask twice a second and read nothing: enough to be many, and few enough that two
@@ -22,6 +32,37 @@ ORDINARY = 10
 
 HEAD = b"POST /webhooks/whatsapp_cloud HTTP/1.1\r\nHost: x\r\n"
 WITH_BODY = HEAD + b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    ("api", "threads"), [("model", GENERATING), ("provider", SENDING)], ids=["model", "provider"]
+)
+def test_api_that_hangs_does_not_stop_another_accounts_answers(
+    stack: Stack, api: str, threads: int
+) -> None:
+    # The worker knows a second account: without one no threads are kept free.
+    neighbours = [stack.customer(BARBER) for _ in range(3)]
+    neighbours[0].writes(neighbours[0].line("Hi"))
+    neighbours[0].wait_for_answers()
+    people = [stack.customer(SLUGGISH) for _ in range(CROWD)]
+
+    def reached() -> int:
+        return sum(bool(one.turns if api == "model" else one.offered) for one in people)
+
+    for person in people:
+        if api == "model":
+            stack.model.answer(hang, to=person.mark)
+        else:
+            stack.provider.answer(hang, to=person.number)
+        person.writes(person.line("Hi"))
+    eventually(lambda: reached() >= threads, what="every thread to hang")
+
+    for neighbour in neighbours[1:]:
+        neighbour.writes(neighbour.line("Hi"))
+        neighbour.wait_for_answers()
+
+    # All threads hung once; then half of them did, however many waited.
+    assert reached() <= threads + 2 * threads // 2
 
 
 @contextlib.contextmanager
@@ -60,6 +101,7 @@ def connected(stack: Stack, count: int, first: bytes, drip: bytes) -> Iterator[N
             connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "first", "drip"),
     [
