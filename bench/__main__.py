@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from bench import ledger, overhead, webhooks
 from bench.figures import QUICK, Figure, Scale, table
-from bench.world import installed
-from tests.stack.stack import Stack
+from demo.valkey import find_server
+from tests.processes import Guard
+from tests.stack.stack import WINDOWS, Stack
 
 PARTS: dict[str, tuple[str, Callable[[Stack, Scale], list[Figure]]]] = {
     "webhooks": ("Webhooks, two workers", webhooks.measure),
@@ -19,6 +21,8 @@ PARTS: dict[str, tuple[str, Callable[[Stack, Scale], list[Figure]]]] = {
     "tick": ("A tick with nothing due", ledger.tick),
 }
 PROCESSORS = 2
+#: What is on in the tests and would be measured too.
+_OFF = {*WINDOWS, "CANARY_URL", "SENTRY_DSN"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,6 +41,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         title, measure = PARTS[name]
         with installed(scale.idle_ms) as stack:
             print("\n" + table(title, measure(stack, scale)), end="", flush=True)
+
+
+@contextmanager
+def installed(idle_ms: int) -> Iterator[Stack]:
+    """Yield an installation of which the ledger alone runs; its file is synced each second."""
+    guard = Guard()
+    stack = Stack(find_server(), guard, numbers=[overhead.ACCOUNT])
+    stack.environ = {name: value for name, value in stack.environ.items() if name not in _OFF}
+    stack.environ["BATCH_IDLE_MS"] = str(idle_ms)
+    try:
+        stack.valkey.start()
+        stack.ledger.client.config_set("appendfsync", "everysec")
+        yield stack
+    finally:
+        stack.stop()
+        guard.close()
 
 
 def _share_processors() -> None:

@@ -5,12 +5,15 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.figures import Figure, Scale, percentile
-from bench.world import ACCOUNT
-from demo.child import worker
+from demo.child import SCHEDULER, worker
+from tests.stack.accounts import BusinessNumber
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack
 from tests.waiting import eventually
+from tests.webhooks import SALON_NUMBER
 
+#: The scripted model answers at once.
+ACCOUNT = BusinessNumber("bench", SALON_NUMBER, model={"provider": "scripted"})
 MESSAGES = ("Hi", "can I book", "for tomorrow 15:00?")
 #: How long the last answers may take to arrive, s.
 ANSWERED_S_MAX = 60
@@ -22,7 +25,7 @@ WRITERS = 64
 
 def measure(stack: Stack, scale: Scale) -> list[Figure]:
     """Return the median and the tail over many conversations with the real processes."""
-    processes = [stack.process("worker", *worker()), stack.process("scheduler", "scheduler")]
+    processes = [stack.process("worker", *worker()), stack.process("scheduler", *SCHEDULER)]
     with stack.other_web() as stack.web:
         for process in processes:
             process.start()

@@ -21,9 +21,7 @@ MODULE_LINES = range(40, 501)
 ODD_SIZES = {
     "batching/model.py": "every value of the flow beside how it is stored",
     "batching/store.py": "every script's method beside the others, as in asynq's rdb.go",
-    "bench/durability.py": "one measurement of the bench",
     "bench/noop.py": "the application that gunicorn runs for comparison",
-    "bench/webhooks.py": "one measurement of the bench",
     "wsgi.py": "an entry point",
 }
 FUNCTION_LINES_MAX = 40
