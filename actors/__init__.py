@@ -4,7 +4,7 @@ import dramatiq
 
 from actors.broker import build_broker
 from actors.bulkhead import Bulkhead
-from actors.middleware import Readiness
+from actors.middleware import AtStop, Readiness
 from actors.tasks import BrokerQueue, Tasks, declare
 from runtime import sentry
 from runtime.build import build_or_exit
@@ -19,14 +19,11 @@ def main() -> None:
     Dramatiq calls it in every worker process. Exits with a line for each mistake in the settings.
     """
     runtime = build_or_exit("worker")
-    broker = build_broker(
-        runtime.settings.broker_url,
-        client_name="ai-admin-worker",
-        at_stop=(runtime.fleet.stop, sentry.flush),
-    )
+    broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-worker")
     bulkhead = Bulkhead()
-    broker.add_middleware(bulkhead)
-    broker.add_middleware(Readiness(Systemd(systemd_environment())))
+    systemd = Systemd(systemd_environment())
+    for middleware in (bulkhead, Readiness(systemd), AtStop(runtime.fleet.stop, sentry.flush)):
+        broker.add_middleware(middleware)
     queue = BrokerQueue(broker, runtime.store.client)
     alive = CronMonitor(runtime.store.client).alive
     tasks = Tasks(runtime.store, runtime.accounts, queue, alive, bulkhead)

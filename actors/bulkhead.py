@@ -27,10 +27,6 @@ LIMITED_MS = 120_000
 Key = tuple[Stage, str]
 
 
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
 class Bulkhead(Middleware):
     """Limits a slow account to half of a queue's threads, at least one.
 
@@ -38,7 +34,9 @@ class Bulkhead(Middleware):
     slot is dropped; the ledger enqueues it again, like any other that was lost.
     """
 
-    def __init__(self, clock_ms: Callable[[], int] = _monotonic_ms) -> None:
+    def __init__(
+        self, clock_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
+    ) -> None:
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
         self._threads: dict[str, int] = {}
@@ -46,10 +44,9 @@ class Bulkhead(Middleware):
         self._limited_until_ms: dict[Key, int] = {}
         self._neighbours: set[str] = set()
 
-    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         """Compute how many threads each queue has."""
-        queues = worker.consumer_whitelist or broker.get_declared_queues()
-        self._threads = shares(worker.worker_threads, queues)
+        self._threads = shares(worker)
 
     @contextmanager
     def slot(self, stage: Stage, account_id: str) -> Iterator[bool]:

@@ -6,7 +6,8 @@ A wake-up says which attempt of which batch to look at, and carries nothing else
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from functools import partial
 
 import dramatiq
 import redis
@@ -42,9 +43,8 @@ class BrokerQueue:
 
     def enqueue(self, wake_up: WakeUp) -> None:
         """Wake a worker for the batch. Raise TransientError if the broker did not take it."""
-        self._enqueue(
-            wake_up.stage.value, wake_up.conversation_id, wake_up.batch_id, wake_up.attempt
-        )
+        args = (wake_up.conversation_id, wake_up.batch_id, wake_up.attempt)
+        self._enqueue(wake_up.stage.value, *args)
 
     def enqueue_flush(self) -> bool:
         """Enqueue a flush; return False if one is enqueued already and has not begun.
@@ -60,10 +60,7 @@ class BrokerQueue:
         return True
 
     def flush_begins(self) -> None:
-        """Open the gate for the next flush.
-
-        Raise LedgerUnavailableError.
-        """
+        """Open the gate for the next flush. Raise LedgerUnavailableError."""
         with reached():
             self._ledger.delete(FLUSH_GATE)
 
@@ -111,22 +108,20 @@ class Tasks:
 
     def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Ask the model to answer a batch and keep the reply."""
-        wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.GENERATE)
-        with _reported(Stage.GENERATE, wake_up), self._slot(wake_up) as may_begin:
-            if may_begin:
-                flow.generate(
-                    self._store, self._accounts, self._queue, wake_up, renew_lease=renew_lease
-                )
+        step = partial(flow.generate, self._store, self._accounts, self._queue)
+        self._take(step, WakeUp(conversation_id, batch_id, attempt, Stage.GENERATE))
 
     def send(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Send the reply of a batch."""
-        wake_up = WakeUp(conversation_id, batch_id, attempt, Stage.SEND)
-        with _reported(Stage.SEND, wake_up), self._slot(wake_up) as may_begin:
-            if may_begin:
-                flow.send(self._store, self._accounts, wake_up, renew_lease=renew_lease)
+        step = partial(flow.send, self._store, self._accounts)
+        self._take(step, WakeUp(conversation_id, batch_id, attempt, Stage.SEND))
 
-    def _slot(self, wake_up: WakeUp) -> AbstractContextManager[bool]:
-        return self._bulkhead.slot(wake_up.stage, self._store.account_of(wake_up.conversation_id))
+    def _take(self, step: Callable[..., None], wake_up: WakeUp) -> None:
+        with _reported(wake_up.stage, wake_up):
+            account_id = self._store.account_of(wake_up.conversation_id)
+            with self._bulkhead.slot(wake_up.stage, account_id) as may_begin:
+                if may_begin:
+                    step(wake_up, renew_lease=renew_lease)
 
 
 def declare(broker: dramatiq.Broker, tasks: Tasks) -> None:

@@ -41,7 +41,8 @@ def main() -> None:
     # Before any thread exists: threads inherit the mask, so only sigwait receives the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     runtime = build_or_exit("scheduler")
-    broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-scheduler")
+    settings, store = runtime.settings, runtime.store
+    broker = build_broker(settings.broker_url, client_name="ai-admin-scheduler")
     queue = BrokerQueue(broker, runtime.store.client)
     systemd = Systemd(systemd_environment())
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
@@ -50,12 +51,12 @@ def main() -> None:
         watchdog.alive()
         systemd.alive()
 
-    tick = Tick(runtime.store, queue, alive, systemd.ready)
-    timer.every(runtime.settings.flush_tick_ms, tick)
+    tick = Tick(runtime.store.watch, queue.enqueue_flush, alive, systemd.ready)
+    timer.every(settings.flush_tick_ms, tick)
     timer.every(NOTIFY_MS, runtime.notifier)
-    if runtime.settings.canary_url:
+    if settings.canary_url:
         timer.every(CANARY_CHECK_MS, _canary_watcher(runtime))
-    timer.every(MONITOR_EVERY_MS, Monitor(context_of(runtime.store, runtime.settings, "scheduler")))
+    timer.every(MONITOR_EVERY_MS, Monitor(context_of(store, settings, "scheduler")))
 
     runtime.fleet.start()
     watchdog.start()

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from batching.errors import TransientError
 from batching.model import Watch
@@ -14,39 +13,25 @@ log = logging.getLogger(__name__)
 HEARTBEAT_MS = 5_000
 
 
-class Ledger(Protocol):
-    """What a tick reads."""
-
-    def watch(self) -> Watch:
-        """Return the earliest due time and lease end. Raise LedgerUnavailableError."""
-        ...
-
-
-class FlushQueue(Protocol):
-    """What a tick enqueues on."""
-
-    def enqueue_flush(self) -> bool:
-        """Enqueue a flush; return False if one is waiting already. Raise TransientError."""
-        ...
-
-
 class Tick:
     """Enqueues a flush when there is a reason.
 
-    ``alive`` is called after every tick that ended, also if ledger or broker were unreachable, but
-    not after any other failure. ``ready`` is called once, after the first tick that reached both;
-    until then every tick enqueues. An outage is logged when it begins and when it ends.
+    ``watch`` returns the earliest due time and lease end; ``enqueue_flush`` returns False if a
+    flush is waiting already. ``alive`` is called after every tick that ended, also if ledger or
+    broker were unreachable, but not after any other failure. ``ready`` is called once, after the
+    first tick that reached both; until then every tick enqueues. An outage is logged when it begins
+    and when it ends.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
-        queue: FlushQueue,
+        watch: Callable[[], Watch],
+        enqueue_flush: Callable[[], bool],
         alive: Callable[[], None],
         ready: Callable[[], None] | None = None,
     ) -> None:
-        self._ledger = ledger
-        self._queue = queue
+        self._watch = watch
+        self._enqueue_flush = enqueue_flush
         self._alive = alive
         self._ready = ready
         self._outage = ""
@@ -55,7 +40,7 @@ class Tick:
         """Check once. Never raises."""
         try:
             # A flush too many costs nothing, and only an enqueued one shows that the broker works.
-            if needs_flush(self._ledger.watch()) or self._ready:
+            if needs_flush(self._watch()) or self._ready:
                 self._enqueue()
         except TransientError as error:
             self._log_outage(error.code, logging.WARNING)
@@ -68,26 +53,20 @@ class Tick:
 
     def _enqueue(self) -> None:
         # False says nothing about the broker: another scheduler enqueued, or failed to.
-        if self._queue.enqueue_flush() and self._ready:
+        if self._enqueue_flush() and self._ready:
             self._ready()
             self._ready = None
 
     def _log_outage(self, outage: str, level: int) -> None:
-        if outage == self._outage:
-            return
-        self._outage = outage
-        if outage:
+        if outage and outage != self._outage:
             exc_info = level >= logging.ERROR
             log.log(level, "flush.hindered", extra={"code": outage}, exc_info=exc_info)
-        else:
+        elif self._outage and not outage:
             log.log(level, "flush.resumed")
+        self._outage = outage
 
 
 def needs_flush(watch: Watch) -> bool:
     """Return whether a batch is due, a lease expired, or the last flush is HEARTBEAT_MS old."""
-    reasons = (
-        watch.due_ms,
-        watch.lease_ms,
-        (watch.heartbeat_ms or 0) + HEARTBEAT_MS,
-    )
+    reasons = (watch.due_ms, watch.lease_ms, (watch.heartbeat_ms or 0) + HEARTBEAT_MS)
     return any(at_ms is not None and at_ms <= watch.now_ms for at_ms in reasons)

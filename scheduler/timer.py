@@ -39,7 +39,7 @@ class Timer:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Stop calling; return when the last run has ended."""
+        """Return when the last run has ended."""
         self._scheduler.shutdown(wait=True)
 
 

@@ -145,7 +145,7 @@ def _stages(valkey: ValkeyServer, accounts: Path) -> Iterator[Stage]:
         },
     )
     client, queue = testing.TestClient(create_app(runtime)), _Queue()
-    tick = Tick(runtime.store, queue, lambda: None)
+    tick = Tick(runtime.store.watch, queue.enqueue_flush, lambda: None)
     tasks = Tasks(runtime.store, runtime.accounts, queue)  # type: ignore[arg-type]
 
     def post() -> None:

@@ -8,7 +8,8 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
 
-from actors.broker import WakeUpBroker, build_broker, with_limits
+from actors.broker import WakeUpBroker, build_broker
+from actors.rabbitmq import with_limits
 from tests.actors.conftest import DEADLINE_S, Workers, declare
 from tests.waiting import eventually
 

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 import redis
+from dramatiq import Worker
+from dramatiq.brokers.stub import StubBroker
 
 from actors.broker import WakeUpBroker, build_broker
 from actors.middleware import POLL_MS, AtStop, shares
@@ -138,7 +140,9 @@ def test_worker_fetches_no_more_than_its_threads_can_begin(broker: WakeUpBroker,
     ],
 )
 def test_threads_are_shared_by_weight(threads, queues, expected):
-    assert shares(threads, queues) == expected
+    worker = Worker(StubBroker(middleware=[]), queues=queues, worker_threads=threads)
+
+    assert shares(worker) == expected
 
 
 def test_idle_consumers_look_every_few_milliseconds(broker: WakeUpBroker, workers: Workers):
@@ -165,7 +169,7 @@ def test_every_call_at_stop_is_made_though_one_fails(broker: WakeUpBroker, worke
         calls.append("first")
         raise OSError("away")
 
-    broker.add_middleware(AtStop((fail, lambda: calls.append("second"))))
+    broker.add_middleware(AtStop(fail, lambda: calls.append("second")))
     declare(broker, "flush", lambda: None)
 
     workers(broker).stop()

@@ -1,33 +1,34 @@
-"""``python -m scheduler`` as a process."""
+"""Scheduler and worker as processes: what they tell systemd, and how they end."""
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import redis
 
+from batching.keys import FLEET
+from demo.child import ROOT, SCHEDULER, worker
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, OwnedProcess
-from tests.valkey_server import ValkeyServer, free_port
+from tests.valkey_server import ValkeyServer
 from tests.waiting import eventually
-
-ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-Schedulers = Callable[..., OwnedProcess]
+WORKER = worker(threads=4)
+Processes = Callable[..., OwnedProcess]
 
 
 @pytest.fixture
-def schedulers(demo_environ: dict[str, str], guard: Guard, tmp_path: Path) -> Iterator[Schedulers]:
-    """Return a starter of schedulers on the tests' server, which is empty."""
+def start(demo_environ: dict[str, str], guard: Guard, tmp_path: Path) -> Iterator[Processes]:
+    """Return a starter of processes on the tests' server, which is empty."""
     started: list[OwnedProcess] = []
 
-    def start(**settings: str) -> OwnedProcess:
+    def start_one(arguments: Sequence[str], **settings: str) -> OwnedProcess:
         process = OwnedProcess(
-            [sys.executable, "-m", "scheduler"],
+            [sys.executable, "-m", *arguments],
             log_path=tmp_path / f"log{len(started)}",
             guard=guard,
             environ=demo_environ | settings,
@@ -37,24 +38,18 @@ def schedulers(demo_environ: dict[str, str], guard: Guard, tmp_path: Path) -> It
         process.start()
         return process
 
-    yield start
+    yield start_one
     for process in started:
         process.kill()
 
 
-@pytest.fixture
-def queues(valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    """Return a client of the broker's database."""
-    with valkey.client(1) as connection:
-        yield connection
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_scheduler_rings_and_leaves_quietly(
-    schedulers: Schedulers, queues: redis.Redis, number: signal.Signals
+def test_scheduler_enqueues_a_flush_and_leaves_quietly(
+    start: Processes, valkey: ValkeyServer, number: signal.Signals
 ):
-    scheduler = schedulers()
-    eventually(lambda: queues.llen("dramatiq:flush") == 1)
+    scheduler = start(SCHEDULER)
+    with valkey.client(1) as queues:
+        eventually(lambda: queues.llen("dramatiq:flush") == 1)
 
     scheduler.signal(number)
     eventually(lambda: not scheduler.running)
@@ -63,61 +58,57 @@ def test_scheduler_rings_and_leaves_quietly(
     assert "Traceback" not in scheduler.log()
 
 
-def test_two_schedulers_have_one_flush_outstanding(
-    schedulers: Schedulers, client: redis.Redis, queues: redis.Redis
+@pytest.mark.parametrize("arguments", [SCHEDULER, WORKER], ids=["scheduler", "worker"])
+def test_process_that_cannot_start_says_why_and_never_that_it_is_ready(
+    start: Processes, systemd: NotifySocket, arguments: Sequence[str]
 ):
-    first, second = schedulers(), schedulers()
-    eventually(lambda: client.hlen("aa:fleet") == 2)
-    eventually(lambda: queues.llen("dramatiq:flush") == 1)
+    mistakes = {"FLUSH_TICK_MS": "soon", "BATCH_LEASE_MS": "500"}
+    process = start(arguments, NOTIFY_SOCKET=systemd.address, **mistakes)
+    eventually(lambda: not process.running)
 
-    codes = [first.terminate(), second.terminate()]
-
-    assert codes == [0, 0]
-    assert queues.llen("dramatiq:flush") == 1
-
-
-def test_mistaken_settings_are_told_without_a_traceback(schedulers: Schedulers):
-    scheduler = schedulers(FLUSH_TICK_MS="soon", BATCH_LEASE_MS="500")
-    eventually(lambda: not scheduler.running)
-
-    assert scheduler.terminate() != 0
-    assert sorted(scheduler.log().splitlines()) == [
+    assert process.terminate() != 0
+    assert {
         "BATCH_LEASE_MS=500: must be 1000..600000",
         "FLUSH_TICK_MS=soon: must be 10..5000",
-    ]
+    } <= set(process.log().splitlines())
+    assert "Traceback" not in process.log()
+    assert systemd.received == []
 
 
-def test_scheduler_outlives_a_broker_that_is_away(schedulers: Schedulers):
-    scheduler = schedulers(BROKER_URL=f"redis://127.0.0.1:{free_port()}/1")
-    eventually(lambda: "flush.hindered" in scheduler.log())
-
-    assert scheduler.running
-    assert scheduler.log().count("flush.hindered") == 1
-
-
-def test_scheduler_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
-    schedulers: Schedulers, systemd: NotifySocket, other_valkey: ValkeyServer
+@pytest.mark.parametrize(
+    ("arguments", "waits", "times"),
+    [
+        pytest.param(SCHEDULER, "flush.hindered", 1, id="scheduler"),
+        pytest.param(WORKER, "Restarting consumer in", 3, id="worker"),
+    ],
+)
+def test_process_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
+    start: Processes,
+    systemd: NotifySocket,
+    other_valkey: ValkeyServer,
+    arguments: Sequence[str],
+    waits: str,
+    times: int,
 ):
-    scheduler = schedulers(NOTIFY_SOCKET=systemd.address, BROKER_URL=other_valkey.url(1))
-    eventually(lambda: "flush.hindered" in scheduler.log())
+    """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
+    process = start(arguments, NOTIFY_SOCKET=systemd.address, BROKER_URL=other_valkey.url(1))
+    eventually(lambda: process.log().count(waits) >= times)
     before = systemd.received
     other_valkey.start()
     eventually(lambda: systemd.received == ["READY=1"])
 
-    code = scheduler.terminate()
+    code = process.terminate()
 
-    assert (before, code) == ([], 0)
-    assert systemd.received == ["READY=1", "STOPPING=1"]
+    assert (before, code, systemd.received) == ([], 0, ["READY=1", "STOPPING=1"])
 
 
 def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
-    schedulers: Schedulers, systemd: NotifySocket, other_valkey: ValkeyServer
+    start: Processes, systemd: NotifySocket, other_valkey: ValkeyServer
 ):
     """Ending the scheduler would not bring Redis back, and costs the time of a start."""
     other_valkey.start()
-    scheduler = schedulers(
-        NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="400000", REDIS_URL=other_valkey.url(0)
-    )
+    watched = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "400000"}
+    scheduler = start(SCHEDULER, REDIS_URL=other_valkey.url(0), **watched)
     eventually(lambda: systemd.received.count("WATCHDOG=1") > 1)
     other_valkey.kill()
     eventually(lambda: "flush.hindered" in scheduler.log())
@@ -126,3 +117,15 @@ def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
     eventually(lambda: systemd.received.count("WATCHDOG=1") > 1)
 
     assert scheduler.running
+
+
+def test_worker_leaves_when_its_master_is_killed(start: Processes, client: redis.Redis):
+    """It would go on to consume, with old code and settings, where no supervisor sees it."""
+    master = start(WORKER)
+    eventually(lambda: "ready for action" in master.log())
+    announced = eventually(lambda: client.hlen(FLEET))
+
+    master.signal(signal.SIGKILL)
+
+    eventually(lambda: client.hlen(FLEET) == 0, what="the worker to say that it leaves")
+    assert announced == 1

@@ -1,15 +1,29 @@
-"""The wrapper of APScheduler."""
+"""The wrapper of APScheduler; and the watchdog, in processes of its own: it ends them."""
 
 import logging
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from scheduler.timer import Timer
 
 DEADLINE_S = 10.0
+PROGRAM = """
+import threading
+from scheduler.timer import Watchdog
+
+watchdog = Watchdog(limit_ms=750)
+watchdog.start()
+pause = threading.Event()
+{body}
+"""
 
 
-def test_action_never_runs_twice_at_a_time():
-    """A slow tick is waited for; the ones missed meanwhile are one."""
+def test_action_is_repeated_never_twice_at_a_time_and_no_run_is_logged(caplog):
+    """A slow action is waited for; the runs missed meanwhile are one."""
+    caplog.set_level(logging.DEBUG)
     running, together = threading.Lock(), threading.Event()
     runs = threading.Semaphore(0)
     pause = threading.Event()
@@ -31,6 +45,7 @@ def test_action_never_runs_twice_at_a_time():
 
     assert repeated == [True, True, True]
     assert not together.is_set()
+    assert caplog.records == []
 
 
 def test_stop_returns_after_the_last_run():
@@ -51,15 +66,26 @@ def test_stop_returns_after_the_last_run():
     assert (began, ended.is_set()) == (True, True)
 
 
-def test_action_is_repeated_and_no_run_is_logged(caplog):
-    caplog.set_level(logging.DEBUG)
-    runs = threading.Semaphore(0)
-    timer = Timer()
-    timer.every(10, runs.release)
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        pytest.param(
+            "pause.wait()", 70, "scheduler: no tick ended for 750 ms; leaving\n", id="hangs"
+        ),
+        pytest.param(
+            "for _ in range(30): pause.wait(0.05); watchdog.alive()",
+            *(0, ""),
+            id="ticks",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "watchdog.stop(); pause.wait(1.5)", 0, "", id="stopped", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_watchdog_ends_a_process_that_hangs(body, code, said):
+    program = [sys.executable, "-c", PROGRAM.format(body=body)]
 
-    timer.start()
-    repeated = [runs.acquire(timeout=DEADLINE_S) for _ in range(3)]
-    timer.stop()
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
 
-    assert repeated == [True, True, True]
-    assert caplog.records == []
+    assert (ended.returncode, ended.stderr) == (code, said)

@@ -1,0 +1,77 @@
+"""RabbitMQ as the broker. Loads pika, which few need: imported for an ``amqp://`` address only."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from dramatiq.broker import Broker
+from dramatiq.brokers import rabbitmq
+from dramatiq.middleware import Middleware
+
+#: pika's timeouts where the address sets none, in seconds.
+LIMITS = {
+    "socket_timeout": "2",
+    "stack_timeout": "3",
+    "blocked_connection_timeout": "5",
+    "heartbeat": "30",
+}
+#: Six by default: a server that drops packets would hold up the caller for 20 s.
+ENQUEUE_ATTEMPTS_MAX = 2
+
+
+def rabbitmq_broker(url: str, middleware: list[Middleware]) -> Broker:
+    """Return the broker at ``url`` without connecting."""
+    rabbitmq.MAX_ENQUEUE_ATTEMPTS = ENQUEUE_ATTEMPTS_MAX
+    # Without confirmation a wake-up for a full or missing queue is lost silently.
+    return RabbitmqWakeUpBroker(url=with_limits(url), middleware=middleware, confirm_delivery=True)
+
+
+def with_limits(url: str) -> str:
+    """Return an AMQP address with LIMITS for the options that it does not set."""
+    parts = urlsplit(url)
+    options = LIMITS | dict(parse_qsl(parts.query))
+    return urlunsplit(parts._replace(query=urlencode(options)))
+
+
+class RabbitmqWakeUpConsumer(rabbitmq._RabbitmqConsumer):  # noqa: SLF001 - Dramatiq has no other
+    """Fetches wake-ups until the worker drains."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - see the parent
+        super().__init__(*args)  # type: ignore[no-untyped-call]
+        self.iterator = self._deliveries(self.iterator, args[-1] / 1000)
+
+    def _deliveries(self, fetched: Iterator[Any], pause_s: float) -> Iterator[Any]:
+        while not self.broker.drains:
+            yield next(fetched)
+        if self.channel.consumer_tags:
+            self.channel.cancel()
+        while True:
+            # The channel stays open to acknowledge the tasks that still run.
+            self.connection.sleep(pause_s)
+            yield None, None, None
+
+    def requeue(self, messages: Iterable[Any]) -> None:
+        """Requeue wake-ups now; RabbitMQ itself would do so only when the connection ends."""
+        for message in messages:
+            tag = message._tag  # noqa: SLF001 - where Dramatiq keeps it
+            self.known_tags.discard(tag)
+            # pika is not thread-safe. A broken connection has requeued everything already.
+            if self.connection.is_open:
+                back = partial(self.channel.basic_nack, tag, requeue=True)
+                self.connection.add_callback_threadsafe(back)
+
+
+class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
+    """A RabbitMQ broker without delay queues. ``drains``: this process shuts down."""
+
+    drains = False
+
+    @property
+    def consumer_class(self) -> type[RabbitmqWakeUpConsumer]:
+        """Return the corrected consumer."""
+        return RabbitmqWakeUpConsumer
+
+    def get_declared_delay_queues(self) -> set[str]:
+        """Return none: nothing is delayed, and each delay queue costs a connection."""
+        return set()
