@@ -1,4 +1,4 @@
-"""A broker on the tests' server, workers that are always stopped, and a way to wait for a fact."""
+"""Brokers on the tests' servers, workers that are always stopped."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,25 +10,30 @@ import redis
 from dramatiq import Worker
 
 from actors.broker import WakeUpBroker, build_broker
+from tests.rabbitmq_server import RabbitMQServer
 from tests.valkey_server import ValkeyServer
 from tests.waiting import eventually
 
 #: How long a fact may take to come true on a busy machine.
 DEADLINE_S = 10.0
 
-Brokers = Callable[[], WakeUpBroker]
+Brokers = Callable[[], dramatiq.Broker]
 Workers = Callable[..., Worker]
 
 
-def declare(
-    broker: dramatiq.Broker, name: str, action: Callable[..., None]
-) -> dramatiq.Actor[..., None]:
-    """Return an actor on the queue of its name."""
-    return dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
+def declare(broker: dramatiq.Broker, **actions: Callable[..., object]) -> None:
+    """Declare an actor on the queue of its name for each action."""
+    for name, action in actions.items():
+        dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
 
 
-def block(release: threading.Event) -> None:
-    release.wait(DEADLINE_S * 4)
+def counts(broker: dramatiq.Broker, queue: str) -> tuple[int, int]:
+    """Return how many wake-ups wait and how many are dead."""
+    if isinstance(broker, WakeUpBroker):
+        waiting, dead = f"dramatiq:{queue}", f"dramatiq:{queue}.XQ.msgs"
+        return broker.client.llen(waiting), broker.client.hlen(dead)
+    waiting, _, dead = broker.get_queue_message_counts(queue)  # type: ignore[attr-defined]
+    return waiting, dead
 
 
 @contextmanager
@@ -36,7 +41,7 @@ def draining(
     broker: dramatiq.Broker,
     other: dramatiq.Broker,
     workers: Workers,
-    **actions: Callable[..., None],
+    **actions: Callable[..., object],
 ) -> Iterator[None]:
     """Have a worker of ``broker`` stop for the body, with one slow job; a send waits behind it.
 
@@ -46,11 +51,10 @@ def draining(
 
     def generate() -> None:
         begun.set()
-        block(release)
+        release.wait(DEADLINE_S * 4)
 
-    for name, action in {"generate": generate, **actions}.items():
-        declare(broker, name, action)
-        declare(other, name, action)
+    for one in (broker, other):
+        declare(one, generate=generate, **actions)
     worker = workers(broker, threads=1)
     broker.get_actor("generate").send()
     assert begun.wait(DEADLINE_S)
@@ -66,34 +70,35 @@ def draining(
         stopping.join()
 
 
-@pytest.fixture
-def brokers(valkey: ValkeyServer, client: redis.Redis) -> Iterator[Brokers]:
-    """Return a maker of brokers, each as another process would have it; ``client`` empties all."""
-    assert client.dbsize() == 0
-    made: list[WakeUpBroker] = []
+@pytest.fixture(scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest) -> str:
+    """Return the address of a broker of each kind."""
+    if request.param == "redis":
+        valkey: ValkeyServer = request.getfixturevalue("valkey")
+        return valkey.url(1)
+    rabbitmq: RabbitMQServer = request.getfixturevalue("rabbitmq")
+    return rabbitmq.url
 
-    def make() -> WakeUpBroker:
-        broker = build_broker(valkey.url(1), client_name="test")
-        assert isinstance(broker, WakeUpBroker)
-        made.append(broker)
-        return broker
+
+@pytest.fixture
+def brokers(url: str, client: redis.Redis) -> Iterator[Brokers]:
+    """Return a maker of brokers, each as another process would have it, with empty queues."""
+    assert client.dbsize() == 0
+    made: list[dramatiq.Broker] = []
+
+    def make() -> dramatiq.Broker:
+        made.append(build_broker(url, client_name="test"))
+        return made[-1]
 
     yield make
     for broker in made:
-        broker.client.close()
+        broker.flush_all()
+        broker.close()
 
 
 @pytest.fixture
-def broker(brokers: Brokers) -> WakeUpBroker:
+def broker(brokers: Brokers) -> dramatiq.Broker:
     return brokers()
-
-
-@pytest.fixture
-def queues(valkey: ValkeyServer, broker: WakeUpBroker) -> Iterator[redis.Redis]:
-    """Return a client of the database of ``broker``."""
-    assert broker.get_declared_queues() == set()
-    with valkey.client(1) as connection:
-        yield connection
 
 
 @pytest.fixture

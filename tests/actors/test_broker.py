@@ -1,103 +1,213 @@
-"""What our Redis consumer survives, and the limits that RabbitMQ is given."""
+"""Wake-ups through a real Redis and a real RabbitMQ, with Dramatiq's real worker."""
 
 import threading
+import time
 
 import dramatiq
 import pytest
 import redis
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.errors import ConnectionClosed
+from dramatiq import Worker
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.stub import StubBroker
 
-from actors.broker import WakeUpBroker, build_broker
-from actors.rabbitmq import with_limits
-from tests.actors.conftest import DEADLINE_S, Workers, declare
+from actors.broker import build_broker
+from actors.middleware import POLL_MS, AtStop, shares
+from actors.tasks import BrokerQueue
+from batching.errors import TransientError
+from batching.model import Stage, WakeUp
+from tests.actors.conftest import DEADLINE_S, Brokers, Workers, counts, declare, draining
+from tests.processes import Guard, started
+from tests.rabbitmq_server import RabbitMQServer
+from tests.valkey_server import free_port
 from tests.waiting import eventually
 
-BROKEN = b'{"queue_name": "flush", broken'
+WAKE_UP = WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.GENERATE)
+#: Long enough for a consumer to take what it would take, s.
+SETTLED_S = 0.5
 
 
-def put_raw(queues: redis.Redis, message_id: str, body: bytes) -> None:
-    queues.hset("dramatiq:flush.msgs", message_id, body)
-    queues.rpush("dramatiq:flush", message_id)
-
-
-def test_undecodable_message_is_dead_lettered_and_its_neighbours_are_answered(
-    broker: WakeUpBroker, queues: redis.Redis, workers: Workers
+def test_wake_up_is_answered_and_leaves_nothing_behind(
+    broker: dramatiq.Broker, client: redis.Redis, workers: Workers
 ):
-    """They are fetched together; Dramatiq's consumer dies of it, with all of them in its hands."""
-    answered: list[int] = []
-    actor = declare(broker, "flush", answered.append)
-    actor.send(1)
-    put_raw(queues, "poison", BROKEN)
-    actor.send(2)
+    answered: list[object] = []
+    declare(broker, generate=lambda *args: answered.append(args))
+    worker = workers(broker)
 
+    BrokerQueue(broker, client).enqueue(WAKE_UP)
+
+    eventually(lambda: answered)
+    worker.stop()
+    broker.join("generate", timeout=1_000)  # raises if anything is unacknowledged
+    assert answered == [("c_0123456789abcdef01234567", "b7", 2)]
+    assert counts(broker, "generate") == (0, 0)
+
+
+def explode() -> None:
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    ("action", "args"),
+    [
+        pytest.param(explode, (), id="its processing raised"),
+        pytest.param(lambda _batch_id: None, ("b1", "more"), id="another release's arguments"),
+    ],
+)
+def test_wake_up_that_fails_is_dead_lettered(
+    broker: dramatiq.Broker, workers: Workers, action, args
+):
+    """Dramatiq without its Retries acknowledges a failure as if it were a success."""
+    declare(broker, generate=action)
+    worker = workers(broker)
+
+    broker.get_actor("generate").send(*args)
+
+    eventually(lambda: counts(broker, "generate") == (0, 1))
+    worker.stop()
+    assert counts(broker, "generate") == (0, 1)
+
+
+def test_draining_worker_leaves_what_it_has_not_begun_to_others(brokers: Brokers, workers: Workers):
+    """A worker that stops has one slow job; a wake-up waits behind it, others come in."""
+    sent, flushed = threading.Semaphore(0), threading.Semaphore(0)
+    broker, other = brokers(), brokers()
+
+    with draining(broker, other, workers, send=sent.release, flush=flushed.release):
+        eventually(lambda: counts(broker, "send") == (1, 0))
+        for _ in range(4):
+            other.get_actor("flush").send()
+        workers(other, threads=3)
+        taken_over = [sent.acquire(timeout=DEADLINE_S)]
+        taken_over += [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
+
+    assert taken_over == [True] * 5
+    assert counts(broker, "generate") == (0, 0)  # what ran is acknowledged
+
+
+def test_worker_that_ends_before_it_consumes_takes_nothing(
+    brokers: Brokers, workers: Workers, monkeypatch: pytest.MonkeyPatch
+):
+    """One queue's connection comes up only when the worker drains already."""
+    flushed, late = threading.Semaphore(0), threading.Event()
+    broker, other = brokers(), brokers()
+    connect = type(broker).consume
+
+    def consume(self: dramatiq.Broker, queue_name: str, *given: object, **named: object) -> object:
+        if self is broker and queue_name == "flush":
+            late.wait(DEADLINE_S)
+        return connect(self, queue_name, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(broker), "consume", consume)
+
+    with draining(broker, other, workers, send=lambda: None, flush=flushed.release):
+        eventually(lambda: counts(broker, "send") == (1, 0))
+        late.set()
+        time.sleep(SETTLED_S)
+        for _ in range(4):
+            other.get_actor("flush").send()
+        workers(other, threads=3)
+        taken_over = [flushed.acquire(timeout=DEADLINE_S) for _ in range(4)]
+
+    assert taken_over == [True] * 4
+
+
+def test_slow_generations_leave_threads_for_flush_and_send_and_wake_ups_for_other_workers(
+    broker: dramatiq.Broker, workers: Workers
+):
+    """Five of eight threads generate; what they cannot begin is not fetched."""
+    release, begun = threading.Event(), threading.Semaphore(0)
+    flushed, sent = threading.Event(), threading.Event()
+
+    def generate() -> None:
+        begun.release()
+        release.wait(DEADLINE_S * 4)
+
+    declare(broker, generate=generate, flush=flushed.set, send=sent.set)
     workers(broker, threads=8)
 
-    eventually(lambda: queues.hlen("dramatiq:flush.msgs") == 0)
-    assert sorted(answered) == [1, 2]
-    assert queues.hgetall("dramatiq:flush.XQ.msgs") == {b"poison": BROKEN}
-    assert queues.keys("dramatiq:__acks__*") == []
+    for _ in range(20):
+        broker.get_actor("generate").send()
+    generating = [begun.acquire(timeout=DEADLINE_S) for _ in range(5)]
+    broker.get_actor("flush").send()
+    broker.get_actor("send").send()
+    moved = flushed.wait(DEADLINE_S), sent.wait(DEADLINE_S)
+    waiting, _ = counts(broker, "generate")
+    release.set()
+
+    assert generating == [True] * 5
+    assert moved == (True, True)
+    assert waiting == 15
 
 
-@pytest.mark.parametrize("command", ["fetch", "ack", "nack"])
-def test_any_answer_of_redis_reconnects_the_consumer(
-    broker: WakeUpBroker, queues: redis.Redis, command: str
+@pytest.mark.parametrize(
+    ("threads", "queues", "expected"),
+    [
+        (8, {"flush", "generate", "send"}, {"flush": 1, "generate": 5, "send": 2}),
+        (16, {"flush", "generate", "send"}, {"flush": 2, "generate": 10, "send": 4}),
+        (9, {"flush", "generate", "send"}, {"flush": 1, "generate": 6, "send": 2}),
+        (1, {"flush", "generate", "send"}, {"flush": 1, "generate": 1, "send": 1}),
+        (32, {"generate"}, {"generate": 32}),
+        (3, {"flush", "send"}, {"flush": 1, "send": 2}),
+    ],
+)
+def test_threads_are_shared_by_weight(threads, queues, expected):
+    worker = Worker(StubBroker(middleware=[]), queues=queues, worker_threads=threads)
+
+    assert shares(worker) == expected
+
+
+def test_idle_consumers_look_often_and_none_waits_for_delayed_wake_ups(
+    broker: dramatiq.Broker, workers: Workers
 ):
-    """Dramatiq takes only a lost connection for one; a timeout or READONLY passes for a bug."""
-    broker.declare_queue("flush")
-    broker.enqueue(dramatiq.Message("flush", "flush", (), {}, {}))
-    consumer = broker.consume("flush", prefetch=2)
-    message = next(consumer)
-    assert message is not None
-    acks = f"dramatiq:__acks__.{broker.broker_id}.flush"
-    queues.delete(acks)
-    queues.set(acks, "of the wrong type: every command that touches it is refused")
-    broker.enqueue(dramatiq.Message("flush", "flush", (), {}, {}))
+    names = ("flush", "generate", "send")
+    declare(broker, **dict.fromkeys(names, lambda: None))
 
-    commands = {
-        "fetch": lambda: next(consumer),
-        "ack": lambda: consumer.ack(message),
-        "nack": lambda: consumer.nack(message),
-    }
+    consumers = workers(broker).consumers
 
-    with pytest.raises(ConnectionClosed):
-        commands[command]()
-
-
-def test_enqueue_is_never_sent_twice_by_the_client(broker: WakeUpBroker):
-    retry = broker.client.get_retry()
-
-    assert retry is not None
-    assert retry.get_retries() == 0
-
-
-def test_every_wait_for_redis_is_bounded(broker: WakeUpBroker):
-    options = broker.client.connection_pool.connection_kwargs
-
-    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (2, 5)
-
-
-def test_amqp_address_gets_limits_where_it_has_none():
-    url = with_limits("amqp://guest:guest@127.0.0.1:5672/%2F?heartbeat=10")
-
-    assert url == (
-        "amqp://guest:guest@127.0.0.1:5672/%2F"
-        "?socket_timeout=2&stack_timeout=3&blocked_connection_timeout=5&heartbeat=10"
+    assert {name: consumers[name].worker_timeout for name in consumers} == dict.fromkeys(
+        names, POLL_MS
     )
+
+
+def test_every_call_at_stop_is_made_though_one_fails(broker: dramatiq.Broker, workers: Workers):
+    calls: list[str] = []
+
+    def fail() -> None:
+        calls.append("first")
+        raise OSError("away")
+
+    broker.add_middleware(AtStop(fail, lambda: calls.append("second")))
+    declare(broker, flush=lambda: None)
+
+    workers(broker).stop()
+
+    assert calls == ["first", "second"]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_broker_that_is_away_is_a_passing_failure(client: redis.Redis, scheme: str):
+    broker = build_broker(f"{scheme}://127.0.0.1:{free_port()}/1", client_name="test")
+
+    with pytest.raises(TransientError, match="broker_away"):
+        BrokerQueue(broker, client).enqueue(WAKE_UP)
+
+
+@pytest.mark.slow
+def test_rabbitmq_that_stopped_is_a_passing_failure(
+    rabbitmq_script: str, guard: Guard, client: redis.Redis
+):
+    with started(RabbitMQServer(rabbitmq_script, guard)) as server:
+        broker = build_broker(server.url, client_name="test")
+        queue = BrokerQueue(broker, client)
+        queue.enqueue(WAKE_UP)
+
+    with pytest.raises(TransientError, match="broker_away"):
+        queue.enqueue(WAKE_UP)
+    broker.close()
 
 
 def test_broker_confirms_deliveries_to_rabbitmq():
     broker = build_broker("amqp://127.0.0.1:1/", client_name="test")
 
-    assert not isinstance(broker, RedisBroker)
-    assert vars(broker)["confirm_delivery"] is True
-
-
-def test_wake_up_ring_while_the_consumer_waits(broker: WakeUpBroker, workers: Workers):
-    answered = threading.Event()
-    actor = declare(broker, "flush", answered.set)
-    workers(broker)
-
-    actor.send()
-
-    assert answered.wait(DEADLINE_S)
+    assert isinstance(broker, RabbitmqBroker)
+    assert broker.confirm_delivery is True

@@ -10,85 +10,87 @@ from actors.bulkhead import LIMITED_MS, SLOW_MS, Bulkhead
 from batching.model import CANARY_ACCOUNT, Stage
 from tests.fakes import FakeClock
 
-#: Of so many threads five in eight generate and two send.
+#: Of so many threads ten generate and four send.
 THREADS = 16
-GENERATING, SENDING = 10, 4
+GENERATE, SEND = Stage.GENERATE, Stage.SEND
+HEALTHY = (SEND, "barber", 1)
+SLOW = (SEND, "salon", SLOW_MS[SEND])
+QUEUES = {"flush", "generate", "send"}
 
 
 @pytest.fixture
 def bulkhead(clock: FakeClock) -> Bulkhead:
+    return serving(THREADS, clock)
+
+
+def serving(threads: int, clock: FakeClock) -> Bulkhead:
+    """Return the bulkhead of a worker with so many threads."""
     broker, made = StubBroker(middleware=[]), Bulkhead(clock)
-    queues = {"flush", "generate", "send"}
-    made.before_worker_boot(broker, Worker(broker, queues=queues, worker_threads=THREADS))
+    made.before_worker_boot(broker, Worker(broker, queues=QUEUES, worker_threads=threads))
     return made
 
 
-def run(bulkhead: Bulkhead, stage: Stage, account: str, clock: FakeClock, took_ms: int) -> None:
+def run(bulkhead: Bulkhead, stage: Stage, account: str, took_ms: int, *, clock: FakeClock) -> None:
     with bulkhead.slot(stage, account) as may_begin:
         assert may_begin
         clock.advance_ms(took_ms)
 
 
-def taken(bulkhead: Bulkhead, stage: Stage, account: str, wanted: int) -> int:
+def taken(bulkhead: Bulkhead, stage: Stage, account: str, wanted: int = 20) -> int:
     """Begin so many runs at once; return how many got a slot."""
     with ExitStack() as runs:
         return sum(runs.enter_context(bulkhead.slot(stage, account)) for _ in range(wanted))
 
 
-@pytest.mark.parametrize(("stage", "half"), [("generate", GENERATING // 2), ("send", SENDING // 2)])
-def test_slow_account_gets_half_of_the_threads(bulkhead, clock, stage, half):
-    stage = Stage(stage)
-    run(bulkhead, stage, "barber", clock, 1)
-    run(bulkhead, stage, "salon", clock, SLOW_MS[stage])
+@pytest.mark.parametrize(
+    ("runs", "waited_ms", "stage", "account", "got"),
+    [
+        pytest.param([HEALTHY, SLOW], 0, SEND, "salon", 2, id="slow: half of the threads"),
+        pytest.param(
+            [HEALTHY, (GENERATE, "salon", SLOW_MS[GENERATE])],
+            *(0, GENERATE, "salon", 5),
+            id="slow to generate",
+        ),
+        pytest.param([HEALTHY, SLOW], 0, SEND, "barber", 20, id="healthy"),
+        pytest.param([HEALTHY, SLOW], 0, GENERATE, "salon", 20, id="slow at the other stage"),
+        pytest.param([HEALTHY, SLOW], LIMITED_MS, SEND, "salon", 20, id="slow a while ago"),
+        pytest.param([SLOW], 0, SEND, "salon", 20, id="alone"),
+        pytest.param([(SEND, "", 1), SLOW], 0, SEND, "salon", 20, id="nothing to answer beside it"),
+        pytest.param(
+            [(SEND, CANARY_ACCOUNT, 1), SLOW], 0, SEND, "salon", 20, id="the canary beside it"
+        ),
+    ],
+)
+def test_slow_account_with_neighbours_is_limited(
+    bulkhead, clock, runs, waited_ms, stage, account, got
+):
+    for one in runs:
+        run(bulkhead, *one, clock=clock)
+    clock.advance_ms(waited_ms)
 
-    assert taken(bulkhead, stage, "salon", 20) == half
-    assert taken(bulkhead, stage, "barber", 20) == 20
+    assert taken(bulkhead, stage, account) == got
 
 
 def test_account_whose_calls_hang_right_now_is_slow(bulkhead, clock):
-    run(bulkhead, Stage.SEND, "barber", clock, 1)
-    with bulkhead.slot(Stage.SEND, "salon"), bulkhead.slot(Stage.SEND, "salon"):
-        clock.advance_ms(SLOW_MS[Stage.SEND])
+    run(bulkhead, *HEALTHY, clock=clock)
+    with bulkhead.slot(SEND, "salon"), bulkhead.slot(SEND, "salon"):
+        clock.advance_ms(SLOW_MS[SEND])
 
-        assert taken(bulkhead, Stage.SEND, "salon", 5) == 0
-
-
-def test_slowness_at_one_stage_says_nothing_of_the_other(bulkhead, clock):
-    run(bulkhead, Stage.SEND, "barber", clock, 1)
-    run(bulkhead, Stage.GENERATE, "salon", clock, SLOW_MS[Stage.GENERATE])
-
-    assert taken(bulkhead, Stage.SEND, "salon", SENDING) == SENDING
-
-
-def test_account_is_trusted_again_after_a_while(bulkhead, clock):
-    run(bulkhead, Stage.SEND, "barber", clock, 1)
-    run(bulkhead, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
-    clock.advance_ms(LIMITED_MS)
-
-    assert taken(bulkhead, Stage.SEND, "salon", SENDING) == SENDING
-
-
-@pytest.mark.parametrize("account", ["", CANARY_ACCOUNT])
-def test_slow_account_without_neighbours_has_all_threads(bulkhead, clock, account):
-    """There would be account to keep them for."""
-    run(bulkhead, Stage.SEND, account, clock, 1)
-    run(bulkhead, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
-
-    assert taken(bulkhead, Stage.SEND, "salon", SENDING) == SENDING
+        assert taken(bulkhead, SEND, "salon") == 0
 
 
 def test_slow_account_gets_a_thread_where_there_is_but_one(clock):
-    bulkhead = Bulkhead(clock)
-    run(bulkhead, Stage.SEND, "barber", clock, 1)
-    run(bulkhead, Stage.SEND, "salon", clock, SLOW_MS[Stage.SEND])
+    bulkhead = serving(1, clock)
+    run(bulkhead, *HEALTHY, clock=clock)
+    run(bulkhead, *SLOW, clock=clock)
 
-    assert taken(bulkhead, Stage.SEND, "salon", 3) == 1
+    assert taken(bulkhead, SEND, "salon") == 1
 
 
 def test_slot_is_given_back_by_a_run_that_fails(bulkhead, clock):
-    run(bulkhead, Stage.SEND, "barber", clock, 1)
-    with suppress(KeyError), bulkhead.slot(Stage.SEND, "salon"):
-        clock.advance_ms(SLOW_MS[Stage.SEND])
+    run(bulkhead, *HEALTHY, clock=clock)
+    with suppress(KeyError), bulkhead.slot(SEND, "salon"):
+        clock.advance_ms(SLOW_MS[SEND])
         raise KeyError
 
-    assert taken(bulkhead, Stage.SEND, "salon", 9) == SENDING // 2
+    assert taken(bulkhead, SEND, "salon") == 2

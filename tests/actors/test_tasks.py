@@ -1,6 +1,8 @@
-"""The tasks: each calls the flow, and none of its failures reaches the broker."""
+"""The tasks: each calls the flow, and none of its failures reaches the broker. Their queue."""
 
+import json
 import logging
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -9,18 +11,21 @@ import dramatiq
 import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from actors.tasks import FLUSH_LIMIT, BrokerQueue, Tasks, declare
+from actors.tasks import FLUSH_LIMIT, GATE_MS, BrokerQueue, Tasks, declare, renew_lease
 from batching import flow
 from batching.errors import LedgerUnavailableError
 from batching.keys import FLUSH_GATE
-from batching.model import InboundMessage, Kind, Limits, Stage
+from batching.model import InboundMessage, Kind, Limits, Stage, WakeUp
 from batching.ports import Account
 from batching.store import Store
+from tests.actors.conftest import DEADLINE_S
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
+from tests.valkey_server import free_port
 
 LIMITS = Limits(idle_ms=1_000)
-DEADLINE_S = 10.0
 HELLO = InboundMessage("salon", "79990000001", "m1", Kind.TEXT, "Hello")
 
 
@@ -36,7 +41,10 @@ def accounts(channel: FakeChannel) -> FakeAccounts:
 
 @pytest.fixture
 def stub() -> StubBroker:
-    return StubBroker(middleware=[])
+    broker = StubBroker(middleware=[])
+    for name in ("flush", "generate", "send"):
+        broker.declare_queue(name)
+    return broker
 
 
 @pytest.fixture
@@ -50,6 +58,42 @@ def run_next(broker: StubBroker, queue: str) -> None:
     """Do what a worker does with the next wake-up of a queue."""
     message = dramatiq.Message.decode(broker.queues[queue].get_nowait())
     broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
+
+
+def test_wake_up_names_batch_and_attempt_and_nothing_else(stub: StubBroker, client: redis.Redis):
+    BrokerQueue(stub, client).enqueue(WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.SEND))
+
+    body = json.loads(stub.queues["send"].get_nowait())
+    assert (body["actor_name"], body["args"], body["kwargs"], body["options"]) == (
+        "send",
+        ["c_0123456789abcdef01234567", "b7", 2],
+        {},
+        {},
+    )
+
+
+def test_schedulers_together_have_one_flush_outstanding_for_seconds_or_until_it_begins(
+    stub: StubBroker, client: redis.Redis
+):
+    first, second = BrokerQueue(stub, client), BrokerQueue(stub, client)
+
+    answers = [first.enqueue_flush(), second.enqueue_flush(), first.enqueue_flush()]
+    closed_ms: Any = client.pttl(FLUSH_GATE)
+    second.flush_begins()
+    answers.append(second.enqueue_flush())
+
+    assert answers == [True, False, False, True]
+    assert stub.queues["flush"].qsize() == 2
+    assert 0 < closed_ms <= GATE_MS
+
+
+@pytest.mark.parametrize("verb", ["enqueue_flush", "flush_begins"])
+def test_ledger_that_is_away_is_named(stub: StubBroker, verb: str):
+    with redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0), protocol=2) as absent:
+        queue = BrokerQueue(stub, absent)
+
+        with pytest.raises(LedgerUnavailableError):
+            getattr(queue, verb)()
 
 
 def test_wake_up_lead_from_due_message_to_sent_answer(
@@ -147,3 +191,55 @@ def test_failure_is_reported_and_ends_at_the_door(
     getattr(tasks, task)(*args)
 
     assert [(record.message, record.levelno) for record in caplog.records] == [(event, level)]
+
+
+class Lease:
+    """Lets a test wait for renewals. Is lost at renewal ``lost_at``, or raises ``failures``."""
+
+    def __init__(self, *failures: Exception, lost_at: int = 0) -> None:
+        self._failures = list(failures)
+        self._lost_at = lost_at
+        self._renewals = threading.Semaphore(0)
+        self.count = 0
+
+    def extend(self) -> bool:
+        self.count += 1
+        self._renewals.release()
+        if self._failures:
+            raise self._failures.pop(0)
+        return self.count != self._lost_at
+
+    def renewed(self, times: int) -> bool:
+        return all(self._renewals.acquire(timeout=DEADLINE_S) for _ in range(times))
+
+
+def renewers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lease-renewer"]
+
+
+@pytest.mark.parametrize("failures", [(), (LedgerUnavailableError("ledger_away"),)])
+def test_lease_is_renewed_until_the_call_ends_though_a_renewal_is_missed(failures):
+    lease = Lease(*failures)
+
+    with renew_lease(lease.extend, 30):
+        assert lease.renewed(3)
+
+    assert renewers() == []
+
+
+def test_renewer_ends_when_the_call_raises():
+    with pytest.raises(ValueError, match="slow"), renew_lease(Lease().extend, 30_000):
+        raise ValueError("slow")
+
+    assert renewers() == []
+
+
+def test_lost_lease_is_not_renewed_again():
+    lease = Lease(lost_at=2)
+
+    with renew_lease(lease.extend, 3):
+        assert lease.renewed(2)
+        for renewer in renewers():
+            renewer.join(DEADLINE_S)
+
+    assert lease.count == 2
