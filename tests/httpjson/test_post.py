@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,6 +13,7 @@ from tests.http_server import Deed, HttpServer, Reply, closed_port, drip, hang, 
 
 TOKEN = "token-of-the-tests"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+ZIPPED = b"Content-Encoding: gzip\r\n\r\n"
 WORDS = {"text": "words of a customer"}
 
 
@@ -34,16 +36,15 @@ def call(
     )
 
 
-def failure(
-    http: httpx2.Client,
-    url: str,
-    *,
-    token: str = TOKEN,
-    timeout_ms: int = 5_000,
-) -> CallError:
+def failure(http: httpx2.Client, url: str, **how: Any) -> Failure:
     with pytest.raises(CallError) as caught:
-        call(http, url, token=token, timeout_ms=timeout_ms)
-    return caught.value
+        call(http, url, **how)
+    error = caught.value
+    shown = f"{error!r} {error} {error.__cause__!r} {error.detail}"
+    # No error tells a URL, a token or a text.
+    assert error.__suppress_context__ or error.__context__ is None
+    assert not any(secret in shown for secret in (TOKEN, "secret-path", "words", "127.0.0.1"))
+    return error.failure
 
 
 def test_body_goes_out_as_json_with_the_headers_given(
@@ -92,78 +93,55 @@ def test_each_call_has_a_connection_of_its_own(
     assert len({asked.client_port for asked in http_server.requests}) == 2
 
 
-def test_blank_lines_before_the_answer_are_no_part_of_it(
-    http: httpx2.Client, http_server: HttpServer
+LONGEST = "x" * (ANSWER_BYTES_MAX - 2)
+#: An answer, and the body that is read of it.
+BODIES: dict[str, tuple[Reply, object]] = {
+    # A loaded DeepSeek sends them while it waits.
+    "after blank lines": (Reply(200, b"\n\n\r\n \n" * 500 + b'{"id": 1}\n'), {"id": 1}),
+    "compressed though none was asked for": (
+        Reply(200, gzip.compress(b'{"id": "x1"}'), {"Content-Encoding": "gzip"}),
+        {"id": "x1"},
+    ),
+    "longest allowed": (Reply(200, LONGEST), LONGEST),
+    "empty": (Reply(200, b""), None),
+    "blank": (Reply(200, b"\n\n"), None),
+    "html": (Reply(200, b"<html>busy</html>"), None),
+    "half": (Reply(200, b'{"id": '), None),
+    "two": (Reply(200, b'{"id": 1} {"id": 2}'), None),
+    "no text": (Reply(200, b"\xff\xfe\xfd"), None),
+    "deep": (Reply(200, b"[" * 100_000), None),
+    "long number": (Reply(200, b"9" * 5_000), None),
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_body_is_the_json_of_the_answer_and_nothing_where_it_is_none(
+    http: httpx2.Client, http_server: HttpServer, what: str
 ) -> None:
-    """A loaded DeepSeek sends them while it waits."""
-    http_server.answer(Reply(200, b"\n\n\r\n \n" * 500 + b'{"id": 1}\n'))
-
-    assert call(http, http_server.url).body == {"id": 1}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\n\n",
-        b"<html>busy</html>",
-        b'{"id": ',
-        b'{"id": 1} {"id": 2}',
-        b"\xff\xfe\xfd",
-        b"[" * 100_000,
-        b"9" * 5_000,
-    ],
-    ids=["empty", "blank", "html", "half", "two", "no-text", "deep", "long-number"],
-)
-def test_what_is_no_json_has_no_body(
-    http: httpx2.Client, http_server: HttpServer, content: bytes
-) -> None:
-    http_server.answer(Reply(200, content))
+    answer, body = BODIES[what]
+    http_server.answer(answer)
 
     reply = call(http, http_server.url)
 
-    assert (reply.status, reply.body) == (200, None)
+    assert (reply.status, reply.body) == (200, body)
 
 
-def test_compressed_answer_is_read_though_none_was_asked_for(
+def test_what_cannot_be_connected_to_is_unreachable(
     http: httpx2.Client, http_server: HttpServer
 ) -> None:
-    packed = gzip.compress(b'{"id": "x1"}')
-    http_server.answer(Reply(body=packed, headers={"Content-Encoding": "gzip"}))
+    no_listener = f"http://127.0.0.1:{closed_port()}"
+    no_tls = http_server.url.replace("http:", "https:")
 
-    assert call(http, http_server.url).body == {"id": "x1"}
+    failures = [failure(http, url) for url in (no_listener, "http://nobody.invalid", no_tls)]
 
-
-def test_longest_answer_allowed_is_read_whole(http: httpx2.Client, http_server: HttpServer) -> None:
-    longest = "x" * (ANSWER_BYTES_MAX - 2)
-    http_server.answer(Reply(body=longest))
-
-    assert call(http, http_server.url).body == longest
-
-
-def test_port_without_a_listener_is_unreachable(http: httpx2.Client) -> None:
-    error = failure(http, f"http://127.0.0.1:{closed_port()}")
-
-    assert error.failure == Failure.UNREACHABLE
-
-
-def test_unknown_host_is_unreachable(http: httpx2.Client) -> None:
-    error = failure(http, "http://nobody.invalid")
-
-    assert error.failure == Failure.UNREACHABLE
-
-
-def test_failed_tls_handshake_is_unreachable(http: httpx2.Client, http_server: HttpServer) -> None:
-    error = failure(http, http_server.url.replace("http:", "https:"))
-
-    assert error.failure == Failure.UNREACHABLE
+    assert failures == [Failure.UNREACHABLE] * 3
 
 
 def test_handshake_that_never_ends_is_a_connect_timeout(http: httpx2.Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        error = failure(http, f"https://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=50)
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
 
-    assert error.failure == Failure.CONNECT_TIMEOUT
+        assert failure(http, url, timeout_ms=50) == Failure.CONNECT_TIMEOUT
 
 
 def test_connection_that_is_not_accepted_is_a_connect_timeout(http: httpx2.Client) -> None:
@@ -171,9 +149,9 @@ def test_connection_that_is_not_accepted_is_a_connect_timeout(http: httpx2.Clien
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         socket.create_connection(full.getsockname()),
     ):
-        error = failure(http, f"http://127.0.0.1:{full.getsockname()[1]}", timeout_ms=50)
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
 
-    assert (error.failure, error.detail) == (Failure.CONNECT_TIMEOUT, "ConnectTimeout")
+        assert failure(http, url, timeout_ms=50) == Failure.CONNECT_TIMEOUT
 
 
 @pytest.mark.parametrize(("timeout_ms", "connect_ms_max"), [(2_000, 7_000), (7_000, 2_000)])
@@ -196,9 +174,7 @@ def test_full_pool_is_a_connect_timeout(http_server: HttpServer) -> None:
     with httpx2.Client(trust_env=False, limits=limits) as http:
         http_server.answer(drip(HEAD + b"\r\n"))
         with http.stream("POST", http_server.url):
-            error = failure(http, http_server.url, timeout_ms=50)
-
-    assert error.failure == Failure.CONNECT_TIMEOUT
+            assert failure(http, http_server.url, timeout_ms=50) == Failure.CONNECT_TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -215,79 +191,49 @@ def test_full_pool_is_a_connect_timeout(http_server: HttpServer) -> None:
 def test_address_that_cannot_be_called_is_named_before_anything_leaves(
     http: httpx2.Client, url: str
 ) -> None:
-    assert failure(http, url).failure == Failure.REQUEST
+    assert failure(http, url) == Failure.REQUEST
 
 
 @pytest.mark.parametrize("token", ["line\nend", "ключ"])
 def test_token_that_no_header_can_carry_is_named_before_anything_leaves(
     http: httpx2.Client, http_server: HttpServer, token: str
 ) -> None:
-    error = failure(http, http_server.url, token=token)
-
-    assert error.failure == Failure.REQUEST
+    assert failure(http, http_server.url, token=token) == Failure.REQUEST
     assert http_server.requests == []
 
 
-@pytest.mark.parametrize(
-    "deed",
-    [
-        reset,
-        hang_up,
-        say(b"garbage that is no HTTP\r\n\r\n"),
-        say(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"),
-        say(b"HTTP/1.1 200 OK\r\nContent-Length: minus\r\n\r\n{}"),
-        say(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain"),
-        say(b"HTTP/1.1 200 OK\r\nX: " + b"h" * 300_000 + b"\r\n\r\n"),
-    ],
-    ids=["reset", "hang-up", "garbage", "short", "bad-length", "bad-gzip", "long-head"],
-)
-def test_connection_that_breaks_after_the_request_was_sent_is_broken(
-    http: httpx2.Client, http_server: HttpServer, deed: Deed
+UNPACKED = gzip.compress(b" " * 20 * ANSWER_BYTES_MAX)
+#: What the server does once it has the request, and how the call ends.
+ENDS: dict[str, tuple[Deed, Failure]] = {
+    "reset": (reset, Failure.BROKEN),
+    "hang up": (hang_up, Failure.BROKEN),
+    "garbage": (say(b"garbage that is no HTTP\r\n\r\n"), Failure.BROKEN),
+    "short": (say(HEAD + b"Content-Length: 50\r\n\r\n{"), Failure.BROKEN),
+    "bad length": (say(HEAD + b"Content-Length: minus\r\n\r\n{}"), Failure.BROKEN),
+    "bad gzip": (say(HEAD + ZIPPED + b"plain"), Failure.BROKEN),
+    "long head": (say(HEAD + b"X: " + b"h" * 300_000 + b"\r\n\r\n"), Failure.BROKEN),
+    "huge": (say(HEAD + b"\r\n" + b"x" * (ANSWER_BYTES_MAX + 1)), Failure.OVERSIZED),
+    "huge when unpacked": (say(HEAD + ZIPPED + UNPACKED), Failure.OVERSIZED),
+    # Each byte comes well within a read timeout: without a deadline these would run for hours.
+    "silence": (hang, Failure.TIMEOUT),
+    "status line": (drip(b""), Failure.TIMEOUT),
+    "headers": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), Failure.TIMEOUT),
+    "body": (drip(HEAD + b"Content-Length: 500000\r\n\r\n", b" "), Failure.TIMEOUT),
+    "body of unknown length": (drip(HEAD + b"\r\n{}", b" "), Failure.TIMEOUT),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_call_without_a_whole_answer_says_how_it_ended(
+    http: httpx2.Client, http_server: HttpServer, end: str
 ) -> None:
+    """The other side may have carried out the request, so it is not made twice."""
+    deed, expected = ENDS[end]
     http_server.answer(deed)
+    timeout_ms = 150 if expected == Failure.TIMEOUT else 5_000
 
-    error = failure(http, http_server.url)
-
-    assert error.failure == Failure.BROKEN
+    assert failure(http, http_server.url, timeout_ms=timeout_ms) == expected
     assert len(http_server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "deed",
-    [
-        say(HEAD + b"\r\n" + b"x" * (ANSWER_BYTES_MAX + 1)),
-        say(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 20 * ANSWER_BYTES_MAX)),
-    ],
-    ids=["huge", "huge-when-unpacked"],
-)
-def test_answer_has_a_greatest_size(
-    http: httpx2.Client, http_server: HttpServer, deed: Deed
-) -> None:
-    http_server.answer(deed)
-
-    assert failure(http, http_server.url).failure == Failure.OVERSIZED
-
-
-@pytest.mark.parametrize(
-    "deed",
-    [
-        hang,
-        drip(b"", b"x"),
-        drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
-        drip(HEAD + b"Content-Length: 500000\r\n\r\n", b" "),
-        drip(HEAD + b"\r\n{}", b" "),
-    ],
-    ids=["silence", "status-line", "headers", "body", "body-of-unknown-length"],
-)
-def test_deadline_ends_an_answer_that_only_drips(
-    http: httpx2.Client, http_server: HttpServer, deed: Deed
-) -> None:
-    """Each byte comes well within a read timeout; without one deadline this would run for hours."""
-    http_server.answer(deed)
-
-    error = failure(http, http_server.url, timeout_ms=150)
-
-    assert error.failure == Failure.TIMEOUT
 
 
 @pytest.mark.parametrize("kind", [httpx2.ReadTimeout, httpx2.WriteTimeout])
@@ -300,19 +246,4 @@ def test_timeout_that_comes_before_the_deadline_is_named_like_it(
         raise kind("")
 
     with httpx2.Client(transport=httpx2.MockTransport(time_out)) as http:
-        error = failure(http, "http://127.0.0.1")
-
-    assert error.failure == Failure.TIMEOUT
-
-
-@pytest.mark.parametrize("deed", [reset, hang, drip(HEAD), say(b"garbage\r\n\r\n")])
-def test_error_tells_no_url_no_token_and_no_text(
-    http: httpx2.Client, http_server: HttpServer, deed: Deed
-) -> None:
-    http_server.answer(deed)
-
-    error = failure(http, http_server.url, timeout_ms=150)
-
-    shown = f"{error!r} {error} {error.__cause__!r} {error.detail}"
-    assert error.__suppress_context__ or error.__context__ is None
-    assert not any(secret in shown for secret in (TOKEN, "secret-path", "words", "127.0.0.1"))
+        assert failure(http, "http://127.0.0.1") == Failure.TIMEOUT
