@@ -136,26 +136,19 @@ class HttpModel(ABC):
         )
 
 
-#: The statuses below 500 after which asking again may help.
-_RETRYABLE = frozenset(
-    {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.TOO_EARLY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
+#: After these statuses asking again may help.
+_RETRYABLE = frozenset({408, 409, 425, 429, *range(500, 1000)})
 _ERROR_STATUSES = range(400, 600)
-_KEY_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-#: OpenAI sends these with 429, Anthropic the last with 402, or only says so in the text of a 400.
-_QUOTA_CODES = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"}
+#: OpenAI sends a code with 429; Anthropic sends 402, or says it in the text of a 400.
+_QUOTA = re.compile(
+    "insufficient_quota|billing_hard_limit_reached|billing_not_active|billing_error"
+    "|credit balance is too low|insufficient balance",
+    re.IGNORECASE,
 )
-_QUOTA_TEXT = re.compile(r"credit balance is too low|insufficient balance", re.IGNORECASE)
 #: OpenAI and Groq name a code; vLLM, DeepSeek, llama.cpp, Gemini and Anthropic only say it.
-_CONTEXT_TEXT = re.compile(
-    r"maximum context length|context[_ ]length|context size|prompt is too long|context limit"
-    r"|input token count|reduce the length of the messages",
+_CONTEXT = re.compile(
+    "maximum context length|context[_ ]length|context size|prompt is too long|context limit"
+    "|input token count|reduce the length of the messages",
     re.IGNORECASE,
 )
 
@@ -173,7 +166,7 @@ def error_of(reply: Reply) -> AdminError | None:
         if not isinstance(status, int) or status not in _ERROR_STATUSES:
             return TransientError("model_error", f"status {reply.status} with an error inside")
     code = _operator_code(status, error or {})
-    if code is None and (status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+    if code is None and status in _RETRYABLE:
         wait_ms = retry_after_ms(reply.headers)
         return TransientError(f"model_{status}", retry_after_ms=wait_ms)
     return PermanentError(code or f"model_{status}", f"status {status}")
@@ -181,21 +174,14 @@ def error_of(reply: Reply) -> AdminError | None:
 
 def _operator_code(status: int, error: Mapping[str, Any]) -> str | None:
     """Return the code of an error that an operator must put right, None for any other."""
-    code, kind, text = (
-        value if isinstance(value := error.get(key), str) else ""
-        for key in ("code", "type", "message")
-    )
-    if status in _KEY_REFUSED:
+    if status in {401, 403}:
         return "model_auth"
-    if (
-        status == HTTPStatus.PAYMENT_REQUIRED
-        or not _QUOTA_CODES.isdisjoint({code, kind})
-        or _QUOTA_TEXT.search(text)
-    ):
+    values = (error.get(key) for key in ("code", "type", "message"))
+    said = "\n".join(value for value in values if isinstance(value, str))
+    if status == HTTPStatus.PAYMENT_REQUIRED or _QUOTA.search(said):
         return "model_quota"
-    may_be_long = status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
-        may_be_long and any(map(_CONTEXT_TEXT.search, (code, kind, text)))
+        status in {400, 422} and _CONTEXT.search(said)
     ):
         return "model_context"
     return None
