@@ -14,8 +14,8 @@ from batching.errors import AdminError, ConfigurationError
 from batching.keys import META
 from cli.common import Request
 from runtime import health
-from runtime.accounts import AccountConfig
-from runtime.build import accounts_of, fingerprint_of, store_of
+from runtime.accounts import AccountConfig, load_accounts
+from runtime.build import fingerprint_of, store_of
 from runtime.clients import PATIENCE, database_id, redis_client
 from runtime.health import (
     CheckResult,
@@ -153,12 +153,12 @@ class Preflight:
     def _check_accounts(self, settings: Settings) -> tuple[AccountConfig, ...] | None:
         """Return the accounts, None if there are mistakes."""
         try:
-            configs = accounts_of(settings, self.request.environ)
+            configs = load_accounts(settings, self.request.environ)
         except ConfigurationError as error:
             self.results += _mistakes(error)
             return None
         for config in configs:
-            model, size = config.model_name, len(config.business)
+            model, size = config.model.provider, len(config.business)
             says = f"answers by {model} on {config.channel}, prompt of {size} characters"
             self.results.append(ok(f"account {config.account_id}", says))
         return configs

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from batching.inspect import conversation_of
 from batching.keys import META
 from batching.store import Store, reached
-from runtime.accounts import AccountConfig
-from runtime.build import accounts_of, store_of
+from runtime.accounts import AccountConfig, load_accounts
+from runtime.build import store_of
 from runtime.clients import redis_client
 from runtime.settings import Settings, load_settings
 
@@ -44,7 +44,7 @@ class Request:
 
     def accounts(self) -> dict[str, AccountConfig]:
         """Return the accounts of the file by their ids. Raise ConfigurationError."""
-        configs = accounts_of(self.settings(), self.environ)
+        configs = load_accounts(self.settings(), self.environ)
         return {config.account_id: config for config in configs}
 
     def store(self) -> Store:

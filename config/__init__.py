@@ -30,11 +30,9 @@ ENV_SUFFIX = "_env"
 _SECRETS_MAX = 2
 _PROBLEMS = {
     "missing": "is missing",
-    "union_tag_not_found": "is missing",
     "string_type": "must be text in quotes",
     "list_type": "must be a list",
     "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
 }
 
 
@@ -62,9 +60,8 @@ def problem_of(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
-    if kind in {"literal_error", "union_tag_invalid"}:
-        expected = str(context.get("expected") or context["expected_tags"])
-        return f"must be one of {expected.replace(chr(39), '').replace(' or ', ', ')}"
+    if kind == "literal_error":
+        return f"must be one of {context['expected'].replace(chr(39), '').replace(' or ', ', ')}"
     return _PROBLEMS.get(kind) or error["msg"][:1].lower() + error["msg"][1:]
 
 
@@ -80,7 +77,7 @@ def _short(value: str) -> str:
 
 
 class Table(BaseModel):
-    """A frozen table of the accounts file; unknown names are mistakes."""
+    """Frozen fields, such as a table of the accounts file has; unknown names are mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

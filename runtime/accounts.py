@@ -7,16 +7,15 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import httpx2
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError
@@ -30,7 +29,7 @@ from llm import MODELS
 from llm.guard import Guarded
 from llm.prompt import Prompt
 from runtime.clients import http_client
-from runtime.settings import AccountBudget, AccountLimits, masked, order_mistakes
+from runtime.settings import AccountBudget, AccountLimits, Settings, masked, order_mistakes
 
 FILE_BYTES_MAX = 1_000_000
 ACCOUNTS_MAX = 1_000
@@ -52,7 +51,7 @@ def _timezone(name: str) -> str:
 
 
 class AccountEntry(Table):
-    """The keys of an ``[[account]]`` that do not depend on its channel, without its model."""
+    """The keys of an ``[[account]]`` that every channel has, without ``model``."""
 
     id: Annotated[str, matches(_ID, "must be 1..40 of a-z, 0-9 and -")]
     channel: str
@@ -66,22 +65,20 @@ class AccountEntry(Table):
 
 @dataclass(frozen=True, slots=True)
 class AccountConfig:
-    """An account ready to be built: limits resolved, prompt read, secrets found.
+    """An account ready to be built: limits resolved, prompt and secrets read.
 
-    ``keys`` is the table of the channel's own keys, ``model`` that of the model named
-    ``model_name``. ``business`` is the text of the prompt file. ``secrets`` prove a webhook, two
-    while one replaces the other. ``found`` holds every secret by the name of its variable.
+    ``entry`` has the keys of its channel too, ``model`` is the table of the provider it names.
+    ``business``: the text of the prompt file. ``secrets``: the value of each environment variable
+    that the tables name. ``webhook_secrets`` prove a webhook, two while one replaces the other.
     """
 
     entry: AccountEntry
-    keys: Table
-    model_name: str
-    model: Table
+    model: Any
     limits: Limits
     budget: Budget
     business: str = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
-    found: dict[str, str] = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+    webhook_secrets: tuple[str, ...] = field(repr=False)
 
     @property
     def account_id(self) -> str:
@@ -93,37 +90,32 @@ class AccountConfig:
         """Return the name of the account's provider."""
         return self.entry.channel
 
-    @property
-    def language(self) -> str:
-        """Return the language the account answers in, such as "en"."""
-        return self.entry.language
-
-    def secrets_of(self, name: str) -> tuple[str, ...]:
-        """Return the secrets named by a field of the channel's keys; none for the field ""."""
-        variables = getattr(self.keys, name) if name else []
+    def secrets_of(self, key: str) -> tuple[str, ...]:
+        """Return the secrets that a key of the account names; none for the key ""."""
         return tuple(
-            self.found[variable]
-            for variable in ([variables] if isinstance(variables, str) else variables)
+            self.secrets[variable] for name, variable in env_names(self.entry) if name == key
         )
 
 
-class AccountBook:
+class AccountRegistry:
     """Finds accounts; iterating gives their configurations in the order of the file.
 
-    ``build`` makes an account of a configuration; it is called once for each account, when that
-    is first asked for. ``limits`` are those of an account that is not configured.
+    An account is built when it is first asked for; all share one HTTP client. ``limits`` are those
+    of an account that is not configured.
     """
 
     def __init__(
         self,
-        configs: Sequence[AccountConfig],
+        configs: Iterable[AccountConfig],
         *,
         limits: Limits,
-        build: Callable[[AccountConfig], Account],
+        store: Store,
+        channels: Mapping[str, Provider],
     ) -> None:
         self._configs = {config.account_id: config for config in configs}
         self._limits = limits
-        self._build = build
+        self._store = store
+        self._channels = channels
         self._built: dict[str, Account] = {}
         self._lock = Lock()
 
@@ -131,7 +123,7 @@ class AccountBook:
         return iter(self._configs.values())
 
     def get(self, account_id: str) -> Account | None:
-        """Return the account, None if it is not configured."""
+        """Return the account, None if it is not configured. Connects nowhere."""
         config = self._configs.get(account_id)
         if config is None:
             return None
@@ -149,78 +141,53 @@ class AccountBook:
         config = self._configs.get(account_id)
         return self._limits if config is None else config.limits
 
-
-class Adapters:
-    """Builds accounts. All share one HTTP client, opened when the first account is built."""
-
-    def __init__(self, store: Store, channels: Mapping[str, Provider]) -> None:
-        self._store = store
-        self._channels = channels
-
-    def account(self, config: AccountConfig) -> Account:
-        """Return the account, ready to answer. Connects nowhere."""
-        prompt = Prompt(
-            business=config.business,
-            language=config.entry.language,
-            timezone=config.entry.timezone,
-        )
-        provider, maker = self._channels[config.channel], MODELS[config.model_name]
+    def _build(self, config: AccountConfig) -> Account:
+        entry, maker = config.entry, MODELS[config.model.provider]
+        prompt = Prompt(business=config.business, language=entry.language, timezone=entry.timezone)
         model = maker.build(
-            config=config.model, secrets=config.found, prompt=prompt, http=self._http
+            config=config.model, secrets=config.secrets, prompt=prompt, http=self._outside.http
         )
+        account = ChannelAccount(entry.id, entry, config.secrets)
         return Account(
-            account_id=config.account_id,
+            account_id=entry.id,
             limits=config.limits,
-            channel=provider.build(
-                ChannelAccount(config.account_id, config.keys, config.found),
-                Outside(self._http, self._store),
-            ),
-            model=Guarded(model, prompt=prompt, account_id=config.account_id),
-            ambiguous=config.entry.ambiguous,
+            channel=self._channels[entry.channel].build(account, self._outside),
+            model=Guarded(model, prompt=prompt, account_id=entry.id),
+            ambiguous=entry.ambiguous,
             budget=None if maker.free else config.budget,
         )
 
     @cached_property
-    def _http(self) -> httpx2.Client:
-        return http_client()
+    def _outside(self) -> Outside:
+        return Outside(http_client(), self._store)
 
 
 def agreement(configs: Iterable[AccountConfig]) -> str:
     """Return all that processes must agree on, secrets included: for a keyed digest only."""
-    return json.dumps([[_as_json(it), it.business, it.found] for it in configs], sort_keys=True)
+    agreed = [[_as_json(it), it.business, dict(it.secrets)] for it in configs]
+    return json.dumps(agreed, sort_keys=True)
 
 
 def _as_json(config: AccountConfig) -> dict[str, Any]:
-    """Return the account's tables as one, as the file has them."""
-    entry, keys, model = (
-        table.model_dump(mode="json") for table in (config.entry, config.keys, config.model)
-    )
-    return entry | keys | {"model": model}
+    """Return the account as the file has it."""
+    return config.entry.model_dump(mode="json") | {"model": config.model.model_dump(mode="json")}
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What accounts are read against: secrets, the settings' limits, and the known channels."""
-
-    environ: Mapping[str, str]
-    limits: Limits
-    budget: Budget
-    production: bool
-    channels: Mapping[str, Provider] = field(default_factory=lambda: CHANNELS)
-
-
-def load_accounts(path: Path, around: Surroundings) -> tuple[AccountConfig, ...]:
-    """Return the accounts in ``path``, in its order; at least one.
+def load_accounts(
+    settings: Settings, environ: Mapping[str, str], channels: Mapping[str, Provider] = CHANNELS
+) -> tuple[AccountConfig, ...]:
+    """Return the accounts of the file that the settings name, in its order; at least one.
 
     Raise ConfigurationError with every mistake on a line of its own. Secrets are never shown.
     """
+    path = settings.accounts_file
     configs, mistakes = list[AccountConfig](), list[Mistake]()
     for number, table in enumerate(_tables(path), start=1):
-        reader = _Reader(f"{path}: account {_name(table, number)}", path.parent, around)
+        reader = _Reader(f"{path}: account {_name(table, number)}", settings, environ, channels)
         config = reader.read(table)
         configs += [config] if config else []
         mistakes += reader.mistakes
-    refuse("accounts", [*mistakes, *_duplicates(path, configs, around.channels)])
+    refuse("accounts", [*mistakes, *_duplicates(path, configs, channels)])
     return tuple(configs)
 
 
@@ -252,31 +219,36 @@ def _name(table: object, number: int) -> str:
     return account_id if re.fullmatch(_ID, account_id) else str(number)
 
 
+@cache
+def _entry_type(own: type[Table]) -> type[AccountEntry]:
+    """Return the table ``[[account]]`` of a channel: the common keys, then its ``own``."""
+    bases: Any = (own, AccountEntry)
+    entry: type[AccountEntry] = create_model("Entry", __base__=bases)
+    return entry
+
+
+@dataclass(slots=True)
 class _Reader:
     """Reads one ``[[account]]``, called ``where`` in messages, and collects its mistakes."""
 
-    def __init__(self, where: str, folder: Path, around: Surroundings) -> None:
-        self._where = where
-        self._folder = folder
-        self._around = around
-        self.mistakes: list[Mistake] = []
+    where: str
+    settings: Settings
+    environ: Mapping[str, str]
+    channels: Mapping[str, Provider]
+    mistakes: list[Mistake] = field(default_factory=list)
 
     def read(self, table: object) -> AccountConfig | None:
         """Return the account, usable if there are no mistakes; None for a table of wrong form."""
         if not isinstance(table, dict):
-            self.mistakes.append(Mistake(self._where, "must be a table"))
+            self.mistakes.append(Mistake(self.where, "must be a table"))
             return None
-        provider = self._chosen(self._around.channels, table, "channel")
+        provider = self._chosen(self.channels, table, "channel")
         if provider is None:
             return None
-        common = {name: table[name] for name in AccountEntry.model_fields if name in table}
-        own = {name: table[name] for name in table if name not in {*common, "model"}}
-        entry = self._validated(AccountEntry, common)
+        given = {name: value for name, value in table.items() if name != "model"}
+        entry = self._validated(_entry_type(provider.config), given)
         model = self._model(table)
-        keys = self._validated(provider.config, own)
-        if entry is None or model is None or keys is None:
-            return None
-        return self._resolved(provider, entry, keys, table["model"]["provider"], model)
+        return self._resolved(provider, entry, model) if entry and model else None
 
     def _model(self, table: Mapping[str, object]) -> Table | None:
         given = table.get("model")
@@ -307,48 +279,37 @@ class _Reader:
                 self._add_detail(detail, path)
         return None
 
-    def _resolved(
-        self, provider: Provider, entry: AccountEntry, keys: Table, model_name: str, model: Table
-    ) -> AccountConfig:
-        around = self._around
-        found = self._secrets([*env_names(model, "model."), *env_names(keys)])
-        limits = replace(around.limits, **entry.batch.model_dump(exclude_none=True))
-        ordered = order_mistakes(limits, "batch.{}".format, f"{self._where}: ")
+    def _resolved(self, provider: Provider, entry: AccountEntry, model: Table) -> AccountConfig:
+        limits = replace(self.settings.limits(), **entry.batch.model_dump(exclude_none=True))
+        budget = replace(self.settings.budget(), **entry.budget.model_dump(exclude_none=True))
+        ordered = order_mistakes(limits, "batch.{}".format, f"{self.where}: ")
         self.mistakes += [mistake for _, mistake in ordered]
         if entry.id == CANARY_ACCOUNT:
             self._add("id", "is reserved for the canary", entry.id)
-        if provider.development_only and around.production:
+        if provider.development_only and self.settings.is_production:
             problem = "is refused with ENVIRONMENT=production: anybody could write to it"
             self._add("channel", problem, entry.channel)
-        config = AccountConfig(
-            entry=entry,
-            keys=keys,
-            model_name=model_name,
-            model=model,
-            limits=limits,
-            budget=replace(around.budget, **entry.budget.model_dump(exclude_none=True)),
-            business=self._prompt(entry.prompt_file),
-            secrets=(),
-            found=found,
-        )
-        return replace(config, secrets=config.secrets_of(provider.secrets_field))
+        secrets = self._secrets([*env_names(entry), *env_names(model, "model.")])
+        business = self._prompt(entry.prompt_file)
+        config = AccountConfig(entry, model, limits, budget, business, secrets, ())
+        return replace(config, webhook_secrets=config.secrets_of(provider.secrets_field))
 
     def _secrets(self, named: Iterable[tuple[str, str]]) -> dict[str, str]:
         """Return the value of each environment variable, "" for one that is not set."""
-        found: dict[str, str] = {}
+        secrets: dict[str, str] = {}
         for name, variable in named:
-            found[variable] = value = self._around.environ.get(variable, "")
+            secrets[variable] = value = self.environ.get(variable, "")
             if not value:
                 self._add(name, "this environment variable is not set", variable)
             elif not value.isascii() or not value.isprintable() or " " in value:
                 problem = "holds a space, a line end or a non-ASCII character"
                 self._add(name, f"this environment variable {problem}", variable)
-        return found
+        return secrets
 
     def _prompt(self, name: str) -> str:
         """Return the text of the prompt file, "" if it is a mistake."""
         try:
-            raw = (self._folder / name).read_bytes()
+            raw = (self.settings.accounts_file.parent / name).read_bytes()
             text = raw.decode()
         except OSError as error:
             problem = f"cannot be read ({error.strerror}); "
@@ -363,14 +324,14 @@ class _Reader:
         return ""
 
     def _add(self, name: str, problem: str, value: str | None = None) -> None:
-        self.mistakes.append(Mistake(f"{self._where}: {name}", problem, value))
+        self.mistakes.append(Mistake(f"{self.where}: {name}", problem, value))
 
     def _add_detail(self, error: ErrorDetails, path: str) -> None:
         """Add what pydantic found, in our words."""
         parts = [part for part in error["loc"] if isinstance(part, str)]
         name, value = f"{path}{'.'.join(parts)}", error["input"]
         if error["type"] == "extra_forbidden":
-            near = suggestion(parts[-1], sorted(known_names(self._around.channels)))
+            near = suggestion(parts[-1], sorted(known_names(self.channels)))
             self._add(name, f"is not known here{near}")
             return
         # What was written in place of a variable's name may be the secret itself.
@@ -382,8 +343,7 @@ class _Reader:
 def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:
     """Return the environment variables that a table names, each after the field that names it."""
     named: list[tuple[str, str]] = []
-    for name in type(table).model_fields:
-        value: Any = getattr(table, name)
+    for name, value in table:
         if name.endswith(ENV_SUFFIX) and value is not None:
             variables = value if isinstance(value, list) else [value]
             named += [(f"{path}{name}", variable) for variable in variables]
@@ -393,8 +353,7 @@ def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:
 def known_names(channels: Mapping[str, Provider] = CHANNELS) -> frozenset[str]:
     """Return every name that some table of the file may have."""
     tables: list[type[Table]] = [AccountEntry, AccountLimits, AccountBudget]
-    tables += [provider.config for provider in channels.values()]
-    tables += [maker.config for maker in MODELS.values()]
+    tables += [kind.config for kinds in (channels, MODELS) for kind in kinds.values()]
     return frozenset(name for table in tables for name in table.model_fields)
 
 
@@ -404,9 +363,8 @@ def _duplicates(
     """Yield what two accounts must not share: their id, and their number at the provider."""
     numbers = [(config, channels[config.channel].number_field) for config in configs]
     shared = [("", "id", config.account_id) for config in configs]
-    shared += [(it.channel, name, getattr(it.keys, name)) for it, name in numbers if name]
+    shared += [(it.channel, name, getattr(it.entry, name)) for it, name in numbers if name]
     for (_, name, value), count in Counter(shared).items():
         if count > 1:
-            yield Mistake(
-                f"{path}: {name}", f"belongs to {count} accounts, must belong to one", value
-            )
+            problem = f"belongs to {count} accounts, must belong to one"
+            yield Mistake(f"{path}: {name}", problem, value)

@@ -19,11 +19,9 @@ from channels.provider import Provider
 from llm.scripted import ScriptedModel
 from runtime import health, sentry
 from runtime.accounts import (
-    AccountBook,
     AccountConfig,
     AccountEntry,
-    Adapters,
-    Surroundings,
+    AccountRegistry,
     agreement,
     load_accounts,
 )
@@ -53,7 +51,7 @@ class Runtime:
     role: Role
     settings: Settings
     channels: Mapping[str, Provider]
-    accounts: AccountBook
+    accounts: AccountRegistry
     store: Store
     silence: Silence
     fleet: Fleet
@@ -75,7 +73,7 @@ def build(
     """
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
-    configs = accounts_of(settings, environ, channels)
+    configs = load_accounts(settings, environ, channels)
     start_logging(role=role, release=settings.release, level=settings.log_level)
     sentry.start_reporting(settings, role)
     store = store_of(settings, redis_client(settings.redis_url, role))
@@ -88,13 +86,15 @@ def build(
     )
     _log_start(settings, environ, store, me)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
-    everyone, adapters = with_canary(settings, configs), Adapters(store, providers)
+    accounts = AccountRegistry(
+        with_canary(settings, configs), limits=settings.limits(), store=store, channels=providers
+    )
     silence = Silence()
     return Runtime(
         role=role,
         settings=settings,
         channels=providers,
-        accounts=AccountBook(everyone, limits=settings.limits(), build=adapters.account),
+        accounts=accounts,
         store=store,
         silence=silence,
         fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),
@@ -119,22 +119,6 @@ def error_text(error: AdminError) -> str:
     return error.detail or error.code
 
 
-def accounts_of(
-    settings: Settings,
-    environ: Mapping[str, str],
-    channels: Mapping[str, Provider] = CHANNELS,
-) -> tuple[AccountConfig, ...]:
-    """Return the accounts of the file that the settings name. Raise ConfigurationError."""
-    around = Surroundings(
-        environ,
-        settings.limits(),
-        settings.budget(),
-        production=settings.is_production,
-        channels=channels,
-    )
-    return load_accounts(settings.accounts_file, around)
-
-
 def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[AccountConfig]:
     """Return the accounts of the file, and the canary's, which every installation has."""
     entry = AccountEntry(
@@ -146,14 +130,12 @@ def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[Ac
     )
     account = AccountConfig(
         entry=entry,
-        keys=canary.Config(),
-        model_name="scripted",
         model=ScriptedModel(provider="scripted"),
         limits=canary.LIMITS,
         budget=settings.budget(),
         business=canary.BUSINESS,
-        secrets=(canary.webhook_secret(settings.privacy_key),),
-        found={},
+        secrets={},
+        webhook_secrets=(canary.webhook_secret(settings.privacy_key),),
     )
     return [*configs, account]
 

@@ -14,19 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    create_model,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from batching.model import Budget, Limits, Timing
-from config import Mistake, Table, Whole, problem_of, refuse, suggestion
+from config import Mistake, Table, Whole, matches, problem_of, refuse, suggestion
 
 #: A variable with one of these prefixes that is no setting is a mistake: probably a typing error.
 OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
@@ -151,45 +143,32 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _canary_url(url: str) -> str:
-    if url and not re.fullmatch(HTTP_URL, url):
-        raise ValueError("must look like https://HOST, where our webhooks are")
-    return url.rstrip("/")
-
-
-def _release(text: str) -> str:
-    if not re.fullmatch(r"[\w.+@-]{1,64}", text, re.ASCII):
-        raise ValueError("must be 1..64 letters, digits or . _ + @ -")
-    return text
-
-
-def _dsn(text: str) -> str:
-    if text and not re.fullmatch(r"https?://[^\s@/]+@[^\s@]+/\d+", text):
-        raise ValueError("must look like https://KEY@HOST/PROJECT")
-    return text
-
-
 def _secret(text: str) -> str:
     if len(text) > _SECRET_LENGTH_MAX or not text.isprintable() or not text.isascii():
         raise ValueError(f"must be at most {_SECRET_LENGTH_MAX} printable ASCII characters")
     return text
 
 
-def _upper(text: object) -> object:
-    return text.upper() if isinstance(text, str) else text
-
-
 Secret = Annotated[str, AfterValidator(_secret), Field(repr=False)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
+Release = Annotated[str, matches(r"[\w.+@-]{1,64}", "must be 1..64 letters, digits or . _ + @ -")]
+Dsn = Annotated[
+    str,
+    matches(r"|https?://[^\s@/]+@[^\s@]+/\d+", "must look like https://KEY@HOST/PROJECT"),
+    Field(repr=False),
+]
+CanaryUrl = Annotated[
+    str,
+    matches(f"|{HTTP_URL}", "must look like https://HOST, where our webhooks are"),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
 
 
-class Settings(BaseModel):
+class Settings(Table):
     """The settings of an installation; every process has the same. Names are the environment's.
 
     All ``*_ms`` are milliseconds. docs/reference.md describes each.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: Annotated[str, _url(*REDIS_SCHEMES), Field(repr=False)] = "redis://127.0.0.1:6379/0"
     broker_url: Annotated[str, _url(*REDIS_SCHEMES, *AMQP_SCHEMES), Field(repr=False)] = (
@@ -197,9 +176,9 @@ class Settings(BaseModel):
     )
     accounts_file: Path = Path("accounts.toml")
     environment: Literal["development", "test", "demo", "staging", "production"] = "development"
-    release: Annotated[str, AfterValidator(_release)] = "unknown"
+    release: Release = "unknown"
     log_level: LogLevel = "INFO"
-    sentry_dsn: Annotated[str, AfterValidator(_dsn), Field(repr=False)] = ""
+    sentry_dsn: Dsn = ""
     sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
     # Read by nothing yet; the name is known so that installations that set it start.
     console_token: Secret = ""
@@ -225,7 +204,7 @@ class Settings(BaseModel):
     batch_wake_up_ms: Annotated[int, Whole(500, 60_000)] = 10_000
     flush_tick_ms: Annotated[int, Whole(10, 5_000)] = 50
     deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
-    canary_url: Annotated[str, AfterValidator(_canary_url)] = ""
+    canary_url: CanaryUrl = ""
     canary_every_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
 
     @property

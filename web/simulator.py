@@ -75,7 +75,7 @@ class AccountList:
             "accounts": [
                 {
                     "id": config.account_id,
-                    "language": config.language,
+                    "language": config.entry.language,
                     "idle_ms": config.limits.idle_ms,
                     "max_wait_ms": config.limits.max_wait_ms,
                     "max_messages": config.limits.max_messages,

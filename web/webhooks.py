@@ -141,8 +141,8 @@ class _Address:
     def __init__(self, configs: Sequence[AccountConfig], number_field: str) -> None:
         owners = defaultdict[str, dict[str, str]](dict)
         for config in configs:
-            number = getattr(config.keys, number_field) if number_field else config.account_id
-            for secret in config.secrets:
+            number = getattr(config.entry, number_field) if number_field else config.account_id
+            for secret in config.webhook_secrets:
                 owners[secret][number] = config.account_id
         self.secrets = tuple(owners)
         self._owners = tuple(owners.values())

@@ -86,7 +86,7 @@ def test_no_request_over_http_breaks_the_promise(
     pids = workers.pids()
 
     names = [name for name, share in SHARES.items() for _ in range(18 // share)]
-    mix = st.one_of([deliveries(name, canary.secrets[0]) for name in names])
+    mix = st.one_of([deliveries(name, canary.webhook_secrets[0]) for name in names])
     done = fuzz.run(mix, judge.judge, share=HTTP_SHARE)
 
     workers.weigh()

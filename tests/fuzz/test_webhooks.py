@@ -92,7 +92,9 @@ def test_no_request_whatever_breaks_the_promise(
             judge.judge(delivery)
             lines.check()
 
-        done = fuzz.run(deliveries(endpoint, canary.secrets[0]), check, share=SHARES[endpoint])
+        done = fuzz.run(
+            deliveries(endpoint, canary.webhook_secrets[0]), check, share=SHARES[endpoint]
+        )
 
     assert {200, 400} <= set(judge.tally) or endpoint == "challenge"
     fuzz.report(f"{endpoint}, in process", done, judge.tally)

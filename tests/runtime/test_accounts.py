@@ -1,32 +1,41 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from batching.errors import ConfigurationError
 from batching.model import Budget, Limits
-from batching.ports import Account
-from runtime.accounts import AccountBook, AccountConfig, Surroundings, agreement, load_accounts
-from tests.fakes import FakeChannel, FakeModel
+from batching.ports import Channel
+from batching.store import Store
+from channels import CHANNELS
+from channels.provider import ChannelAccount, Outside
+from channels.simulator import SIMULATOR
+from runtime.accounts import AccountConfig, AccountRegistry, agreement, load_accounts
+from runtime.settings import load_settings
+from tests.fakes import FakeChannel
 from tests.runtime.conftest import SECRETS
 
+ABSENT = "cannot be read (No such file or directory)"
+BESIDE = "it is looked for beside the accounts file"
+URL = "must look like https://HOST/PATH"
+OPEN = "is refused with ENVIRONMENT=production: anybody could write to it"
+WRITTEN_WRONG = "this environment variable holds a space, a line end or a non-ASCII character"
 BUDGET = Budget(conversation_hour=60, account_day=2_000, installation_day=10_000)
 
 
 def load(
-    path: Path, *, environ: dict[str, str] | None = None, production: bool = False
-) -> tuple[AccountConfig, ...]:
-    around = Surroundings(
-        SECRETS if environ is None else environ, Limits(), BUDGET, production=production
-    )
-    return load_accounts(path, around)
+    path: Path, environ: dict[str, str] | None = None, **changes: object
+) -> list[AccountConfig]:
+    """Load the accounts of a file; ``changes`` are settings that differ from their defaults."""
+    settings = load_settings({}).model_copy(update={"accounts_file": path, **changes})
+    return list(load_accounts(settings, SECRETS | (environ or {})))
 
 
-def mistakes(
-    path: Path, *, environ: dict[str, str] | None = None, production: bool = False
-) -> list[str]:
+def mistakes(path: Path, environ: dict[str, str] | None = None, **changes: object) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        load(path, environ=environ, production=production)
+        load(path, environ, **changes)
     assert caught.value.code == "accounts"
     return [line.replace(str(path), "FILE") for line in caught.value.detail.splitlines()]
 
@@ -38,168 +47,108 @@ def edit(path: Path, old: str, new: str) -> Path:
     return path
 
 
-def build(config: AccountConfig) -> Account:
-    return Account(config.account_id, config.limits, FakeChannel(), FakeModel())
-
-
 def test_accounts_are_read_in_the_order_of_the_file(accounts_file: Path) -> None:
-    first, second, third = load(accounts_file)
+    first, second, third = load(accounts_file, batch_lease_ms=11_000)
 
-    assert (first.account_id, first.channel, first.language) == ("salon-1", "whatsapp_cloud", "en")
-    assert first.secrets == ("value-of-app-secret", "value-of-next-app-secret")
+    assert [(it.account_id, it.channel) for it in (first, second, third)] == [
+        ("salon-1", "whatsapp_cloud"),
+        ("salon-2", "venom"),
+        ("salon-3", "simulator"),
+    ]
+    assert first.webhook_secrets == ("value-of-app-secret", "value-of-next-app-secret")
     assert first.secrets_of("verify_token_env") == ("value-of-verify-token",)
-    assert first.limits == Limits(idle_ms=4_000)
-    assert first.business.startswith("Open from 9:00")
-    assert (second.account_id, second.channel) == ("salon-2", "venom")
-    assert second.secrets == ("value-of-gateway-secret",)
+    assert (first.entry.language, first.business[:14]) == ("en", "Open from 9:00")
+    # Each account overrides what it likes.
+    assert first.limits == Limits(idle_ms=4_000, lease_ms=11_000)
+    assert (second.limits, second.budget) == (Limits(lease_ms=11_000), BUDGET)
     assert second.entry.ambiguous == "resend"
-    assert second.limits == Limits()
-    assert (third.account_id, third.channel, third.secrets) == ("salon-3", "simulator", ())
+    assert second.webhook_secrets == ("value-of-gateway-secret",)
+    assert third.webhook_secrets == third.secrets_of("") == ()
+
+
+def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
+    edit(
+        accounts_file, "[account.batch]", "[account.budget]\nconversation_hour = 5\n[account.batch]"
+    )
+
+    own, other, _ = load(accounts_file)
+
+    assert (own.budget, other.budget) == (replace(BUDGET, conversation_hour=5), BUDGET)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line"),
+    ("new", "mistake"),
     [
+        ('id = "Salon 1"', "FILE: account 1: id=Salon 1: must be 1..40 of a-z, 0-9 and -"),
+        ('id = "canary"', "FILE: account canary: id=canary: is reserved for the canary"),
+        ('id = "salon-2"', "FILE: id=salon-2: belongs to 2 accounts, must belong to one"),
+        ('phone_number_id = "x"', "phone_number_id=x: must be 5..20 digits in quotes"),
+        ("phone_number_id", "phone_number_id: is missing"),
+        ('channel = "signal"', "channel=signal: must be one of whatsapp_cloud, venom, simulator"),
+        ("channel", "channel: is missing"),
         (
-            'id = "salon-1"',
-            'id = "Salon 1"',
-            "FILE: account 1: id=Salon 1: must be 1..40 of a-z, 0-9 and -",
-        ),
-        (
-            'phone_number_id = "100000000000001"',
-            'phone_number_id = "x"',
-            "FILE: account salon-1: phone_number_id=x: must be 5..20 digits in quotes",
-        ),
-        (
-            'phone_number_id = "100000000000001"',
-            "",
-            "FILE: account salon-1: phone_number_id: is missing",
-        ),
-        (
-            'channel = "whatsapp_cloud"',
-            'channel = "whatsapp"',
-            (
-                "FILE: account salon-1: channel=whatsapp: "
-                "must be one of whatsapp_cloud, venom, simulator"
-            ),
-        ),
-        (
-            'provider = "openai_compatible"',
             'provider = "openai"',
-            (
-                "FILE: account salon-1: model.provider=openai: "
-                "must be one of scripted, openai_compatible, anthropic"
-            ),
+            "model.provider=openai: must be one of scripted, openai_compatible, anthropic",
+        ),
+        ("provider", "model.provider: is missing"),
+        ("idle_ms = 50", "batch.idle_ms=50: must be 100..600000"),
+        ("idle_ms = true", "batch.idle_ms=True: must be 100..600000"),
+        ("idle_ms = 50000", "batch.max_wait_ms=45000: must be at least batch.idle_ms=50000"),
+        ("idle_ms = 4000\nidel_ms = 1", "batch.idel_ms: is not known here; did you mean idle_ms?"),
+        (
+            "idle_ms = 4000\n[account.budget]\naccount_day = 0",
+            "budget.account_day=0: must be 1..1000000",
         ),
         (
-            'provider = "openai_compatible"',
-            "",
-            "FILE: account salon-1: model.provider: is missing",
+            "idle_ms = 4000\n[account.budget]\ninstallation_day = 5",
+            "budget.installation_day: is not known here",
         ),
+        ('timezone = "Mars/X"', "timezone=Mars/X: must be a time zone such as Europe/Berlin"),
         (
-            "idle_ms = 4000",
-            "idle_ms = 50",
-            "FILE: account salon-1: batch.idle_ms=50: must be 100..600000",
-        ),
-        (
-            "idle_ms = 4000",
-            "max_messages = true",
-            "FILE: account salon-1: batch.max_messages=True: must be 1..100",
-        ),
-        (
-            "idle_ms = 4000",
-            "idle_ms = 50000",
-            "FILE: account salon-1: batch.max_wait_ms=45000: must be at least batch.idle_ms=50000",
-        ),
-        (
-            "idle_ms = 4000",
-            "idel_ms = 4000",
-            "FILE: account salon-1: batch.idel_ms: is not known here; did you mean idle_ms?",
-        ),
-        (
-            'timezone = "Europe/Berlin"',
-            'timezone = "Europe/Paradise"',
-            (
-                "FILE: account salon-1: timezone=Europe/Paradise: "
-                "must be a time zone such as Europe/Berlin"
-            ),
-        ),
-        (
-            'timezone = "Europe/Berlin"',
             'timezone = "../../etc/passwd"',
-            (
-                "FILE: account salon-1: timezone=../../etc/passwd: "
-                "must be a time zone such as Europe/Berlin"
-            ),
+            "timezone=../../etc/passwd: must be a time zone such as Europe/Berlin",
         ),
+        ("language = 1", "language=1: must be text in quotes"),
+        ('prompt_file = "no.md"', f"prompt_file=no.md: {ABSENT}; {BESIDE}"),
         (
-            'language = "en"',
-            "language = 1",
-            "FILE: account salon-1: language=1: must be text in quotes",
-        ),
-        (
-            'prompt_file = "prompt.md"',
-            'prompt_file = "nowhere.md"',
-            (
-                "FILE: account salon-1: prompt_file=nowhere.md: cannot be read "
-                "(No such file or directory); it is looked for beside the accounts file"
-            ),
-        ),
-        (
-            'ambiguous = "resend"',
             'ambiguous = "perhaps"',
             "FILE: account salon-2: ambiguous=perhaps: must be one of alert, resend",
         ),
         (
-            'api_url = "http://127.0.0.1:9/"',
             'api_url = "http://user:pass@127.0.0.1"',
-            (
-                "FILE: account salon-2: api_url=http://user:***@127.0.0.1: "
-                "must look like https://HOST/PATH"
-            ),
+            f"FILE: account salon-2: api_url=http://user:***@127.0.0.1: {URL}",
         ),
-        (
-            'id = "salon-2"',
-            'id = "salon-1"',
-            "FILE: id=salon-1: belongs to 2 accounts, must belong to one",
-        ),
-        (
-            'app_secret_env = ["SALON_APP_SECRET", "SALON_NEXT_APP_SECRET"]',
-            "app_secret_env = []",
-            "FILE: account salon-1: app_secret_env: must be one name, or a list of 1..2",
-        ),
+        ("app_secret_env = []", "app_secret_env: must be one name, or a list of 1..2"),
     ],
 )
 def test_mistake_names_account_field_value_and_limit(
-    accounts_file: Path, old: str, new: str, line: str
+    accounts_file: Path, new: str, mistake: str
 ) -> None:
-    assert mistakes(edit(accounts_file, old, new)) == [line]
+    """``new`` stands in place of the first line with its key."""
+    key, given, _ = new.partition(" = ")
+    (old,) = re.findall(rf"^{key} = .*$", accounts_file.read_text(), re.MULTILINE)[:1]
+    edit(accounts_file, old, new if given else "")
+
+    line = mistake if mistake.startswith("FILE") else f"FILE: account salon-1: {mistake}"
+    assert mistakes(accounts_file) == [line]
 
 
 def test_every_mistake_of_every_account_is_told_at_once(accounts_file: Path) -> None:
     edit(accounts_file, 'timezone = "Europe/Berlin"', 'timezone = "Nowhere"')
     edit(accounts_file, 'token_env = "GATEWAY_TOKEN"', 'token_env = "UNSET_TOKEN"')
 
-    assert mistakes(accounts_file, production=True) == [
+    assert mistakes(accounts_file, environment="production") == [
         "FILE: account salon-1: timezone=Nowhere: must be a time zone such as Europe/Berlin",
         "FILE: account salon-2: token_env=UNSET_TOKEN: this environment variable is not set",
-        (
-            "FILE: account salon-3: channel=simulator: "
-            "is refused with ENVIRONMENT=production: anybody could write to it"
-        ),
+        f"FILE: account salon-3: channel=simulator: {OPEN}",
     ]
 
 
 def test_unset_secrets_are_named_by_their_variables(accounts_file: Path) -> None:
-    assert mistakes(
-        accounts_file, environ={**SECRETS, "MODEL_KEY": "", "GATEWAY_SECRET": "a\n"}
-    ) == [
+    assert mistakes(accounts_file, {"MODEL_KEY": "", "GATEWAY_SECRET": "a\n"}) == [
         "FILE: account salon-1: model.api_key_env=MODEL_KEY: this environment variable is not set",
+        f"FILE: account salon-2: webhook_secret_env=GATEWAY_SECRET: {WRITTEN_WRONG}",
         "FILE: account salon-2: model.api_key_env=MODEL_KEY: this environment variable is not set",
-        (
-            "FILE: account salon-2: webhook_secret_env=GATEWAY_SECRET: "
-            "this environment variable holds a space, a line end or a non-ASCII character"
-        ),
     ]
 
 
@@ -207,9 +156,7 @@ def test_secret_written_into_the_file_is_refused_and_not_repeated(accounts_file:
     edit(accounts_file, 'access_token_env = "SALON_TOKEN"', 'access_token_env = "EAAGsecret/1"')
     edit(accounts_file, 'token_env = "GATEWAY_TOKEN"', 'token = "EAAGsecret/2"')
 
-    found = mistakes(accounts_file)
-
-    assert found == [
+    assert mistakes(accounts_file) == [
         "FILE: account salon-1: access_token_env: must be the NAME of an environment variable",
         "FILE: account salon-2: token_env: is missing",
         "FILE: account salon-2: token: is not known here; did you mean token_env?",
@@ -232,33 +179,30 @@ def test_number_of_two_accounts_is_a_mistake(accounts_file: Path) -> None:
     ]
 
 
+COUNT = "FILE: must hold 1..1000 tables [[account]]; copy accounts.example.toml to begin"
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("", "FILE: must hold 1..1000 tables [[account]]; copy accounts.example.toml to begin"),
-        ("[account]\nid = 1", ("FILE: must hold 1..1000 tables [[account]]; "
-         "copy accounts.example.toml to begin")),
+        ("", COUNT),
+        ("[account]\nid = 1", COUNT),
         ("account = 1\nsecret-value\n", "FILE: is not TOML (at line 2, column 13)"),
         ("[[accounts]]", "FILE: accounts: is not known here"),
         ("account = [3]", "FILE: account 1: must be a table"),
+        ("#" * 1_000_001, "FILE: must be at most 1000000 bytes"),
+        (None, f"ACCOUNTS_FILE=FILE: {ABSENT}; copy accounts.example.toml to begin"),
     ],
-)  # fmt: skip
+    ids=["empty", "one table", "not TOML", "other name", "no table", "too large", "no file"],
+)
 def test_file_of_another_form_is_refused_in_plain_words(
-    tmp_path: Path, text: str, line: str
+    tmp_path: Path, text: str | None, line: str
 ) -> None:
     path = tmp_path / "accounts.toml"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
 
     assert mistakes(path) == [line]
-
-
-def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert mistakes(tmp_path / "accounts.toml") == [
-        (
-            "ACCOUNTS_FILE=FILE: cannot be read (No such file or directory); "
-            "copy accounts.example.toml to begin"
-        )
-    ]
 
 
 @pytest.mark.parametrize("size", [0, 64_001])
@@ -271,79 +215,37 @@ def test_prompt_has_a_length(accounts_file: Path, size: int) -> None:
     )
 
 
-def test_book_finds_accounts_by_id(accounts_file: Path) -> None:
-    book = AccountBook(load(accounts_file), limits=Limits(idle_ms=1), build=build)
-
-    assert [config.account_id for config in book] == ["salon-1", "salon-2", "salon-3"]
-    assert book.config("salon-4") is None
-    assert book.get("salon-4") is None
-    assert book.limits_of("salon-1") == Limits(idle_ms=4_000)
-    assert book.limits_of("salon-4") == Limits(idle_ms=1)
-
-
-def test_account_is_built_once_and_only_when_asked_for(accounts_file: Path) -> None:
+def test_account_is_found_by_its_id_and_built_once_when_asked_for(accounts_file: Path) -> None:
     """The web never answers anybody: it must not open what only a worker needs."""
     built: list[str] = []
 
-    def record(config: AccountConfig) -> Account:
-        built.append(config.account_id)
-        return build(config)
+    def record(account: ChannelAccount, _: Outside) -> Channel:
+        built.append(account.account_id)
+        return FakeChannel()
 
-    book = AccountBook(load(accounts_file), limits=Limits(), build=record)
+    registry = AccountRegistry(
+        load(accounts_file),
+        limits=Limits(idle_ms=1),
+        store=Store(redis.Redis(), privacy_key="k"),
+        channels=CHANNELS | {"simulator": replace(SIMULATOR, build=record)},
+    )
+
+    assert [config.account_id for config in registry] == ["salon-1", "salon-2", "salon-3"]
+    assert (registry.config("salon-4"), registry.get("salon-4")) == (None, None)
+    assert registry.limits_of("salon-1") == Limits(idle_ms=4_000)
+    assert registry.limits_of("salon-4") == Limits(idle_ms=1)
     assert built == []
-
-    assert book.get("salon-2") is book.get("salon-2")
-    assert built == ["salon-2"]
+    assert registry.get("salon-3") is registry.get("salon-3")
+    assert built == ["salon-3"]
 
 
 def test_agreement_changes_with_file_prompt_and_secrets(accounts_file: Path) -> None:
-    def agreed(environ: dict[str, str]) -> str:
-        return agreement(load(accounts_file, environ=environ))
+    first = agreement(load(accounts_file))
+    assert agreement(load(accounts_file)) == first
 
-    first = agreed(SECRETS)
-    assert agreed(SECRETS) == first
-    changed = {first, agreed(SECRETS | {"SALON_TOKEN": "another"})}
+    changed = {first, agreement(load(accounts_file, {"SALON_TOKEN": "another"}))}
     (accounts_file.parent / "prompt.md").write_text("Closed on Mondays.\n")
-    changed.add(agreed(SECRETS))
-    edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001")
-    changed.add(agreed(SECRETS))
+    changed.add(agreement(load(accounts_file)))
+    changed.add(agreement(load(edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001"))))
 
     assert len(changed) == 4
-
-
-def test_override_changes_one_limit_of_one_account(accounts_file: Path) -> None:
-    base = replace(Limits(), lease_ms=11_000)
-    around = Surroundings(SECRETS, base, BUDGET, production=False)
-
-    first, second, _ = load_accounts(accounts_file, around)
-
-    assert first.limits == replace(base, idle_ms=4_000)
-    assert second.limits == base
-
-
-def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
-    edit(
-        accounts_file, "[account.batch]", "[account.budget]\nconversation_hour = 5\n[account.batch]"
-    )
-
-    own, other, _ = load(accounts_file)
-
-    assert own.budget == Budget(conversation_hour=5, account_day=2_000, installation_day=10_000)
-    assert other.budget == BUDGET
-
-
-@pytest.mark.parametrize(
-    ("written", "line"),
-    [
-        ("account_day = 0", "budget.account_day=0: must be 1..1000000"),
-        ("installation_day = 5", "budget.installation_day: is not known here"),
-    ],
-)
-def test_budget_out_of_bounds_or_not_an_accounts_is_a_mistake(
-    accounts_file: Path, written: str, line: str
-) -> None:
-    edit(accounts_file, "[account.batch]", f"[account.budget]\n{written}\n[account.batch]")
-
-    (mistake,) = mistakes(accounts_file)
-
-    assert mistake.startswith(f"FILE: account salon-1: {line}")

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from batching.model import Budget, Limits
-from runtime.accounts import Surroundings, known_names, load_accounts
+from channels import CHANNELS
+from llm import MODELS
+from runtime.accounts import known_names, load_accounts
 from runtime.settings import load_settings, process_environment, setting_names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,16 +35,13 @@ def test_example_environment_changes_nothing_as_it_is(tmp_path: Path) -> None:
 def test_example_accounts_are_valid_and_show_every_key() -> None:
     path = ROOT / "accounts.example.toml"
     text = path.read_text()
+    settings = load_settings({"ACCOUNTS_FILE": str(path)})
     named = dict.fromkeys(re.findall(r'_env = "(\w+)"', text), "value")
 
-    configs = load_accounts(path, Surroundings(named, Limits(), Budget(1, 1, 1), production=False))
+    configs = load_accounts(settings, named)
 
-    assert {config.channel for config in configs} == {"whatsapp_cloud", "venom", "simulator"}
-    assert {config.model_name for config in configs} == {
-        "openai_compatible",
-        "anthropic",
-        "scripted",
-    }
+    assert {config.channel for config in configs} == set(CHANNELS)
+    assert {config.model.provider for config in configs} == set(MODELS)
     assert [name for name in known_names() if not re.search(rf"\b{name}\b", text)] == []
     environment = (ROOT / ".env.example").read_text()
     assert [name for name in named if f"#{name}=" not in environment] == []
