@@ -107,10 +107,10 @@ class AccountRegistry:
     def __init__(
         self,
         configs: Iterable[AccountConfig],
+        channels: Mapping[str, Provider],
+        store: Store,
         *,
         limits: Limits,
-        store: Store,
-        channels: Mapping[str, Provider],
     ) -> None:
         self._configs = {config.account_id: config for config in configs}
         self._limits = limits

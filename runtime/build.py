@@ -85,16 +85,14 @@ def build(
         ledger_id=ledger_id,
     )
     _log_start(settings, environ, store, me)
+    everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
-    accounts = AccountRegistry(
-        with_canary(settings, configs), limits=settings.limits(), store=store, channels=providers
-    )
     silence = Silence()
     return Runtime(
         role=role,
         settings=settings,
         channels=providers,
-        accounts=accounts,
+        accounts=AccountRegistry(everyone, providers, store, limits=settings.limits()),
         store=store,
         silence=silence,
         fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),

@@ -225,9 +225,9 @@ def test_account_is_found_by_its_id_and_built_once_when_asked_for(accounts_file:
 
     registry = AccountRegistry(
         load(accounts_file),
+        CHANNELS | {"simulator": replace(SIMULATOR, build=record)},
+        Store(redis.Redis(), privacy_key="k"),
         limits=Limits(idle_ms=1),
-        store=Store(redis.Redis(), privacy_key="k"),
-        channels=CHANNELS | {"simulator": replace(SIMULATOR, build=record)},
     )
 
     assert [config.account_id for config in registry] == ["salon-1", "salon-2", "salon-3"]
