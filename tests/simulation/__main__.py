@@ -8,14 +8,19 @@ if there was one. ``--seed`` runs that one and prints its whole history.
 
 import argparse
 import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
-from tests.simulation.many import Totals, client_of_own_server, exit_on_sigterm, simulate
-from tests.simulation.run import run
+import redis
+
+from demo.valkey import find_server
+from tests.processes import Guard, started
+from tests.simulation.run import Outcome, run
+from tests.valkey_server import ValkeyServer
 
 CHUNK = 20
 
@@ -30,49 +35,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--failures", type=int, default=5, help="give up after so many (5)")
     args = parser.parse_args(argv)
     if args.seed is not None:
-        return _replay(args.seed)
-    chunks = [
-        range(first, min(first + CHUNK, args.first + args.seeds))
-        for first in range(args.first, args.first + args.seeds, CHUNK)
-    ]
-    began, totals = time.monotonic(), Totals()
-    with _mapper(args.jobs) as in_turn:
-        for done in in_turn(partial(simulate, failures_max=args.failures), chunks):
-            totals.join(done)
-            for failure in done.failures:
-                print(failure, end="\n\n", flush=True)
-            if len(totals.failures) >= args.failures:
+        (outcome,) = _outcomes([args.seed])
+        print(outcome.tail(len(outcome.history)))
+        return bool(outcome.broken)
+    began, done, broken = time.monotonic(), Counter[str](), 0
+    occurred = Counter[str]()
+    for outcome in _in_processes(range(args.first, args.first + args.seeds), args.jobs):
+        done.update(seeds=1, accepted=outcome.accepted, simulated_ms=outcome.simulated_ms)
+        occurred += outcome.occurred
+        if outcome.broken:
+            print(outcome.tail(), end="\n\n", flush=True)
+            broken += 1
+            if broken >= args.failures:
                 break
-    _print(totals, time.monotonic() - began)
-    return bool(totals.failures)
+    took_s, hours = time.monotonic() - began, done["simulated_ms"] / 3_600_000
+    print(
+        f"{done['seeds']} seeds in {took_s:.0f} s ({done['seeds'] / took_s:.1f} a second), "
+        f"{hours:.0f} hours simulated ({hours * 3_600 / took_s:,.0f} times as fast), "
+        f"{done['accepted']} messages accepted, {broken} seeds broken"
+    )
+    print("Occurred: " + ", ".join(f"{name} {times}" for name, times in sorted(occurred.items())))
+    return bool(broken)
+
+
+def _in_processes(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+    """Yield what comes of the seeds, run by so many processes; this one if it is one."""
+    if jobs == 1:
+        yield from _outcomes(seeds)
+        return
+    chunks = [seeds[first : first + CHUNK] for first in range(0, len(seeds), CHUNK)]
+    with multiprocessing.get_context("fork").Pool(jobs, initializer=_exit_on_sigterm) as pool:
+        for outcomes in pool.imap(_chunk, chunks):
+            yield from outcomes
+
+
+def _chunk(seeds: Sequence[int]) -> list[Outcome]:
+    return list(_outcomes(seeds))
+
+
+def _outcomes(seeds: Sequence[int]) -> Iterator[Outcome]:
+    """Run seeds on a server of their own."""
+    with _client_of_own_server() as client:
+        for seed in seeds:
+            yield run(seed, client)
+
+
+def _exit_on_sigterm() -> None:
+    """Have a process that is ended with its pool end its server."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 
 
 @contextmanager
-def _mapper(jobs: int) -> Iterator[Callable[..., Iterable[Totals]]]:
-    """Yield a ``map`` over so many processes, this one if it is one."""
-    if jobs == 1:
-        yield map
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs, initializer=exit_on_sigterm) as pool:
-        yield pool.imap
-
-
-def _replay(seed: int) -> int:
-    with client_of_own_server() as client:
-        outcome = run(seed, client)
-    print(outcome.tail(len(outcome.history)))
-    return bool(outcome.broken)
-
-
-def _print(totals: Totals, took_s: float) -> None:
-    hours = totals.simulated_ms / 3_600_000
-    print(
-        f"{totals.seeds} seeds in {took_s:.0f} s ({totals.seeds / took_s:.1f} a second), "
-        f"{hours:.0f} hours simulated ({hours * 3_600 / took_s:,.0f} times as fast), "
-        f"{totals.accepted} messages accepted, {len(totals.failures)} seeds broken"
-    )
-    counts = (f"{name} {times}" for name, times in sorted(totals.occurred.items()))
-    print("Occurred: " + ", ".join(counts))
+def _client_of_own_server() -> Iterator[redis.Redis]:
+    """Start a server and yield a client of it. Raise DemoError where the machine has none."""
+    guard = Guard()
+    try:
+        with started(ValkeyServer(find_server(), guard)) as server, server.client() as client:
+            yield client
+    finally:
+        guard.close()
 
 
 if __name__ == "__main__":

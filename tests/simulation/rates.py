@@ -1,6 +1,7 @@
 """What one seed is about: how often each thing goes wrong, and how the installation is set up."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
 
 from batching.model import Limits, Timing
@@ -43,60 +44,26 @@ MOST = {
     "echo": 0.3,
     "account_unknown": 0.1,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Chances per occasion, 0 to 1; see MOST."""
-
-    crash: float = 0
-    stall: float = 0
-    ambush: float = 0
-    interleave: float = 0
-    unavailable: float = 0
-    reply_lost: float = 0
-    executed_twice: float = 0
-    executed_late: float = 0
-    cut_short: float = 0
-    wake_up_lost: float = 0
-    wake_up_refused: float = 0
-    wake_up_twice: float = 0
-    wake_up_late: float = 0
-    wake_up_stale: float = 0
-    webhook_again: float = 0
-    webhook_twice_at_once: float = 0
-    webhook_shared: float = 0
-    model_transient: float = 0
-    model_permanent: float = 0
-    model_empty: float = 0
-    model_slow: float = 0
-    model_bug: float = 0
-    provider_transient: float = 0
-    provider_permanent: float = 0
-    provider_doubt_untaken: float = 0
-    provider_doubt_taken: float = 0
-    provider_bug: float = 0
-    status_lost: float = 0
-    status_late: float = 0
-    status_twice: float = 0
-    status_failed: float = 0
-    status_untagged: float = 0
-    echo: float = 0
-    account_unknown: float = 0
-
-    def __str__(self) -> str:
-        shown = {field.name: getattr(self, field.name) for field in fields(self)}
-        return " ".join(f"{name}={rate:.3f}" for name, rate in shown.items() if rate)
-
-
-CALM = Rates()
+#: What people and fate do during a day, and how often at most.
+DEEDS = {
+    "take_over": 2,
+    "operate": 6,
+    "erase": 2,
+    "step_clock": 3,
+    "cut_off": 2,
+    "stop_account": 2,
+    "flush_scripts": 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One installation and its day. ``*_count`` is how often that happens during the day."""
+    """One installation and its day.
 
-    rates: Rates
+    ``rates``: the chance of each fault per occasion; ``deeds``: how often each of DEEDS is done.
+    """
+
+    rates: Mapping[str, float]
     limits: tuple[Limits, Limits]
     timing: Timing
     shards: int
@@ -106,13 +73,7 @@ class Setup:
     day_ms: int
     messages: int
     customers: int
-    takeover_count: int
-    operator_count: int
-    erase_count: int
-    clock_step_count: int
-    outage_count: int
-    stopped_count: int
-    script_flush_count: int
+    deeds: Mapping[str, int]
 
 
 def draw(rng: Random) -> Setup:
@@ -122,7 +83,7 @@ def draw(rng: Random) -> Setup:
     same = rng.random() < 0.4
     limits = _limits(rng)
     return Setup(
-        rates=CALM if quiet else Rates(**chosen),
+        rates=dict.fromkeys(MOST, 0.0) if quiet else chosen,
         limits=(limits, limits if same else _limits(rng)),
         timing=Timing(
             waiting_max=rng.choice((4, 200, 200)), takeover_ms=rng.choice((60_000, 300_000))
@@ -134,13 +95,7 @@ def draw(rng: Random) -> Setup:
         day_ms=rng.randint(60_000, 360_000),
         messages=rng.randint(6, 40),
         customers=rng.randint(1, 3),
-        takeover_count=_count(rng, 2),
-        operator_count=_count(rng, 6),
-        erase_count=_count(rng, 2) if rng.random() < 0.5 else 0,
-        clock_step_count=_count(rng, 3),
-        outage_count=_count(rng, 2),
-        stopped_count=_count(rng, 2),
-        script_flush_count=_count(rng, 2),
+        deeds={name: _count(rng, name, most) for name, most in DEEDS.items()},
     )
 
 
@@ -148,7 +103,9 @@ def _sometimes(rng: Random, most: float) -> float:
     return rng.uniform(0, most) if rng.random() < 0.5 else 0.0
 
 
-def _count(rng: Random, most: int) -> int:
+def _count(rng: Random, name: str, most: int) -> int:
+    if name == "erase" and rng.random() >= 0.5:
+        return 0
     return rng.randint(1, most) if rng.random() < 0.5 else 0
 
 

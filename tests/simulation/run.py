@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import count
 from random import Random
 
 import redis
@@ -15,13 +16,11 @@ from batching.store import Store
 from tests.history.checker import check
 from tests.history.events import Accepted, Happening, digest
 from tests.simulation.day import ACCOUNTS, Day, people
-from tests.simulation.model import SimulatedModel
-from tests.simulation.provider import SimulatedChannel
+from tests.simulation.outside import SimulatedChannel, SimulatedModel
 from tests.simulation.rates import Setup, draw
+from tests.simulation.service import Web, Workers
 from tests.simulation.watcher import BrokenError, Watcher
-from tests.simulation.web import Web
 from tests.simulation.wire import SimulatedRedis, Wire
-from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
 #: How long everything may take to come to its end once nothing goes wrong any more.
@@ -52,6 +51,10 @@ class Outcome:
     def tail(self, lines: int = 60) -> str:
         """Return what went wrong, the faults of the seed and the end of its history."""
         setup = {field.name: getattr(self.setup, field.name) for field in fields(self.setup)}
+        for name in ("rates", "deeds"):
+            setup[name] = " ".join(
+                f"{it}={often:.3g}" for it, often in setup[name].items() if often
+            )
         return "\n".join((
             f"seed {self.seed} {'BREAKS' if self.broken else 'holds'}, history {self.digest}",
             *(f"  {line}" for line in self.broken),
@@ -105,7 +108,7 @@ class Simulation:
             carried, privacy_key="k", shards=setup.shards, timing=setup.timing, clock=world.clock
         )
         self.web = Web(world, store)
-        calls = [0]
+        calls = count(1)
         channels = {name: SimulatedChannel(world, self.web, name) for name in ACCOUNTS}
         accounts = {
             name: Account(
@@ -115,10 +118,7 @@ class Simulation:
             for name, channel in channels.items()
         }  # fmt: skip
         self.workers = Workers(world, store, accounts)
-        self.day = Day(
-            world, web=self.web, watcher=self.watcher, wire=self.wire, channels=channels,
-            client=client,
-        )  # fmt: skip
+        self.day = Day(world, self.web, self.watcher, self.wire, channels, client)
 
     def live(self) -> None:
         """Go through the day, then let everything come to its end. Raise BrokenError."""

@@ -144,27 +144,26 @@ class Watcher:
         """Return all dead letters, noting those without an alert."""
         letters = dead_letters(self.store)
         for letter in letters:
-            self._note_death(f"{letter.conversation_id}:{letter.batch_id}", letter)
+            self._note_death(":".join(_batch(letter)), letter)
         return letters
 
     def replay(self, letter: DeadLetter) -> None:
         """Have a dead letter answered after all."""
         limits = self._world.rng.choice(self._world.setup.limits)
-        if (
-            self.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, limits)
-            > 0
-        ):
-            batch = f"{letter.conversation_id}:{letter.batch_id}"
-            self._world.add(Replayed(self._world.now_ms, batch))
-            self._world.occurred["replayed"] += 1
-        self.audit()
+        replayed = self.store.replay(*_batch(letter), letter.account_id, limits)
+        self._note_deed(Replayed, "replayed", letter, done=replayed > 0)
 
     def discard(self, letter: DeadLetter) -> None:
         """Let a dead letter be."""
-        if self.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED) > 0:
-            batch = f"{letter.conversation_id}:{letter.batch_id}"
-            self._world.add(Discarded(self._world.now_ms, batch))
-            self._world.occurred["discarded"] += 1
+        discarded = self.store.discard(*_batch(letter), Reason.DISCARDED)
+        self._note_deed(Discarded, "discarded", letter, done=discarded > 0)
+
+    def _note_deed(
+        self, event: type[Replayed | Discarded], name: str, letter: DeadLetter, *, done: bool
+    ) -> None:
+        if done:
+            self._world.add(event(self._world.now_ms, ":".join(_batch(letter))))
+            self._world.occurred[name] += 1
         self.audit()
 
     def erase(self, account: str, customer: str) -> None:
@@ -174,6 +173,10 @@ class Watcher:
         if erase(self.store, self.store.conversation_id(account, customer)).messages:
             self._world.occurred["erased"] += 1
         self.audit()
+
+
+def _batch(letter: DeadLetter) -> tuple[str, str]:
+    return letter.conversation_id, letter.batch_id
 
 
 def _lua(value: Any) -> str:

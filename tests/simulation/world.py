@@ -46,8 +46,7 @@ class World:
 
     def chance(self, name: str) -> bool:
         """Return whether a fault strikes now."""
-        rate: float = getattr(self.setup.rates, name)
-        if self.healed or self.rng.random() >= rate:
+        if self.healed or self.rng.random() >= self.setup.rates[name]:
             return False
         self.occurred[name] += 1
         return True
@@ -75,7 +74,7 @@ class World:
             self.hub.sleep(self.rng.randint(0, 50))
 
     def _freeze(self, task: Task) -> None:
-        """Let a task stand still; it wakes by itself, or in the worst moment: see ambush."""
+        """Let a task stand still; it wakes by itself, or in the worst moment: see stay_in_call."""
         self.pause()
         stall_ms = self.rng.randint(*STALL_MS)
         task.frozen_until_ms = self.now_ms + stall_ms
@@ -84,11 +83,13 @@ class World:
         task.frozen_until_ms = self.now_ms
         del self._frozen[task]
 
-    def ambush(self, span_ms: int) -> None:
-        """Wake who stood still while the present task, perhaps their successor, is in a call.
+    def stay_in_call(self, span: tuple[int, int]) -> None:
+        """Stay in a call for some time of ``span``, ms.
 
-        ``span_ms``: how long the call goes on.
+        Who stood still may wake meanwhile, although the present task is perhaps their successor.
         """
+        span_ms = self.rng.randint(*span)
         for task, replaced_ms in self._frozen.items():
             if replaced_ms <= self.now_ms and self.chance("ambush"):
                 self.hub.after(self.rng.randint(0, span_ms), task.wake)
+        self.hub.sleep(span_ms)

@@ -1,16 +1,20 @@
-"""Schedulers, a broker that cannot be trusted, and the workers that answer its wake-ups."""
+"""The processes of the service: webs, schedulers, and workers behind a broker not to be trusted."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
-from batching.model import Stage, WakeUp, Watch
+from batching.model import SILENT_KINDS, Event, InboundMessage, Stage, Status, WakeUp, Watch
 from batching.ports import Account
 from batching.store import Store
 from scheduler.tick import needs_flush
+from tests.history.events import Accepted, Offered
 from tests.simulation.world import World
 
+#: After how long a provider delivers again what was not answered 200.
+AGAIN_MS = (500, 60_000)
 TICK_MS, SOON_MS, LATE_MS = (50, 3_000), (1, 300), (5_000, 600_000)
 #: How long a scheduler sleeps at most although nothing is due.
 BUSY_MS, CALM_MS = 10_000, 60_000
@@ -18,65 +22,112 @@ BUSY_MS, CALM_MS = 10_000, 60_000
 STALE_MAX = 50
 
 
+@dataclass
+class Web:
+    """Delivers what happens at the provider to one of two web processes, whose limits differ.
+
+    ``pending``: deliveries that were not answered 200 yet.
+    """
+
+    world: World
+    store: Store
+    pending: int = 0
+
+    def deliver(self, *events: Event, delay_ms: int = 0) -> None:
+        """Call the webhook with the events, again and again until it answers 200."""
+        self.pending += 1
+        self._try(events, delay_ms)
+
+    def _try(self, events: tuple[Event, ...], delay_ms: int) -> None:
+        def call() -> None:
+            if self._receive(events):
+                self.pending -= 1
+            else:
+                again()
+
+        def again() -> None:
+            self._try(events, self.world.rng.randint(*AGAIN_MS))
+
+        self.world.hub.spawn("web", call, delay_ms=delay_ms, crashed=again)
+
+    def _receive(self, events: tuple[Event, ...]) -> bool:
+        """Return whether the answer is 200."""
+        world = self.world
+        messages = [event for event in events if isinstance(event, InboundMessage)]
+        for message in messages:
+            silent = message.kind in SILENT_KINDS
+            person = (message.account_id, message.customer)
+            world.add(Offered(world.now_ms, *person, message.text, silent))
+        limits = world.rng.choice(world.setup.limits)
+        try:
+            receipts = flow.receive(self.store, events, lambda _: limits)
+        except LedgerUnavailableError:
+            return False
+        world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
+        if any(receipt.status is Status.FULL for receipt in receipts):
+            return False
+        for message in messages:
+            world.add(Accepted(world.now_ms, message.text))
+        return True
+
+
+@dataclass
 class Workers:
     """All between the ledger and the ports: it enqueues, answers, renews leases."""
 
-    def __init__(self, world: World, store: Store, accounts: dict[str, Account]) -> None:
-        self._world = world
-        self._store = store
-        self._accounts = accounts
-        self._enqueued: list[WakeUp] = []
+    world: World
+    store: Store
+    accounts: dict[str, Account]
+    enqueued: list[WakeUp] = field(default_factory=list)
 
     def get(self, account_id: str) -> Account | None:
         """Return the account; now and then a worker does not know it yet."""
-        return None if self._world.chance("account_unknown") else self._accounts[account_id]
+        return None if self.world.chance("account_unknown") else self.accounts[account_id]
 
     def start(self) -> None:
         """Start the schedulers."""
-        for _ in range(self._world.setup.flushers):
+        for _ in range(self.world.setup.flushers):
             self._schedule()
 
     def _schedule(self) -> None:
         """Start one scheduler; who supervises it starts the next when it dies."""
-        self._world.hub.spawn(
+        self.world.hub.spawn(
             "scheduler", self._tick, delay_ms=1_000, daemon=True, crashed=self._schedule
         )
 
     def _tick(self) -> None:
-        world = self._world
+        world = self.world
         while True:
             wait_ms = 0
-            try:
-                watch = self._store.watch()
+            with suppress(LedgerUnavailableError):
+                watch = self.store.watch()
                 if needs_flush(watch):
                     self._carry("flush", self._flush)
                 wait_ms = _until_due_ms(watch)
-            except LedgerUnavailableError:
-                pass
             # A real one ticks many times a second; these sleep while nothing can be due.
             world.hub.sleep(min(wait_ms, CALM_MS if world.healed else BUSY_MS))
             world.hub.sleep(world.rng.randint(*TICK_MS))
 
     def _flush(self) -> None:
         with suppress(TransientError):  # as the tasks of a worker do
-            flow.flush(self._store, self, limit=self._world.setup.flush_limit)
+            flow.flush(self.store, self, limit=self.world.setup.flush_limit)
 
     def enqueue(self, wake_up: WakeUp) -> None:
         """Wake a worker. Raise TransientError if the broker did not take it."""
-        world = self._world
+        world = self.world
         world.boundary()
         if world.chance("wake_up_refused"):
             raise TransientError("broker_away")
-        self._enqueued = [*self._enqueued[-STALE_MAX:], wake_up]
+        self.enqueued = [*self.enqueued[-STALE_MAX:], wake_up]
         self._carry(wake_up.stage, lambda: self._answer(wake_up))
         if world.chance("wake_up_stale"):
-            stale = world.rng.choice(self._enqueued)
+            stale = world.rng.choice(self.enqueued)
             self._carry(stale.stage, lambda: self._answer(stale))
         world.boundary()
 
     def _carry(self, name: str, answer: Callable[[], None]) -> None:
         """Bring a wake-up to a worker: once, twice, late, or never."""
-        world = self._world
+        world = self.world
         if world.chance("wake_up_lost"):
             return
         for _ in range(2 if world.chance("wake_up_twice") else 1):
@@ -86,14 +137,14 @@ class Workers:
     def _answer(self, wake_up: WakeUp) -> None:
         with suppress(TransientError):  # as the tasks of a worker do
             if wake_up.stage is Stage.GENERATE:
-                flow.generate(self._store, self, self, wake_up, renew_lease=self._renew_lease)
+                flow.generate(self.store, self, self, wake_up, renew_lease=self._renew_lease)
             else:
-                flow.send(self._store, self, wake_up, renew_lease=self._renew_lease)
+                flow.send(self.store, self, wake_up, renew_lease=self._renew_lease)
 
     @contextmanager
     def _renew_lease(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
         """Renew the lease as actors.tasks does: in time, from beside, and not while it sleeps."""
-        world, owner = self._world, self._world.hub.task
+        world, owner = self.world, self.world.hub.task
         assert owner
         keeping = True
 

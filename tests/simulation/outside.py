@@ -1,0 +1,133 @@
+"""What is outside of a simulated account: its model and its provider, slow, wrong and silent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import NoReturn
+
+from batching.errors import (
+    AmbiguousError,
+    ChannelStoppedError,
+    PermanentError,
+    TransientError,
+)
+from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
+from tests.history.events import Asked, Doubted, Replied, Taken
+from tests.simulation.hub import Crash
+from tests.simulation.service import Web
+from tests.simulation.world import World
+
+#: What the channel splits an answer at.
+SEAM = "|"
+USUAL_MS, SLOW_MS = (200, 8_000), (20_000, 90_000)
+CALL_MS, SOON_MS, LATE_MS = (20, 2_000), (50, 5_000), (20_000, 300_000)
+
+
+@dataclass
+class SimulatedModel:
+    """Answers with every word of the question, in one to three parts unlike any other.
+
+    ``calls`` numbers the calls of all models.
+    """
+
+    world: World
+    account_id: str
+    calls: "count[int]"
+
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:  # noqa: ARG002
+        """Answer in time, late, or not at all."""
+        world = self.world
+        world.boundary()
+        call, words = next(self.calls), tuple(turn.split("\n"))
+        past = tuple(word for exchange in history for word in exchange.customer.split("\n"))
+        world.add(Asked(world.now_ms, call, words, self.account_id, world.worker, past))
+        parts: tuple[str, ...] = ()
+        try:
+            parts = self._think(call, words)
+        finally:
+            world.add(Replied(world.now_ms, call, parts))
+        world.boundary()
+        return SEAM.join(parts)
+
+    def _think(self, call: int, words: tuple[str, ...]) -> tuple[str, ...]:
+        world = self.world
+        world.stay_in_call(SLOW_MS if world.chance("model_slow") else USUAL_MS)
+        if world.chance("crash"):
+            world.pause()
+            raise Crash
+        if world.chance("model_transient"):
+            asked_ms = world.rng.choice((None, 5_000, 120_000))
+            raise TransientError("model_503", retry_after_ms=asked_ms)
+        if world.chance("model_empty"):
+            raise TransientError("model_empty")
+        if world.chance("model_permanent"):
+            raise PermanentError("model_400")
+        if world.chance("model_bug"):
+            raise KeyError("choices")
+        parts = world.rng.choice((1, 1, 1, 2, 3))
+        return tuple(f"r{call}p{part} {' '.join(words)}" for part in range(parts))
+
+
+@dataclass
+class SimulatedChannel:
+    """One account's way to the provider, which takes parts, and may send a status of each."""
+
+    world: World
+    web: Web
+    account_id: str
+    sent: int = 0
+    stopped_until_ms: int = 0
+
+    def split(self, text: str) -> list[str]:
+        """Return the parts of an answer."""
+        return text.split(SEAM)
+
+    def send(self, outbound: Outbound) -> str:
+        """Take the part and say so; or take it and not say so; or not take it."""
+        world = self.world
+        world.boundary()
+        world.stay_in_call(CALL_MS)
+        if world.now_ms < self.stopped_until_ms and not world.healed:
+            raise ChannelStoppedError("cloud_190")
+        if world.chance("provider_transient"):
+            raise TransientError("cloud_131016", retry_after_ms=world.rng.choice((None, 30_000)))
+        if world.chance("provider_permanent"):
+            raise PermanentError("cloud_131047")
+        if world.chance("provider_doubt_untaken"):
+            self._leave_in_doubt(outbound, AmbiguousError("cloud_timeout"))
+        provider_id = self._take(outbound)
+        if world.chance("provider_doubt_taken"):
+            self._leave_in_doubt(outbound, AmbiguousError("cloud_timeout"))
+        if world.chance("provider_bug"):
+            self._leave_in_doubt(outbound, KeyError("messages"))
+        world.boundary()
+        return provider_id
+
+    def _leave_in_doubt(self, outbound: Outbound, error: Exception) -> NoReturn:
+        self.world.add(Doubted(self.world.now_ms, outbound.tag))
+        raise error
+
+    def _take(self, outbound: Outbound) -> str:
+        world, account, tag = self.world, self.account_id, outbound.tag
+        self.sent += 1
+        provider_id = f"{account}-out-{self.sent}"
+        taken = (account, outbound.customer, tag, outbound.text, world.worker)
+        world.add(Taken(world.now_ms, *taken))
+        if world.chance("status_failed"):
+            self._report(provider_id, "failed", tag)
+        elif not world.chance("status_lost"):
+            for state in ("sent", "delivered"):
+                self._report(provider_id, state, tag)
+        if world.chance("echo"):
+            echo = ForeignMessage(account, outbound.customer, provider_id, "unknown")
+            self.web.deliver(echo, delay_ms=world.rng.randint(*SOON_MS))
+        return provider_id
+
+    def _report(self, provider_id: str, state: str, tag: str) -> None:
+        world = self.world
+        carried = "" if world.chance("status_untagged") else tag
+        code = "131026" if state == "failed" else ""
+        status = DeliveryStatus(self.account_id, provider_id, state, carried, code)
+        for _ in range(2 if world.chance("status_twice") else 1):
+            span = LATE_MS if world.chance("status_late") else SOON_MS
+            self.web.deliver(status, delay_ms=world.rng.randint(*span))
