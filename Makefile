@@ -62,8 +62,8 @@ simulate: $(READY) ## Simulate days full of faults (SEEDS=3000, or SEED=7 for al
 mutants: $(READY) ## Plant faults in the code, one at a time: each must be caught
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
-trip: $(READY) ## Count the files that one message passes (ARGS=-v names them)
-	@$(BIN)/python -m tests.trip $(ARGS)
+trip: $(READY) ## Count the files that one message passes
+	@$(BIN)/python -m pytest -q -s tests/test_trip.py
 
 lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade for the newest)
 	$(call compile,requirements.txt)

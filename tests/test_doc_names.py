@@ -4,17 +4,16 @@ import argparse
 import importlib
 import re
 import shlex
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from cli import VERBS
-from tests.test_docs import EVENT, PACKAGES, names
+from tests.repository import CODE, PACKAGES, ROOT, coded, documents, names, relative, tracked
+from tests.test_docs import EVENT
 
-ROOT = Path(__file__).parent.parent
 #: What belongs to one machine or one network; /home/me is nobody. The brackets keep the pattern
 #: from finding itself.
 PRIVATE = re.compile(
@@ -25,37 +24,12 @@ FILES = (".cfg", ".csr", ".js", ".key", ".lua", ".md", ".pem", ".py", ".toml", "
 #: Directories that are not in the repository.
 UNTRACKED = {"inventory", "ansible/inventory", "../.venv/bin"}
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
-CODE = re.compile(r"`([^`\n]+)`")
+DOTTED = re.compile(rf"((?:{'|'.join(PACKAGES)})(?:\.\w+)+)(?:\(.*\))?")
 #: What begins so is typed by a person, and not printed.
 TYPED = (
     "CONFIG", "ansible-playbook", "autoDownload:", "curl", "dead list", "dead replay",
     "journalctl", "maxmemory-policy", "python", "redis-cli", "sudo", "systemctl",
 )  # fmt: skip
-
-
-@cache
-def tracked() -> list[Path]:
-    """Return every file of the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).exists()]
-
-
-def documents() -> list[Path]:
-    return [path for path in tracked() if path.suffix == ".md" and "prompts" not in path.parts]
-
-
-def coded() -> Iterator[tuple[str, str]]:
-    """Yield every piece of code in a document, and where it stands."""
-    for document in documents():
-        where = str(document.relative_to(ROOT))
-        yield from ((where, text) for text in CODE.findall(document.read_text()))
 
 
 def slugs(document: Path) -> set[str]:
@@ -70,14 +44,14 @@ def test_links_between_documents_lead_somewhere() -> None:
         for path, anchor in LINK.findall(document.read_text()):
             target = (document.parent / path).resolve() if path else document
             if not target.exists() or (anchor and anchor not in slugs(target)):
-                broken.append(f"{document.relative_to(ROOT)}: {path}#{anchor}")
+                broken.append(f"{relative(document)}: {path}#{anchor}")
 
     assert broken == []
 
 
 def test_documents_that_a_file_names_exist() -> None:
     broken = [
-        f"{path.relative_to(ROOT)}: {name}"
+        f"{relative(path)}: {name}"
         for path in tracked()
         if path.suffix != ".png"
         for name in re.findall(r"\bdocs/\w+\.\w+", path.read_text())
@@ -87,33 +61,56 @@ def test_documents_that_a_file_names_exist() -> None:
     assert broken == []
 
 
-def test_files_that_a_document_names_exist() -> None:
-    """A name with a folder is one of the repository's if the folder is."""
-    broken = [
-        f"{where}: {name}"
-        for where, name in coded()
-        if re.fullmatch(r"[\w.-]+(/[\w.*-]+)*/?", name)
-        and "/" in name
-        and (ROOT / name.partition("/")[0]).is_dir()
-        and not any(ROOT.glob(name.rstrip("/")))
-        and name.rstrip("/") not in UNTRACKED
-    ]
-
-    assert broken == []
+def missing_file(text: str) -> bool:
+    """Say whether a file is not there: a name with a folder is one of ours if the folder is."""
+    if "/" not in text or not re.fullmatch(r"[\w.-]+(/[\w.*-]+)*/?", text):
+        return False
+    name = text.rstrip("/")
+    is_ours = (ROOT / text.partition("/")[0]).is_dir() and name not in UNTRACKED
+    return is_ours and not any(ROOT.glob(name))
 
 
-def test_code_that_a_document_names_exists() -> None:
-    """``package.module``, ``package.module.name``, with or without a call's brackets."""
-    dotted = re.compile(rf"((?:{'|'.join(PACKAGES)})(?:\.\w+)+)(?:\(.*\))?")
-    events = {*names("reference.md", "Log events")}
-    broken = [
-        f"{where}: {name}"
-        for where, text in coded()
-        if (found := dotted.fullmatch(text))
-        and not (name := found.group(1)).endswith(FILES)
-        and name not in events
-        and not is_importable(name)
-    ]
+def missing_code(text: str) -> bool:
+    """Say so of ``package.module.name``, with or without a call's brackets."""
+    name = found[1] if (found := DOTTED.fullmatch(text)) else ""
+    if not name or name.endswith(FILES) or name in names("reference.md", "Log events"):
+        return False
+    return not is_importable(name)
+
+
+def missing_test(text: str) -> bool:
+    """Say so of a test: a promise whose test is gone is only a promise."""
+    found = re.fullmatch(r"(test_\w+)(\[.*)?", text)
+    return found is not None and found[1] not in defined_tests()
+
+
+@cache
+def defined_tests() -> set[str]:
+    """Return every test, and the examples that CONTRIBUTING invents."""
+    tests = [path for path in tracked() if "tests" in path.parts and path.suffix == ".py"]
+    examples = (ROOT / "CONTRIBUTING.md").read_text()
+    found = {name for path in tests for name in re.findall(r"def (test_\w+)", path.read_text())}
+    return found | set(re.findall(r"`(test_\w+)`", examples))
+
+
+def missing_event(text: str) -> bool:
+    """Say so of a log event; CONTRIBUTING shows how one is written."""
+    known = {*names("reference.md", "Log events"), "noun.verbed", "request.unreadable"}
+    nouns = {name.partition(".")[0] for name in known}
+    if not EVENT.fullmatch(text) or text.partition(".")[0] not in nouns:
+        return False
+    return text not in known and not text.endswith(FILES) and not is_importable(text)
+
+
+def missing_metric(text: str) -> bool:
+    return text.startswith("ai_admin_") and text not in names("reference.md", "Metrics")
+
+
+@pytest.mark.parametrize(
+    "is_missing", [missing_file, missing_code, missing_test, missing_event, missing_metric]
+)
+def test_what_a_document_names_exists(is_missing: Callable[[str], bool]) -> None:
+    broken = [f"{where}: {text}" for where, text in coded() if is_missing(text)]
 
     assert broken == []
 
@@ -135,54 +132,24 @@ def is_there(module: str, attribute: str) -> bool:
         return False
 
 
-def test_tests_that_a_document_names_exist() -> None:
-    """A promise whose test is gone is only a promise. CONTRIBUTING has invented examples."""
-    tests = "\n".join(
-        path.read_text() for path in tracked() if "tests" in path.parts and path.suffix == ".py"
-    )
-    defined = set(re.findall(r"def (test_\w+)", tests))
-    named = {(where, text.partition("[")[0]) for where, text in coded()}
-    broken = [
-        f"{where}: {name}"
-        for where, name in sorted(named)
-        if re.fullmatch(r"test_\w+", name) and name not in defined and where != "CONTRIBUTING.md"
-    ]
-
-    assert broken == []
-
-
-def test_log_events_that_a_document_names_exist() -> None:
-    """The reference has all of them; CONTRIBUTING shows how one is written."""
-    known = {*names("reference.md", "Log events"), "noun.verbed", "request.unreadable"}
-    nouns = {name.partition(".")[0] for name in known}
-    broken = [
-        f"{where}: {text}"
-        for where, text in coded()
-        if EVENT.fullmatch(text)
-        and text.partition(".")[0] in nouns
-        and text not in known
-        and not text.endswith(FILES)
-        and not is_importable(text)
-    ]
-
-    assert broken == []
-
-
-def test_metrics_that_a_document_names_exist() -> None:
-    known = set(names("reference.md", "Metrics"))
-
-    assert [it for it in coded() if it[1].startswith("ai_admin_") and it[1] not in known] == []
+def named(pattern: str) -> set[str]:
+    """Return what a pattern finds in all documents."""
+    texts = [document.read_text() for document in documents()]
+    return {name for text in texts for name in re.findall(pattern, text, re.MULTILINE)}
 
 
 def test_make_targets_that_a_document_names_exist() -> None:
-    named = {
-        target
-        for document in documents()
-        for target in re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.MULTILINE)
-    }
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    assert {"demo", "test"} <= named <= targets
+    assert {"demo", "test"} <= named(r"(?:`|^)make ([a-z-]+)") <= targets
+
+
+def test_playbooks_that_a_document_names_exist() -> None:
+    playbooks = {path.name for path in (ROOT / "ansible").glob("*.yml")}
+
+    assert (
+        {"site.yml", "deploy.yml"} <= named(r"ansible-playbook (?:--\S+ )*(\w+\.yml)") <= playbooks
+    )
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -194,7 +161,7 @@ def commands() -> Iterator[tuple[str, str]]:
         r"(?:^ {4,}.*?|`)(?:python manage\.py|sudo ai-admin) ([a-z][^`\n]*)", re.MULTILINE
     )
     for document in documents():
-        where = str(document.relative_to(ROOT))
+        where = relative(document)
         found = line.findall(document.read_text())
         yield from (
             (where, command) for command in found if "|" not in command and command != "dead"
@@ -244,23 +211,12 @@ def test_what_a_document_quotes_is_printed() -> None:
     assert [it for it in lines for piece in it.split("…") if piece.strip() not in printed] == []
 
 
-def test_playbooks_that_a_document_names_exist() -> None:
-    named = {
-        name
-        for document in documents()
-        for name in re.findall(r"ansible-playbook (?:--\S+ )*(\w+\.yml)", document.read_text())
-    }
-
-    assert named
-    assert [name for name in sorted(named) if not (ROOT / "ansible" / name).exists()] == []
-
-
 def test_tracked_files_name_no_machine() -> None:
     """A path or a host of one machine works there, and misleads everywhere else."""
     named = []
     for path in tracked():
         text = path.read_bytes()
         if b"\0" not in text and (found := PRIVATE.search(text.decode())):
-            named.append(f"{path.relative_to(ROOT)}: {found.group()}")
+            named.append(f"{relative(path)}: {found.group()}")
 
     assert named == []

@@ -4,32 +4,17 @@ import ast
 import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.clients import http_client
+from tests.repository import SERVICE, relative, tree
 from tests.street import Street, street
 from tests.webhooks import body, change, text_message
 
 __all__ = ["street"]
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = (
-    "actors",
-    "batching",
-    "canary",
-    "channels",
-    "cli",
-    "llm",
-    "runtime",
-    "scheduler",
-    "web",
-    "config",
-    "httpjson",
-)
-SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 #: Whatever can open a connection by itself.
 CONNECTING = re.compile(
     r"(aiohttp|ftplib|http\.client|httpcore2?|httpx|requests|smtplib|socket|ssl|telnetlib"
@@ -73,10 +58,10 @@ def deeds(tree: ast.AST) -> Iterator[str]:
 
 def test_no_other_module_opens_connections() -> None:
     found = {
-        f"{path.relative_to(ROOT)}: {name}"
-        for path in SOURCES
-        if str(path.relative_to(ROOT)) not in MAY_CONNECT
-        for name in imported(ast.parse(path.read_text()))
+        f"{relative(path)}: {name}"
+        for path in SERVICE
+        if relative(path) not in MAY_CONNECT
+        for name in imported(tree(path))
         if CONNECTING.match(name)
     }
 
@@ -84,9 +69,7 @@ def test_no_other_module_opens_connections() -> None:
 
 
 def test_only_one_package_calls_over_http() -> None:
-    found = {
-        str(path.relative_to(ROOT)) for path in SOURCES if list(deeds(ast.parse(path.read_text())))
-    }
+    found = {relative(path) for path in SERVICE if list(deeds(tree(path)))}
 
     assert found == {"httpjson/__init__.py"}
 
