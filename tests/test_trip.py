@@ -74,7 +74,7 @@ def stages(street: Street) -> list[Stage]:
 
     steps: dict[str, Callable[[], object]] = {
         "POST to 200": lambda: street.caller.cloud(question),
-        "tick": Tick(runtime.store, queue, lambda: None),
+        "tick": Tick(runtime.store.watch, queue.enqueue_flush, lambda: None),
         "flush": tasks.flush,
         "generate": lambda: work(tasks.generate),
         "send": lambda: work(tasks.send),
