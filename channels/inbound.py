@@ -1,7 +1,7 @@
 """What every webhook parser needs: proofs, fields that may hold anything, and what it returns.
 
-Nothing here raises, and nothing recurses, however odd or deep a body is; ``required`` alone raises
-MalformedError.
+Nothing here recurses, however deep a body is, and what has the wrong type reads as absent. Where a
+function raises MalformedError, it says so; none raises anything else.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from batching.errors import MalformedError
 from batching.model import Event, InboundMessage, Kind, Media, Notice
@@ -28,12 +29,10 @@ ITEMS_MAX = 5_000
 
 #: Longest whole number read as text, in digits: Python refuses to print those of thousands.
 _DIGITS_MAX = 18
-#: Seconds since the epoch that may be a message's time: September 2001 to November 2286.
-_SECONDS = range(1_000_000_000, 10_000_000_000)
-#: Above this a number is milliseconds since the epoch, below it seconds (until the year 5138).
-_SECONDS_MAX = 100_000_000_000
-#: The last instant that is read: the end of the year 9999, ms.
-_EPOCH_MS_MAX = 253_402_300_799_999
+#: What may be a message's time, ms since the epoch: September 2001 to November 2286.
+_EPOCH_MS_MIN, _EPOCH_MS_MAX = 10**12, 10**13
+#: From here on a number is ms since the epoch, below it seconds.
+_SECONDS_MAX = 10**11
 
 _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -84,8 +83,8 @@ class Peer:
     """
 
     customer: str
-    aliases: tuple[str, ...]
-    secondary: bool
+    aliases: tuple[str, ...] = ()
+    secondary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +99,8 @@ class Content:
 #: Turns one item of a body into one event for an account ("" where the body names none). Raises
 #: MalformedError for an item that lacks what its event needs.
 Reader = Callable[[str, Record], Event]
+#: Reads what a message, or a part of one, says. A blank text: it says nothing.
+ContentReader = Callable[[Record], Content]
 
 
 # Proofs: constant time, and no input raises.
@@ -111,13 +112,14 @@ def sha256_matches(
     """Return the index of the secret that signed ``raw``, None if there is none.
 
     ``header`` is ``prefix`` and the hex HMAC-SHA256 over the bytes as they were received.
-    An empty secret signs nothing: anybody could use it.
     """
     given = encoded(header.lower())
-    return _first(
-        bool(secret) and hmac.compare_digest(given, encoded(prefix + _hmac_hex(raw, secret)))
-        for secret in secrets
-    )
+
+    def signed(secret: str) -> bool:
+        mark = prefix + hmac.new(encoded(secret), raw, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(given, encoded(mark))
+
+    return _first(secrets, signed)
 
 
 def secret_matches(given: str, secrets: Sequence[str]) -> int | None:
@@ -127,8 +129,8 @@ def secret_matches(given: str, secrets: Sequence[str]) -> int | None:
     """
     digest = hashlib.sha256(encoded(given)).digest()
     return _first(
-        bool(secret) and hmac.compare_digest(digest, hashlib.sha256(encoded(secret)).digest())
-        for secret in secrets
+        secrets,
+        lambda secret: hmac.compare_digest(digest, hashlib.sha256(encoded(secret)).digest()),
     )
 
 
@@ -137,17 +139,14 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _hmac_hex(raw: bytes, secret: str) -> str:
-    return hmac.new(encoded(secret), raw, hashlib.sha256).hexdigest()
-
-
-def _first(matches: Iterable[bool]) -> int | None:
-    # Every secret is tried: the time taken must not tell which one fitted.
-    found = [index for index, match in enumerate(list(matches)) if match]
+def _first(secrets: Sequence[str], fits: Callable[[str], bool]) -> int | None:
+    # Every secret is tried: the time taken must not tell which one fitted. An empty one proves
+    # nothing: anybody could use it.
+    found = [index for index, secret in enumerate(secrets) if secret and fits(secret)]
     return found[0] if found else None
 
 
-# Fields: what has the wrong type reads as absent.
+# Fields
 
 
 def at(value: object, *path: str) -> object:
@@ -203,12 +202,6 @@ def identifier(value: object, *path: str) -> str:
     return found if found.strip() and len(found) <= ID_LENGTH_MAX else ""
 
 
-def url(value: object, *path: str) -> str:
-    """Return the address that ``path`` leads to; "" for none and one absurdly long."""
-    found = text(value, *path)
-    return found if len(found) <= URL_LENGTH_MAX else ""
-
-
 def whole_number(value: object, *path: str) -> int | None:
     """Return the whole number, or its decimal digits as text, that ``path`` leads to."""
     found = text(value, *path)
@@ -218,26 +211,16 @@ def whole_number(value: object, *path: str) -> int | None:
 
 
 def moment_ms(value: object, *path: str) -> int:
-    """Return the seconds since the epoch that ``path`` leads to in ms, 0 if absurd or absent."""
-    seconds = whole_number(value, *path)
-    return seconds * 1000 if seconds is not None and seconds in _SECONDS else 0
+    """Return the time that ``path`` leads to, ms since the epoch, 0 where it is none or absurd.
 
-
-def epoch_ms(value: object) -> int:
-    """Return a timestamp in seconds or ms as ms since the epoch, 0 where it is none or absurd.
-
-    The size tells seconds from milliseconds; numbers may come as text or with a fraction.
+    It may be seconds or ms, which its size tells, as a number or text, with a fraction or without.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return 0
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
+        number = float(text(value, *path))
+    except ValueError:
         return 0
-    if not math.isfinite(number) or number <= 0:
-        return 0
-    epoch = number * 1000 if number < _SECONDS_MAX else number
-    return int(epoch) if epoch <= _EPOCH_MS_MAX else 0
+    epoch_ms = number * 1000 if number < _SECONDS_MAX else number
+    return int(epoch_ms) if _EPOCH_MS_MIN <= epoch_ms < _EPOCH_MS_MAX else 0
 
 
 def required(found: str, name: str) -> str:
@@ -247,7 +230,36 @@ def required(found: str, name: str) -> str:
     return found
 
 
-# What a parser returns.
+def required_object(value: object, name: str) -> Record:
+    """Return ``value``. Raise MalformedError where it is no object."""
+    if not isinstance(value, dict):
+        raise MalformedError("not_an_object", f"{name}: must be an object")
+    return value
+
+
+# What a parser returns
+
+
+def read_items(found: Iterable[tuple[str | None, Reader, object]]) -> Parsed:
+    """Return the events of items, in their order; what cannot be read is counted.
+
+    Each is an account, None for one that is not ours, the reader, and the item. Raise
+    MalformedError with the code ``too_many_items`` for more than ITEMS_MAX.
+    """
+    taken = list(islice(found, ITEMS_MAX + 1))
+    if len(taken) > ITEMS_MAX:
+        raise MalformedError("too_many_items", f"items in one body: must be at most {ITEMS_MAX}")
+    events: list[Event] = []
+    unknown_accounts = malformed = 0
+    for account_id, read, item in taken:
+        if account_id is None:
+            unknown_accounts += 1
+            continue
+        try:
+            events.append(read(account_id, required_object(item, "item")))
+        except MalformedError:
+            malformed += 1
+    return Parsed(tuple(events), unknown_accounts, malformed)
 
 
 def notice(name: str) -> Reader:
@@ -255,39 +267,81 @@ def notice(name: str) -> Reader:
     return lambda account_id, _item: Notice(account_id, name)
 
 
-def read_item(read: Reader, account_id: str, item: object) -> Event:
-    """Return the event of one item. Raise MalformedError, also for what is no object."""
-    if not isinstance(item, dict):
-        raise MalformedError("not_an_object", "item: must be an object")
-    return read(account_id, item)
-
-
 def message_of(
-    account_id: str, who: Peer, said: Content, *, message_id: str, sent_at_ms: int
+    account_id: str, who: Peer, said: Content, *, message_id: str, moment: str, about: str = ""
 ) -> InboundMessage:
-    """Return a customer's message."""
+    """Return a customer's message; one without an id gets one, the same each time it is delivered.
+
+    ``moment``: its time, as ``moment_ms`` reads it. ``about``: the id of the message or the media
+    that it is about, if any.
+    """
     return InboundMessage(
         account_id=account_id,
         customer=who.customer,
-        message_id=message_id,
+        message_id=message_id or made_id(who.customer, moment, said.kind, said.text, about),
         kind=said.kind,
         text=said.text,
-        sent_at_ms=sent_at_ms,
+        sent_at_ms=moment_ms(moment),
         aliases=who.aliases,
         secondary=who.secondary,
         media=said.media,
     )
 
 
+def made_id(*parts: str) -> str:
+    """Return an id for a message that came without one: the same for the same ``parts``."""
+    whole = encoded("\0".join(parts))
+    return f"made_{hashlib.sha256(whole).hexdigest()[:32]}"
+
+
+# Content: the text that the model reads
+
+
+def content_of(read: ContentReader | None, message: Record) -> Content:
+    """Return what ``read`` makes of ``message``; Kind.UNSUPPORTED without a reader or a text."""
+    said = read(message) if read else None
+    return said if said and said.text.strip() else described(Kind.UNSUPPORTED)
+
+
 def described(kind: Kind, words: str = "", media: Media | None = None) -> Content:
-    """Return a content of ``kind`` whose text is ``describe(kind, words)``."""
-    return Content(kind, describe(kind, words), media)
-
-
-def describe(kind: Kind, words: str = "") -> str:
     """Return a sentence in brackets that says what came, then ``words`` (a caption) if any."""
     sentence = f"[{_SENTENCES.get(kind, _UNKNOWN_SENTENCE)}]"
-    return f"{sentence} {spoken(words)}" if words else sentence
+    return Content(kind, f"{sentence} {spoken(words)}" if words else sentence, media)
+
+
+def chosen(kind: Kind, words: str) -> Content:
+    """Return a vote or a reaction; without ``words`` the customer took it back."""
+    return described(kind, words or "(taken back)")
+
+
+def media_of(kind: Kind, part: Record, media_id: str, mime_type: str, address: str) -> Content:
+    """Return a picture, a sound or a file, with its name and caption.
+
+    ``mime_type`` and ``address`` are the fields of ``part`` that hold them.
+    """
+    url = text(part, address)
+    kept = url if len(url) <= URL_LENGTH_MAX else ""
+    media = Media(media_id, identifier(part, mime_type), kept)
+    words = joined(" ", text(part, "filename"), text(part, "caption"))
+    return described(kind, words, media if media.media_id or media.url else None)
+
+
+def location(named: str, latitude: str, longitude: str) -> Content:
+    """Return a place: its name and address, and the point where both coordinates are known."""
+    point = f"({latitude}, {longitude})" if latitude and longitude else ""
+    return described(Kind.LOCATION, joined(" ", named, point))
+
+
+def contacts(cards: Iterable[tuple[str, list[str]]], otherwise: str = "") -> Content:
+    """Return contact cards, each a name and numbers; ``otherwise`` where none says anything."""
+    lines = (joined(" ", name, joined(", ", *numbers[:LISTED_MAX])) for name, numbers in cards)
+    return described(Kind.CONTACTS, listed(lines) or otherwise)
+
+
+def list_reply(reply: Record, otherwise: str = "") -> Content:
+    """Return what the customer chose from a list of ours."""
+    row = joined(": ", text(reply, "title"), text(reply, "description"))
+    return Content(Kind.LIST_REPLY, spoken(row or otherwise))
 
 
 def spoken(words: str) -> str:
@@ -301,10 +355,11 @@ def spoken(words: str) -> str:
 
 def joined(separator: str, *words: str) -> str:
     """Return the words that are not "" with ``separator`` between them."""
-    return separator.join(word for word in words if word)
+    return separator.join(filter(None, words))
 
 
-def made_id(*parts: object) -> str:
-    """Return an id for a message that came without one: the same for the same ``parts``."""
-    whole = "\0".join(str(part) for part in parts)
-    return f"made_{hashlib.sha256(encoded(whole)).hexdigest()[:32]}"
+def listed(lines: Iterable[str]) -> str:
+    """Return the lines that are not "" as one, and how many there are beyond LISTED_MAX."""
+    said = [line for line in lines if line]
+    rest = len(said) - LISTED_MAX
+    return "; ".join(said[:LISTED_MAX] + ([f"and {rest} more"] if rest > 0 else []))

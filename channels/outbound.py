@@ -1,11 +1,15 @@
-"""What every provider's ``send`` needs: text in parts that fit, and what a failed call means.
+"""What every provider's way out needs: one call per part, what its failure means, parts that fit.
 
 Lengths are UTF-16 units, as the messengers count: an emoji is two or more.
 """
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import httpx2
 
 from batching.errors import (
     AdminError,
@@ -14,20 +18,59 @@ from batching.errors import (
     PermanentError,
     TransientError,
 )
-from httpjson import ErrorMap, Failure, Reply, retry_after_ms
+from batching.model import Outbound
+from httpjson import ErrorMap, Failure, Reply, post_json, retry_after_ms
 
 #: The longest a connection may take, for each address of the host, ms.
 CONNECT_MS_MAX = 5_000
+#: Longest text of one message, in UTF-16 units. WhatsApp Web takes more, but folds it away.
+TEXT_LENGTH_MAX = 4_096
 
 #: By the HTTP status, where a provider says nothing better. Any other status, 5xx among them,
 #: leaves open whether the message was taken: AmbiguousError.
-BY_STATUS: Mapping[int, type[AdminError]] = {
-    **dict.fromkeys(range(400, 500), PermanentError),
+_BY_STATUS: Mapping[int, type[AdminError]] = {
+    **dict.fromkeys((*range(400, 500), 501), PermanentError),
     # Redirected, wrong token, no such address or number: true of every message of the account.
     **dict.fromkeys((*range(300, 400), 401, 403, 404, 405), ChannelStoppedError),
     408: AmbiguousError,
     429: TransientError,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpChannel:
+    """A channel that hands each part over by one POST of JSON.
+
+    An empty ``token`` sends none. ``timeout_ms`` bounds a whole call. ``prefix`` begins the codes
+    of errors. ``request`` returns the body to post. ``provider_id`` returns the id that an answer
+    gives, "" for none, and raises where the part was not taken or may not have been.
+    """
+
+    http: httpx2.Client
+    url: str
+    token: str = field(repr=False)
+    timeout_ms: int
+    prefix: str
+    request: Callable[[Outbound], Mapping[str, object]]
+    provider_id: Callable[[Reply], str]
+    text_length_max: int = TEXT_LENGTH_MAX
+
+    def split(self, text: str) -> list[str]:
+        """Return ``text`` in parts of at most ``text_length_max`` UTF-16 units."""
+        return split(text, self.text_length_max)
+
+    def send(self, outbound: Outbound) -> str:
+        """Hand one part over and return its id; not safe to run twice. See Channel.send."""
+        reply = post_json(
+            self.http,
+            self.url,
+            self.request(outbound),
+            headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
+            timeout_ms=self.timeout_ms,
+            connect_ms_max=CONNECT_MS_MAX,
+            errors=send_errors(self.prefix),
+        )
+        return self.provider_id(reply)
 
 
 def send_errors(prefix: str) -> ErrorMap:
@@ -46,8 +89,12 @@ def send_errors(prefix: str) -> ErrorMap:
     }
 
 
-def refused(error: type[AdminError], code: str, reply: Reply) -> AdminError:
-    """Return ``error`` for a refusal; a TransientError carries the wait that was asked for."""
+def refused(reply: Reply, code: str, error: type[AdminError] | None = None) -> AdminError:
+    """Return ``error``, by default what the status means, for a refusal.
+
+    A TransientError carries the wait that was asked for.
+    """
+    error = error or _BY_STATUS.get(reply.status, AmbiguousError)
     detail = f"the provider answered HTTP {reply.status}"
     if issubclass(error, TransientError):
         return error(code, detail, retry_after_ms=retry_after_ms(reply.headers))
@@ -56,17 +103,16 @@ def refused(error: type[AdminError], code: str, reply: Reply) -> AdminError:
 
 #: The least limit that can hold any character.
 LIMIT_MIN = 2
-#: Graphemes longer than this (stacked combining marks) may be cut, in code points.
-_GRAPHEME_MAX = 64
 
-#: Where to cut, best first: at the end of the match. None may leave a part shorter than half of
-#: what fits, else a short first line would cost a message of its own.
+#: Where to cut, best first: at the end of the match, which must lie beyond this share of what fits.
+#: Else a short first line would cost a message of its own.
 _CUTS = (
-    re.compile(r"(?=\n[^\S\n]*\n)"),
-    re.compile(r"(?=\n)"),
-    re.compile(r"[.!?…。！？][\"'»”’)\]]*(?=\s)"),  # noqa: RUF001 - other scripts end sentences so
+    (re.compile(r"(?=\n[^\S\n]*\n)"), 0.5),
+    (re.compile(r"(?=\n)"), 0.5),
+    (re.compile(r"[.!?…。！？][\"'»”’)\]]*(?=\s)"), 0.5),  # noqa: RUF001 - other scripts end so
+    (re.compile(r"(?=\s)"), 0),
+    (re.compile(r"(?=.)"), 0),
 )
-_WORD = re.compile(r"(?=\s)")
 _VISIBLE = re.compile(r"\S")
 
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -102,34 +148,23 @@ def split(text: str, limit: int) -> list[str]:
 
 def _fitting(text: str, limit: int) -> int:
     """Return how many characters of ``text`` fit into ``limit`` units."""
-    spent = 0
-    for index, character in enumerate(text[:limit]):
-        spent += 2 if character > "\uffff" else 1
-        if spent > limit:
-            return index
-    return min(len(text), limit)
+    return sum(spent <= limit for spent in accumulate(map(units, text[:limit])))
 
 
 def _cut(text: str, end: int) -> int:
     """Return the best place to cut ``text``, 1..``end``; it must not begin with a space."""
-    for pattern in _CUTS:
+    for pattern, share in _CUTS:
         cut = _last(pattern, text, end)
-        if cut > end // 2:
+        if cut > end * share:
             return cut
-    word = _last(_WORD, text, end)
-    if word:
-        return word
-    for cut in range(end, max(end - _GRAPHEME_MAX, 0), -1):
-        if not _is_joined(text, cut):
-            return cut
+    # What is drawn as one character is longer than all that fits.
     return end
 
 
 def _last(pattern: re.Pattern[str], text: str, end: int) -> int:
     """Return the last cut of ``pattern`` up to ``end``, 0 if there is none."""
     # One character beyond ``end``: a space there is dropped, so it need not fit.
-    cuts = [match.end() for match in pattern.finditer(text[: end + 1])]
-    for cut in reversed(cuts):
+    for cut in reversed([match.end() for match in pattern.finditer(text[: end + 1])]):
         following = _VISIBLE.search(text, cut)
         if 0 < cut <= end and not (following and _is_joined(text, following.start())):
             return cut

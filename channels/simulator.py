@@ -5,26 +5,19 @@ conversation stay in Redis for a day.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 
-from batching.errors import (
-    AmbiguousError,
-    LedgerUnavailableError,
-    MalformedError,
-    TransientError,
-)
+from batching.errors import AmbiguousError, MalformedError, TransientError
 from batching.model import Event, InboundMessage, Kind, Outbound
-from batching.store import Store, server_ms
-from channels.inbound import Parsed, clean, spoken
-from channels.outbound import split
+from batching.store import Store, reached, server_ms
+from channels.inbound import Parsed, clean, required_object, spoken
+from channels.outbound import TEXT_LENGTH_MAX, split
 from channels.provider import ChannelAccount, Outside, Provider, Refusal, Request
 from config import Table
 
-#: Longest text either way, in characters (in UTF-16 units of an answer).
-TEXT_LENGTH_MAX = 4096
 #: Longest id of a customer or of a message, in characters.
 ID_LENGTH_MAX = 128
 #: Most messages of either side kept of a conversation, and for how long after the last, ms.
@@ -46,8 +39,7 @@ def parse(body: object, account_id: str) -> Parsed:
 
     Raise MalformedError, which names the field and its limit, for any other.
     """
-    if not isinstance(body, dict):
-        raise MalformedError("not_an_object", "body: must be an object")
+    body = required_object(body, "body")
     message = InboundMessage(
         account_id=account_id,
         customer=_field(body, "customer", ID_LENGTH_MAX),
@@ -71,21 +63,11 @@ def _field(body: dict[str, object], name: str, length_max: int) -> str:
 
 
 class Simulator:
-    """The channel of a simulated number.
+    """The channel of a simulated number."""
 
-    ``conversation_id`` names the conversation of an account with a customer.
-    """
-
-    def __init__(
-        self,
-        *,
-        account_id: str,
-        client: redis.Redis,
-        conversation_id: Callable[[str, str], str],
-    ) -> None:
+    def __init__(self, account_id: str, store: Store) -> None:
         self._account_id = account_id
-        self._client = client
-        self._conversation_id = conversation_id
+        self._store = store
 
     def split(self, text: str) -> list[str]:
         """Return ``text`` in parts as long as a real messenger takes them."""
@@ -98,35 +80,30 @@ class Simulator:
             "text": clean(outbound.text),
             "answers": list(outbound.answers),
             "provider_id": provider_id,
-            "at_ms": self._now_ms(),
         }
-        key = _answers_key(self._conversation_id(self._account_id, outbound.customer))
+        key = _answers_key(self._store.conversation_id(self._account_id, outbound.customer))
         try:
-            _keep(self._client, key, answer)
+            at_ms = server_ms(self._store.client.time())
+        except redis.RedisError as error:
+            raise TransientError("simulator_unreachable", type(error).__name__) from None
+        try:
+            _keep(self._store.client, key, {**answer, "at_ms": at_ms})
         except redis.ResponseError as error:
             raise TransientError("simulator_refused", type(error).__name__) from None
         except redis.RedisError as error:
             raise AmbiguousError("simulator_unclear", type(error).__name__) from None
         return provider_id
 
-    def _now_ms(self) -> int:
-        try:
-            return server_ms(self._client.time())
-        except redis.RedisError as error:
-            raise TransientError("simulator_unreachable", type(error).__name__) from None
-
 
 def accepted(store: Store, events: Sequence[Event]) -> None:
     """Keep what the customer wrote, for the page to show. Raise LedgerUnavailableError."""
     for event in events:
-        if not isinstance(event, InboundMessage):
-            continue
-        key = _written_key(store.conversation_id(event.account_id, event.customer))
-        try:
-            at_ms = server_ms(store.client.time())
-            _keep(store.client, key, {"id": event.message_id, "text": event.text, "at_ms": at_ms})
-        except redis.RedisError as error:
-            raise _unreachable(error) from None
+        if isinstance(event, InboundMessage):
+            key = _written_key(store.conversation_id(event.account_id, event.customer))
+            note = {"id": event.message_id, "text": event.text}
+            with reached():
+                at_ms = server_ms(store.client.time())
+                _keep(store.client, key, {**note, "at_ms": at_ms})
 
 
 def conversation(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]]:
@@ -139,25 +116,11 @@ def conversation(client: redis.Redis, conversation_id: str) -> list[dict[str, An
         # A message that was delivered again is the same message: the first time counts.
         written.setdefault(note["id"], {"from": "customer", **note})
     answered = [
-        {
-            "from": "business",
-            # An answer that was sent twice is shown twice.
-            "id": f"{answer['provider_id']}:{answer['at_ms']}",
-            "text": answer["text"],
-            "answers": answer["answers"],
-            "at_ms": answer["at_ms"],
-        }
-        for answer in transcript(client, conversation_id)
+        # An answer that was sent twice is shown twice.
+        {"from": "business", "id": f"{answer.pop('provider_id')}:{answer['at_ms']}", **answer}
+        for answer in _kept(client, _answers_key(conversation_id))
     ]
     return sorted([*written.values(), *answered], key=lambda message: message["at_ms"])
-
-
-def transcript(client: redis.Redis, conversation_id: str) -> list[dict[str, Any]]:
-    """Return the answers of a conversation, oldest first: text, answers, provider_id, at_ms.
-
-    Raise LedgerUnavailableError.
-    """
-    return _kept(client, _answers_key(conversation_id))
 
 
 def forget(store: Store, conversation_id: str) -> int:
@@ -165,11 +128,10 @@ def forget(store: Store, conversation_id: str) -> int:
 
     Raise LedgerUnavailableError.
     """
-    keys = (_answers_key(conversation_id), _written_key(conversation_id))
-    try:
-        return int(store.client.delete(*keys))
-    except redis.RedisError as error:
-        raise _unreachable(error) from None
+    with reached():
+        return int(
+            store.client.delete(_answers_key(conversation_id), _written_key(conversation_id))
+        )
 
 
 def _keep(client: redis.Redis, key: str, note: dict[str, Any]) -> None:
@@ -181,10 +143,8 @@ def _keep(client: redis.Redis, key: str, note: dict[str, Any]) -> None:
 
 
 def _kept(client: redis.Redis, key: str) -> list[dict[str, Any]]:
-    try:
+    with reached():
         return [json.loads(note) for note in client.lrange(key, 0, -1)]
-    except redis.RedisError as error:
-        raise _unreachable(error) from None
 
 
 def _answers_key(conversation_id: str) -> str:
@@ -195,17 +155,8 @@ def _written_key(conversation_id: str) -> str:
     return f"{_answers_key(conversation_id)}:customer"
 
 
-def _unreachable(error: redis.RedisError) -> LedgerUnavailableError:
-    return LedgerUnavailableError("simulator_unreachable", type(error).__name__)
-
-
 def _build(account: ChannelAccount, outside: Outside) -> Simulator:
-    store = outside.store
-    return Simulator(
-        account_id=account.account_id,
-        client=store.client,
-        conversation_id=store.conversation_id,
-    )
+    return Simulator(account.account_id, outside.store)
 
 
 SIMULATOR = Provider(

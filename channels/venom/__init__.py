@@ -1,16 +1,10 @@
 """Venom and its kin: WPPConnect-server, and small gateways around such a library."""
 
-from channels.provider import ChannelAccount, Outside, Provider, Refusal
+from channels.provider import Provider, Refusal
 from channels.venom.inbound import parse, verify, verify_headers
-from channels.venom.send import Config, VenomGateway
+from channels.venom.send import Config, build
 
-__all__ = ["VENOM", "Config", "VenomGateway", "parse"]
-
-
-def _build(account: ChannelAccount, outside: Outside) -> VenomGateway:
-    config: Config = account.config
-    return VenomGateway(config, account.secrets[config.token_env], outside.http)
-
+__all__ = ["VENOM", "parse"]
 
 VENOM = Provider(
     name="venom",
@@ -25,5 +19,5 @@ VENOM = Provider(
         ": must carry or prove the account's secret",
     ),
     parse=parse,
-    build=_build,
+    build=build,
 )

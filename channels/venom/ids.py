@@ -66,15 +66,10 @@ def chat(value: object, *path: str) -> str:
     return identifier(found, "_serialized") or (f"{user}@{server}" if user and server else "")
 
 
-def contact(value: object, *path: str) -> str:
-    """Return the id of a contact: given by itself or inside an object that describes it."""
-    return chat(value, *path, "id") or chat(value, *path)
-
-
 def is_ours(item: Record, message: Key) -> bool:
-    """Return whether our number wrote the message; where nothing tells, a customer did."""
-    said = at(item, "fromMe")
-    return said if isinstance(said, bool) else message.from_me is True
+    """Return whether our number wrote or called; where nothing tells, a customer did."""
+    told = (at(item, "fromMe"), at(item, "outgoing"), message.from_me)
+    return next((said for said in told if isinstance(said, bool)), False)
 
 
 def other_chat(item: Record, message: Key) -> str:
@@ -89,13 +84,20 @@ def other_chat(item: Record, message: Key) -> str:
     return ""
 
 
+def customer_of(item: Record, chat_id: str = "") -> Peer:
+    """Return the customer who did what an item tells, in the chat ``chat_id`` if that is known.
+
+    ``sender`` is the id itself, or an object that describes a contact. Raise MalformedError.
+    """
+    named = (chat(item, name) for name in ("peerJid", "from", "chatId", "author"))
+    return peer(*named, chat(item, "sender", "id") or chat(item, "sender"), chat_id)
+
+
 def peer(*ids: str) -> Peer:
     """Return the customer known by ``ids``, a phone number before a LID.
 
     Raise MalformedError where no id is left.
     """
-    known = list(dict.fromkeys(found for found in ids if found))
-    known.sort(key=is_lid)
+    known = sorted(dict.fromkeys(filter(None, ids)), key=is_lid)
     customer = required(known[0] if known else "", "from")
-    others = tuple(found for found in known[1:] if is_lid(found))
-    return Peer(customer, others, secondary=is_lid(customer))
+    return Peer(customer, tuple(filter(is_lid, known[1:])), secondary=is_lid(customer))

@@ -13,9 +13,8 @@ a reaction ``{"from", "emoji", "messageId", "timestamp"}``. The fields of a mess
 import base64
 import re
 import secrets as random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from batching.errors import MalformedError
 from batching.model import (
     SILENT_KINDS,
     DeliveryStatus,
@@ -23,38 +22,40 @@ from batching.model import (
     ForeignMessage,
     InboundMessage,
     Kind,
-    Media,
     Notice,
 )
 from channels.inbound import (
-    ITEMS_MAX,
     LISTED_MAX,
     Content,
+    ContentReader,
     Parsed,
     Peer,
     Reader,
     Record,
     at,
+    chosen,
+    contacts,
+    content_of,
     described,
     encoded,
-    epoch_ms,
-    identifier,
     items,
     joined,
-    made_id,
+    list_reply,
+    location,
+    media_of,
     message_of,
     notice,
-    read_item,
+    read_items,
     record,
     required,
+    required_object,
     secret_matches,
     sha256_matches,
     spoken,
     text,
-    url,
 )
 from channels.provider import Request
-from channels.venom.ids import chat, contact, is_ours, key, other_chat, peer
+from channels.venom.ids import chat, customer_of, is_ours, key, other_chat, peer
 
 # Proofs
 
@@ -122,30 +123,16 @@ def parse(body: object, account_id: str) -> Parsed:
 
     Raise MalformedError for a body of none of the forms, or of more than ITEMS_MAX messages.
     """
-    if not isinstance(body, dict):
-        raise MalformedError("not_an_object", "body: must be an object")
-    if "event" in body:
+    item = required_object(body, "body")
+    if "event" in item:
         # The library's events change their form with its version: one that cannot be read is
         # counted and not refused, for the library could not correct it.
-        return _each([body], account_id, _EVENTS.get(text(body, "event"), notice("other_event")))
-    if "messages" in body:
-        found = items(body, "messages")
-        if len(found) > ITEMS_MAX:
-            raise MalformedError("too_many_items", f"messages: must be at most {ITEMS_MAX}")
-        return _each(found, account_id, _message)
-    read = _gateway_reaction if "emoji" in body else _message
-    return Parsed((read(account_id, body),))
-
-
-def _each(found: list[object], account_id: str, read: Reader) -> Parsed:
-    events: list[Event] = []
-    malformed = 0
-    for item in found:
-        try:
-            events.append(read_item(read, account_id, item))
-        except MalformedError:
-            malformed += 1
-    return Parsed(tuple(events), malformed=malformed)
+        read = _EVENTS.get(text(item, "event"), notice("other_event"))
+        return read_items([(account_id, read, item)])
+    if "messages" in item:
+        return read_items((account_id, _message, found) for found in items(item, "messages"))
+    read = _did(_reacted("emoji"), "messageId", about=True) if "emoji" in item else _message
+    return Parsed((read(account_id, item),))
 
 
 # Events: one reader for each kind of item
@@ -198,12 +185,10 @@ def _message(account_id: str, item: Record) -> Event:
             provider_id=required(found.unique, "id"),
             author="unknown",
         )
-    who = peer(chat(item, "from"), chat(item, "chatId"), contact(item, "sender"))
-    return _inbound(account_id, item, who, content(item, found.whole), found.unique)
+    return _inbound(account_id, item, customer_of(item), content(item), found.unique)
 
 
 def _self_message(account_id: str, item: Record) -> Event:
-    """Return the trace of a message that left our number."""
     return _message(account_id, {**item, "fromMe": True})
 
 
@@ -224,78 +209,52 @@ def _status(account_id: str, item: Record) -> Event:
     )
 
 
-def _reaction(account_id: str, item: Record) -> Event:
-    """Return how a customer reacted to a message."""
-    found = key(item, "id")
-    if elsewhere := other_chat(item, found):
-        return Notice(account_id, elsewhere)
-    if is_ours(item, found):
-        return Notice(account_id, "own_reaction")
-    who = peer(contact(item, "sender"), found.chat)
-    return _inbound(account_id, item, who, _reacted(item, "reactionText"), found.unique)
+def _did(said: ContentReader, *ids: str, own: str = "", about: bool = False) -> Reader:
+    """Return a reader of what a customer did; the same by us is counted under the name ``own``.
 
+    ``ids``: the fields that may hold its id, with ``about`` the id of the message it is about.
+    """
 
-def _gateway_reaction(account_id: str, item: Record) -> Event:
-    """Return how a customer reacted to a message, in a gateway's form."""
-    if elsewhere := other_chat(item, key(item)):
-        return Notice(account_id, elsewhere)
-    said, who = _reacted(item, "emoji"), peer(chat(item, "from"))
-    # The id is that of the message reacted to, and no id of this one.
-    return _inbound(account_id, item, who, said, about=identifier(item, "messageId"))
+    def read(account_id: str, item: Record) -> Event:
+        found = key(item, *ids)
+        if elsewhere := other_chat(item, found):
+            return Notice(account_id, elsewhere)
+        if own and is_ours(item, found):
+            return Notice(account_id, own)
+        who = customer_of(item, found.chat)
+        own_id, other_id = ("", found.unique) if about else (found.unique, "")
+        return _inbound(account_id, item, who, said(item), own_id, about=other_id)
 
-
-def _revocation(account_id: str, item: Record) -> Event:
-    """Return that a customer deleted a message."""
-    found = key(item, "id", "refId")
-    if elsewhere := other_chat(item, found):
-        return Notice(account_id, elsewhere)
-    if is_ours(item, found):
-        return Notice(account_id, "own_deletion")
-    who = peer(chat(item, "from"), chat(item, "author"), found.chat)
-    return _inbound(account_id, item, who, described(Kind.DELETED), found.unique)
-
-
-def _poll_vote(account_id: str, item: Record) -> Event:
-    """Return what a customer chose in a poll."""
-    poll = key(item, "msgId")
-    if elsewhere := other_chat(item, poll):
-        return Notice(account_id, elsewhere)
-    options = items(item, "selectedOptions")[:LISTED_MAX]
-    chosen = joined(", ", *(text(option, "name") or text(option) for option in options))
-    said = described(Kind.POLL_VOTE, chosen or "(taken back)")
-    who = peer(contact(item, "sender"), chat(item, "chatId"))
-    return _inbound(account_id, item, who, said, about=poll.unique)
-
-
-def _call(account_id: str, item: Record) -> Event:
-    """Return that a customer called."""
-    found = key(item, "id")
-    if elsewhere := other_chat(item, found):
-        return Notice(account_id, elsewhere)
-    if at(item, "outgoing") is True:
-        return Notice(account_id, "own_call")
-    who = peer(chat(item, "peerJid"), chat(item, "from"))
-    return _inbound(account_id, item, who, described(Kind.CALL), found.unique)
+    return read
 
 
 def _inbound(
-    account_id: str,
-    item: Record,
-    who: Peer,
-    said: Content,
-    unique: str = "",
-    *,
-    about: str = "",
+    account_id: str, item: Record, who: Peer, said: Content, unique: str, *, about: str = ""
 ) -> InboundMessage:
-    """Return the message; ``about`` is the id of the message that it is about, if any."""
     moment = text(item, "t") or text(item, "timestamp") or text(item, "offerTime")
     if unique and said.kind in SILENT_KINDS:
         # It may bear the id of the message it is about, and must not be taken for that one.
         unique = f"{said.kind}_{unique}"
     # Without id and time nothing tells a repeated "yes" from a repeated delivery, and only the
     # first is known to happen: these gateways post once.
-    made = made_id(who.customer, moment or random.token_hex(8), said.kind, said.text, about)
-    return message_of(account_id, who, said, message_id=unique or made, sent_at_ms=epoch_ms(moment))
+    made = "" if moment else f"made_{random.token_hex(16)}"
+    return message_of(account_id, who, said, message_id=unique or made, moment=moment, about=about)
+
+
+def _reacted(name: str) -> ContentReader:
+    """Return a reader of the reaction in the field ``name``."""
+    return lambda item: chosen(Kind.REACTION, text(item, name))
+
+
+def _voted(item: Record) -> Content:
+    options = items(item, "selectedOptions")[:LISTED_MAX]
+    names = (text(option, "name") or text(option) for option in options)
+    return chosen(Kind.POLL_VOTE, joined(", ", *names))
+
+
+def _only(kind: Kind) -> ContentReader:
+    """Return a reader of what has no words."""
+    return lambda _item: described(kind)
 
 
 #: By ``event``; the others are the library's own affairs.
@@ -304,10 +263,10 @@ _EVENTS: dict[str, Reader] = {
     "onanymessage": _message,
     "onselfmessage": _self_message,
     "onack": _status,
-    "onreactionmessage": _reaction,
-    "onrevokedmessage": _revocation,
-    "onpollresponse": _poll_vote,
-    "incomingcall": _call,
+    "onreactionmessage": _did(_reacted("reactionText"), "id", own="own_reaction"),
+    "onrevokedmessage": _did(_only(Kind.DELETED), "id", "refId", own="own_deletion"),
+    "onpollresponse": _did(_voted, "msgId", about=True),
+    "incomingcall": _did(_only(Kind.CALL), "id", own="own_call"),
     # What was unread when the library started may be weeks old: answering it all at once would
     # surprise customers. It is counted, for a person to look at the phone.
     "unreadmessages": notice("unread_message"),
@@ -330,18 +289,11 @@ _CARD_PHONE = re.compile(r"^(?:\w+\.)?TEL[^:\n]*:(.+)$", re.MULTILINE)
 #: Words have a space somewhere; so long a run without any is data.
 _ENCODED = re.compile(r"data:[^,\s]*;base64,|/9j/|\S{1000}")
 
-_UNSUPPORTED = described(Kind.UNSUPPORTED)
-_ContentReader = Callable[[Record, str], Content]
 
-
-def content(message: Record, message_id: str) -> Content:
-    """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED.
-
-    ``message_id``: the whole id, by which the library can be asked for the bytes.
-    """
-    read = _CONTENTS.get(text(message, "type") or _guessed_type(message), _other)
-    said = read(message, message_id)
-    return said if said.text.strip() else _UNSUPPORTED
+def content(message: Record) -> Content:
+    """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED."""
+    found = text(message, "type") or _guessed_type(message)
+    return content_of(_CONTENTS.get(found, _unreadable("caption")), message)
 
 
 def _guessed_type(message: Record) -> str:
@@ -359,68 +311,56 @@ def _words(message: Record) -> str:
     return next(filter(None, (text(message, name) for name in names)), "")
 
 
-def _own_words(kind: Kind) -> _ContentReader:
-    def read(message: Record, _message_id: str) -> Content:
+def _own_words(kind: Kind) -> ContentReader:
+    def read(message: Record) -> Content:
         words = _words(message)
         return Content(kind, "" if words.strip() in _PLACEHOLDERS else spoken(words))
 
     return read
 
 
-def _media(kind: Kind) -> _ContentReader:
-    def read(message: Record, message_id: str) -> Content:
-        media = Media(message_id, identifier(message, "mimetype"), url(message, "fileUrl"))
-        words = joined(" ", text(message, "filename"), text(message, "caption"))
-        return described(kind, words, media if media.media_id or media.url else None)
+def _media(kind: Kind) -> ContentReader:
+    def read(message: Record) -> Content:
+        # The library gives the bytes to who names the whole id.
+        media_id = key(message, "id", "messageId").whole
+        return media_of(kind, message, media_id, "mimetype", "fileUrl")
 
     return read
 
 
-def _reacted(item: Record, name: str) -> Content:
-    """Return the reaction that the field ``name`` holds; an empty one takes it back."""
-    return described(Kind.REACTION, text(item, name) or "(taken back)")
-
-
-def _location(message: Record, _message_id: str) -> Content:
+def _location(message: Record) -> Content:
     latitude = text(message, "lat") or text(message, "latitude")
     longitude = text(message, "lng") or text(message, "longitude")
-    point = f"({latitude}, {longitude})" if latitude and longitude else ""
-    return described(Kind.LOCATION, joined(" ", text(message, "loc").replace("\n", ", "), point))
+    return location(text(message, "loc").replace("\n", ", "), latitude, longitude)
 
 
-def _contacts(message: Record, _message_id: str) -> Content:
-    several = [text(card, "vcard") for card in items(message, "vcardList")[:LISTED_MAX]]
-    named = joined("; ", *(_card(card) for card in several or [_words(message)]))
-    return described(Kind.CONTACTS, named or text(message, "vcardFormattedName"))
+def _contacts(message: Record) -> Content:
+    cards = [text(card, "vcard") for card in items(message, "vcardList")] or [_words(message)]
+    return contacts(map(_card, cards), text(message, "vcardFormattedName"))
 
 
-def _card(card: str) -> str:
+def _card(card: str) -> tuple[str, list[str]]:
     """Return the name and the numbers of a vCard."""
-    found: list[str] = [*_CARD_NAME.findall(card)[:1], *_CARD_PHONE.findall(card)[:LISTED_MAX]]
-    return joined(" ", *(line.strip() for line in found))
+    name = _CARD_NAME.search(card)
+    return name.group(1).strip() if name else "", [n.strip() for n in _CARD_PHONE.findall(card)]
 
 
-def _list_reply(message: Record, _message_id: str) -> Content:
-    chosen = record(message, "listResponse")
-    listed = joined(": ", text(chosen, "title"), text(chosen, "description"))
-    return Content(Kind.LIST_REPLY, spoken(listed or _words(message)))
+def _list_reply(message: Record) -> Content:
+    return list_reply(record(message, "listResponse"), _words(message))
 
 
-def _order(message: Record, _message_id: str) -> Content:
+def _order(message: Record) -> Content:
     names = ("orderTitle", "title", "message")
     return described(Kind.ORDER, joined(" ", *(text(message, name) for name in names)))
 
 
-def _poll(message: Record, _message_id: str) -> Content:
-    return described(Kind.UNSUPPORTED, text(message, "pollName"))
-
-
-def _other(message: Record, _message_id: str) -> Content:
-    return described(Kind.UNSUPPORTED, text(message, "caption"))
+def _unreadable(name: str) -> ContentReader:
+    """Return a reader of what cannot be shown, but for the words in the field ``name``."""
+    return lambda message: described(Kind.UNSUPPORTED, text(message, name))
 
 
 #: By ``type``. Any other cannot be shown.
-_CONTENTS: dict[str, _ContentReader] = {
+_CONTENTS: dict[str, ContentReader] = {
     "chat": _own_words(Kind.TEXT),
     "text": _own_words(Kind.TEXT),
     "image": _media(Kind.IMAGE),
@@ -439,6 +379,6 @@ _CONTENTS: dict[str, _ContentReader] = {
     "template_button_reply": _own_words(Kind.BUTTON_REPLY),
     "order": _order,
     "product": _order,
-    "poll_creation": _poll,
-    "revoked": lambda _message, _message_id: described(Kind.DELETED),
+    "poll_creation": _unreadable("pollName"),
+    "revoked": _only(Kind.DELETED),
 }

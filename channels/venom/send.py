@@ -7,21 +7,14 @@ no later status can resolve an ambiguous one.
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-import httpx2
-
-from batching.errors import AdminError, AmbiguousError, PermanentError, TransientError
+from batching.errors import AmbiguousError, TransientError
 from batching.model import Outbound
-from channels.inbound import Record, at, items
-from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
+from channels.inbound import Record, at, items, record
+from channels.outbound import HttpChannel, refused
+from channels.provider import ChannelAccount, Outside
 from channels.venom.ids import is_lid, key
 from config import EnvName, EnvNames, Table, Url, Whole, Word
-from httpjson import post_json
-
-#: Longest text of one message, in UTF-16 units. WhatsApp takes more, but folds it away.
-TEXT_LENGTH_MAX = 4096
-
-_ERRORS = send_errors("venom")
-_BY_STATUS: dict[int, type[AdminError]] = {**BY_STATUS, 501: PermanentError}
+from httpjson import Reply
 
 
 class Config(Table):
@@ -39,44 +32,20 @@ class Config(Table):
     timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
 
 
-class VenomGateway:
-    """The channel of one number that a library of Venom's kin drives.
-
-    An empty ``token`` sends none.
-    """
-
-    def __init__(self, config: Config, token: str, http: httpx2.Client) -> None:
-        base = config.api_url.rstrip("/")
-        path = f"/api/{quote(config.session, safe='')}" if config.flavour == "wppconnect" else ""
-        self._url = f"{base}{path}/send-message"
-        self._flavour = config.flavour
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = http
-        self._timeout_ms = config.timeout_ms
-
-    def split(self, text: str) -> list[str]:
-        """Return ``text`` in parts of at most TEXT_LENGTH_MAX UTF-16 units."""
-        return split(text, TEXT_LENGTH_MAX)
-
-    def send(self, outbound: Outbound) -> str:
-        """Hand one part over and return its id, "" from a gateway that gives none.
-
-        Not safe to run twice. See Channel.send for what it raises.
-        """
-        is_gateway = self._flavour == "gateway"
-        reply = post_json(
-            self._http,
-            self._url,
-            _to_gateway(outbound) if is_gateway else _to_wppconnect(outbound),
-            headers=self._headers,
-            timeout_ms=self._timeout_ms,
-            connect_ms_max=CONNECT_MS_MAX,
-            errors=_ERRORS,
-        )
-        if not reply.is_success:
-            error = _BY_STATUS.get(reply.status, AmbiguousError)
-            raise refused(error, f"venom_http_{reply.status}", reply)
-        return _from_gateway(reply.body) if is_gateway else _from_wppconnect(reply.body)
+def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
+    """Return the channel of one number that a library of Venom's kin drives."""
+    config: Config = account.config
+    is_gateway = config.flavour == "gateway"
+    path = "" if is_gateway else f"/api/{quote(config.session, safe='')}"
+    return HttpChannel(
+        http=outside.http,
+        url=f"{config.api_url.rstrip('/')}{path}/send-message",
+        token=account.secrets[config.token_env],
+        timeout_ms=config.timeout_ms,
+        prefix="venom",
+        request=_to_gateway if is_gateway else _to_wppconnect,
+        provider_id=_from_gateway if is_gateway else _from_wppconnect,
+    )
 
 
 def _to_wppconnect(outbound: Outbound) -> Record:
@@ -92,19 +61,23 @@ def _to_gateway(outbound: Outbound) -> Record:
     return {"to": outbound.customer, "message": outbound.text}
 
 
-def _from_wppconnect(answer: object) -> str:
+def _from_wppconnect(reply: Reply) -> str:
     """Return the id of the message that was sent, as its echo and its status will bear it."""
-    if at(answer, "status") != "success":
+    if not reply.is_success:
+        raise refused(reply, f"venom_http_{reply.status}")
+    if at(reply.body, "status") != "success":
         raise AmbiguousError("venom_unclear", "an answer without status success")
-    sent = (key(item, "id") for item in items(answer, "response") if isinstance(item, dict))
-    return next((found.unique for found in sent if found.unique), "")
+    sent = (key(record(item), "id").unique for item in items(reply.body, "response"))
+    return next(filter(None, sent), "")
 
 
-def _from_gateway(answer: object) -> str:
+def _from_gateway(reply: Reply) -> str:
     """Return the id of the message that was sent, "" where the gateway tells none."""
-    match at(answer, "success"):
-        case True if isinstance(answer, dict):
-            return key(answer, "messageId", "id").unique
+    if not reply.is_success:
+        raise refused(reply, f"venom_http_{reply.status}")
+    match at(reply.body, "success"):
+        case True:
+            return key(record(reply.body), "messageId", "id").unique
         case False:
             raise TransientError("venom_refused", "the gateway says that it did not send")
     raise AmbiguousError("venom_unclear", "an answer without success")

@@ -1,16 +1,10 @@
 """WhatsApp Cloud API (Meta): webhooks in, text messages out."""
 
-from channels.provider import Challenge, ChannelAccount, Outside, Provider, Refusal
+from channels.provider import Challenge, Provider, Refusal
 from channels.whatsapp_cloud.inbound import challenge, parse, verify
-from channels.whatsapp_cloud.send import Config, WhatsAppCloud
+from channels.whatsapp_cloud.send import Config, build
 
-__all__ = ["WHATSAPP_CLOUD", "Config", "WhatsAppCloud", "parse"]
-
-
-def _build(account: ChannelAccount, outside: Outside) -> WhatsAppCloud:
-    config: Config = account.config
-    return WhatsAppCloud(config, account.secrets[config.access_token_env], outside.http)
-
+__all__ = ["WHATSAPP_CLOUD", "parse"]
 
 WHATSAPP_CLOUD = Provider(
     name="whatsapp_cloud",
@@ -28,5 +22,5 @@ WHATSAPP_CLOUD = Provider(
             "verify_token", "hub.mode: must be subscribe; hub.verify_token: must be an account's"
         ),
     ),
-    build=_build,
+    build=build,
 )

@@ -16,8 +16,6 @@ neighbours. A text message::
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 
 from batching.errors import MalformedError
 from batching.model import (
@@ -26,35 +24,38 @@ from batching.model import (
     ForeignMessage,
     InboundMessage,
     Kind,
-    Media,
     Notice,
     Tag,
 )
 from channels.inbound import (
-    ITEMS_MAX,
     LISTED_MAX,
     Content,
+    ContentReader,
     Parsed,
     Peer,
     Reader,
     Record,
     at,
+    chosen,
+    contacts,
+    content_of,
     described,
     identifier,
     items,
     joined,
-    made_id,
+    list_reply,
+    listed,
+    location,
+    media_of,
     message_of,
-    moment_ms,
     notice,
-    read_item,
+    read_items,
     record,
     required,
     secret_matches,
     sha256_matches,
     spoken,
     text,
-    url,
     whole_number,
 )
 from channels.provider import Request
@@ -79,61 +80,36 @@ def challenge(request: Request, verify_tokens: Sequence[str]) -> str | None:
 # The walk through a body
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One thing to read: the number it is addressed to ("" for none), the reader, the thing."""
-
-    number: str
-    read: Reader
-    value: object
-
-
 def parse(body: object, account_of: Callable[[str], str | None]) -> Parsed:
     """Return the events of a webhook's body, in its order.
 
     ``account_of`` names the account of a phone_number_id, None for one that is not ours. Raise
-    MalformedError for a body that is not an object with ``entry``, with the code
-    ``too_many_items`` for one of more than ITEMS_MAX items.
+    MalformedError for a body that is not an object with ``entry``, and for too many items.
     """
-    found = list(islice(_walk(body), ITEMS_MAX + 1))
-    if len(found) > ITEMS_MAX:
-        raise MalformedError("too_many_items", f"items in one body: must be at most {ITEMS_MAX}")
-    events: list[Event] = []
-    unknown_accounts = malformed = 0
-    for item in found:
-        account_id = account_of(item.number) if item.number else ""
-        if account_id is None:
-            unknown_accounts += 1
-            continue
-        try:
-            events.append(read_item(item.read, account_id, item.value))
-        except MalformedError:
-            malformed += 1
-    return Parsed(tuple(events), unknown_accounts=unknown_accounts, malformed=malformed)
+    return read_items(
+        (account_of(number) if number else "", read, item) for number, read, item in _walk(body)
+    )
 
 
-def _walk(body: object) -> Iterator[_Item]:
-    entries = body.get("entry") if isinstance(body, dict) else None
+def _walk(body: object) -> Iterator[tuple[str, Reader, object]]:
+    """Give each item: the number it is addressed to, "" for none, its reader, and itself."""
+    entries = at(body, "entry")
     if not isinstance(entries, dict | list):
         raise MalformedError("no_entry", "body: must be an object with entry, a list of objects")
     for entry in items(entries):
         for change in items(entry, "changes") if isinstance(entry, dict) else [None]:
-            yield from _items_of(change)
-
-
-def _items_of(change: object) -> Iterator[_Item]:
-    value = record(change, "value")
-    number = identifier(value, "metadata", "phone_number_id")
-    number = number or identifier(value, "recipient", "phone_number_id")
-    # Some senders leave the field out; what they pass on are messages.
-    field = text(change, "field") or "messages"
-    if not value:
-        # Without a value it is counted as malformed.
-        yield _Item(number, notice(field), None)
-        return
-    counted = notice(field if field in _COUNTED_FIELDS else "other_field")
-    for path, read in _ROUTES.get(field, (((), counted),)):
-        yield from (_Item(number, read, found) for found in items(value, *path))
+            value = record(change, "value")
+            number = identifier(value, "metadata", "phone_number_id")
+            number = number or identifier(value, "recipient", "phone_number_id")
+            # Some senders leave the field out; what they pass on are messages.
+            field = text(change, "field") or "messages"
+            counted = notice(field if field in _COUNTED_FIELDS else "other_field")
+            if not value:
+                # It has no item, and is counted as a malformed one.
+                yield number, counted, None
+                continue
+            for path, read in _ROUTES.get(field, (((), counted),)):
+                yield from ((number, read, found) for found in items(value, *path))
 
 
 # Events: one reader for each kind of item
@@ -161,7 +137,7 @@ def is_business_scoped(customer: str) -> bool:
 
 def error_name(code: int) -> str:
     """Return our name of one of Meta's error codes, fit for logs and alerts."""
-    return f"cloud_{code}" if 0 <= code <= _CODE_MAX else "cloud_other"
+    return f"cloud_{code}" if code <= _CODE_MAX else "cloud_other"
 
 
 def _message(account_id: str, item: Record) -> Event:
@@ -245,20 +221,14 @@ def _handover(account_id: str, item: Record) -> Event:
 
 
 def _inbound(account_id: str, item: Record, said: Content) -> InboundMessage:
-    who = _sender(item)
     return message_of(
         required(account_id, "phone_number_id"),
-        who,
+        _sender(item),
         said,
-        message_id=identifier(item, "id") or _made_id(who.customer, item, said),
-        sent_at_ms=moment_ms(item, "timestamp"),
+        message_id=identifier(item, "id"),
+        moment=text(item, "timestamp"),
+        about=said.media.media_id if said.media else "",
     )
-
-
-def _made_id(customer: str, item: Record, said: Content) -> str:
-    """Return an id for a message without one, the same when it is delivered again."""
-    media_id = said.media.media_id if said.media else ""
-    return made_id(customer, text(item, "timestamp"), said.kind, said.text, media_id)
 
 
 def _sender(item: Record) -> Peer:
@@ -322,11 +292,6 @@ _COUNTED_FIELDS = frozenset(
 # Content: the text that the model reads, by the kind of message
 
 
-_UNSUPPORTED = described(Kind.UNSUPPORTED)
-#: Reads a whole message, or a reply within one. A blank text: it says nothing.
-_ContentReader = Callable[[Record], Content]
-
-
 def content(message: Record) -> Content:
     """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED.
 
@@ -342,9 +307,7 @@ def content(message: Record) -> Content:
 
 
 def _said(message: Record) -> Content:
-    read = _MESSAGES.get(_type(message))
-    said = read(message) if read else _UNSUPPORTED
-    return said if said.text.strip() else _UNSUPPORTED
+    return content_of(_MESSAGES.get(_type(message)), message)
 
 
 def _type(message: Record) -> str:
@@ -352,19 +315,15 @@ def _type(message: Record) -> str:
     return text(message, "type") or next((name for name in _MESSAGES if name in message), "")
 
 
-def _words(kind: Kind, *path: str) -> _ContentReader:
+def _words(kind: Kind, *path: str) -> ContentReader:
     """Return a reader of the customer's own words."""
     return lambda message: Content(kind, spoken(text(message, *path)))
 
 
-def _media(kind: Kind) -> _ContentReader:
-    """Return a reader of a reference to bytes, with their name and caption."""
-
+def _media(kind: Kind) -> ContentReader:
     def read(message: Record) -> Content:
         part = record(message, _type(message))
-        media = Media(identifier(part, "id"), identifier(part, "mime_type"), url(part, "url"))
-        words = joined(" ", text(part, "filename"), text(part, "caption"))
-        return described(kind, words, media if media.media_id or media.url else None)
+        return media_of(kind, part, identifier(part, "id"), "mime_type", "url")
 
     return read
 
@@ -374,22 +333,11 @@ def _audio(message: Record) -> Content:
     return _media(Kind.VOICE if is_voice else Kind.AUDIO)(message)
 
 
-def _rendered(kind: Kind, name: str, render: Callable[[object], str]) -> _ContentReader:
-    """Return a reader that renders the part ``name`` as text."""
-    return lambda message: described(kind, render(at(message, name)))
-
-
 def _interactive(message: Record) -> Content:
     part = record(message, "interactive")
     name = text(part, "type") or next((name for name in _REPLIES if name in part), "")
-    read, reply = _REPLIES.get(name), record(part, name)
-    return read(reply) if read and reply else _UNSUPPORTED
-
-
-def _list_reply(reply: Record) -> Content:
-    return Content(
-        Kind.LIST_REPLY, spoken(joined(": ", text(reply, "title"), text(reply, "description")))
-    )
+    reply = record(part, name)
+    return content_of(_REPLIES.get(name) if reply else None, reply)
 
 
 def _call_permission(reply: Record) -> Content:
@@ -397,29 +345,26 @@ def _call_permission(reply: Record) -> Content:
     return Content(Kind.CALL, f"[The customer {verb} calls from the business]")
 
 
-# Locations, contacts, orders and forms as text: "" where the part says nothing.
-
-
-def _location(place: object) -> str:
+def _location(message: Record) -> Content:
+    place = record(message, "location")
     named = joined(", ", text(place, "name"), text(place, "address"))
-    point = joined(", ", text(place, "latitude"), text(place, "longitude"))
-    return joined(" ", named, f"({point})" if point else "")
+    return location(named, text(place, "latitude"), text(place, "longitude"))
 
 
-def _contacts(cards: object) -> str:
-    return _listed([_contact(card) for card in items(cards)])
+def _contacts(message: Record) -> Content:
+    return contacts(map(_contact, items(message, "contacts")))
 
 
-def _contact(card: object) -> str:
+def _contact(card: object) -> tuple[str, list[str]]:
     name = text(card, "name", "formatted_name") or text(card, "name", "first_name")
-    phones = items(card, "phones")[:LISTED_MAX]
-    numbers = [text(phone, "phone") or text(phone, "wa_id") for phone in phones]
-    return joined(" ", name, joined(", ", *numbers))
+    phones = items(card, "phones")
+    return name, [text(phone, "phone") or text(phone, "wa_id") for phone in phones]
 
 
-def _order(cart: object) -> str:
-    products = _listed([_product(product) for product in items(cart, "product_items")])
-    return joined(". ", products, text(cart, "text"))
+def _order(message: Record) -> Content:
+    cart = record(message, "order")
+    products = listed(map(_product, items(cart, "product_items")))
+    return described(Kind.ORDER, joined(". ", products, text(cart, "text")))
 
 
 def _product(product: object) -> str:
@@ -429,15 +374,15 @@ def _product(product: object) -> str:
     return joined(" at ", f"{count} x {name}", price) if name else ""
 
 
-def _form(reply: object) -> str:
+def _form(reply: Record) -> Content:
     """Return a form's answers; they come as JSON in a string, and sometimes as broken JSON."""
     try:
         answers = record(json.loads(text(reply, "response_json")))
     except (ValueError, RecursionError):
         answers = {}
     # The token is for the form's server alone.
-    listed = _listed([_answer(*pair) for pair in answers.items() if pair[0] != "flow_token"])
-    return listed or text(reply, "body")
+    said = listed(_answer(*pair) for pair in answers.items() if pair[0] != "flow_token")
+    return described(Kind.FLOW_REPLY, said or text(reply, "body"))
 
 
 def _answer(question: str, answer: object) -> str:
@@ -451,26 +396,16 @@ def _choice(value: object) -> str:
     return text(value)
 
 
-def _reaction(reaction: object) -> str:
-    return text(reaction, "emoji") or "(taken back)"
-
-
-def _listed(lines: list[str]) -> str:
-    said = [line for line in lines if line]
-    rest = len(said) - LISTED_MAX
-    return "; ".join(said[:LISTED_MAX] + ([f"and {rest} more"] if rest > 0 else []))
-
-
 #: What the customer pressed or filled in, by ``interactive.type``.
-_REPLIES: dict[str, _ContentReader] = {
+_REPLIES: dict[str, ContentReader] = {
     "button_reply": _words(Kind.BUTTON_REPLY, "title"),
-    "list_reply": _list_reply,
-    "nfm_reply": lambda reply: described(Kind.FLOW_REPLY, _form(reply)),
+    "list_reply": list_reply,
+    "nfm_reply": _form,
     "call_permission_reply": _call_permission,
 }
 
 #: By ``type``. An edit holds one of these; any other type is unsupported.
-_MESSAGES: dict[str, _ContentReader] = {
+_MESSAGES: dict[str, ContentReader] = {
     "text": _words(Kind.TEXT, "text", "body"),
     "image": _media(Kind.IMAGE),
     "video": _media(Kind.VIDEO),
@@ -478,11 +413,11 @@ _MESSAGES: dict[str, _ContentReader] = {
     "voice": _media(Kind.VOICE),
     "document": _media(Kind.DOCUMENT),
     "sticker": _media(Kind.STICKER),
-    "location": _rendered(Kind.LOCATION, "location", _location),
-    "contacts": _rendered(Kind.CONTACTS, "contacts", _contacts),
+    "location": _location,
+    "contacts": _contacts,
     "interactive": _interactive,
     "button": _words(Kind.BUTTON_REPLY, "button", "text"),
-    "order": _rendered(Kind.ORDER, "order", _order),
-    "reaction": _rendered(Kind.REACTION, "reaction", _reaction),
+    "order": _order,
+    "reaction": lambda message: chosen(Kind.REACTION, text(message, "reaction", "emoji")),
     "revoke": lambda _message: described(Kind.DELETED),
 }

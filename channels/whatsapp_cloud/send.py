@@ -6,8 +6,6 @@ not the HTTP status: 131056 comes as 400 and as 429, 3 comes as 500.
 
 from typing import Annotated
 
-import httpx2
-
 from batching.errors import (
     AdminError,
     AmbiguousError,
@@ -16,16 +14,13 @@ from batching.errors import (
     TransientError,
 )
 from batching.model import Outbound
-from channels.inbound import identifier, items, whole_number
-from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
+from channels.inbound import Record, identifier, items, whole_number
+from channels.outbound import HttpChannel, refused
+from channels.provider import ChannelAccount, Outside
 from channels.whatsapp_cloud.inbound import error_name, is_business_scoped
 from config import Digits, EnvName, EnvNames, Table, Url, Whole
-from httpjson import Reply, post_json
+from httpjson import Reply
 
-#: Longest text of one message, in UTF-16 units.
-TEXT_LENGTH_MAX = 4096
-
-_ERRORS = send_errors("cloud")
 _CODES: dict[type[AdminError], tuple[int, ...]] = {
     TransientError: (
         *(1, 2, 131016, 131057, 133016),  # the service is down or in maintenance
@@ -64,48 +59,21 @@ class Config(Table):
     timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
 
 
-class WhatsAppCloud:
-    """The channel of one business number."""
-
-    def __init__(self, config: Config, access_token: str, http: httpx2.Client) -> None:
-        self._url = f"{config.api_url.rstrip('/')}/{config.phone_number_id}/messages"
-        self._headers = {"Authorization": f"Bearer {access_token}"}
-        self._http = http
-        self._timeout_ms = config.timeout_ms
-
-    def split(self, text: str) -> list[str]:
-        """Return ``text`` in parts of at most TEXT_LENGTH_MAX UTF-16 units."""
-        return split(text, TEXT_LENGTH_MAX)
-
-    def send(self, outbound: Outbound) -> str:
-        """Hand one part over and return its wamid; not safe to run twice. See Channel.send."""
-        reply = post_json(
-            self._http,
-            self._url,
-            _message(outbound),
-            headers=self._headers,
-            timeout_ms=self._timeout_ms,
-            connect_ms_max=CONNECT_MS_MAX,
-            errors=_ERRORS,
-        )
-        code = whole_number(reply.body, "error", "code")
-        if not reply.is_success or code is not None:
-            raise failure(reply, code)
-        wamid = next((identifier(sent, "id") for sent in items(reply.body, "messages")), "")
-        if not wamid:
-            raise AmbiguousError("cloud_no_id", "the Cloud API took a message and gave it no id")
-        return wamid
+def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
+    """Return the channel of one business number."""
+    config: Config = account.config
+    return HttpChannel(
+        http=outside.http,
+        url=f"{config.api_url.rstrip('/')}/{config.phone_number_id}/messages",
+        token=account.secrets[config.access_token_env],
+        timeout_ms=config.timeout_ms,
+        prefix="cloud",
+        request=_request,
+        provider_id=wamid,
+    )
 
 
-def failure(reply: Reply, code: int | None) -> AdminError:
-    """Return the error to raise for a refusal with this ``error.code``, None if it has none."""
-    by_status = BY_STATUS.get(reply.status, AmbiguousError)
-    if code is None:
-        return refused(by_status, f"cloud_http_{reply.status}", reply)
-    return refused(_BY_CODE.get(code, by_status), error_name(code), reply)
-
-
-def _message(outbound: Outbound) -> dict[str, object]:
+def _request(outbound: Outbound) -> Record:
     to = "recipient" if is_business_scoped(outbound.customer) else "to"
     return {
         "messaging_product": "whatsapp",
@@ -115,3 +83,16 @@ def _message(outbound: Outbound) -> dict[str, object]:
         "text": {"body": outbound.text, "preview_url": False},
         "biz_opaque_callback_data": outbound.tag,
     }
+
+
+def wamid(reply: Reply) -> str:
+    """Return the id of the message that was sent. Raise what the refusal means."""
+    code = whole_number(reply.body, "error", "code")
+    if code is not None:
+        raise refused(reply, error_name(code), _BY_CODE.get(code))
+    if not reply.is_success:
+        raise refused(reply, f"cloud_http_{reply.status}")
+    found = next((identifier(sent, "id") for sent in items(reply.body, "messages")), "")
+    if not found:
+        raise AmbiguousError("cloud_no_id", "the Cloud API took a message and gave it no id")
+    return found

@@ -9,31 +9,23 @@ A webhook has one message, and is signed with the account's secret::
 from collections.abc import Sequence
 from typing import Annotated
 
-import httpx2
-
-from batching.errors import AmbiguousError
 from batching.model import Kind, Outbound
 from channels.inbound import (
     Content,
     Parsed,
     Peer,
-    Record,
     identifier,
     message_of,
-    moment_ms,
-    read_item,
     required,
+    required_object,
     sha256_matches,
     spoken,
     text,
 )
-from channels.outbound import BY_STATUS, CONNECT_MS_MAX, refused, send_errors, split
+from channels.outbound import HttpChannel, refused
 from channels.provider import ChannelAccount, Outside, Provider, Refusal, Request
 from config import EnvName, EnvNames, Table, Url, Whole
-from httpjson import post_json
-
-TEXT_LENGTH_MAX = 1_000
-ERRORS = send_errors("pigeon")
+from httpjson import Reply
 
 
 class Config(Table):
@@ -53,53 +45,40 @@ def verify(request: Request, webhook_secrets: Sequence[str]) -> int | None:
 
 def parse(body: object, account_id: str) -> Parsed:
     """Return the message of a body. Raise MalformedError."""
-    return Parsed((read_item(_message, account_id, body),))
-
-
-def _message(account_id: str, item: Record):
-    customer = required(identifier(item, "from"), "from")
-    return message_of(
+    item = required_object(body, "body")
+    message = message_of(
         account_id,
-        Peer(customer, aliases=(), secondary=False),
+        Peer(required(identifier(item, "from"), "from")),
         Content(Kind.TEXT, spoken(text(item, "text"))),
         message_id=required(identifier(item, "id"), "id"),
-        sent_at_ms=moment_ms(item, "at"),
+        moment=text(item, "at"),
+    )
+    return Parsed((message,))
+
+
+def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
+    """Return the channel of an account. It connects nowhere."""
+    config: Config = account.config
+    return HttpChannel(
+        http=outside.http,
+        url=f"{config.api_url}/messages",
+        token=account.secrets[config.token_env],
+        timeout_ms=config.timeout_ms,
+        prefix="pigeon",
+        request=_request,
+        provider_id=_provider_id,
+        text_length_max=1_000,
     )
 
 
-class Pigeon:
-    """The channel of one account."""
-
-    def __init__(self, config: Config, token: str, http: httpx2.Client) -> None:
-        self._config = config
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._http = http
-
-    def split(self, text: str) -> list[str]:
-        """Return ``text`` in parts that the messenger takes."""
-        return split(text, TEXT_LENGTH_MAX)
-
-    def send(self, outbound: Outbound) -> str:
-        """Hand one part over and return its id. See Channel.send."""
-        reply = post_json(
-            self._http,
-            f"{self._config.api_url}/messages",
-            {"to": outbound.customer, "text": outbound.text},
-            headers=self._headers,
-            timeout_ms=self._config.timeout_ms,
-            connect_ms_max=CONNECT_MS_MAX,
-            errors=ERRORS,
-        )
-        if not reply.is_success:
-            error = BY_STATUS.get(reply.status, AmbiguousError)
-            raise refused(error, f"pigeon_http_{reply.status}", reply)
-        return identifier(reply.body, "id")
+def _request(outbound: Outbound) -> dict[str, object]:
+    return {"to": outbound.customer, "text": outbound.text}
 
 
-def build(account: ChannelAccount, outside: Outside) -> Pigeon:
-    """Return the channel of an account."""
-    config: Config = account.config
-    return Pigeon(config, account.secrets[config.token_env], outside.http)
+def _provider_id(reply: Reply) -> str:
+    if not reply.is_success:
+        raise refused(reply, f"pigeon_http_{reply.status}")
+    return identifier(reply.body, "id")
 
 
 PIGEON = Provider(

@@ -2,29 +2,31 @@
 
 import hashlib
 import hmac
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batching.model import Kind
+from batching.model import Kind, Media
 from channels.inbound import (
     ID_LENGTH_MAX,
     URL_LENGTH_MAX,
     at,
     clean,
-    describe,
-    epoch_ms,
+    described,
     identifier,
     items,
     made_id,
+    media_of,
     moment_ms,
     record,
     secret_matches,
     sha256_matches,
     text,
-    url,
 )
+from channels.provider import Request
+from channels.venom.inbound import SKEW_MS_MAX, verify
 
 RAW = b'{"text":"\\u0434\\u0430"}'
 ANY_TEXT = st.text(st.characters() | st.characters(categories=["Cs"]))
@@ -124,33 +126,50 @@ def test_identifier_is_neither_blank_nor_endless(value, expected):
     assert identifier({"id": value}, "id") == expected
 
 
-@pytest.mark.parametrize(("length", "kept"), [(URL_LENGTH_MAX, True), (URL_LENGTH_MAX + 1, False)])
-def test_address_that_holds_the_thing_itself_is_none(length, kept):
+@pytest.mark.parametrize(
+    ("length", "kept"), [(URL_LENGTH_MAX, URL_LENGTH_MAX), (URL_LENGTH_MAX + 1, 0)]
+)
+def test_address_that_holds_the_thing_itself_is_none(length: int, kept: int) -> None:
     address = "data:".ljust(length, "A")
 
-    assert url({"url": address}, "url") == (address if kept else "")
+    said = media_of(Kind.IMAGE, {"url": address}, "id", "mime_type", "url")
+
+    assert said.media == Media("id", "", address[:kept])
+
+
+NO_MOMENTS: list[object] = [
+    *(0, -1_768_478_400, True, None, "", "soon", "nan", "²" * 10),
+    *(float("inf"), 10**30, [1_768_478_400], {}),
+]
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    ("value", "expected_ms"),
     [
         ("1768478400", 1_768_478_400_000),
-        (1768478400, 1_768_478_400_000),
-        ("1000000000", 1_000_000_000_000),
-        ("9999999999", 9_999_999_999_000),
-        ("999999999", 0),
-        ("10000000000", 0),
-        ("-1768478400", 0),
-        ("1768478400.5", 0),
-        ("\u0661" * 10, 0),
-        ("²" * 10, 0),
-        pytest.param("1" * 5000, 0, id="endless"),
-        (True, 0),
-        ([1768478400], 0),
+        (1_768_478_400, 1_768_478_400_000),
+        (1_768_478_400_123, 1_768_478_400_123),
+        ("1768478400123", 1_768_478_400_123),
+        (1_768_478_400.853, 1_768_478_400_853),
+        (1_000_000_000, 1_000_000_000_000),
+        (9_999_999_999, 9_999_999_999_000),
+        (999_999_999, 0),
+        (10_000_000_000, 0),
+        (99_999_999_999, 0),
+        (999_999_999_999, 0),
+        (10_000_000_000_000, 0),
+        *((odd, 0) for odd in NO_MOMENTS),
+        pytest.param("1" * 5_000, 0, id="endless text"),
+        pytest.param(10**5_000, 0, id="endless number"),
     ],
 )
-def test_moment_is_plausible_seconds_or_none(value, expected):
-    assert moment_ms({"timestamp": value}, "timestamp") == expected
+def test_moment_is_plausible_seconds_or_ms(value: object, expected_ms: int) -> None:
+    assert moment_ms({"timestamp": value}, "timestamp") == expected_ms
+
+
+@given(st.one_of(st.integers(), st.floats(), st.text(), st.binary(), st.none()))
+def test_no_moment_raises_or_is_negative(value: object) -> None:
+    assert moment_ms(value) >= 0
 
 
 @pytest.mark.parametrize("odd", [None, 7, "text", [], [{"b": 1}], True])
@@ -190,36 +209,6 @@ def test_cleaning_twice_changes_nothing_more(words: str) -> None:
     once.encode()  # raises for what is beyond UTF-8
 
 
-@pytest.mark.parametrize(
-    ("value", "expected_ms"),
-    [
-        (1_768_478_400, 1_768_478_400_000),
-        ("1768478400", 1_768_478_400_000),
-        (1_768_478_400_123, 1_768_478_400_123),
-        ("1768478400123", 1_768_478_400_123),
-        (1_768_478_400.853, 1_768_478_400_853),
-        (0, 0),
-        (-1, 0),
-        (True, 0),
-        (None, 0),
-        ("soon", 0),
-        ("nan", 0),
-        (float("inf"), 0),
-        (10**30, 0),
-        (10**400, 0),
-        ("9" * 5_000, 0),
-        ({}, 0),
-    ],
-)
-def test_timestamp_in_seconds_or_ms_is_read(value: object, expected_ms: int) -> None:
-    assert epoch_ms(value) == expected_ms
-
-
-@given(st.one_of(st.integers(), st.floats(), st.text(), st.binary(), st.none()))
-def test_no_timestamp_raises_or_is_negative(value: object) -> None:
-    assert epoch_ms(value) >= 0
-
-
 def test_made_id_depends_on_every_part() -> None:
     ids = {made_id("a", "b"), made_id("ab", ""), made_id("", "ab"), made_id("a", "c"), made_id("a")}
 
@@ -228,10 +217,63 @@ def test_made_id_depends_on_every_part() -> None:
     assert made_id("\ud800")
 
 
-@pytest.mark.parametrize("kind", set(Kind) - {Kind.TEXT})
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.TEXT])
 def test_every_kind_has_a_sentence(kind: Kind) -> None:
-    sentence = describe(kind)
+    sentence = described(kind).text
 
     assert sentence.startswith("[The customer ")
-    assert describe(kind, "words") == f"{sentence} words"
-    assert (sentence == describe(Kind.UNSUPPORTED)) is (kind is Kind.UNSUPPORTED)
+    assert described(kind, "words").text == f"{sentence} words"
+    assert (sentence == described(Kind.UNSUPPORTED).text) is (kind is Kind.UNSUPPORTED)
+
+
+NOW_MS = 1_768_478_400_000
+HOOK = "/webhooks/venom/salon"
+
+
+def gateway(
+    signature: str, timestamp: str, *, method: str = "POST", path: str = HOOK, raw: bytes = RAW
+) -> int | None:
+    headers = {"x-timestamp": timestamp, "x-signature": signature}
+    return verify(Request(method, path, {}, headers, raw, NOW_MS), ["other", "secret"])
+
+
+def gateway_signature(secret: str, timestamp: str) -> str:
+    return signed(f"POST:{HOOK}:{timestamp}:".encode() + RAW, secret).removeprefix("sha256=")
+
+
+@pytest.mark.parametrize(
+    ("secret", "changed", "index"),
+    [
+        ("secret", {}, 1),
+        ("other", {}, 0),
+        ("guess", {}, None),
+        ("secret", {"raw": b"{}"}, None),
+        ("secret", {"method": "PUT"}, None),
+        ("secret", {"path": "/webhooks/venom/other"}, None),
+    ],
+)
+def test_gateway_signature_covers_the_whole_request(
+    secret: str, changed: dict[str, Any], index: int | None
+) -> None:
+    signature = gateway_signature(secret, str(NOW_MS))
+
+    assert gateway(signature, str(NOW_MS), **changed) == index
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "index"),
+    [
+        *((str(NOW_MS + offset_ms), 1) for offset_ms in (-SKEW_MS_MAX, SKEW_MS_MAX)),
+        *((str(NOW_MS + offset_ms), None) for offset_ms in (-SKEW_MS_MAX - 1, SKEW_MS_MAX + 1)),
+        *((odd, None) for odd in ("", "now", "-1", "1e12", "١٧٦٨٤٧٨٤٠٠٠٠٠", "²", f"{NOW_MS}.0")),
+        pytest.param("9" * 5_000, None, id="endless"),
+    ],
+)
+def test_gateway_signature_is_good_for_five_minutes(timestamp: str, index: int | None) -> None:
+    assert gateway(gateway_signature("secret", timestamp), timestamp) == index
+
+
+@given(ANY_TEXT, ANY_TEXT)
+@example("\ud800", "\ud800")
+def test_no_header_of_a_gateway_raises(signature: str, timestamp: str) -> None:
+    assert gateway(signature, timestamp) is None

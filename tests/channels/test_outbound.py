@@ -1,15 +1,10 @@
-"""Sending: where a long text is cut, and what a failed call means."""
+"""Where a long text is cut."""
 
-import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batching.errors import AdminError, AmbiguousError, PermanentError, TransientError
-from channels.outbound import CONNECT_MS_MAX, send_errors, split, units
-from httpjson import ANSWER_BYTES_MAX, post_json
-from httpjson import Reply as Answer
-from tests.http_server import Deed, HttpServer, Reply, closed_port, hang, reset, say
+from channels.outbound import split, units
 
 ANY_TEXT = st.text(st.characters() | st.characters(categories=["Cs"]))
 #: Text with many places where a careless cut would show.
@@ -103,66 +98,3 @@ def test_character_of_several_code_points_stays_whole(text: str, limit: int) -> 
         assert part[:1] not in {"\u200d", "\u0301", "🏽", "\u1161", "\u11a8"}
         assert not part.endswith("\u200d")
         assert sum(letter in "🇷🇺" for letter in part) % 2 == 0
-
-
-TOKEN = "token-of-the-tests"
-
-
-def call(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> Answer:
-    return post_json(
-        http,
-        f"{url}/send/secret-path",
-        {"text": "words of a customer"},
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout_ms=timeout_ms,
-        connect_ms_max=CONNECT_MS_MAX,
-        errors=send_errors("test"),
-    )
-
-
-def failure(http: httpx2.Client, url: str, *, timeout_ms: int = 5_000) -> AdminError:
-    with pytest.raises(AdminError) as caught:
-        call(http, url, timeout_ms=timeout_ms)
-    return caught.value
-
-
-def test_call_brings_the_answer(http: httpx2.Client, http_server: HttpServer) -> None:
-    http_server.answer(Reply(429, {"id": "x1"}))
-
-    reply = call(http, http_server.url)
-
-    (asked,) = http_server.requests
-    assert (reply.status, reply.body) == (429, {"id": "x1"})
-    assert asked.json == {"text": "words of a customer"}
-    assert asked.headers["authorization"] == f"Bearer {TOKEN}"
-
-
-def test_what_certainly_did_not_leave_may_be_sent_again(http: httpx2.Client) -> None:
-    error = failure(http, f"http://127.0.0.1:{closed_port()}")
-
-    assert (type(error), str(error)) == (TransientError, "test_unreachable: ConnectError")
-
-
-def test_address_that_cannot_be_called_is_permanent(http: httpx2.Client) -> None:
-    error = failure(http, "http://[::bad")
-
-    assert (type(error), str(error)) == (PermanentError, "test_request: InvalidURL")
-
-
-@pytest.mark.parametrize(
-    ("deed", "code"),
-    [
-        (reset, "test_broken"),
-        (hang, "test_timeout"),
-        (say(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (ANSWER_BYTES_MAX + 1)), "test_oversized"),
-    ],
-    ids=["reset", "silence", "huge"],
-)
-def test_what_may_have_left_is_ambiguous(
-    http: httpx2.Client, http_server: HttpServer, deed: Deed, code: str
-) -> None:
-    http_server.answer(deed)
-
-    error = failure(http, http_server.url, timeout_ms=300 if deed is hang else 5_000)
-
-    assert (type(error), error.code) == (AmbiguousError, code)

@@ -1,7 +1,5 @@
 """The messenger without a provider: what the page may post, and what it reads back."""
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -14,25 +12,21 @@ from batching.errors import (
     TransientError,
 )
 from batching.model import InboundMessage, Kind, Outbound
+from batching.store import Store, server_ms
 from channels.inbound import Parsed
-from channels.simulator import KEPT_MAX, KEPT_MS, Simulator, parse, transcript
+from channels.simulator import KEPT_MAX, KEPT_MS, Simulator, conversation, parse
 
 BODY = {"customer": "anna", "message_id": "m1", "text": "Привет 🙂"}
 
 
-def conversation_id(account_id: str, customer: str) -> str:
-    return f"c_{account_id}_{customer}"
+@pytest.fixture
+def simulator(store: Store) -> Simulator:
+    return Simulator("demo", store)
 
 
 @pytest.fixture
-def simulator(client: redis.Redis) -> Simulator:
-    return Simulator(account_id="demo", client=client, conversation_id=conversation_id)
-
-
-@pytest.fixture
-def nowhere() -> Iterator[redis.Redis]:
-    with redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as client:
-        yield client
+def conversation_id(store: Store) -> str:
+    return store.conversation_id("demo", "anna")
 
 
 def test_message_of_the_page_is_read() -> None:
@@ -67,76 +61,65 @@ def test_longest_text_is_taken_and_cleaned() -> None:
     assert message.text == "x" * 4095 + "\ufffd"
 
 
-def test_transcript_shows_what_was_sent_in_order(simulator: Simulator, client: redis.Redis) -> None:
-    before_ms = _now_ms(client)
+def test_answers_are_shown_in_order(
+    simulator: Simulator, client: redis.Redis, conversation_id: str
+) -> None:
+    before_ms = server_ms(client.time())
     ids = [
         simulator.send(Outbound("anna", "Да 🙂", "aa:c:b:0", ("m1", "m2"))),
-        simulator.send(Outbound("anna", "Ждём", "aa:c:b:1", ("m1", "m2"))),
+        simulator.send(Outbound("anna", "a\ud800", "aa:c:b:1", ("m1", "m2"))),
         simulator.send(Outbound("boris", "Нет", "aa:d:b:0")),
     ]
 
-    shown = transcript(client, "c_demo_anna")
+    shown = conversation(client, conversation_id)
 
+    times_ms = [answer.pop("at_ms") for answer in shown]
     assert ids == ["simulator:aa:c:b:0", "simulator:aa:c:b:1", "simulator:aa:d:b:0"]
-    assert all(before_ms <= answer.pop("at_ms") <= _now_ms(client) for answer in shown)
+    assert before_ms <= times_ms[0] <= times_ms[1] <= server_ms(client.time())
     assert shown == [
-        {"text": "Да 🙂", "answers": ["m1", "m2"], "provider_id": ids[0]},
-        {"text": "Ждём", "answers": ["m1", "m2"], "provider_id": ids[1]},
+        {"from": "business", "id": f"{sent}:{at_ms}", "text": text, "answers": ["m1", "m2"]}
+        for sent, at_ms, text in zip(ids, times_ms, ("Да 🙂", "a\ufffd"), strict=False)
     ]
 
 
-def test_stranger_has_no_transcript(client: redis.Redis) -> None:
-    assert transcript(client, "c_demo_nobody") == []
-
-
-def test_transcript_is_bounded_and_forgotten(simulator: Simulator, client: redis.Redis) -> None:
+def test_conversation_is_bounded_and_forgotten(
+    simulator: Simulator, client: redis.Redis, conversation_id: str
+) -> None:
     for number in range(KEPT_MAX + 5):
         simulator.send(Outbound("anna", str(number), f"tag-{number}"))
 
-    shown = transcript(client, "c_demo_anna")
+    shown = conversation(client, conversation_id)
 
     assert [answer["text"] for answer in shown] == [str(n) for n in range(5, KEPT_MAX + 5)]
-    assert 0 < client.pttl("aa:simulator:c_demo_anna") <= KEPT_MS
+    assert 0 < client.pttl(f"aa:simulator:{conversation_id}") <= KEPT_MS
 
 
-def test_lone_surrogate_in_an_answer_is_shown_as_a_placeholder(
-    simulator: Simulator, client: redis.Redis
+def test_refused_answer_was_certainly_not_kept(
+    simulator: Simulator, client: redis.Redis, conversation_id: str
 ) -> None:
-    simulator.send(Outbound("anna", "a\ud800", "tag"))
-
-    assert transcript(client, "c_demo_anna")[0]["text"] == "a\ufffd"
-
-
-def test_refused_answer_was_certainly_not_kept(simulator: Simulator, client: redis.Redis) -> None:
-    client.set("aa:simulator:c_demo_anna", "not a list")
+    client.set(f"aa:simulator:{conversation_id}", "not a list")
 
     with pytest.raises(TransientError, match="simulator_refused"):
         simulator.send(Outbound("anna", "Да", "tag"))
 
 
-def test_redis_away_is_certainly_not_kept(nowhere: redis.Redis) -> None:
-    simulator = Simulator(account_id="demo", client=nowhere, conversation_id=conversation_id)
+def test_redis_away_is_certainly_not_kept(store: Store) -> None:
+    store.client = redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0))
 
     with pytest.raises(TransientError, match="simulator_unreachable"):
-        simulator.send(Outbound("anna", "Да", "tag"))
-    with pytest.raises(LedgerUnavailableError, match="simulator_unreachable"):
-        transcript(nowhere, "c_demo_anna")
+        Simulator("demo", store).send(Outbound("anna", "Да", "tag"))
+    with pytest.raises(LedgerUnavailableError):
+        conversation(store.client, "c_demo_anna")
 
 
-def test_answer_that_redis_does_not_confirm_leaves_a_doubt(client: redis.Redis) -> None:
+def test_answer_that_redis_does_not_confirm_leaves_a_doubt(store: Store) -> None:
     class Silent(redis.Redis):
         """Loses the connection while it waits for the confirmation."""
 
         def pipeline(self, *_: object, **__: object) -> redis.client.Pipeline:
             raise redis.TimeoutError("no confirmation")
 
-    silent = Silent(connection_pool=client.connection_pool)
-    simulator = Simulator(account_id="demo", client=silent, conversation_id=conversation_id)
+    store.client = Silent(connection_pool=store.client.connection_pool)
 
     with pytest.raises(AmbiguousError, match="simulator_unclear"):
-        simulator.send(Outbound("anna", "Да", "tag"))
-
-
-def _now_ms(client: redis.Redis) -> int:
-    seconds, microseconds = client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
+        Simulator("demo", store).send(Outbound("anna", "Да", "tag"))

@@ -4,8 +4,7 @@ import itertools
 import random
 from collections.abc import Callable, Mapping
 
-from channels.outbound import split
-from channels.whatsapp_cloud.send import TEXT_LENGTH_MAX
+from channels.outbound import TEXT_LENGTH_MAX, split
 from tests.chaos.record import Record
 from tests.history.events import Asked, Doubted, Replied, Taken
 from tests.http_server import Answer, Reply, Request, reset

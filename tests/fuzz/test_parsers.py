@@ -1,13 +1,14 @@
 """The parsers themselves, on anything that JSON can say."""
 
 from contextlib import suppress
+from dataclasses import astuple
 
 import pytest
 from hypothesis import strategies as st
 
 from batching.errors import MalformedError
 from batching.model import InboundMessage
-from tests.fuzz.bodies import ANYTHING, RECORDED, bodies
+from tests.fuzz.bodies import ANYTHING, RECORDED, Body, bodies
 from tests.fuzz.conftest import Fuzz
 from tests.fuzz.judge import parsed_by
 
@@ -40,6 +41,22 @@ def test_parser_reads_anything_or_says_that_it_is_malformed(endpoint: str, fuzz:
         assert first == again
 
     fuzz.run(values, check, share=10)
+
+
+@pytest.mark.parametrize("endpoint", sorted(RECORDED))
+def test_whatever_is_read_can_be_kept_and_answered(endpoint: str, fuzz: Fuzz) -> None:
+    def check(body: Body) -> None:
+        with suppress(MalformedError):
+            for event in parsed_by(endpoint, body.value, "salon").events:
+                words = "".join(word for word in astuple(event) if isinstance(word, str))
+                assert "\0" not in words
+                words.encode()  # raises for what is beyond UTF-8
+                if isinstance(event, InboundMessage):
+                    assert all(
+                        (event.account_id, event.customer, event.message_id, event.text.strip())
+                    )
+
+    fuzz.run(bodies(endpoint), check, share=10)
 
 
 @pytest.mark.parametrize("endpoint", ["whatsapp_cloud", "venom"])

@@ -8,9 +8,8 @@ from batching.errors import ConfigurationError
 from batching.model import Outbound
 from batching.store import Store
 from canary.channel import CanarySink
+from channels.outbound import HttpChannel
 from channels.simulator import Simulator
-from channels.venom import VenomGateway
-from channels.whatsapp_cloud import WhatsAppCloud
 from llm.anthropic import Anthropic
 from llm.guard import Guarded
 from llm.openai_compatible import OpenAICompatible
@@ -75,8 +74,8 @@ def test_every_account_gets_its_channel_and_its_model(environ: dict[str, str]) -
     built = [accounts.get(config.account_id) for config in accounts]
 
     assert [type(account.channel) for account in built if account] == [
-        WhatsAppCloud,
-        VenomGateway,
+        HttpChannel,
+        HttpChannel,
         Simulator,
         CanarySink,
     ]
