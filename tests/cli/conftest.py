@@ -14,11 +14,13 @@ import pytest
 import redis
 
 import manage
+from batching.errors import AmbiguousError, PermanentError
+from batching.inspect import DeadLetter, dead_letters
 from batching.keys import FLEET
 from batching.store import Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.batching.world import ANNA, World
-from tests.fakes import FakeClock
+from tests.fakes import FakeChannel, FakeClock, FakeModel
 from tests.valkey_server import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
@@ -105,9 +107,8 @@ def environ(
     client: redis.Redis,  # noqa: ARG001 - for what it does: the server is empty
     tmp_path: Path,
 ) -> dict[str, str]:
-    (tmp_path / "accounts.toml").write_text(
-        "".join(ACCOUNTS.format(name=name) for name in ("salon", "sister"))
-    )
+    accounts = "".join(ACCOUNTS.format(name=name) for name in ("salon", "sister"))
+    (tmp_path / "accounts.toml").write_text(accounts)
     (tmp_path / "prompt.md").write_text("A haircut: 35 euro.\n")
     return {"PATH": os.defpath, "REDIS_URL": valkey.url(0), "BROKER_URL": valkey.url(1)}
 
@@ -151,6 +152,34 @@ def world(client: redis.Redis, clock: FakeClock) -> Iterator[World]:
     it = World(store, clock)
     yield it
     it.check()
+
+
+@pytest.fixture
+def conversation(world: World) -> str:
+    """Return the conversation of Anna with the salon."""
+    return world.store.conversation_id("salon", ANNA)
+
+
+def answered(world: World) -> None:
+    """Have a message answered."""
+    world.write(CANARY)
+    world.settle()
+
+
+def refused(world: World, *texts: str, **customer: str) -> DeadLetter:
+    """Return a dead letter that the model refused."""
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.write(*(texts or (CANARY,)), **customer)
+    world.settle()
+    return dead_letters(world.store)[-1]
+
+
+def doubtful(world: World) -> DeadLetter:
+    """Return a dead letter whose answer may have been sent."""
+    world.channel = FakeChannel(AmbiguousError("timeout"))
+    world.send(world.to_sending(CANARY))
+    world.settle(60_000)
+    return dead_letters(world.store)[-1]
 
 
 SILENT: dict[str, str | int] = {

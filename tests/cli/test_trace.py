@@ -1,23 +1,19 @@
 """``trace``: where is my message?"""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from batching.errors import AmbiguousError, PermanentError, TransientError
-from batching.inspect import dead_letters
+from batching.errors import TransientError
 from batching.model import DeliveryStatus, Kind, Limits, Reason
 from tests.batching.world import ANNA, World
-from tests.cli.conftest import AGO_MS, CANARY, Operator
-from tests.fakes import FakeChannel, FakeModel
+from tests.cli.conftest import AGO_MS, CANARY, Operator, answered, doubtful, refused
+from tests.fakes import FakeModel
 
 #: Overdue so late that an hour's wait is none.
 PATIENT = Limits(overdue_ms=80_000_000)
-
-
-@pytest.fixture
-def conversation(world: World) -> str:
-    return world.store.conversation_id("salon", ANNA)
 
 
 def place(operator: Operator, message_id: str) -> tuple[int, dict[str, Any]]:
@@ -25,23 +21,89 @@ def place(operator: Operator, message_id: str) -> tuple[int, dict[str, Any]]:
     return answer.status, answer.json["message"]
 
 
-def steps(operator: Operator, conversation: str) -> list[str]:
-    (batch,) = operator("trace", conversation, "--json").json["batches"]
-    return [step["says"] for step in batch["steps"]]
+def replayed(world: World) -> None:
+    letter = refused(world)
+    world.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, world.limits)
+    world.settle(0)
 
 
-def test_answered_message_is_followed_through_every_step(
+def discarded(world: World) -> None:
+    letter = refused(world)
+    world.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED)
+
+
+def settled_late(world: World) -> None:
+    doubtful(world)
+    tag = world.channel.attempts[0].tag
+    world.receive(DeliveryStatus("salon", "out-1", "delivered", tag))
+
+
+def taken_over(world: World) -> None:
+    conversation = world.store.conversation_id("salon", ANNA)
+    world.store.client.set(world.store.shard_of(conversation).takeover(conversation), "person")
+    answered(world)
+
+
+def reacted(world: World) -> None:
+    world.receive(world.message(kind=Kind.REACTION))
+
+
+def old(world: World) -> None:
+    world.wait(-7 * 86_400_000)
+    crowded_out(world, by=0)
+
+
+def crowded_out(world: World, by: int = 100) -> None:
+    """Answer a message, and keep only ``by`` steps of a later batch."""
+    answered(world)
+    conversation = world.store.conversation_id("salon", ANNA)
+    trail = world.store.shard_of(conversation).trail(conversation)
+    world.store.client.delete(trail)
+    for _ in range(by):
+        world.store.client.rpush(trail, f"{world.clock()} collect b7 idle {world.clock()}")
+
+
+@pytest.mark.parametrize(
+    ("happens", "status", "state", "reason"),
+    [
+        (answered, 0, "answered", ""),
+        (refused, 1, "dead", "fatal_model"),
+        (replayed, 0, "answered", ""),
+        (discarded, 0, "suppressed", "discarded"),
+        (doubtful, 1, "dead", "ambiguous"),
+        (settled_late, 0, "answered", ""),
+        (taken_over, 0, "suppressed", "takeover"),
+        (reacted, 0, "suppressed", "asks for no answer"),
+        (old, 1, "forgotten", ""),
+        (crowded_out, 1, "forgotten", ""),
+    ],
+)
+def test_message_is_known_by_what_became_of_it(
+    world: World,
+    operator: Operator,
+    happens: Callable[[World], object],
+    status: int,
+    state: str,
+    reason: str,
+) -> None:
+    happens(world)
+
+    code, message = place(operator, "id-1")
+
+    assert (code, message["place"], message["reason"]) == (status, state, reason)
+
+
+def test_steps_are_printed_in_order_with_the_waits_between_them(
     world: World, operator: Operator, conversation: str
 ) -> None:
     world.model = FakeModel(TransientError("model_500"))
-    world.write(CANARY)
-    world.settle()
+    answered(world)
     world.settle(60_000)
 
-    status, where = place(operator, "id-1")
+    told = operator("trace", conversation)
+    (batch,) = operator("trace", conversation, "--json").json["batches"]
 
-    assert (status, where["place"]) == (0, "answered")
-    assert steps(operator, conversation) == [
+    assert [step["says"] for step in batch["steps"]] == [
         "began to collect",
         "collected, because the customer was quiet (idle)",
         "attempt 1 to generate began",
@@ -54,22 +116,19 @@ def test_answered_message_is_followed_through_every_step(
         "part 1 was sent",
         "answered",
     ]
-
-
-def test_waits_between_steps_are_printed(
-    world: World, operator: Operator, conversation: str
-) -> None:
-    world.write(CANARY)
-    world.settle()
-
-    answer = operator("trace", conversation)
-
-    assert answer.status == 0
-    lines = answer.out.splitlines()
+    lines = told.out.splitlines()
     assert lines[0] == f"conversation {conversation}, account unknown, because nothing of it waits"
-    collected = next(line for line in lines if "collected" in line)
-    assert "+9.0 s  collected, because the customer was quiet (idle)" in collected
-    assert "nothing waits" in lines
+    assert any(line.endswith(f"+9.0 s  {batch['steps'][1]['says']}") for line in lines)
+    assert (told.status, lines[-1]) == (0, "nothing waits")
+
+
+def test_dead_message_says_why_and_what_a_person_does(world: World, operator: Operator) -> None:
+    letter = refused(world)
+
+    told = operator("trace", "id-1").out
+
+    assert "became a dead letter, fatal_model: model_auth" in told
+    assert f"waits for a person: dead show {letter.batch_id}" in told
 
 
 def test_open_message_says_when_it_is_due(world: World, operator: Operator) -> None:
@@ -131,103 +190,6 @@ def test_overdue_message_needs_a_person(
     assert "overdue: a person was alerted" in operator("trace", conversation).out
 
 
-def test_dead_message_names_its_reason(world: World, operator: Operator) -> None:
-    world.model = FakeModel(PermanentError("model_auth"))
-    world.write(CANARY)
-    world.settle()
-
-    status, where = place(operator, "id-1")
-    told = operator("trace", "id-1").out
-
-    assert (status, where["place"], where["reason"]) == (1, "dead", "fatal_model")
-    assert "became a dead letter, fatal_model: model_auth" in told
-    assert f"waits for a person: dead show {where['batch_id']}" in told
-
-
-def test_replayed_message_is_followed_into_its_new_batch(world: World, operator: Operator) -> None:
-    world.model = FakeModel(PermanentError("model_auth"))
-    world.write(CANARY)
-    world.settle()
-    (letter,) = dead_letters(world.store)
-    world.store.replay(letter.conversation_id, letter.batch_id, letter.account_id, world.limits)
-    world.settle(0)
-
-    status, where = place(operator, "id-1")
-
-    assert (status, where["place"]) == (0, "answered")
-    assert where["batch_id"] != letter.batch_id
-
-
-def test_discarded_message_was_a_persons_decision(world: World, operator: Operator) -> None:
-    world.model = FakeModel(PermanentError("model_auth"))
-    world.write(CANARY)
-    world.settle()
-    (letter,) = dead_letters(world.store)
-    world.store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED)
-
-    status, where = place(operator, "id-1")
-
-    assert (status, where["place"], where["reason"]) == (0, "suppressed", "discarded")
-
-
-def test_message_in_doubt_settled_late_is_answered(world: World, operator: Operator) -> None:
-    world.channel = FakeChannel(AmbiguousError("timeout"))
-    wake_up = world.to_sending(CANARY)
-    world.send(wake_up)
-    world.settle(60_000)
-    dead = place(operator, "id-1")[1]["place"]
-    tag = world.channel.attempts[0].tag
-    world.receive(DeliveryStatus("salon", "out-1", "delivered", tag))
-
-    assert dead == "dead"
-    assert place(operator, "id-1")[1]["place"] == "answered"
-
-
-def test_message_during_a_takeover_is_suppressed(
-    world: World, operator: Operator, conversation: str
-) -> None:
-    world.store.client.set(world.store.shard_of(conversation).takeover(conversation), "person")
-    world.write(CANARY)
-    world.settle()
-
-    _, where = place(operator, "id-1")
-
-    assert (where["place"], where["reason"]) == ("suppressed", "takeover")
-
-
-def test_message_that_asks_for_no_answer_is_suppressed(world: World, operator: Operator) -> None:
-    world.receive(world.message(kind=Kind.REACTION, message_id="reaction-1"))
-
-    status, where = place(operator, "reaction-1")
-
-    assert (status, where["place"]) == (0, "suppressed")
-
-
-def test_message_older_than_its_steps_is_forgotten(world: World, operator: Operator) -> None:
-    world.wait(-7 * 86_400_000)
-    world.write(CANARY)
-    world.settle()
-    conversation = world.store.conversation_id("salon", ANNA)
-    world.store.client.delete(world.store.shard_of(conversation).trail(conversation))
-
-    status, where = place(operator, "id-1")
-
-    assert (status, where["place"]) == (1, "forgotten")
-
-
-def test_message_whose_steps_were_crowded_out_is_forgotten(
-    world: World, operator: Operator, conversation: str
-) -> None:
-    world.write(CANARY)
-    world.settle()
-    trail = world.store.shard_of(conversation).trail(conversation)
-    world.store.client.delete(trail)
-    later = f"{world.clock()} collect b7 idle {world.clock()}"
-    world.store.client.rpush(trail, *[later] * 100)
-
-    assert place(operator, "id-1")[1]["place"] == "forgotten"
-
-
 def test_message_is_in_the_batch_that_took_it(
     world: World, operator: Operator, conversation: str
 ) -> None:
@@ -277,37 +239,13 @@ def test_customer_is_found_by_number_and_the_number_not_repeated(
 
 def test_customer_is_found_by_an_alias(world: World, operator: Operator) -> None:
     message = world.message(CANARY, customer="49990000001@c.us")
-    world.receive(type(message)(**{**_fields(message), "aliases": ("12345@lid",)}))
+    world.receive(replace(message, aliases=("12345@lid",)))
 
     answer = operator("trace", "--customer", "12345@lid", "--account", "salon", "--json")
     by_number = operator("trace", "--customer", "+49990000001", "--account", "salon", "--json")
 
     assert answer.json["conversation"] == by_number.json["conversation"]
     assert answer.json["accepted"] == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("id-1", "--customer", ANNA),
-        ("--customer", ANNA),
-        ("--customer", ANNA, "--account", "nobody"),
-        ("id-1", ANNA),
-        ("--custmer", ANNA),
-    ],
-)
-def test_wrong_usage_repeats_nothing_of_what_was_typed(
-    operator: Operator, arguments: tuple[str, ...]
-) -> None:
-    answer = operator("trace", *arguments)
-
-    assert (answer.status, answer.out) == (2, "")
-    assert "nobody" not in answer.err
-
-
-def _fields(message: Any) -> dict[str, Any]:
-    return {name: getattr(message, name) for name in message.__slots__}
 
 
 def test_steps_of_another_release_are_shown_with_the_others(
