@@ -69,10 +69,7 @@ class Probe:
             return int(self._client.zscore(CANARY_ANSWERED, message_id) or 0)
 
     def last_step(self, message_id: str, refused: str) -> str:
-        """Return where a canary was last seen, and what to look at.
-
-        ``refused``: what ``post`` returned.
-        """
+        """Return where a canary was last seen, and what to look at; ``refused``: see ``post``."""
         if refused:
             return f"webhook: {refused}: look at the web processes and the address (CANARY_URL)"
         shard = self._store.shard_of(self._conversation_id)
@@ -93,17 +90,14 @@ class Probe:
 
 
 def _step(found: Trace, at: MessageStatus) -> str:
-    flight = found.flight
-    last = found.steps[-1] if found.steps else None
+    flight, last = found.flight, found.steps[-1] if found.steps else None
     done = f" (last step: {' '.join((last.verb, *last.words))})" if last else ""
-    if at.state is MessageState.FLIGHT and flight:
-        return f"{flight.stage}: {flight.state}{done}: look at the workers and the broker"
-    if at.state is MessageState.OPEN and flight:
-        before = f"{flight.stage}: {flight.state}{done}"
-        return f"append: open, behind a batch in {before}: look at the workers and the broker"
-    if at.state is MessageState.OPEN:
+    if at.state not in (MessageState.FLIGHT, MessageState.OPEN):
+        return f"ended, and the sink did not get it{done}: look at the log of the workers"
+    if flight is None:
         return "append: open, and not collected: look at scheduler, broker and workers"
-    return f"ended, and the sink did not get it{done}: look at the log of the workers"
+    behind = "append: open, behind a batch in " if at.state is MessageState.OPEN else ""
+    return f"{behind}{flight.stage}: {flight.state}{done}: look at the workers and the broker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +113,6 @@ class State:
     refused: str
     answered_ms: int
     reported_id: str
-
-    @property
-    def is_reported(self) -> bool:
-        """Return whether no canary is under way."""
-        return self.message_id == self.reported_id
-
-    @property
-    def is_answered(self) -> bool:
-        """Return whether no answer is awaited."""
-        return self.is_reported or self.answered_ms > 0
 
     @property
     def age_ms(self) -> int:
@@ -155,11 +139,13 @@ class Watcher:
         """Check once. A ledger that is away is reported by the tick, not here."""
         try:
             state = self._state()
-            if state.is_answered and not state.is_reported:
-                self._report(state)
-            elif not state.is_answered and state.age_ms > LATE_MS:
+            under_way = state.message_id != state.reported_id
+            missing = under_way and not state.answered_ms
+            if missing and state.age_ms > LATE_MS:
                 self._alert_late(state)
-            if (state.is_answered or state.age_ms > GIVEN_UP_MS) and self._is_our_turn():
+            elif under_way and not missing:
+                self._report(state)
+            if (not missing or state.age_ms > GIVEN_UP_MS) and self._is_our_turn():
                 self._post()
         except TransientError:
             return
@@ -168,9 +154,7 @@ class Watcher:
         names = ("message_id", "posted_ms", "refused", "reported_id")
         with reached():
             values = self._client.hmget(CANARY, names)
-        message_id, posted_ms, refused, reported_id = (
-            value.decode() if value else "" for value in values
-        )
+        message_id, posted_ms, refused, reported_id = ((it or b"").decode() for it in values)
         return State(
             now_ms=self._probe.now_ms(),
             message_id=message_id,
@@ -185,8 +169,8 @@ class Watcher:
         round_trip_ms = state.answered_ms - state.posted_ms
         answered = {
             "reported_id": state.message_id,
-            "answered_ms": str(state.answered_ms),
-            "round_trip_ms": str(round_trip_ms),
+            "answered_ms": state.answered_ms,
+            "round_trip_ms": round_trip_ms,
         }
         with reached():
             self._client.hset(CANARY, mapping=answered)
@@ -208,11 +192,7 @@ class Watcher:
     def _post(self) -> None:
         """Post the next canary; why the webhook refused it is kept for the alert."""
         message_id = uuid.uuid4().hex
-        posted = {
-            "message_id": message_id,
-            "posted_ms": str(self._probe.now_ms()),
-            "refused": "",
-        }
+        posted = {"message_id": message_id, "posted_ms": self._probe.now_ms(), "refused": ""}
         with reached():
             self._client.hset(CANARY, mapping=posted)
         if refused := self._probe.post(self._url, message_id):

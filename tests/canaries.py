@@ -6,26 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx2
-import pytest
-
 from batching import flow
 from batching.model import Stage
-from canary.channel import webhook_secret
-from canary.probe import Probe
 from runtime.build import Runtime
 from tests.fakes import FakeLeaseRenewer, FakeQueue
 from web import create_app
 
 #: Pause of the background worker, s.
 PAUSE_S = 0.01
-
-
-@pytest.fixture
-def probe(runtime: Runtime) -> Iterator[Probe]:
-    secret = webhook_secret(runtime.settings.privacy_key)
-    with httpx2.Client(trust_env=False) as http:
-        yield Probe(runtime.store, secret=secret, http=http)
 
 
 def collect(runtime: Runtime, queue: FakeQueue) -> None:

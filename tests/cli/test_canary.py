@@ -2,24 +2,19 @@
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
 
-from batching.inspect import trace
-from batching.keys import CANARY, CANARY_ANSWERED
-from batching.model import CANARY_ACCOUNT
-from canary.channel import CUSTOMER
-from canary.probe import Probe
+from batching.keys import CANARY
 from runtime.build import Runtime, build
-from tests.canaries import answer, collect, probe, served, working
+from tests.canaries import served, working
 from tests.cli.conftest import Operator
-from tests.fakes import FakeQueue
 from tests.valkey_server import ValkeyServer
 
-__all__ = ["probe"]
+#: Stands for a database of another installation.
+ELSEWHERE = "elsewhere"
 
 
 @pytest.fixture
@@ -33,125 +28,64 @@ def runtime(operator: Operator) -> Iterator[Runtime]:
     built.store.client.connection_pool.disconnect()
 
 
-def test_answered_canary_prints_its_round_trip(operator: Operator, runtime: Runtime) -> None:
-    with served(runtime) as url, working(runtime):
-        read = operator("canary", "--url", url, "--json")
-        told = operator("canary", "--url", f"{url}/")
-
-    assert (read.status, told.status, told.err) == (0, 0, "")
-    assert read.json | {"round_trip_ms": 0, "message_id": ""} == {
-        "ok": True,
-        "url": url,
-        "message_id": "",
-        "round_trip_ms": 0,
-        "step": "",
-    }
-    assert read.json["round_trip_ms"] > 0
-    assert told.out.startswith("Answered after ")
-
-
-def test_canary_goes_to_canary_url_where_none_is_named(
-    operator: Operator, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with served(runtime) as url, working(runtime):
-        monkeypatch.setenv("CANARY_URL", url)
-
-        assert operator("canary").status == 0
-
-
-def test_canaries_of_one_batch_are_all_known_as_answered(
-    runtime: Runtime, probe: Probe, client: redis.Redis
-) -> None:
-    """Several hosts and the scheduler send at once: one conversation, so one batch."""
-    with served(runtime) as url:
-        refusals = [probe.post(url, message_id) for message_id in ("m1", "m2", "m3")]
-
-    answer(runtime)
-
-    assert refusals == ["", "", ""]
-    steps = trace(runtime.store, runtime.store.conversation_id(CANARY_ACCOUNT, CUSTOMER)).steps
-    assert [step.words[0] for step in steps if step.verb == "finish"] == [""]
-    answered: Any = client.zrange(CANARY_ANSWERED, 0, -1)
-    assert answered == [b"m1", b"m2", b"m3"]
-    assert all(probe.answered_ms(message_id) for message_id in ("m1", "m2", "m3"))
-    assert probe.answered_ms("m4") == 0
-
-
-def test_many_operators_at_once_are_all_answered_and_touch_no_canary_of_the_scheduler(
+def test_answered_canary_prints_its_round_trip_and_leaves_the_schedulers_alone(
     operator: Operator, runtime: Runtime, client: redis.Redis
 ) -> None:
-    client.hset(CANARY, items=["message_id", "m1", "posted_ms", "1"])
-    with served(runtime) as url, working(runtime), ThreadPoolExecutor(3) as pool:
-        done = list(pool.map(lambda _: operator.process("canary", "--url", url), range(3)))
+    schedulers: Any = {b"message_id": b"m1", b"posted_ms": b"1"}
+    client.hset(CANARY, mapping=schedulers)
+    with served(runtime) as url, working(runtime):
+        read = operator("canary", "--url", url, "--json")
+        told = operator("canary", CANARY_URL=f"{url}/")
 
-    assert [(answer.status, answer.err) for answer in done] == [(0, "")] * 3
-    assert client.hgetall(CANARY) == {b"message_id": b"m1", b"posted_ms": b"1"}
+    assert (read.status, told.status, told.err) == (0, 0, "")
+    assert read.json["round_trip_ms"] > 0
+    same = {"message_id": "", "round_trip_ms": 0}
+    assert read.json | same == {"ok": True, "url": url, "step": ""} | same
+    assert told.out.startswith("Answered after ")
+    assert client.hgetall(CANARY) == schedulers
 
 
 @pytest.mark.parametrize(
-    ("stage", "step"),
+    ("changes", "url", "step"),
     [
-        ("open", "append: open, and not collected: look at scheduler, broker and workers"),
-        ("behind", "append: open, behind a batch in generate: claimed (last step: collect "),
+        pytest.param({}, "", "append: open, and not collected: look at scheduler", id="open"),
+        pytest.param(
+            {"REDIS_URL": ELSEWHERE},
+            "",
+            "the ledger in our REDIS_URL does not have it: is the web on another Redis?",
+            id="in another Redis",
+        ),
+        pytest.param(
+            {"REDIS_URL": ELSEWHERE, "PRIVACY_KEY": "of-another-installation"},
+            "",
+            "webhook: HTTP 401: look at",
+            id="of another installation",
+        ),
+        pytest.param(
+            {},
+            "http://127.0.0.1:1",
+            "webhook: no answer (unreachable: ConnectError): look at",
+            id="unreachable",
+        ),
     ],
 )
 def test_unanswered_canary_is_printed_with_where_it_was_last_seen(
-    operator: Operator, runtime: Runtime, probe: Probe, stage: str, step: str
+    operator: Operator,
+    runtime: Runtime,
+    valkey: ValkeyServer,
+    changes: dict[str, str],
+    url: str,
+    step: str,
 ) -> None:
-    with served(runtime) as url:
-        if stage == "behind":
-            probe.post(url, "before")
-            collect(runtime, FakeQueue())
-        told = operator("canary", "--url", url, "--wait-ms", "1")
-        read = operator("canary", "--url", url, "--wait-ms", "1", "--json")
+    """One that was refused is not waited for: neither has --wait-ms."""
+    changes = {name: value.replace(ELSEWHERE, valkey.url(2)) for name, value in changes.items()}
+    wait = () if step.startswith("webhook") else ("--wait-ms", "1")
+    with served(runtime) as served_at:
+        url = url or served_at
+        told = operator("canary", "--url", url, *wait, **changes)
+        read = operator("canary", "--url", url, *wait, "--json", **changes)
 
     assert (told.status, read.status) == (1, 1)
     assert told.out.startswith(f"NOT answered, through {url}; last seen: {step}")
     assert read.json["step"].startswith(step)
     assert (read.json["ok"], read.json["round_trip_ms"]) == (False, None)
-
-
-def test_canary_that_is_refused_is_not_waited_for(
-    operator: Operator, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, client: redis.Redis
-) -> None:
-    unreachable = operator("canary", "--url", "http://127.0.0.1:1")
-    with served(runtime) as url:
-        client.flushall()
-        monkeypatch.setenv("PRIVACY_KEY", "of-another-installation")
-        stranger = operator("canary", "--url", url)
-
-    assert (unreachable.status, stranger.status) == (1, 1)
-    assert "last seen: webhook: no answer (unreachable: ConnectError): look at" in unreachable.out
-    assert "last seen: webhook: HTTP 401: look at" in stranger.out
-
-
-def test_canary_in_another_redis_is_missed_here(
-    operator: Operator, runtime: Runtime, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The origin's true cause, seen before a customer meets it; and other canaries are about."""
-    monkeypatch.setenv("REDIS_URL", valkey.url(2))
-    with served(runtime) as url, working(runtime):
-        answer = operator("canary", "--url", url, "--wait-ms", "1")
-
-    assert answer.status == 1
-    assert "is the web on another Redis?" in answer.out
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("--url", "ftp://127.0.0.1"),
-        ("--url", "http://user:secret@127.0.0.1"),
-        ("--wait-ms", "0"),
-        ("--wait-ms", "600001"),
-    ],
-    ids=str,
-)
-def test_canary_with_a_wrong_url_or_wait_is_wrong_usage(
-    operator: Operator, arguments: tuple[str, ...]
-) -> None:
-    answer = operator("canary", *arguments)
-
-    assert answer.status == 2
-    assert "secret" not in answer.err
