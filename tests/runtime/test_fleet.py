@@ -1,6 +1,5 @@
 import json
 from dataclasses import asdict, replace
-from typing import Any
 
 import pytest
 import redis
@@ -8,7 +7,7 @@ import redis
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET, META
-from batching.store import Store
+from batching.store import Store, server_ms
 from runtime.clients import database_id, redis_client
 from runtime.fleet import (
     ALIVE_MS_MAX,
@@ -20,6 +19,7 @@ from runtime.fleet import (
     Fleet,
     Member,
     Silence,
+    describe_lag,
     drift,
     members,
     missing,
@@ -30,26 +30,14 @@ from tests.fakes import FakeClock
 WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000)
 WORKER = replace(WEB, role="worker", pid=12)
 SCHEDULER = replace(WEB, role="scheduler", pid=13)
-
-
-def without(member: Member, name: str) -> dict[str, object]:
-    return {key: value for key, value in asdict(member).items() if key != name}
-
-
 GRACE_MS = 300_000
 PRIVACY_KEY = "privacy-key-of-the-tests"
 
 
-def fleet(
-    client: redis.Redis, role: str = "web", fingerprint: str = "f1", *, grace_ms: int = 0
-) -> Fleet:
-    """Return a process that has just opened the ledger, if there is a Redis."""
+def fleet(client: redis.Redis, role: str = "web", *, grace_ms: int = 0) -> Fleet:
+    """Return a process that has just opened the ledger."""
     store = Store(client, privacy_key=PRIVACY_KEY)
-    try:
-        ledger_id = store.open()
-    except LedgerUnavailableError:
-        ledger_id = ""
-    me = this_process(role, release="r1", fingerprint=fingerprint, ledger_id=ledger_id)
+    me = this_process(role, release="r1", fingerprint="f1", ledger_id=store.open())
     return Fleet(store, replace(me, scripts="s1"), grace_ms=grace_ms, silence=Silence())
 
 
@@ -58,14 +46,8 @@ def alerts(client: redis.Redis) -> list[tuple[str, str]]:
     return [(alert.kind, alert.detail) for alert in kept]
 
 
-def events(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name == "runtime.fleet"]
-
-
-def server_ms(client: redis.Redis) -> int:
-    told: Any = client.time()
-    now_ms: int = told[0] * 1000 + told[1] // 1000
-    return now_ms
+def now_ms(client: redis.Redis) -> int:
+    return server_ms(client.time())
 
 
 def announce(client: redis.Redis, member: Member) -> None:
@@ -73,71 +55,62 @@ def announce(client: redis.Redis, member: Member) -> None:
 
 
 def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> None:
-    before = server_ms(client)
-    announced = fleet(client, "worker")
-    announced.beat()
-
-    (member,) = members(client)
-    assert (member.role, member.release, member.fingerprint) == ("worker", "r1", "f1")
-    assert before <= member.started_ms == member.heartbeat_ms <= server_ms(client)
-    assert member.is_alive
-    assert member.redis_run_id == database_id(client).run_id != ""
-    assert (member.redis_db, member.ledger_id) == (0, announced.ledger_id)
-
-
-def test_later_beat_keeps_the_start(client: redis.Redis) -> None:
-    announced = fleet(client)
-    announced.beat()
+    before = now_ms(client)
+    process = fleet(client, "worker")
+    process.beat()
     (first,) = members(client)
-    while server_ms(client) == first.heartbeat_ms:
+    while now_ms(client) == first.heartbeat_ms:
         pass
-    announced.beat()
+    process.beat()
 
     (second,) = members(client)
-    assert second.started_ms == first.started_ms
-    assert second.heartbeat_ms > first.heartbeat_ms
+    assert before <= first.started_ms == first.heartbeat_ms <= now_ms(client)
+    assert first.is_alive
+    assert (second.started_ms, second.heartbeat_ms > first.heartbeat_ms) == (first.started_ms, True)
+    found = replace(second, host="", pid=0, started_ms=0, heartbeat_ms=0, silent_ms=0)
+    assert found == Member(
+        *("worker", "", 0, "r1", "f1", "s1"),
+        redis_run_id=database_id(client).run_id,
+        ledger_id=process.ledger_id,
+    )
 
 
 def test_beat_removes_those_that_fell_silent(client: redis.Redis) -> None:
-    now_ms = server_ms(client)
-    announce(client, replace(WORKER, heartbeat_ms=now_ms - SILENT_MS_MAX - 1_000))
-    announce(client, replace(SCHEDULER, heartbeat_ms=now_ms - ALIVE_MS_MAX - 1_000))
-    announced = fleet(client)
+    present_ms = now_ms(client)
+    announce(client, replace(WORKER, heartbeat_ms=present_ms - SILENT_MS_MAX - 1_000))
+    announce(client, replace(SCHEDULER, heartbeat_ms=present_ms - ALIVE_MS_MAX - 1_000))
+    process = fleet(client)
 
-    announced.beat()
+    process.beat()
 
     roles = {member.role: member.is_alive for member in members(client)}
     assert roles == {"web": True, "scheduler": False}
 
 
-def test_stop_leaves_at_once(client: redis.Redis) -> None:
-    announced = fleet(client)
-    announced.beat()
-
-    announced.stop()
-    announced.stop()
-
-    assert members(client) == []
-
-
 def test_started_process_beats_until_it_is_stopped(client: redis.Redis) -> None:
-    announced = fleet(client)
-    announced.start()
+    process = fleet(client)
+    process.start()
     while not members(client):
         pass
 
-    announced.stop()
+    process.stop()
+    process.stop()
 
     assert members(client) == []
-    assert not announced._thread.is_alive()
+    assert not process._thread.is_alive()
 
 
-def test_beat_without_redis_raises_the_ledgers_error() -> None:
-    lost = fleet(redis_client("redis://127.0.0.1:1/0", "manage"))
+def test_without_redis_a_beat_raises_the_ledgers_error_and_stop_does_not() -> None:
+    store = Store(redis_client("redis://127.0.0.1:1/0", "manage"), privacy_key=PRIVACY_KEY)
+    lost = Fleet(store, WEB, grace_ms=0, silence=Silence())
 
     with pytest.raises(LedgerUnavailableError):
         lost.beat()
     lost.stop()
+
+
+def without(member: Member, name: str) -> dict[str, object]:
+    return {key: value for key, value in asdict(member).items() if key != name}
 
 
 @pytest.mark.parametrize(
@@ -169,35 +142,30 @@ def test_member_of_another_release_is_seen_and_hides_no_other(
     drift(found, 0)
 
 
-def test_processes_that_agree_have_no_drift() -> None:
-    assert drift([WEB, WORKER, SCHEDULER], 0) == []
-    assert drift([], 0) == []
-
-
-def test_drift_names_processes_with_other_settings() -> None:
-    """Origin fault 13: one process ran with other settings, unnoticed."""
-    newer = replace(WORKER, fingerprint="f2", started_ms=2_000)
-
-    assert drift([WEB, newer, SCHEDULER], 0) == [
-        (
-            "settings or accounts differ: worker:host-1:12 have f2; "
-            "web:host-1:11, scheduler:host-1:13 have f1: the first came last, restart the others"
-        )
-    ]
-
-
-@pytest.mark.parametrize("change", [{"release": "r2"}, {"scripts": "s2"}])
-def test_drift_names_processes_of_other_releases(change: dict[str, str]) -> None:
-    (problem,) = drift([WEB, replace(WORKER, started_ms=2_000, **change)], 0)  # type: ignore[arg-type]
-
-    assert problem.startswith("releases differ: worker:host-1:12 have ")
-    assert "web:host-1:11 have r1 (scripts s1)" in problem
-
-
-def test_process_that_fell_silent_does_not_count() -> None:
+def test_processes_that_agree_or_are_dead_have_no_drift() -> None:
     dead = replace(WORKER, fingerprint="f0", silent_ms=ALIVE_MS_MAX + 1)
 
-    assert drift([WEB, dead], 0) == []
+    assert drift([WEB, WORKER, SCHEDULER], 0) == drift([WEB, dead], 0) == drift([], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "new", "old"),
+    [
+        # Origin fault 13: one process ran with other settings, unnoticed.
+        ({"fingerprint": "f2"}, "settings or accounts", "f2", "f1"),
+        ({"release": "r2"}, "releases", "r2 (scripts s1)", "r1 (scripts s1)"),
+        ({"scripts": "s2"}, "releases", "r1 (scripts s2)", "r1 (scripts s1)"),
+    ],
+)
+def test_drift_names_what_processes_differ_in(
+    change: dict[str, str], what: str, new: str, old: str
+) -> None:
+    newer = replace(WORKER, started_ms=2_000, **change)  # type: ignore[arg-type]
+
+    (problem,) = drift([WEB, newer, SCHEDULER], 0)
+
+    who = f"worker:host-1:12 have {new}; web:host-1:11, scheduler:host-1:13 have {old}"
+    assert problem == f"{what} differ: {who}: the first came last, restart the others"
 
 
 @pytest.mark.parametrize("change", [{"release": "r2"}, {"fingerprint": "f2"}])
@@ -223,29 +191,21 @@ def test_missing_names_roles_that_are_not_in_this_redis() -> None:
     ]
 
 
+@pytest.mark.parametrize(("grace_ms", "reported"), [(0, 1), (GRACE_MS, 0)])
 def test_drift_is_logged_once_by_a_process_and_alerted_once_by_the_installation(
-    client: redis.Redis, caplog: pytest.LogCaptureFixture
+    client: redis.Redis, caplog: pytest.LogCaptureFixture, grace_ms: int, reported: int
 ) -> None:
-    announced, other = fleet(client), fleet(client, "scheduler")
-    announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
+    """Within the grace it is a deploy under way."""
+    process, other = fleet(client, grace_ms=grace_ms), fleet(client, "worker", grace_ms=grace_ms)
+    announce(client, replace(SCHEDULER, fingerprint="f0", heartbeat_ms=now_ms(client)))
 
-    problems = announced.check([])
-    again = announced.check(problems)
+    problems = process.check([])
+    again = process.check(problems)
     other.check([])
 
-    assert again == problems != []
-    assert events(caplog) == ["settings.drift", "settings.drift"]
-    assert alerts(client) == [("drift", problems[0])]
-
-
-def test_deploy_under_way_is_no_drift_to_report(
-    client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    announced = fleet(client, grace_ms=GRACE_MS)
-    announce(client, replace(WORKER, fingerprint="f0", heartbeat_ms=server_ms(client)))
-
-    assert announced.check([]) == []
-    assert (events(caplog), alerts(client)) == ([], [])
+    assert (len(problems), again) == (reported, problems)
+    assert caplog.messages == ["settings.drift"] * 2 * reported
+    assert alerts(client) == [("drift", problem) for problem in problems]
 
 
 def test_ledger_that_was_emptied_is_reported_and_opened_again(
@@ -261,21 +221,13 @@ def test_ledger_that_was_emptied_is_reported_and_opened_again(
     found = Store(client, privacy_key=PRIVACY_KEY).ledger_id()
     assert first.ledger_id == second.ledger_id == found not in {"", ours}
     logged = [(vars(r)["ours"], vars(r)["found"]) for r in caplog.records]
-    assert events(caplog) == ["ledger.replaced"] * 2
+    assert caplog.messages == ["ledger.replaced"] * 2
     assert logged == [(ours, "nothing"), (ours, found)]
     assert [kind for kind, _ in alerts(client)] == ["ledger_replaced"]
 
-
-def test_ledger_that_is_emptied_twice_is_reported_twice(
-    client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    process = fleet(client)
-
-    for _ in range(2):
-        client.flushall()
-        process.check([])
-
-    assert events(caplog) == ["ledger.replaced"] * 2
+    client.flushall()
+    first.check([])
+    assert caplog.messages == ["ledger.replaced"] * 3
 
 
 def test_ledger_of_another_form_is_reported_once_and_not_adopted(
@@ -290,7 +242,7 @@ def test_ledger_of_another_form_is_reported_once_and_not_adopted(
         with pytest.raises(ConfigurationError):
             process.check([])
 
-    assert events(caplog) == ["ledger.replaced"]
+    assert caplog.messages == ["ledger.replaced"]
     assert process.ledger_id == ours
     assert client.hlen(FLEET) == 0
 
@@ -304,7 +256,7 @@ def test_restart_of_the_server_is_no_other_ledger(
 
     process.check([])
 
-    assert events(caplog) == []
+    assert caplog.messages == []
     assert client.hexists(META, "identity")
 
 
@@ -317,66 +269,46 @@ def test_every_beat_observes_the_flushers_lag(
     process._silence = Silence(clock)
 
     process.check([])
-    clock.advance_ms(30_000)
+    clock.advance_ms(SILENCE_LASTS_MS)
     process.check([])
 
-    assert [r.message for r in caplog.records] == ["flusher.silent"]
+    assert caplog.messages == ["flusher.silent"]
 
 
-def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [vars(record)["problem"] for record in caplog.records if record.levelname == "ERROR"]
-
-
-def after(ms: int, *lags_ms: int) -> tuple[int, tuple[int, ...]]:
-    """Return a step: so much time passes, then receipts with these lags come in."""
-    return ms, lags_ms
-
-
-NEVER_FLUSHED = "this Redis was never flushed"
-TOO_LATE = FLUSHER_SILENT_MS_MAX + 1
+IN_TIME, TOO_LATE, UNKNOWN = FLUSHER_SILENT_MS_MAX, FLUSHER_SILENT_MS_MAX + 1, -2
+LASTING = [(0, NEVER), (SILENCE_LASTS_MS, NEVER), (0, NEVER)]
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"),
+    ("steps", "logged"),
     [
-        ([after(0, NEVER), after(SILENCE_LASTS_MS, NEVER)], [NEVER_FLUSHED]),
-        (
-            [after(0, TOO_LATE), after(SILENCE_LASTS_MS, TOO_LATE)],
-            ["this Redis was last flushed 30001 ms ago"],
+        pytest.param([(0, NEVER), (SILENCE_LASTS_MS, NEVER)], [NEVER], id="never"),
+        pytest.param([(0, TOO_LATE), (SILENCE_LASTS_MS, TOO_LATE)], [TOO_LATE], id="too late"),
+        pytest.param([(0, NEVER), (SILENCE_LASTS_MS - 1, NEVER)], [], id="new installation"),
+        pytest.param(
+            [(0, NEVER), (0, IN_TIME), (SILENCE_LASTS_MS, NEVER)], [], id="Redis was away"
         ),
-        # A new installation starts silent.
-        ([after(0, NEVER), after(SILENCE_LASTS_MS - 1, NEVER)], []),
-        # After a Redis that was away the first lag is long, and the next is not.
-        ([after(0, NEVER, FLUSHER_SILENT_MS_MAX), after(SILENCE_LASTS_MS, NEVER)], []),
-        # An unknown lag changes nothing.
-        ([after(0, NEVER, -2), after(SILENCE_LASTS_MS, -2, NEVER)], [NEVER_FLUSHED]),
-        (
-            [
-                after(0, NEVER),
-                after(SILENCE_LASTS_MS, NEVER, NEVER),
-                after(SILENCE_COOLDOWN_MS - 1, NEVER),
-            ],
-            [NEVER_FLUSHED],
-        ),
-        (
-            [
-                after(0, NEVER),
-                after(SILENCE_LASTS_MS, NEVER, NEVER),
-                after(SILENCE_COOLDOWN_MS, NEVER),
-            ],
-            [NEVER_FLUSHED] * 2,
-        ),
+        pytest.param([(0, NEVER), (0, UNKNOWN), (SILENCE_LASTS_MS, NEVER)], [NEVER], id="unknown"),
+        pytest.param([*LASTING, (SILENCE_COOLDOWN_MS - 1, NEVER)], [NEVER], id="cooldown"),
+        pytest.param([*LASTING, (SILENCE_COOLDOWN_MS, NEVER)], [NEVER] * 2, id="again"),
     ],
 )
 def test_redis_that_is_not_flushed_is_logged_when_it_lasts(
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
-    steps: list[tuple[int, tuple[int, ...]]],
-    expected: list[str],
+    steps: list[tuple[int, int]],
+    logged: list[int],
 ) -> None:
+    """A step is a wait, then a lag that is observed."""
     silence = Silence(clock)
-    for wait_ms, lags_ms in steps:
+    for wait_ms, lag_ms in steps:
         clock.advance_ms(wait_ms)
-        silence.observe(lags_ms)
+        silence.observe([lag_ms])
 
-    assert problems(caplog) == expected
+    problems = [(it.levelname, vars(it)["problem"]) for it in caplog.records]
+    assert problems == [("ERROR", describe_lag(lag_ms)) for lag_ms in logged]
+
+
+def test_lag_is_described() -> None:
+    assert describe_lag(NEVER) == "this Redis was never flushed"
+    assert describe_lag(30_001) == "this Redis was last flushed 30001 ms ago"
