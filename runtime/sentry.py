@@ -14,7 +14,7 @@ from sentry_sdk.crons import capture_checkin
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
-from sentry_sdk.transport import HttpTransport, Transport
+from sentry_sdk.transport import HttpTransport
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorConfig
 
 from batching.errors import AdminError
@@ -59,12 +59,10 @@ CRON_CONFIG: MonitorConfig = {
 }
 
 
-def start_reporting(
-    settings: Settings, role: str, *, transport: type[Transport] | None = None
-) -> None:
+def start_reporting(settings: Settings, role: str) -> None:
     """Report errors of this process to SENTRY_DSN; do nothing if that is not set.
 
-    Call after the process forked, before its broker is built. ``transport`` is for tests.
+    Call after the process forked, before its broker is built.
     """
     if not settings.sentry_dsn:
         return
@@ -85,7 +83,7 @@ def start_reporting(
         before_send=_scrub,
         before_send_transaction=_scrub,
         before_breadcrumb=_scrub_breadcrumb,
-        transport=transport or ConfirmingTransport,
+        transport=ConfirmingTransport,
     )
     sentry_sdk.set_tag("role", role)
     # It quotes the arguments of the message that failed, which the middleware has reported.

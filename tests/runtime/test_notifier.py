@@ -1,18 +1,17 @@
 """Alerts of a real ledger are delivered to a Sentry that listens on the loopback."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 import redis
 import sentry_sdk
 
+import runtime.sentry
 from batching import alerts as streams
 from batching.alerts import Alerts
 from batching.store import Store
-from runtime import sentry as reporting
+from runtime.clients import redis_client
 from runtime.notifier import Notifier
-from runtime.sentry import start_reporting
 from runtime.settings import load_settings
 from tests.alerts import end_window, notified, raise_alerts
 from tests.fake_sentry import FakeSentry
@@ -21,14 +20,11 @@ LEDGER = "a-ledger"
 
 
 @pytest.fixture
-def sentry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSentry]:
-    server = FakeSentry()
-    monkeypatch.setattr(reporting, "SEND_S_MAX", 2)
-    start_reporting(load_settings({"SENTRY_DSN": server.dsn, "RELEASE": "r1"}), "scheduler")
-    yield server
-    sentry_sdk.get_client().close()
-    sentry_sdk.get_global_scope().set_client(None)
-    server.close()
+def reporting(sentry: FakeSentry, monkeypatch: pytest.MonkeyPatch) -> FakeSentry:
+    monkeypatch.setattr(runtime.sentry, "SEND_S_MAX", 2)
+    settings = load_settings({"SENTRY_DSN": sentry.dsn, "RELEASE": "r1"})
+    runtime.sentry.start_reporting(settings, "scheduler")
+    return sentry
 
 
 @pytest.fixture
@@ -42,14 +38,14 @@ def notifier_of(store: Store, *, sentry: bool = True) -> Notifier:
 
 
 def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
-    store: Store, sentry: FakeSentry
+    store: Store, reporting: FakeSentry
 ) -> None:
     raise_alerts(store)
 
     for _ in range(3):
         notifier_of(store)()
 
-    (event,) = sentry.events
+    (event,) = reporting.events
     assert event["message"] == "batch.dropped: poison"
     assert event["fingerprint"] == ["batch.dropped", "poison", "salon"]
     assert (event["tags"]["kind"], event["tags"]["account"]) == ("poison", "salon")
@@ -61,30 +57,30 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_alert_waits_while_sentry_refuses_and_keeps_its_id(
-    store: Store, sentry: FakeSentry, status: int
+    store: Store, reporting: FakeSentry, status: int
 ) -> None:
     raise_alerts(store)
-    sentry.status = status
+    reporting.status = status
     notify = notifier_of(store)
 
     notify()
     assert notified(store) == [False]
 
-    sentry.status = 200
+    reporting.status = 200
     # What a refusal taught the SDK about rates is forgotten as time passes.
     sentry_sdk.get_client().transport._disabled_until.clear()  # type: ignore[union-attr]
     notify()
     assert notified(store) == [True]
-    (event,) = sentry.events
-    assert sentry.text.count(event["event_id"]) > 1
+    (event,) = reporting.events
+    assert reporting.text.count(event["event_id"]) > 1
 
 
 @pytest.mark.usefixtures("at_once")
 def test_alert_waits_while_nobody_listens_at_sentrys_address(
-    store: Store, sentry: FakeSentry
+    store: Store, reporting: FakeSentry
 ) -> None:
     raise_alerts(store)
-    sentry.close()
+    reporting.close()
 
     notifier_of(store)()
 
@@ -94,7 +90,7 @@ def test_alert_waits_while_nobody_listens_at_sentrys_address(
 @pytest.mark.usefixtures("at_once")
 def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
     store: Store,
-    sentry: FakeSentry,
+    reporting: FakeSentry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     raise_alerts(store)
@@ -110,32 +106,32 @@ def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
 
     notifier_of(store)()
 
-    first, second = sentry.events
+    first, second = reporting.events
     assert first["event_id"] == second["event_id"]
     assert notified(store) == [True]
 
 
 def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
-    store: Store, sentry: FakeSentry
+    store: Store, reporting: FakeSentry
 ) -> None:
     raise_alerts(store, streams.RATE_MAX + 5)
     notify = notifier_of(store)
     notify()
     end_window(store)
-    sentry.status = 400
+    reporting.status = 400
     notify()
     assert Alerts(store).throttled_counts() == {"salon poison": 5}
 
-    sentry.status = 200
+    reporting.status = 200
     end_window(store)
     notify()
 
     assert Alerts(store).throttled_counts() == {}
-    *singles, event = sentry.events
+    *singles, event = reporting.events
     assert len(singles) == streams.RATE_MAX
     assert event["message"] == "batch.dropped: poison (5 more, throttled)"
     assert event["contexts"]["alert"]["throttled"] == 5
-    assert sentry.text.count(event["event_id"]) > 1
+    assert reporting.text.count(event["event_id"]) > 1
 
 
 def test_alert_is_delivered_after_the_ledger_came_back_empty(
@@ -165,20 +161,11 @@ def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
     assert [alert.kind for alert in Alerts(store).newest(10)] == ["poison"] * 2
 
 
-def test_log_line_of_a_drop_makes_no_event_of_its_own(sentry: FakeSentry) -> None:
-    """The ledger's alert tells it, exactly once, whichever process logged or died."""
-    logging.getLogger("batching.flow").error("batch.dropped", extra={"reason": "poison"})
-    logging.getLogger("actors.tasks").error("doorbell.undecodable")
-    sentry_sdk.flush(5)
-
-    assert [event["logentry"]["message"] for event in sentry.events] == ["doorbell.undecodable"]
-
-
 def test_ledger_that_is_away_is_logged_and_its_alerts_stay_pending(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     raise_alerts(store)
-    away = Store(redis.Redis(port=1), privacy_key="k")
+    away = Store(redis_client("redis://127.0.0.1:1/0", "manage"), privacy_key="k")
 
     Notifier(Alerts(away), LEDGER, sentry=False)()
 
