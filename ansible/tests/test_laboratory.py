@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from laboratory.certificates import Authority
-from laboratory.errors import LaboratoryError
-from laboratory.places import CONTROLLER, PLAYBOOKS, Names
+from laboratory.hosts import TOPOLOGIES, size
+from laboratory.places import CONTROLLER, PLAYBOOKS, LaboratoryError, Names
 from laboratory.playbook import Played
 from laboratory.releases import RELEASES, make_releases
 from laboratory.scenarios import LONG, SCENARIOS, SHORT
-from laboratory.secrecy import Passwords, vault_of
+from laboratory.secrecy import Authority, Passwords, vault_of
 from laboratory.shell import run
-from laboratory.topologies import TOPOLOGIES, size
 
 _OUTPUT = """
 fatal: [h2]: FAILED! =>

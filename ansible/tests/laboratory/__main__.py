@@ -9,14 +9,12 @@ import threading
 from pathlib import Path
 
 from laboratory import network
-from laboratory.errors import LaboratoryError
-from laboratory.places import Names, cache
-from laboratory.pool import ensure_pool
-from laboratory.prove import prove
-from laboratory.scenarios import LONG, SCENARIOS, SHORT
+from laboratory.debian import ensure_pool
+from laboratory.hosts import TOPOLOGIES
+from laboratory.places import LaboratoryError, Names, cache
+from laboratory.scenarios import LONG, SCENARIOS, SHORT, prove
 from laboratory.site import Site, passing
 from laboratory.stage import DEPLOYS
-from laboratory.topologies import TOPOLOGIES
 from laboratory.world import World
 from tests.chaos.record import Record
 

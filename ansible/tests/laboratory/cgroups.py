@@ -1,14 +1,12 @@
 """The control groups of the guests: one each, so that a whole guest can be stopped or killed."""
 
 import contextlib
-import time
 from pathlib import Path
 
-from laboratory.errors import LaboratoryError
+from laboratory.places import LaboratoryError
+from laboratory.shell import wait_until
 
 _ROOT = Path("/sys/fs/cgroup")
-_PAUSE_S = 0.02
-_PATIENCE_S = 20.0
 
 
 def hierarchies() -> list[Path]:
@@ -36,11 +34,10 @@ def set_frozen(name: str, *, frozen: bool) -> None:
     """Stop every process of a guest, or let them go on; return when it is so."""
     group = hierarchies()[0] / name
     (group / "cgroup.freeze").write_text(f"{frozen:d}")
-    end = time.monotonic() + _PATIENCE_S
-    while f"frozen {frozen:d}" not in (group / "cgroup.events").read_text():
-        if time.monotonic() > end:
-            raise LaboratoryError(f"{name} does not {'freeze' if frozen else 'thaw'}")
-        time.sleep(_PAUSE_S)
+    wait_until(
+        lambda: f"frozen {frozen:d}" in (group / "cgroup.events").read_text(),
+        f"{name} does not {'freeze' if frozen else 'thaw'}",
+    )
 
 
 def kill(name: str) -> None:
@@ -51,11 +48,7 @@ def kill(name: str) -> None:
     (group / "cgroup.kill").write_text("1")
     # A frozen group would be killed all the same, but is not empty before it has thawed.
     (group / "cgroup.freeze").write_text("0")
-    end = time.monotonic() + _PATIENCE_S
-    while is_populated(name):
-        if time.monotonic() > end:
-            raise LaboratoryError(f"{name} has processes that cannot be killed")
-        time.sleep(_PAUSE_S)
+    wait_until(lambda: not is_populated(name), f"{name} has processes that cannot be killed")
 
 
 def is_populated(name: str) -> bool:

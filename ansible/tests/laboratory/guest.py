@@ -2,17 +2,14 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from laboratory import cgroups, network
-from laboratory.base import key
-from laboratory.errors import LaboratoryError
-from laboratory.places import Names
-from laboratory.pool import SOURCE
-from laboratory.shell import attempt, run
+from laboratory.debian import SOURCE, key
+from laboratory.places import LaboratoryError, Names
+from laboratory.shell import attempt, run, wait_until
 
 #: Moves itself into the groups that it is given, then boots, and boots again whenever the guest
 #: asks for it: 133 is what systemd-nspawn ends with then.
@@ -36,7 +33,6 @@ SSH_OPTIONS = (
     "BatchMode=yes",
 )
 _PATIENCE_S = 40.0
-_PAUSE_S = 0.05
 
 
 class Guest:
@@ -122,8 +118,4 @@ class Guest:
         self._wait_until(lambda: attempt(self.ssh_command("true"), timeout_s=5), what)
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + _PATIENCE_S
-        while not condition():
-            if time.monotonic() > end:
-                raise LaboratoryError(f"guest {self.host} does not {what}")
-            time.sleep(_PAUSE_S)
+        wait_until(condition, f"guest {self.host} does not {what}", patience_s=_PATIENCE_S)

@@ -1,19 +1,40 @@
-"""An inventory as an operator writes it, for the hosts of a laboratory."""
+"""An inventory as an operator writes it, for the hosts of a laboratory and its businesses."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from laboratory.base import key
-from laboratory.businesses import write_accounts
-from laboratory.certificates import Authority
+from laboratory.debian import key
 from laboratory.guest import SSH_OPTIONS
-from laboratory.hosts import Hosts
-from laboratory.places import ROOT
-from laboratory.ports import DSN, OUTSIDE_URL, SENTRY_URL
-from laboratory.secrecy import SERVER_NAME, Passwords, Vault, vault_of
-from laboratory.topologies import Topology
+from laboratory.hosts import Hosts, Topology
+from laboratory.places import DSN, OUTSIDE_URL, ROOT, SENTRY_URL
+from laboratory.secrecy import SERVER_NAME, Authority, Passwords, Vault, vault_of
+from tests.stack.accounts import BusinessNumber, accounts_toml
+
+#: One tells a person of a text in doubt, the other sends it once more. Models take their time.
+SALON = BusinessNumber("salon", "100001", {"timeout_ms": 5_000}, {"timeout_ms": 10_000})
+RESENDING = BusinessNumber(
+    "resending", "100006", {"ambiguous": "resend", "timeout_ms": 5_000}, {"timeout_ms": 10_000}
+)
+BUSINESSES = (SALON, RESENDING)
+#: Of accounts that send a part in doubt once more.
+RESENDS = frozenset({RESENDING.account_id})
+
+_PROMPT = "# Invented salon\n\nHaircut: 30 EUR. Open 9:00-18:00.\n"
+
+
+def write_accounts(directory: Path, outside_url: str) -> tuple[Path, Path]:
+    """Write the accounts and their prompts; return the file and the directory."""
+    prompts = directory / "prompts"
+    prompts.mkdir(parents=True, exist_ok=True)
+    (prompts / "salon.md").write_text(_PROMPT)
+    accounts = directory / "accounts.toml"
+    accounts.write_text(
+        accounts_toml(outside_url, prompt_file="prompts/salon.md", numbers=BUSINESSES)
+    )
+    return accounts, prompts
+
 
 ORGANIZATION, PROJECT = "laboratory", "ai-admin"
 #: Short, so that much happens in a run; within what production allows.

@@ -6,8 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from laboratory.errors import LaboratoryError
-from laboratory.places import CONTROLLER, Names
+from laboratory.places import CONTROLLER, LaboratoryError, Names
 from laboratory.shell import attempt, run
 
 _NAMESPACES = Path("/run/netns")

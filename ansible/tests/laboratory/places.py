@@ -5,7 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from laboratory.errors import LaboratoryError
+
+class LaboratoryError(Exception):
+    """The laboratory cannot do what it was asked to; the text tells a person what to do."""
+
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = ROOT / "ansible"
@@ -54,3 +57,11 @@ class Names:
     def guest_directory(self, host: str) -> Path:
         """Return where a guest keeps its disk."""
         return self.directory / "guests" / host
+
+
+OUTSIDE = (CONTROLLER, 8080)
+SENTRY = (CONTROLLER, 9000)
+OUTSIDE_URL = f"http://{CONTROLLER}:{OUTSIDE[1]}"
+SENTRY_URL = f"http://{CONTROLLER}:{SENTRY[1]}"
+#: What goes into SENTRY_DSN.
+DSN = f"http://public@{CONTROLLER}:{SENTRY[1]}/1"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from laboratory.errors import LaboratoryError
-from laboratory.places import PLAYBOOKS, ROOT, cache
+from laboratory.places import PLAYBOOKS, ROOT, LaboratoryError, cache
 from laboratory.shell import run
 
 #: Dies when it has been ready for a while, whichever process it is.

@@ -4,10 +4,11 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from laboratory.errors import LaboratoryError
+from laboratory.places import LaboratoryError
 
 #: What must be installed for a command to be there.
 PACKAGES = {
@@ -60,6 +61,17 @@ def attempt(command: Sequence[str | Path], timeout_s: float = 60.0) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
+
+
+def wait_until(
+    condition: Callable[[], object], otherwise: str, *, patience_s: float = 20.0
+) -> None:
+    """Return when a condition holds. Raise LaboratoryError with ``otherwise`` if it never does."""
+    end = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > end:
+            raise LaboratoryError(otherwise)
+        time.sleep(0.05)
 
 
 def demand() -> None:

@@ -1,21 +1,34 @@
 """A whole laboratory: hosts, their inventory, and the controller."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from laboratory import hosts as all_hosts
 from laboratory import network, shell
-from laboratory.errors import LaboratoryError
-from laboratory.guard import Guard
-from laboratory.hosts import Hosts
+from laboratory.debian import ensure_pool
+from laboratory.hosts import TOPOLOGIES, Hosts, down, size
 from laboratory.inventory import Inventory
-from laboratory.places import CONTROLLER, Names
+from laboratory.places import CONTROLLER, LaboratoryError, Names
 from laboratory.playbook import Controller
-from laboratory.pool import ensure_pool
 from laboratory.releases import fetch_wheels
 from laboratory.secrecy import SERVER_NAME
-from laboratory.server import dismiss, serve
-from laboratory.topologies import TOPOLOGIES, size
+from laboratory.world import dismiss, serve
+
+
+class Guard:
+    """Watches over the laboratory ``names`` until it is closed, or until this process is gone."""
+
+    def __init__(self, names: Names) -> None:
+        command = [sys.executable, "-m", "laboratory.site", names.prefix]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def close(self) -> None:
+        """Have the laboratory taken away and return when it is gone."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
 
 _TRUST = "/usr/local/share/ca-certificates/laboratory.crt"
 
@@ -24,7 +37,7 @@ _TRUST = "/usr/local/share/ca-certificates/laboratory.crt"
 def passing(prefix: str, kind: str) -> Iterator["Site"]:
     """Have a laboratory up during the body; afterwards it is gone, however that went."""
     names = Names(prefix)
-    all_hosts.down(names)
+    down(names)
     guard = Guard(names)
     try:
         site = Site(prefix, kind)
@@ -65,6 +78,16 @@ class Site:
 
     def down(self) -> None:
         """Take all of it away."""
-        dismiss(self.names)
-        network.end_processes(self.names)
-        all_hosts.down(self.names)
+        _take_away(self.names)
+
+
+def _take_away(names: Names) -> None:
+    dismiss(names)
+    network.end_processes(names)
+    down(names)
+
+
+if __name__ == "__main__":
+    # Ends when the other side of the pipe does, and never before.
+    sys.stdin.read()
+    _take_away(Names(sys.argv[1]))

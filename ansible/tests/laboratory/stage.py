@@ -10,7 +10,7 @@ from pathlib import Path
 from laboratory.guest import Guest
 from laboratory.playbook import Played
 from laboratory.releases import make_releases
-from laboratory.session import Chapter, Rates, Session
+from laboratory.session import Chapter, Session
 from laboratory.site import Site
 
 #: How often a release or its settings are replaced where that is tried often.
@@ -45,7 +45,9 @@ class Stage:
     def session(self) -> Session:
         """Return the customers; only once a service runs can there be any."""
         if self._session is None:
-            self._session = Session(self.site, seed=self._seed, rates=self._rates())
+            # What one guest of a small machine can answer.
+            bursts_per_s = 1.5 if self.site.kind == "one" else 2.5
+            self._session = Session(self.site, seed=self._seed, bursts_per_s=bursts_per_s)
         return self._session
 
     def guests(self, group: str) -> list[Guest]:
@@ -113,6 +115,3 @@ class Stage:
         """End the customers."""
         if self._session is not None:
             self._session.close(self._directory)
-
-    def _rates(self) -> Rates:
-        return Rates() if self.site.kind == "one" else Rates(bursts=2.5)

@@ -1,16 +1,21 @@
 """The world outside, on the controller: Debian's packages, WhatsApp, a model, and Sentry."""
 
 import functools
+import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from laboratory import pool
-from laboratory.businesses import BUSINESSES
-from laboratory.places import CONTROLLER
-from laboratory.ports import OUTSIDE, SENTRY
+from laboratory import network, shell
+from laboratory.debian import PORT
+from laboratory.inventory import BUSINESSES
+from laboratory.places import CONTROLLER, OUTSIDE, SENTRY, LaboratoryError, Names
 from tests.chaos.outside import ChaosModel, ChaosProvider
 from tests.chaos.record import Record
 from tests.fake_sentry import FakeSentry
@@ -52,7 +57,7 @@ class _Packages:
 
     def __init__(self, directory: Path) -> None:
         handler = functools.partial(_Quiet, directory=str(directory))
-        self._server = ThreadingHTTPServer((CONTROLLER, pool.PORT), handler)
+        self._server = ThreadingHTTPServer((CONTROLLER, PORT), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -67,3 +72,43 @@ class _Quiet(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+_PROBE = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)"
+
+
+def serve(names: Names) -> None:
+    """Have a process of its own serve the world outside until it is dismissed."""
+    log = (names.directory / "world.log").open("ab")
+    command = [sys.executable, "-m", "laboratory", "serve", f"--prefix={names.prefix}"]
+    server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    _pid_file(names).write_text(str(server.pid))
+    url = f"http://{CONTROLLER}:{PORT}/dists/"
+    probe = [*network.inside(names), sys.executable, "-c", _PROBE, url]
+    fault = f"the world outside does not serve: see {log.name}"
+    shell.wait_until(lambda: shell.attempt(probe) or server.poll() is not None, fault)
+    if server.poll() is not None:
+        raise LaboratoryError(fault)
+
+
+def dismiss(names: Names) -> None:
+    """End that process and return when its ports are free. Safe to run twice."""
+    if not _pid_file(names).exists():
+        return
+    pid = int(_pid_file(names).read_text())
+    _pid_file(names).unlink()
+    process = Path(f"/proc/{pid}")
+    # After a crash the number may be somebody else's by now.
+    if not process.exists() or b"laboratory" not in (process / "cmdline").read_bytes():
+        return
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+    def is_over() -> bool:
+        return not process.exists() or b"Z" in (process / "stat").read_bytes().split()[2:3]
+
+    shell.wait_until(is_over, f"process {pid} serves on")
+
+
+def _pid_file(names: Names) -> Path:
+    return names.directory / "world.pid"
