@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, settings
 
 from demo.child import DemoError
 from demo.valkey import find_server
-from tests import root_logger
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, LeftBehindError, started
@@ -30,18 +29,12 @@ ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 settings.register_profile(
-    "ci",
-    derandomize=True,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.register_profile(
     "dev",
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 #: What fails is wanted, not the smallest example of it.
 settings.register_profile(
     "mutants",
@@ -216,9 +209,13 @@ def environ_of_accounts(
 
 @pytest.fixture(autouse=True)
 def root() -> Iterator[logging.Logger]:
-    """Return the root logger, put back as it was after the test."""
-    with root_logger.restored() as logger:
-        yield logger
+    """Return the root logger, which building a process configures; put it back after the test."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.repository import ROOT
+
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 PINNED = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,._-]+\])?==[^\s;]+( ;.*)?")
 DIGEST = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -85,10 +86,24 @@ def _digest(text: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def installed(wheel: Path, options: str) -> tuple[bool, str]:
-    """Install as ``make`` does, from one folder; return whether it is there, and what pip said."""
+@pytest.mark.parametrize(
+    ("tampered", "options", "said"),
+    [
+        pytest.param(False, "--hash=sha256:{digest}", "", id="of the locked digest"),
+        pytest.param(True, "--hash=sha256:{digest}", "DO NOT MATCH THE HASHES", id="tampered with"),
+        pytest.param(False, "", "Hashes are required", id="without a digest"),
+    ],
+)
+def test_package_is_installed_only_as_it_was_locked(
+    wheel: Path, options: str, said: str, *, tampered: bool
+) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if tampered:
+        with zipfile.ZipFile(wheel, "a") as archive:
+            archive.writestr("parcel_evil.py", "")
     lock, target = wheel.with_name("lock.txt"), wheel.with_name("target")
-    lock.write_text(f"parcel==1.0 {options}\n")
+    lock.write_text(f"parcel==1.0 {options.format(digest=digest)}\n")
+
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "install"),
@@ -100,30 +115,9 @@ def installed(wheel: Path, options: str) -> tuple[bool, str]:
         check=False,
         timeout=120,
     )
-    there = (target / "parcel.py").exists()
-    assert there == (done.returncode == 0)
-    return there, done.stderr
 
-
-def test_package_of_the_locked_digest_is_installed(wheel: Path) -> None:
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-
-    assert installed(wheel, f"--hash=sha256:{digest}") == (True, "")
-
-
-def test_package_that_was_tampered_with_is_refused(wheel: Path) -> None:
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    with zipfile.ZipFile(wheel, "a") as archive:
-        archive.writestr("parcel_evil.py", "")
-
-    there, said = installed(wheel, f"--hash=sha256:{digest}")
-
-    assert not there
-    assert "DO NOT MATCH THE HASHES" in said
-
-
-def test_package_without_a_digest_is_refused(wheel: Path) -> None:
-    there, said = installed(wheel, "")
-
-    assert not there
-    assert "Hashes are required" in said
+    is_good = said == ""
+    assert (target / "parcel.py").exists() is is_good
+    assert (done.returncode == 0) is is_good
+    assert said in done.stderr
+    assert not (is_good and done.stderr)
