@@ -11,6 +11,7 @@ import redis
 
 from runtime.build import Runtime, build
 from tests.outside import ModelApi, Outside, ProviderApi
+from tests.stack.accounts import BusinessNumber, accounts_toml
 from tests.valkey_server import ValkeyServer
 from tests.web.workers import Workers
 from tests.webhooks import APP_SECRET, Caller, change, text_message
@@ -19,26 +20,6 @@ from web import create_app
 NAMES = ("salon", "barber")
 #: A full batch is due at once: no test has to wait for the quiet period.
 BATCH = 2
-ACCOUNTS = """
-[[account]]
-id = "{name}"
-channel = "whatsapp_cloud"
-phone_number_id = "{number}"
-access_token_env = "{upper}_TOKEN"
-app_secret_env = "APP_SECRET"
-verify_token_env = "{upper}_VERIFY"
-api_url = "{url}"
-language = "en"
-timezone = "UTC"
-prompt_file = "{name}.md"
-[account.model]
-provider = "{provider}"
-model = "{name}-model"
-base_url = "{url}"
-api_key_env = "{upper}_KEY"
-[account.batch]
-max_messages = 2
-"""
 
 
 @dataclass
@@ -89,7 +70,6 @@ def street(
     tmp_path: Path,
 ) -> Iterator[Street]:
     provider = ProviderApi()
-    businesses = {name: _business(n, name, provider) for n, name in enumerate(NAMES)}
     environ = {
         "REDIS_URL": valkey.url(0),
         "BROKER_URL": valkey.url(1),
@@ -97,22 +77,17 @@ def street(
         "ENVIRONMENT": "test",
         "APP_SECRET": APP_SECRET,
     }
-    entries = []
-    for name, business in businesses.items():
-        (tmp_path / f"{name}.md").write_text(f"# The {name}\n\nThe secret word is {name}-word.\n")
-        entries.append(
-            ACCOUNTS.format(
-                name=name,
-                upper=name.upper(),
-                number=business.number,
-                url=business.outside.url,
-                provider="openai_compatible" if name == "salon" else "anthropic",
-            )
-        )
+    businesses, entries = {}, []
+    for n, name in enumerate(NAMES):
+        business = businesses[name] = _business(n, name, provider)
+        prompt = tmp_path / f"{name}.md"
+        prompt.write_text(f"# The {name}\n\nThe secret word is {name}-word.\n")
+        url, account = business.outside.url, _account(business)
+        entries.append(accounts_toml(url, prompt_file=str(prompt), numbers=[account]))
         environ |= {
             f"{name.upper()}_{kind}": f"{name}-{kind}" for kind in ("TOKEN", "KEY", "VERIFY")
         }
-    (tmp_path / "accounts.toml").write_text("".join(entries))
+    (tmp_path / "accounts.toml").write_text("\n".join(entries))
     runtime = build("worker", environ)
     http = falcon.testing.TestClient(create_app(runtime))
     yield Street(runtime, provider, businesses, Caller(http), Workers(runtime))
@@ -124,3 +99,20 @@ def street(
 def _business(n: int, name: str, provider: ProviderApi) -> Business:
     model = ModelApi(says=f"Answer of the {name}")
     return Business(name, f"10000000000000{n}", model, Outside(model, provider))
+
+
+def _account(business: Business) -> BusinessNumber:
+    """Return an account that shares nothing with the other but the secret of Meta's app."""
+    name, prefix = business.name, business.name.upper()
+    secrets = {
+        "access_token_env": f"{prefix}_TOKEN",
+        "app_secret_env": "APP_SECRET",
+        "verify_token_env": f"{prefix}_VERIFY",
+    }
+    model = {
+        "provider": "openai_compatible" if name == "salon" else "anthropic",
+        "model": f"{name}-model",
+        "base_url": business.outside.url,
+        "api_key_env": f"{prefix}_KEY",
+    }
+    return BusinessNumber(name, business.number, secrets, model, batch={"max_messages": BATCH})
