@@ -59,20 +59,18 @@ class GuardedServer(ValkeyServer):
 
         The caller closes it.
         """
-        return self._client("admin" if db else self.user, db)
+        return self.admin(db) if db else self._client(self.user)
 
-    def admin(self) -> redis.Redis:
+    def admin(self, db: int = 0) -> redis.Redis:
         """Return a client of the operator's; the caller closes it."""
-        return self._client("admin")
+        return self._client("admin", db)
 
-    def refusals(self) -> set[tuple[str, str, str]]:
+    def refusals(self) -> set[tuple[str, ...]]:
         """Return what the server refused since its start: who, why and what."""
         with self.admin() as client:
             entries: Any = client.acl_log()
-        return {
-            (_text(entry["username"]), _text(entry["reason"]), _text(entry["object"]))
-            for entry in entries
-        }
+        names = ("username", "reason", "object")
+        return {tuple(_text(entry[name]) for name in names) for entry in entries}
 
     def _client(self, user: str, db: int = 0) -> redis.Redis:
         return redis.Redis(

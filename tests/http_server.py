@@ -89,9 +89,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep the caller waiting until ``released`` is set; then ``reply``, None for the default."""
+    """Keep the caller waiting until ``released`` is set; then the default answer."""
 
-    reply: Reply | None = None
     released: threading.Event = field(default_factory=threading.Event)
 
 
@@ -180,11 +179,7 @@ class Service:
         with self._lock:
             scripted = self._scripts.get(self.key_of(request))
             answer = scripted.pop(0) if scripted else None
-        if answer is None:
-            return self.default(request)
-        if isinstance(answer, Hold) and answer.reply is None:
-            return Hold(self.default(request), answer.released)
-        return answer
+        return answer or self.default(request)
 
 
 class HttpServer(Service):
@@ -238,25 +233,22 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, self.path, headers, body, self.connection, port)
         service = self.server.owner.service(request)
         service.record(request)
-        try:
-            self._carry_out(service.respond(request))
-        finally:
-            request.done_ns = time.monotonic_ns()
-
-    def _carry_out(self, answer: Answer) -> None:
         closed = self.server.owner.closed
-        match answer:
-            case Reply():
-                self._reply(answer)
-            case Hold():
+        try:
+            answer = service.respond(request)
+            if isinstance(answer, Hold):
                 while not answer.released.wait(_POLL_S):
                     if closed.is_set():
                         self.close_connection = True
                         return
-                self._reply(answer.reply or Reply())
-            case deed:
+                answer = service.default(request)
+            if isinstance(answer, Reply):
+                self._reply(answer)
+            else:
                 self.close_connection = True
-                deed(self.connection, closed)
+                answer(self.connection, closed)
+        finally:
+            request.done_ns = time.monotonic_ns()
 
     def _reply(self, reply: Reply) -> None:
         self.send_response(reply.status)

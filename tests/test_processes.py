@@ -5,8 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +38,6 @@ def test_leaks():
     subprocess.Popen(["sleep", "600"], start_new_session=True)
     tempfile.mkdtemp()
 """
-
-
-@pytest.fixture
-def guard() -> Iterator[Guard]:
-    owner = Guard()
-    yield owner
-    owner.close()
 
 
 def test_killed_run_takes_its_processes_and_directory_with_it(
@@ -88,8 +79,7 @@ def test_kill_reaches_children_that_outlive_their_parent(guard: Guard, tmp_path:
     process = OwnedProcess(family, log_path=tmp_path / "log", guard=guard)
     process.start()
     group = process.group
-    while process.running:
-        time.sleep(0.01)
+    eventually(lambda: not process.running, what="the parent to end")
     was_alive = is_alive(group)
 
     process.kill()
@@ -104,8 +94,7 @@ def test_process_that_ignores_a_request_to_end_is_killed_and_reported(
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(600)"
     process = OwnedProcess([sys.executable, "-uc", deaf], log_path=tmp_path / "log", guard=guard)
     process.start()
-    while not process.log():
-        time.sleep(0.01)
+    eventually(process.log, what="a word of it")
     group = process.group
 
     with pytest.raises(TimeoutError, match="ignored SIGTERM"):

@@ -81,10 +81,7 @@ class Load:
         self._deliver(business, [message], 0.0)
 
     def _deliver(
-        self,
-        business: BusinessNumber,
-        messages: list[tuple[dict[str, Any], Offer]],
-        after_s: float,
+        self, business: BusinessNumber, messages: list[tuple[dict[str, Any], Offer]], after_s: float
     ) -> None:
         items, offers = zip(*messages, strict=True)
         content = body(change(*items, number=business.phone_number_id))
@@ -98,7 +95,7 @@ class Load:
         item = text_message(f"wamid.{word}", word, customer)
         if silent:
             reaction = {"message_id": "wamid.OUT1", "emoji": "\N{THUMBS UP SIGN}"}
-            item = item | {"type": "reaction", "reaction": reaction}
+            item |= {"type": "reaction", "reaction": reaction}
             del item["text"]
         return item, Offer(business.account_id, customer, word, silent)
 

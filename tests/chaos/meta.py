@@ -2,12 +2,12 @@
 
 import http.client
 import json
-import queue
 import random
 import sched
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from http import HTTPStatus
@@ -36,12 +36,6 @@ class Offer:
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
-    raw: bytes
-    offers: tuple[Offer, ...]
-
-
 class Meta:
     """Delivers webhooks to ``ports``, each to any of them; ``pending`` is how many are left.
 
@@ -56,13 +50,11 @@ class Meta:
         self._record = record
         self._rng = rng
         self._later = sched.scheduler(time.monotonic)
-        self._now: queue.Queue[_Delivery] = queue.Queue()
+        self._senders = ThreadPoolExecutor(senders)
         self._lock = threading.Lock()
         self._over = threading.Event()
-        threads = [threading.Thread(target=self._send, daemon=True) for _ in range(senders)]
-        self._threads = [threading.Thread(target=self._keep_time, daemon=True), *threads]
-        for thread in self._threads:
-            thread.start()
+        self._timekeeper = threading.Thread(target=self._keep_time, daemon=True)
+        self._timekeeper.start()
 
     def deliver(
         self, content: dict[str, Any], offers: Sequence[Offer] = (), *, after_s: float = 0.0
@@ -70,7 +62,7 @@ class Meta:
         """Deliver a body that holds ``offers``."""
         with self._lock:
             self.pending += 1
-        self._put(_Delivery(json.dumps(content).encode(), tuple(offers)), after_s)
+        self._put(json.dumps(content).encode(), offers, after_s)
 
     def report(self, phone_number_id: str, _customer: str, wamid: str, tag: str) -> None:
         """Deliver the statuses of a text, later, perhaps out of order."""
@@ -81,35 +73,28 @@ class Meta:
     def close(self) -> None:
         """Deliver nothing more."""
         self._over.set()
-        for thread in self._threads:
-            thread.join()
+        self._timekeeper.join()
+        self._senders.shutdown(cancel_futures=True)
 
-    def _put(self, delivery: _Delivery, wait_s: float) -> None:
-        self._later.enter(wait_s, 0, self._now.put, (delivery,))
+    def _put(self, raw: bytes, offers: Sequence[Offer], wait_s: float) -> None:
+        self._later.enter(wait_s, 0, self._senders.submit, (self._offer, raw, offers))
 
     def _keep_time(self) -> None:
         while not self._over.wait(_TICK_S):
             self._later.run(blocking=False)
 
-    def _send(self) -> None:
-        while not self._over.is_set():
-            try:
-                self._offer(self._now.get(timeout=_TICK_S * 5))
-            except queue.Empty:
-                continue
-
-    def _offer(self, delivery: _Delivery) -> None:
-        for offer in delivery.offers:
+    def _offer(self, raw: bytes, offers: Sequence[Offer]) -> None:
+        for offer in offers:
             self._record.note(partial(Offered, **asdict(offer)))
-        code, why = self._post(delivery.raw)
+        code, why = self._post(raw)
         if code != str(HTTPStatus.OK):
             self._record.note(lambda at_ms: Refused(at_ms, code, why))
-            self._put(delivery, self._rng.uniform(*AGAIN_S))
+            self._put(raw, offers, self._rng.uniform(*AGAIN_S))
             return
-        for offer in delivery.offers:
+        for offer in offers:
             self._record.note(partial(Accepted, word=offer.word))
         if self._rng.random() * TWICE_EVERY < 1:
-            self._put(delivery, self._rng.uniform(0.0, 3.0))
+            self._put(raw, offers, self._rng.uniform(0.0, 3.0))
             return
         with self._lock:
             self.pending -= 1

@@ -4,6 +4,7 @@ Which fault is of which kind is tested with the adapters; here one of each cross
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pytest
 
@@ -39,101 +40,64 @@ UNKNOWN: Mapping[str, Answer] = {
     "answer without an id": Reply(200, {}),
 }
 
-Afflicted = Mapping[str, Customer]
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Faults, and what comes of them: calls of the model, texts offered, why the batch is dead."""
+
+    model: tuple[Answer, ...] = ()
+    provider: tuple[Answer, ...] = ()
+    turns: int = 1
+    replies: int = 1
+    dead: str = ""
+
+
+CASES: Mapping[str, Case] = {
+    **{
+        f"model, once: {name}": Case(model=(fault,), turns=2)
+        for name, (fault, _) in MODEL_PASSING.items()
+    },
+    **{
+        f"model, twice: {name}": Case((fault,) * 2, turns=2, replies=0, dead=f"fatal_model/{code}")
+        for name, (fault, code) in MODEL_PASSING.items()
+    },
+    "model, will not pass": Case((model_error(400),), replies=0, dead="fatal_model/model_400"),
+    "provider, may pass": Case(provider=(graph_error(131056),), replies=2),
+    "provider, will not pass": Case(
+        provider=(graph_error(131047),), dead="fatal_provider/cloud_131047"
+    ),
+    **{
+        f"provider, not known: {name}": Case(provider=(fault,), dead="ambiguous/no_status")
+        for name, fault in UNKNOWN.items()
+    },
+}
 
 
 @pytest.fixture(scope="module")
-def passing(stack: Stack) -> Afflicted:
-    """Return customers whose first question meets a fault and whose second does not."""
-    return asking(stack, times=1)
-
-
-@pytest.fixture(scope="module")
-def staying(stack: Stack) -> Afflicted:
-    """Return customers for whom what may pass does not."""
-    return asking(stack, times=2)
-
-
-@pytest.fixture(scope="module")
-def unknown(stack: Stack) -> Afflicted:
-    """Return customers whose texts were taken or not: the answers do not say."""
-    customers = {name: stack.customer(HASTY) for name in UNKNOWN}
+def afflicted(stack: Stack) -> Mapping[str, Customer]:
+    """Return a customer for each case, who has written: they wait side by side."""
+    customers = {name: stack.customer(HASTY) for name in CASES}
     for name, customer in customers.items():
-        stack.provider.answer(UNKNOWN[name], to=customer.number)
+        stack.model.answer(*CASES[name].model, to=customer.mark)
+        stack.provider.answer(*CASES[name].provider, to=customer.number)
         customer.writes(customer.line("Hi"))
     return customers
 
 
-def asking(stack: Stack, *, times: int) -> Afflicted:
-    customers = {name: stack.customer(HASTY) for name in MODEL_PASSING}
-    for name, customer in customers.items():
-        stack.model.answer(*[MODEL_PASSING[name][0]] * times, to=customer.mark)
-        customer.writes(customer.line("Hi"))
-    return customers
-
-
-@pytest.mark.parametrize("fault", MODEL_PASSING)
-def test_model_that_failed_is_asked_the_same_again(passing: Afflicted, fault: str) -> None:
-    customer = passing[fault]
-
-    assert customer.wait_for_answers() == [customer.line("Answer to: Hi")]
-    assert customer.turns == [customer.line("Hi")] * 2
-
-
-@pytest.mark.parametrize("fault", MODEL_PASSING)
-def test_batch_whose_attempts_are_spent_is_a_dead_letter_with_its_reason(
-    stack: Stack, staying: Afflicted, fault: str
+@pytest.mark.parametrize("name", CASES)
+def test_fault_ends_in_an_answer_or_in_a_dead_letter_of_which_a_person_is_notified(
+    stack: Stack, afflicted: Mapping[str, Customer], name: str
 ) -> None:
-    customer = staying[fault]
+    """The model is asked the same again; it is not asked again because a text was refused."""
+    case, customer, ledger = CASES[name], afflicted[name], stack.ledger
 
-    assert stack.ledger.wait_for_death(customer) == f"fatal_model/{MODEL_PASSING[fault][1]}"
-    assert stack.ledger.alerts_of(customer) == ["fatal_model"]
-    assert (len(customer.turns), customer.replies) == (2, [])
+    ledger.wait_until_settled(customer)
 
-
-def test_fault_of_the_model_that_will_not_pass_is_not_tried_twice(stack: Stack) -> None:
-    anna = stack.customer(HASTY)
-    stack.model.answer(model_error(400), to=anna.mark)
-
-    anna.writes(anna.line("Hi"))
-
-    assert stack.ledger.wait_for_death(anna) == "fatal_model/model_400"
-    assert stack.ledger.alerts_of(anna) == ["fatal_model"]
-    assert (len(anna.turns), anna.replies) == (1, [])
-
-
-def test_refusal_that_may_pass_is_sent_again_without_asking_the_model_again(stack: Stack) -> None:
-    anna = stack.customer(HASTY)
-    stack.provider.answer(graph_error(131056), to=anna.number)
-
-    anna.writes(anna.line("Hi"))
-
-    assert anna.wait_for_answers(2) == [anna.line("Answer to: Hi")] * 2
-    stack.ledger.wait_until_settled(anna)
-    assert (len(anna.turns), len(anna.replies)) == (1, 2)
-    assert stack.ledger.alerts_of(anna) == []
-
-
-def test_refusal_that_will_not_pass_is_a_dead_letter_with_its_code(stack: Stack) -> None:
-    anna = stack.customer(HASTY)
-    stack.provider.answer(graph_error(131047), to=anna.number)
-
-    anna.writes(anna.line("Hi"))
-
-    assert stack.ledger.wait_for_death(anna) == "fatal_provider/cloud_131047"
-    assert stack.ledger.alerts_of(anna) == ["fatal_provider"]
-    assert len(anna.replies) == 1
-
-
-@pytest.mark.parametrize("fault", UNKNOWN)
-def test_answer_with_unknown_outcome_is_not_sent_again_and_a_person_is_notified(
-    stack: Stack, unknown: Afflicted, fault: str
-) -> None:
-    customer = unknown[fault]
-
-    assert stack.ledger.wait_for_death(customer) == "ambiguous/no_status"
-    assert stack.ledger.alerts_of(customer) == ["ambiguous"]
-    assert len(customer.replies) == 1
+    assert customer.turns == [customer.line("Hi")] * case.turns
+    assert customer.replies == [customer.line("Answer to: Hi")] * case.replies
+    dead = [f"{letter.reason}/{letter.detail}" for letter in ledger.dead_letters(customer)]
+    assert dead == [case.dead] * bool(case.dead)
+    assert ledger.alerts_of(customer) == [case.dead.partition("/")[0]] * bool(case.dead)
 
 
 def test_late_status_resolves_a_doubt_without_a_second_copy(stack: Stack) -> None:

@@ -3,6 +3,7 @@
 What a process holds when it ends at each single step: ``tests/chaos/test_failpoints.py``.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +13,7 @@ from demo.child import SCHEDULER, worker
 from runtime.fleet import members
 from tests.http_server import hang
 from tests.stack.accounts import RESENDING
+from tests.stack.customer import Customer
 from tests.stack.stack import USUAL, Stack
 from tests.waiting import eventually, in_background
 
@@ -27,6 +29,14 @@ def roles(stack: Stack) -> list[str]:
     return sorted(member.role for member in members(stack.ledger.client))
 
 
+def check_answers(crowd: Sequence[Customer], *texts: str) -> None:
+    """Wait until each has one answer to their texts, to one question."""
+    for customer in crowd:
+        turn = "\n".join(customer.lines(*texts))
+        assert customer.wait_for_answers() == [f"Answer to: {turn}"]
+        assert customer.turns == [turn]
+
+
 def test_two_schedulers_and_two_workers_answer_everyone_once(stack: Stack) -> None:
     scheduler = stack.process("second scheduler", *SCHEDULER)
     second = stack.process("second worker", *worker(threads=16))
@@ -38,11 +48,9 @@ def test_two_schedulers_and_two_workers_answer_everyone_once(stack: Stack) -> No
     for customer in crowd:
         customer.writes(customer.line("Hi"))
 
-    answers = [customer.wait_for_answers() for customer in crowd]
     for customer in crowd:
         stack.ledger.wait_until_settled(customer)
-    assert answers == [[customer.line("Answer to: Hi")] for customer in crowd]
-    assert [customer.turns for customer in crowd] == [[c.line("Hi")] for c in crowd]
+    check_answers(crowd, "Hi")
     assert scheduler.terminate() == 0
     second.kill()
 
@@ -67,8 +75,8 @@ def test_worker_that_is_killed_while_it_sends_leaves_doubts_that_status_or_polic
     assert stack.ledger.wait_for_death(lost) == "ambiguous/no_status"
     assert stack.ledger.alerts_of(lost) == ["ambiguous"]
     resent.wait_for_answers(2)
-    stack.ledger.wait_until_settled(resolved)
-    stack.ledger.wait_until_settled(resent)
+    for customer in (resolved, resent):
+        stack.ledger.wait_until_settled(customer)
     assert stack.ledger.alerts_of(resolved) == []
     assert [len(c.replies) for c in (resolved, lost, resent)] == [1, 1, 2]
     assert [len(c.turns) for c in (resolved, lost, resent)] == [1, 1, 1]
@@ -85,8 +93,7 @@ def test_worker_that_is_told_to_stop_finishes_what_it_began(stack: Stack) -> Non
     stack.processes["worker"].start()
 
     assert exit_code == 0
-    assert [c.wait_for_answers() for c in crowd] == [[c.line("Answer to: Hi")] for c in crowd]
-    assert [c.turns for c in crowd] == [[c.line("Hi")] for c in crowd]
+    check_answers(crowd, "Hi")
 
 
 def test_broker_that_is_emptied_all_the_time_loses_nothing(stack: Stack) -> None:
@@ -104,9 +111,7 @@ def test_broker_that_is_emptied_all_the_time_loses_nothing(stack: Stack) -> None
             stack.ledger.let_pass(4_000)
             over.append(True)
 
-    answers = [customer.wait_for_answers() for customer in crowd]
-    assert answers == [["Answer to: " + "\n".join(c.lines("Hi", "you?"))] for c in crowd]
-    assert [len(customer.turns) for customer in crowd] == [1] * len(crowd)
+    check_answers(crowd, "Hi", "you?")
 
 
 def test_wake_up_that_the_broker_repeats_ten_times_is_answered_once(stack: Stack) -> None:
@@ -121,9 +126,8 @@ def test_wake_up_that_the_broker_repeats_ten_times_is_answered_once(stack: Stack
 
     stack.processes["worker"].start()
 
-    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
     stack.ledger.wait_until_settled(anna)
-    assert (len(anna.turns), len(anna.replies)) == (1, 1)
+    check_answers([anna], "Hi")
 
 
 def test_every_process_ends_when_it_is_told_to_and_leaves_the_fleet(stack: Stack) -> None:

@@ -1,7 +1,6 @@
 """The whole service as the Redis users that the deployment gives it: no command is refused."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from tests.e2e.test_rapid_fire import (  # noqa: F401 - collected here too, as o
 from tests.guarded_server import GuardedServer
 from tests.http_server import hang
 from tests.outside import model_error
-from tests.processes import Guard
+from tests.processes import Guard, started
 from tests.stack.accounts import HASTY, SALON, THRIFTY
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack, running
@@ -31,38 +30,31 @@ pytestmark = pytest.mark.e2e
 DELIBERATE = ("app", "command", "config|get")
 
 
-@dataclass(frozen=True)
-class Guarded:
-    """An installation, and its two servers."""
-
-    stack: Stack
-    ledger: GuardedServer
-    broker: GuardedServer
+@pytest.fixture(scope="module")
+def ledger(valkey_binary: str, guard: Guard) -> GuardedServer:
+    return GuardedServer(valkey_binary, guard, "app")
 
 
 @pytest.fixture(scope="module")
-def guarded(valkey_binary: str, guard: Guard) -> Iterator[Guarded]:
-    ledger = GuardedServer(valkey_binary, guard, "app")
-    broker = GuardedServer(valkey_binary, guard, "broker")
-    broker.start()
+def broker(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
+    with started(GuardedServer(valkey_binary, guard, "broker")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(
+    valkey_binary: str, guard: Guard, ledger: GuardedServer, broker: GuardedServer
+) -> Iterator[Stack]:
     environ = {"BROKER_URL": broker.url(), "CANARY_EVERY_MS": "2000", "BATCH_LEASE_MS": "3000"}
-    try:
-        with running(Stack(valkey_binary, guard, environ, valkey=ledger)) as stack:
-            yield Guarded(stack, ledger, broker)
-    finally:
-        broker.stop()
-
-
-@pytest.fixture(scope="module")
-def stack(guarded: Guarded) -> Stack:
-    return guarded.stack
+    with running(Stack(valkey_binary, guard, environ, valkey=ledger)) as installation:
+        yield installation
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_refused(guarded: Guarded) -> Iterator[None]:
+def _nothing_is_refused(ledger: GuardedServer, broker: GuardedServer) -> Iterator[None]:
     yield
-    assert guarded.ledger.refusals() - {DELIBERATE} == set()
-    assert guarded.broker.refusals() == set()
+    assert ledger.refusals() - {DELIBERATE} == set()
+    assert broker.refusals() == set()
 
 
 @pytest.fixture
@@ -93,9 +85,7 @@ def test_every_verb_says_what_it_has_to_say(operator: Operator, stack: Stack) ->
         )
     }
 
-    assert [
-        answer for answer in said.values() if "does not answer" in answer.out + answer.err
-    ] == []
+    assert [one for one in said.values() if "does not answer" in one.out + one.err] == []
     assert "Ready to start." in said["check"].out
     assert first in said["dead list"].out
     assert conversation in said[f"trace wamid.{clara.mark}-1"].out
