@@ -1,12 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from batching.errors import ConfigurationError
-from batching.model import Outbound
-from batching.store import Store
 from canary.channel import CanarySink
 from channels.outbound import HttpChannel
 from channels.simulator import Simulator
@@ -17,7 +16,6 @@ from llm.scripted import Scripted
 from runtime import build as building
 from runtime.build import EXIT_CANNOT_START, build, build_or_exit
 from runtime.fleet import drift, members
-from runtime.settings import load_settings
 from tests.runtime.conftest import SECRETS
 from tests.valkey_server import ValkeyServer
 
@@ -33,121 +31,78 @@ def environ(valkey: ValkeyServer, client: redis.Redis, accounts_file: Path) -> d
     }
 
 
-def test_building_twice_gives_processes_that_agree(environ: dict[str, str]) -> None:
-    web, worker = build("web", environ), build("worker", environ)
-    web.fleet.beat()
-    worker.fleet.beat()
-
-    assert web.fleet.ledger_id == worker.fleet.ledger_id
-    assert web.fingerprint == worker.fingerprint
-    found = members(web.store.client)
-    assert [member.role for member in found] == ["web", "worker"]
-    assert drift(found, 0) == []
-
-
-@pytest.mark.parametrize("change", [{"BATCH_IDLE_MS": "8000"}, {"SALON_TOKEN": "another"}])
+@pytest.mark.parametrize(
+    "change", [{}, {"BATCH_IDLE_MS": "8000"}, {"SALON_TOKEN": "another"}], ids=str
+)
 def test_process_with_other_settings_is_seen(
     environ: dict[str, str], change: dict[str, str]
 ) -> None:
     """Origin fault 13: processes with different settings, unnoticed."""
-    fresh, stale = build("web", environ | change), build("worker", environ)
-    fresh.fleet.beat()
-    stale.fleet.beat()
+    web, worker = build("web", environ | change), build("worker", environ)
+    web.fleet.beat()
+    worker.fleet.beat()
 
-    (problem,) = drift(members(fresh.store.client), 0)
+    found = members(web.store.client)
 
-    assert fresh.fingerprint in problem
-    assert stale.fingerprint in problem
+    assert [(it.role, it.fingerprint, it.ledger_id) for it in found] == [
+        ("web", web.fingerprint, web.fleet.ledger_id),
+        ("worker", worker.fingerprint, web.fleet.ledger_id),
+    ]
+    assert len(drift(found, 0)) == len(change)
 
 
-def test_process_with_another_privacy_key_does_not_start(environ: dict[str, str]) -> None:
-    """It would take every customer of this ledger for a stranger."""
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [({"PRIVACY_KEY": "another"}, "privacy_key"), ({"BATCH_SHARDS": "4"}, "made with shards=1")],
+)
+def test_process_refuses_a_ledger_of_another_form(
+    environ: dict[str, str], change: dict[str, str], problem: str
+) -> None:
+    """With another key it would take every customer of this ledger for a stranger."""
     build("worker", environ)
 
-    with pytest.raises(ConfigurationError, match="privacy_key"):
-        build("web", environ | {"PRIVACY_KEY": "another"})
+    with pytest.raises(ConfigurationError, match=problem):
+        build("web", environ | change)
 
 
-def test_every_account_gets_its_channel_and_its_model(environ: dict[str, str]) -> None:
-    accounts = build("worker", environ).accounts
+def test_every_account_gets_its_channel_and_its_model_behind_the_guard(
+    environ: dict[str, str],
+) -> None:
+    accounts: Any = build("worker", environ).accounts
 
     built = [accounts.get(config.account_id) for config in accounts]
 
-    assert [type(account.channel) for account in built if account] == [
-        HttpChannel,
-        HttpChannel,
-        Simulator,
-        CanarySink,
+    assert {type(account.model) for account in built} == {Guarded}
+    assert [
+        (type(it.channel), type(it.model.model), it.ambiguous, it.limits.idle_ms) for it in built
+    ] == [
+        (HttpChannel, OpenAICompatible, "alert", 4_000),
+        (HttpChannel, Anthropic, "resend", 9_000),
+        (Simulator, Scripted, "alert", 9_000),
+        (CanarySink, Scripted, "alert", 500),
     ]
-    # Every answer passes the guard.
-    guarded = [account.model for account in built if account]
-    assert [type(model.model) for model in guarded if isinstance(model, Guarded)] == [
-        OpenAICompatible,
-        Anthropic,
-        Scripted,
-        Scripted,
-    ]
-    assert [account.ambiguous for account in built if account] == [
-        "alert",
-        "resend",
-        *["alert"] * 2,
-    ]
-    idle_ms = [account.limits.idle_ms for account in built if account]
-    assert idle_ms == [4_000, 9_000, 9_000, 500]
-
-
-def test_simulator_keeps_what_it_is_sent_in_the_ledgers_redis(
-    environ: dict[str, str], client: redis.Redis
-) -> None:
-    runtime = build("worker", environ)
-    account = runtime.accounts.get("salon-3")
-    assert account is not None
-
-    account.channel.send(Outbound("79990000001", "Hello", "tag"))
-
-    conversation_id = runtime.store.conversation_id("salon-3", "79990000001")
-    assert client.exists(f"aa:simulator:{conversation_id}") == 1
 
 
 def test_start_is_logged_with_what_tells_two_processes_apart(
     environ: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runtime = build("web", environ)
+    runtime = build("web", environ | {"BATCH_RING_MS": "9000"})
 
-    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    renamed, line = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (line["event"], line["role"], line["release"]) == ("process.started", "web", "r1")
     assert line["fingerprint"] == runtime.fingerprint
     assert line["ledger_id"] == runtime.fleet.ledger_id
     assert len(line["redis_run_id"]) == 40
     assert (line["redis_db"], line["limits"]["idle_ms"]) == (0, 9_000)
     assert set(line["counts"].values()) == {0}
-
-
-def test_former_name_of_a_setting_is_logged_at_the_start(
-    environ: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
-    build("web", environ | {"BATCH_RING_MS": "9000"})
-
-    (record,) = (r for r in caplog.records if r.message == "setting.renamed")
-    assert (vars(record)["former"], vars(record)["setting"]) == (
-        "BATCH_RING_MS",
-        "BATCH_WAKE_UP_MS",
-    )
+    assert (renamed["event"], renamed["former"]) == ("setting.renamed", "BATCH_RING_MS")
+    assert renamed["setting"] == "BATCH_WAKE_UP_MS"
 
 
 def test_nothing_of_the_environment_is_shown_by_repr(environ: dict[str, str]) -> None:
     runtime = build("web", environ | {"PRIVACY_KEY": "value-of-privacy-key"})
 
     assert "value-of" not in repr(runtime)
-
-
-def test_process_refuses_a_ledger_of_another_form(
-    environ: dict[str, str], client: redis.Redis
-) -> None:
-    Store(client, privacy_key=load_settings(environ).privacy_key, shards=4).open()
-
-    with pytest.raises(ConfigurationError, match="made with shards=4"):
-        build("web", environ)
 
 
 def test_process_that_must_sync_refuses_a_server_that_cannot(
