@@ -20,11 +20,11 @@ LEDGER = "a-ledger"
 
 
 @pytest.fixture
-def reporting(sentry: FakeSentry, monkeypatch: pytest.MonkeyPatch) -> FakeSentry:
+def notify(store: Store, sentry: FakeSentry, monkeypatch: pytest.MonkeyPatch) -> Notifier:
     monkeypatch.setattr(runtime.sentry, "SEND_S_MAX", 2)
     settings = load_settings({"SENTRY_DSN": sentry.dsn, "RELEASE": "r1"})
     runtime.sentry.start_reporting(settings, "scheduler")
-    return sentry
+    return Notifier(Alerts(store), LEDGER, sentry=True)
 
 
 @pytest.fixture
@@ -33,19 +33,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "REDELIVER_MS", 0)
 
 
-def notifier_of(store: Store, *, sentry: bool = True) -> Notifier:
-    return Notifier(Alerts(store), LEDGER, sentry=sentry)
-
-
 def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
-    store: Store, reporting: FakeSentry
+    store: Store, sentry: FakeSentry, notify: Notifier
 ) -> None:
     raise_alerts(store)
 
     for _ in range(3):
-        notifier_of(store)()
+        notify()
 
-    (event,) = reporting.events
+    (event,) = sentry.events
     assert event["message"] == "batch.dropped: poison"
     assert event["fingerprint"] == ["batch.dropped", "poison", "salon"]
     assert (event["tags"]["kind"], event["tags"]["account"]) == ("poison", "salon")
@@ -57,32 +53,31 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_alert_waits_while_sentry_refuses_and_keeps_its_id(
-    store: Store, reporting: FakeSentry, status: int
+    store: Store, sentry: FakeSentry, notify: Notifier, status: int
 ) -> None:
     raise_alerts(store)
-    reporting.status = status
-    notify = notifier_of(store)
+    sentry.status = status
 
     notify()
     assert notified(store) == [False]
 
-    reporting.status = 200
+    sentry.status = 200
     # What a refusal taught the SDK about rates is forgotten as time passes.
     sentry_sdk.get_client().transport._disabled_until.clear()  # type: ignore[union-attr]
     notify()
     assert notified(store) == [True]
-    (event,) = reporting.events
-    assert reporting.text.count(event["event_id"]) > 1
+    (event,) = sentry.events
+    assert sentry.text.count(event["event_id"]) > 1
 
 
 @pytest.mark.usefixtures("at_once")
 def test_alert_waits_while_nobody_listens_at_sentrys_address(
-    store: Store, reporting: FakeSentry
+    store: Store, sentry: FakeSentry, notify: Notifier
 ) -> None:
     raise_alerts(store)
-    reporting.close()
+    sentry.close()
 
-    notifier_of(store)()
+    notify()
 
     assert notified(store) == [False]
 
@@ -90,7 +85,8 @@ def test_alert_waits_while_nobody_listens_at_sentrys_address(
 @pytest.mark.usefixtures("at_once")
 def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
     store: Store,
-    reporting: FakeSentry,
+    sentry: FakeSentry,
+    notify: Notifier,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     raise_alerts(store)
@@ -101,43 +97,42 @@ def test_notifier_that_dies_before_it_acknowledges_repeats_the_alert(
     with monkeypatch.context() as dying:
         dying.setattr(Alerts, "acknowledge", die)
         with pytest.raises(KeyboardInterrupt):
-            notifier_of(store)()
+            notify()
     assert notified(store) == [False]
 
-    notifier_of(store)()
+    notify()
 
-    first, second = reporting.events
+    first, second = sentry.events
     assert first["event_id"] == second["event_id"]
     assert notified(store) == [True]
 
 
 def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
-    store: Store, reporting: FakeSentry
+    store: Store, sentry: FakeSentry, notify: Notifier
 ) -> None:
     raise_alerts(store, streams.RATE_MAX + 5)
-    notify = notifier_of(store)
     notify()
     end_window(store)
-    reporting.status = 400
+    sentry.status = 400
     notify()
     assert Alerts(store).throttled_counts() == {"salon poison": 5}
 
-    reporting.status = 200
+    sentry.status = 200
     end_window(store)
     notify()
 
     assert Alerts(store).throttled_counts() == {}
-    *singles, event = reporting.events
+    *singles, event = sentry.events
     assert len(singles) == streams.RATE_MAX
     assert event["message"] == "batch.dropped: poison (5 more, throttled)"
     assert event["contexts"]["alert"]["throttled"] == 5
-    assert reporting.text.count(event["event_id"]) > 1
+    assert sentry.text.count(event["event_id"]) > 1
 
 
 def test_alert_is_delivered_after_the_ledger_came_back_empty(
     store: Store, client: redis.Redis
 ) -> None:
-    notify = notifier_of(store, sentry=False)
+    notify = Notifier(Alerts(store), LEDGER, sentry=False)
     notify()
     client.flushall()
     raise_alerts(store)
@@ -154,7 +149,7 @@ def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
 
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            notifier_of(store, sentry=False)()
+            Notifier(Alerts(store), LEDGER, sentry=False)()
 
     lines = [record for record in caplog.records if record.message == "alert.told"]
     assert [(line.levelname, vars(line)["kind"]) for line in lines] == [("ERROR", "poison")] * 2
