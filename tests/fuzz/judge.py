@@ -4,13 +4,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
 from batching.audit import audit
 from batching.errors import MalformedError
-from batching.inspect import counters
+from batching.inspect import Counters, total
 from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, decode
 from batching.store import Store
 from canary import channel as canary
@@ -29,9 +29,6 @@ NUMBERS = {SALON_NUMBER: "salon", BARBER_NUMBER: "barber"}
 #: What only the recorded bodies and the invented words hold.
 PRIVATE = (MARK, "7999000", "wamid.", NEIGHBOUR_ID, "Traceback", "Test Customer")
 
-#: Conversation, as account and customer → its messages that wait, in order.
-Kept = dict[tuple[str, str], list[InboundMessage]]
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -42,32 +39,38 @@ class Answer:
     body: bytes
 
 
-@dataclass(slots=True)
 class Model:
-    """What the ledger must make of messages: each id once, and so many to a conversation."""
+    """What the ledger must make of messages: each id once, and so many to a conversation.
 
-    waiting_max: int
-    kept: Kept = field(default_factory=lambda: defaultdict(list))
-    seen: set[tuple[str, str, str]] = field(default_factory=set)
+    ``kept``: what waits, by account and customer, in order.
+    """
+
+    def __init__(self, waiting_max: int) -> None:
+        self.kept: defaultdict[tuple[str, str], list[InboundMessage]] = defaultdict(list)
+        self.suppressed = 0
+        self._waiting_max = waiting_max
+        self._seen: set[tuple[str, str, str]] = set()
 
     def take(self, parsed: Parsed) -> Counter[str]:
         """Take the messages of a body; return how many came to what."""
-        counts: Counter[str] = Counter()
-        for message in parsed.events:
-            if isinstance(message, InboundMessage):
-                counts[self._took(message)] += 1
+        messages = [event for event in parsed.events if isinstance(event, InboundMessage)]
+        counts = Counter(map(self._take, messages))
+        self.suppressed += counts["suppressed"]
         return counts
 
-    def _took(self, message: InboundMessage) -> str:
+    def _take(self, message: InboundMessage) -> str:
         conversation = (message.account_id, message.customer)
-        if (*conversation, message.message_id) in self.seen:
+        name = (*conversation, message.message_id)
+        is_silent = message.kind in SILENT_KINDS
+        if name in self._seen:
             return "duplicate"
-        if message.kind not in SILENT_KINDS:
-            if len(self.kept[conversation]) >= self.waiting_max:
-                return "full"
-            self.kept[conversation].append(message)
-        self.seen.add((*conversation, message.message_id))
-        return "suppressed" if message.kind in SILENT_KINDS else "accepted"
+        if not is_silent and len(self.kept[conversation]) >= self._waiting_max:
+            return "full"
+        self._seen.add(name)
+        if is_silent:
+            return "suppressed"
+        self.kept[conversation].append(_as_kept(message))
+        return "accepted"
 
 
 class Judge:
@@ -79,15 +82,12 @@ class Judge:
     def __init__(self, store: Store, send: Callable[[Delivery], Answer]) -> None:
         self._store = store
         self._send = send
-        self._is_empty = False
         self._taken = 0
         self.tally: Counter[int] = Counter()
 
     def judge(self, delivery: Delivery) -> None:
         """Deliver, and once more if anything was taken. Raise AssertionError."""
-        if not self._is_empty:
-            self._store.client.flushdb()
-        self._is_empty = False
+        self._store.client.flushdb()
         parsed, model = _parsed(delivery), Model(self._store.timing.waiting_max)
         answer = self._deliver(delivery)
         if parsed is None:
@@ -96,11 +96,10 @@ class Judge:
             # size or depth.
             assert not _holds_good(delivery) or answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             return
+        self._check_taken(delivery, answer, parsed, model)
         # Without id and time two gateway messages cannot be told from one delivered twice.
-        is_certain = parsed == _parsed(delivery)
-        self._check_taken(delivery, answer, parsed, model, last=not is_certain)
-        if is_certain:
-            self._check_taken(delivery, self._deliver(delivery), parsed, model, last=True)
+        if parsed == _parsed(delivery):
+            self._check_taken(delivery, self._deliver(delivery), parsed, model)
 
     def _deliver(self, delivery: Delivery) -> Answer:
         answer = self._send(delivery)
@@ -113,15 +112,10 @@ class Judge:
             return
         assert answer.status in REFUSALS, answer
         check_error(delivery, answer)
-        pipe = self._store.client.pipeline(transaction=False)
-        for shard in self._store.keyring.all_shards:
-            pipe.hget(shard.stats, "accepted")
-        pipe.flushdb()
-        *accepted, self._is_empty = pipe.execute()
-        assert not any(accepted)
+        assert not self._counters()["accepted"]
 
     def _check_taken(
-        self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model, *, last: bool
+        self, delivery: Delivery, answer: Answer, parsed: Parsed, model: Model
     ) -> None:
         """Check the receipts' sum, the counters, and that each message is there exactly once."""
         counts = model.take(parsed)
@@ -135,48 +129,32 @@ class Judge:
             names = ("accepted", "duplicate", "suppressed")
             assert {name: given[name] for name in names} == {name: counts[name] for name in names}
             assert given["malformed"] == parsed.malformed
-        wanted = {
-            place: [_as_kept(message) for message in found]
-            for place, found in model.kept.items()
-            if found
-        }
-        assert self._kept(wanted, last=last) == wanted
-        if delivery.neighbour:
-            found = [m for messages in wanted.values() for m in messages]
-            assert [m.message_id for m in found].count(NEIGHBOUR_ID) == 1
-
-    def _kept(self, wanted: Kept, *, last: bool) -> Kept:
-        """Return what waits of the conversations named, after a check that nothing else does.
-
-        One round trip; with ``last`` it empties the ledger.
-        """
-        store = self._store
+        wanted = {place: messages for place, messages in model.kept.items() if messages}
+        assert {place: self._kept(*place) for place in wanted} == wanted
+        waiting = sum(map(len, wanted.values()))
+        found = self._counters()
+        assert (found["open"], found["accepted"]) == (waiting, waiting + model.suppressed)
         self._taken += 1
         if self._taken % AUDIT_EVERY == 0:
-            assert audit(store).problems == ()
-            assert all(counted.holds for counted in counters(store))
-        pipe = store.client.pipeline(transaction=False)
-        for shard in store.keyring.all_shards:
-            pipe.hmget(shard.stats, "open", "suppressed", "accepted")
-        for account, customer in wanted:
-            conversation_id = store.conversation_id(account, customer)
-            pipe.lrange(store.shard_of(conversation_id).open_messages(conversation_id), 0, -1)
-        if last:
-            pipe.flushdb()
-        found: list[Any] = pipe.execute()
-        self._is_empty = last
-        shards = len(store.keyring.all_shards)
-        lists = zip(wanted, found[shards:], strict=False)
-        kept = {
-            place: [_comparable(decode(place[0], raw)) for raw in raws]
-            for place, raws in lists
-            if raws
-        }
-        opened, suppressed, accepted = (
-            sum(int(part[n] or 0) for part in found[:shards]) for n in range(3)
-        )
-        assert (opened, accepted) == (sum(map(len, kept.values())), opened + suppressed)
-        return kept
+            assert audit(self._store).problems == ()
+        if delivery.neighbour:
+            ids = [message.message_id for messages in wanted.values() for message in messages]
+            assert ids.count(NEIGHBOUR_ID) == 1
+
+    def _kept(self, account: str, customer: str) -> list[InboundMessage]:
+        """Return what waits of a conversation."""
+        conversation_id = self._store.conversation_id(account, customer)
+        key = self._store.shard_of(conversation_id).open_messages(conversation_id)
+        client: Any = self._store.client
+        return [_comparable(decode(account, raw)) for raw in client.lrange(key, 0, -1)]
+
+    def _counters(self) -> Counter[str]:
+        """Return the counters of all shards, that of the canary included."""
+        shards = self._store.keyring.all_shards
+        client: Any = self._store.client
+        found = [Counters.of(n, client.hgetall(shard.stats)) for n, shard in enumerate(shards)]
+        assert all(counted.holds for counted in found)
+        return total(found)
 
 
 def _as_kept(message: InboundMessage) -> InboundMessage:

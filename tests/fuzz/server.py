@@ -1,10 +1,8 @@
 """A real gunicorn under fuzz: raw requests, and what its workers weigh."""
 
 import http.client
-import os
 import socket
 import subprocess
-from pathlib import Path
 from statistics import median
 
 from tests.fuzz.deliveries import Delivery
@@ -59,24 +57,12 @@ class Workers:
 
     def pids(self) -> set[int]:
         """Return the workers' process ids."""
-        children = Path(f"/proc/{self._master}/task/{self._master}/children")
-        if children.exists():
-            return set(map(int, children.read_text().split()))
-        listed = subprocess.run(
-            ["pgrep", "-P", str(self._master)], capture_output=True, text=True, check=True
-        )
-        return set(map(int, listed.stdout.split()))
+        return set(map(int, _printed("pgrep", "-P", str(self._master)).split()))
 
     def weigh(self) -> None:
         """Note the memory of all workers together, KiB."""
-        listed = subprocess.run(
-            ["ps", "-o", "rss=", "-p", ",".join(map(str, self.pids()))],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=dict(os.environ),
-        )
-        self._weights.append(sum(map(int, listed.stdout.split())))
+        printed = _printed("ps", "-o", "rss=", "-p", ",".join(map(str, self.pids())))
+        self._weights.append(sum(map(int, printed.split())))
 
     def growth(self) -> tuple[float, float]:
         """Return the medians of an early and of the last tenth of the notes, KiB.
@@ -85,3 +71,7 @@ class Workers:
         """
         tenth, warm = max(1, len(self._weights) // 10), len(self._weights) // 5
         return median(self._weights[warm : warm + tenth]), median(self._weights[-tenth:])
+
+
+def _printed(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
