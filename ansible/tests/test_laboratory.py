@@ -10,7 +10,7 @@ from laboratory.places import CONTROLLER, PLAYBOOKS, LaboratoryError, Names
 from laboratory.playbook import Played
 from laboratory.releases import RELEASES, make_releases
 from laboratory.scenarios import LONG, SCENARIOS, SHORT
-from laboratory.secrecy import Authority, Passwords, vault_of
+from laboratory.secrecy import Authority, vault_of
 from laboratory.shell import run
 
 _OUTPUT = """
@@ -43,7 +43,7 @@ def test_inventory_to_copy_names_every_secret_that_a_proven_one_has(tmp_path: Pa
     example = yaml.safe_load((PLAYBOOKS / "inventory.example/group_vars/all/vault.yml").read_text())
     authority = Authority(tmp_path / "authority")
 
-    proven = vault_of(Passwords(), authority, ledger=CONTROLLER, broker=CONTROLLER, dsn="")
+    proven = vault_of(authority, ledger=CONTROLLER, broker=CONTROLLER, dsn="")
 
     assert {*example} == {*proven}
     assert {"PRIVACY_KEY", "SENTRY_DSN"} <= {*example["deployment_secrets"]}

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 
 from laboratory import cgroups, network
 from laboratory.debian import ensure_base
@@ -14,23 +13,19 @@ from laboratory.shell import attempt
 Topology = Mapping[str, Sequence[str]]
 
 #: Everything on one host.
-ONE: Topology = MappingProxyType(
-    dict.fromkeys(("ledger", "web", "workers", "scheduler", "proxy"), ("h1",))
-)
+ONE: Topology = dict.fromkeys(("ledger", "web", "workers", "scheduler", "proxy"), ("h1",))
 #: Two hosts or more of each kind that may have them. h3 and h4 can be hurt while others serve:
 #: h3 is a web host that is no proxy, h4 is none at all.
-FOUR: Topology = MappingProxyType(
-    {
-        "ledger": ("h1",),
-        "web": ("h2", "h3"),
-        "workers": ("h3", "h4"),
-        "scheduler": ("h3", "h4"),
-        "proxy": ("h2",),
-    }
-)
+FOUR: Topology = {
+    "ledger": ("h1",),
+    "web": ("h2", "h3"),
+    "workers": ("h3", "h4"),
+    "scheduler": ("h3", "h4"),
+    "proxy": ("h2",),
+}
 #: The same, with RabbitMQ for the wake-ups.
-RABBIT: Topology = MappingProxyType({**FOUR, "broker": ("h1",)})
-TOPOLOGIES: Mapping[str, Topology] = MappingProxyType({"one": ONE, "four": FOUR, "rabbit": RABBIT})
+RABBIT: Topology = {**FOUR, "broker": ("h1",)}
+TOPOLOGIES: Mapping[str, Topology] = {"one": ONE, "four": FOUR, "rabbit": RABBIT}
 
 
 def size(topology: Topology) -> int:

@@ -9,7 +9,7 @@ from laboratory.debian import key
 from laboratory.guest import SSH_OPTIONS
 from laboratory.hosts import Hosts, Topology
 from laboratory.places import DSN, OUTSIDE_URL, ROOT, SENTRY_URL
-from laboratory.secrecy import SERVER_NAME, Authority, Passwords, Vault, vault_of
+from laboratory.secrecy import SERVER_NAME, Authority, Vault, vault_of
 from tests.stack.accounts import BusinessNumber, accounts_toml
 
 #: One tells a person of a text in doubt, the other sends it once more. Models take their time.
@@ -72,7 +72,7 @@ class Inventory:
         _dump(self.path / "hosts.yml", self._groups())
         _dump(self.path / "group_vars/all/settings.yml", self._settings({}))
         ledger, broker = self._address("ledger"), self._address("broker", "ledger")
-        secrets = vault_of(Passwords(), self.authority, ledger=ledger, broker=broker, dsn=DSN)
+        secrets = vault_of(self.authority, ledger=ledger, broker=broker, dsn=DSN)
         self.vault.lock(secrets)
 
     def set_settings(self, **changes: str) -> None:

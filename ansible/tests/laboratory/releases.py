@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from laboratory.places import PLAYBOOKS, ROOT, LaboratoryError, cache
 from laboratory.shell import run
@@ -53,23 +52,21 @@ def _in_place_of(old: str, new: str) -> Callable[[str], str]:
 
 
 #: By name, what each is beside the commit that the laboratory was started from.
-RELEASES: Mapping[str, tuple[Change, ...]] = MappingProxyType(
-    {
-        "r1": (Change("README.md", lambda text: f"{text}\n"),),
-        # Other limits by default, and a script with another digest that does the same.
-        "r2": (
-            Change("runtime/settings.py", _in_place_of("= 120_000\n", "= 130_000\n")),
-            Change("batching/lua/append.lua", lambda text: f"{text}\n-- Of another release.\n"),
-        ),
-        "syntax": (Change("batching/flow.py", lambda text: f"{text}\ndef broken(:\n"),),
-        "dies": (Change("runtime/build.py", lambda text: f"{text}\n{_DIES}"),),
-        # The counters add up, the promise is broken.
-        "forgets": (Change("batching/flow.py", _in_place_of(_SEND, _FORGETS)),),
-        "repeats": (Change("batching/flow.py", _in_place_of(_SEND, _REPEATS)),),
-        # Serves /livez, and nothing else.
-        "deaf": (Change("runtime/build.py", _in_place_of(_STORE, _DEAF)),),
-    }
-)
+RELEASES: Mapping[str, tuple[Change, ...]] = {
+    "r1": (Change("README.md", lambda text: f"{text}\n"),),
+    # Other limits by default, and a script with another digest that does the same.
+    "r2": (
+        Change("runtime/settings.py", _in_place_of("= 120_000\n", "= 130_000\n")),
+        Change("batching/lua/append.lua", lambda text: f"{text}\n-- Of another release.\n"),
+    ),
+    "syntax": (Change("batching/flow.py", lambda text: f"{text}\ndef broken(:\n"),),
+    "dies": (Change("runtime/build.py", lambda text: f"{text}\n{_DIES}"),),
+    # The counters add up, the promise is broken.
+    "forgets": (Change("batching/flow.py", _in_place_of(_SEND, _FORGETS)),),
+    "repeats": (Change("batching/flow.py", _in_place_of(_SEND, _REPEATS)),),
+    # Serves /livez, and nothing else.
+    "deaf": (Change("runtime/build.py", _in_place_of(_STORE, _DEAF)),),
+}
 
 
 def fetch_wheels(python: str) -> None:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
-from types import MappingProxyType
 
 from laboratory import weather
 from laboratory.places import LaboratoryError
@@ -258,25 +257,23 @@ def _refused(stage: Stage, bad: Bad) -> None:
 
 
 #: In the order in which they are played: each begins with a service in order, the first without.
-SCENARIOS: Mapping[str, Callable[[Stage], None]] = MappingProxyType(
-    {
-        "bare": bare_hosts,
-        "deploys": many_deploys,
-        "deploy": one_deploy,
-        "refusal": one_refusal,
-        "weather": bad_weather,
-        "rollback": rollback,
-        "together": two_at_once,
-        "drain": drain,
-        "refusals": refusals,
-        "elsewhere": another_ledger,
-        "worker": worker_host_without_power,
-        "scheduler": frozen_scheduler,
-        "ledger": ledger_host_without_power,
-        "planted": planted,
-        "signals": signals,
-    }
-)
+SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
+    "bare": bare_hosts,
+    "deploys": many_deploys,
+    "deploy": one_deploy,
+    "refusal": one_refusal,
+    "weather": bad_weather,
+    "rollback": rollback,
+    "together": two_at_once,
+    "drain": drain,
+    "refusals": refusals,
+    "elsewhere": another_ledger,
+    "worker": worker_host_without_power,
+    "scheduler": frozen_scheduler,
+    "ledger": ledger_host_without_power,
+    "planted": planted,
+    "signals": signals,
+}
 #: What is played where little time is.
 SHORT = ("bare", "deploy", "refusal")
 #: The whole of it.

@@ -3,7 +3,6 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,40 +47,27 @@ def _random() -> str:
     return secrets.token_hex(32)
 
 
-@dataclass(frozen=True, slots=True)
-class Passwords:
-    """What guards the ledger and the wake-ups of one laboratory."""
-
-    app: str = field(default_factory=_random)
-    broker: str = field(default_factory=_random)
-    admin: str = field(default_factory=_random)
-    rabbit: str = field(default_factory=_random)
-    privacy_key: str = field(default_factory=_random)
-
-
-def vault_of(
-    passwords: Passwords, authority: Authority, *, ledger: str, broker: str, dsn: str
-) -> dict[str, Any]:
+def vault_of(authority: Authority, *, ledger: str, broker: str, dsn: str) -> dict[str, Any]:
     """Return all variables that are secret. ``ledger`` and ``broker``: addresses of their hosts."""
     ledger_certificate, ledger_key = authority.sign("ledger", f"IP:{ledger}")
     broker_certificate, broker_key = authority.sign("broker", f"IP:{broker}")
     proxy_certificate, proxy_key = authority.sign(SERVER_NAME)
     return {
-        "ledger_app_password": passwords.app,
-        "ledger_broker_password": passwords.broker,
-        "ledger_admin_password": passwords.admin,
+        "ledger_app_password": _random(),
+        "ledger_broker_password": _random(),
+        "ledger_admin_password": _random(),
         "ledger_tls_ca": authority.certificate.read_text(),
         "ledger_tls_certificate": ledger_certificate,
         "ledger_tls_key": ledger_key,
         "proxy_tls_certificate": proxy_certificate,
         "proxy_tls_key": proxy_key,
-        "broker_password": passwords.rabbit,
+        "broker_password": _random(),
         "broker_tls_ca": authority.certificate.read_text(),
         "broker_tls_certificate": broker_certificate,
         "broker_tls_key": broker_key,
         "sentry_token": SENTRY_TOKEN,
         "deployment_secrets": {
-            "PRIVACY_KEY": passwords.privacy_key,
+            "PRIVACY_KEY": _random(),
             "SENTRY_DSN": dsn,
             **SECRETS,
         },
