@@ -2,12 +2,13 @@
 
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from laboratory.places import PLAYBOOKS, ROOT, LaboratoryError, cache
+from laboratory.places import PLAYBOOKS, ROOT, cache
 from laboratory.shell import run
+from tests.mutants.patches import Patch
 
 #: Dies when it has been ready for a while, whichever process it is.
 _DIES = """
@@ -35,37 +36,33 @@ _REPEATS = f"""    if len(run.messages) > 1:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a release changes in one file of the repository."""
+class Added:
+    """``text`` stands at the end of the file at ``path``."""
 
     path: str
-    make: Callable[[str], str]
+    text: str
 
-
-def _in_place_of(old: str, new: str) -> Callable[[str], str]:
-    def make(text: str) -> str:
-        if text.count(old) != 1:
-            raise LaboratoryError(f"releases under test are stale: not exactly one {old!r}")
-        return text.replace(old, new)
-
-    return make
+    def apply(self, root: Path) -> None:
+        """Change the file below ``root``."""
+        file = root / self.path
+        file.write_text(file.read_text() + self.text)
 
 
 #: By name, what each is beside the commit that the laboratory was started from.
-RELEASES: Mapping[str, tuple[Change, ...]] = {
-    "r1": (Change("README.md", lambda text: f"{text}\n"),),
+RELEASES: Mapping[str, tuple[Added | Patch, ...]] = {
+    "r1": (Added("README.md", "\n"),),
     # Other limits by default, and a script with another digest that does the same.
     "r2": (
-        Change("runtime/settings.py", _in_place_of("= 120_000\n", "= 130_000\n")),
-        Change("batching/lua/append.lua", lambda text: f"{text}\n-- Of another release.\n"),
+        Patch("runtime/settings.py", "= 120_000\n", "= 130_000\n"),
+        Added("batching/lua/append.lua", "\n-- Of another release.\n"),
     ),
-    "syntax": (Change("batching/flow.py", lambda text: f"{text}\ndef broken(:\n"),),
-    "dies": (Change("runtime/build.py", lambda text: f"{text}\n{_DIES}"),),
+    "syntax": (Added("batching/flow.py", "\ndef broken(:\n"),),
+    "dies": (Added("runtime/build.py", f"\n{_DIES}"),),
     # The counters add up, the promise is broken.
-    "forgets": (Change("batching/flow.py", _in_place_of(_SEND, _FORGETS)),),
-    "repeats": (Change("batching/flow.py", _in_place_of(_SEND, _REPEATS)),),
+    "forgets": (Patch("batching/flow.py", _SEND, _FORGETS),),
+    "repeats": (Patch("batching/flow.py", _SEND, _REPEATS),),
     # Serves /livez, and nothing else.
-    "deaf": (Change("runtime/build.py", _in_place_of(_STORE, _DEAF)),),
+    "deaf": (Patch("runtime/build.py", _STORE, _DEAF),),
 }
 
 
@@ -90,11 +87,7 @@ def make_releases(directory: Path) -> Path:
     for name, changes in RELEASES.items():
         run([*git, "checkout", "--quiet", "--detach", head])
         for change in changes:
-            path = clone / change.path
-            before = path.read_text()
-            path.write_text(change.make(before))
-            if path.read_text() == before:
-                raise LaboratoryError(f"release {name} is stale: {change.path} stays as it is")
+            change.apply(clone)
         run([*git, "commit", "--quiet", "--all", f"--message=Release {name}"])
         run([*git, "tag", name])
     run([*git, "checkout", "--quiet", "--detach", head])
