@@ -217,6 +217,7 @@ class Fleet:
         self._grace_ms = grace_ms
         self._silence = silence
         self._reported_ledger = ""
+        self._reported_drift: list[str] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -240,8 +241,8 @@ class Fleet:
         except LedgerUnavailableError:
             return  # Other processes remove it after SILENT_MS_MAX.
 
-    def check(self, known: Sequence[str]) -> list[str]:
-        """Beat, follow the ledger, report drift that lasts and is not ``known``; return the drift.
+    def check(self) -> None:
+        """Follow the ledger, beat, observe the flusher's lag, report drift that lasts.
 
         Raise LedgerUnavailableError, or ConfigurationError for a ledger of another form.
         """
@@ -250,10 +251,10 @@ class Fleet:
         self._silence.observe([self._store.watch().flusher_lag_ms])
         problems = drift(found, self._grace_ms)
         if problems:
-            if problems != known:
+            if problems != self._reported_drift:
                 log.error("settings.drift", extra={"problems": problems})
             self._store.alert_once("drift", "; ".join(problems), cooldown_ms=ALERT_COOLDOWN_MS)
-        return problems
+        self._reported_drift = problems
 
     def beat(self) -> list[Member]:
         """Announce this process, remove those that are long silent, and return all there were.
@@ -303,10 +304,10 @@ class Fleet:
         self._reported_ledger = found
 
     def _run(self) -> None:
-        trouble, problems = "", list[str]()
+        trouble = ""
         while not self._over.is_set():
             try:
-                problems = self.check(problems)
+                self.check()
                 trouble = ""
             except AdminError as error:
                 if trouble != error.code:

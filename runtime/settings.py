@@ -45,9 +45,6 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 
-#: Settings whose values are secret: never shown, and shown without their passwords.
-_HIDDEN = frozenset({"privacy_key", "console_token", "sentry_dsn"})
-_MASKED = frozenset({"redis_url", "broker_url"})
 _SYSTEMD_NAMES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 #: The first limit of each pair must be at least the second.
@@ -325,17 +322,18 @@ def _validated(environ: Mapping[str, str]) -> tuple[Settings, dict[str, Mistake]
     except ValidationError as error:
         details = {str(detail["loc"][0]): detail for detail in error.errors()}
     mistakes = {
-        name: _setting_mistake(name, problem_of(detail), given[name])
+        name: Mistake(name.upper(), problem_of(detail), _shown(name, given[name]))
         for name, detail in details.items()
     }
     valid = {name: value for name, value in given.items() if name not in mistakes}
     return Settings.model_validate(valid), mistakes
 
 
-def _setting_mistake(name: str, problem: str, value: str) -> Mistake:
-    if name in _HIDDEN:
-        return Mistake(name.upper(), problem)
-    return Mistake(name.upper(), problem, masked(value) if name in _MASKED else value)
+def _shown(name: str, value: str) -> str | None:
+    """Return the value of a setting without what is secret in it, None if it is one."""
+    if Settings.model_fields[name].repr:
+        return value
+    return masked(value) if name.endswith("_url") else None
 
 
 def _unknown_names(environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -362,7 +360,7 @@ def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistak
     broker = settings.broker_url
     if is_redis(broker) and database_of(broker) == database_of(settings.redis_url):
         why = "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
-        yield _MASKED, _setting_mistake("broker_url", why, broker)
+        yield frozenset({"redis_url", "broker_url"}), Mistake("BROKER_URL", why, masked(broker))
     if settings.is_production:
         yield from _weak_secrets(settings)
 
