@@ -15,21 +15,19 @@ from batching.keys import META
 from cli.common import Request
 from runtime import health
 from runtime.accounts import AccountConfig, load_accounts
-from runtime.build import fingerprint_of, store_of
-from runtime.clients import PATIENCE, database_id, redis_client
+from runtime.build import fingerprint_of
+from runtime.clients import PATIENCE, database_id
 from runtime.health import (
     CheckResult,
     Context,
     Level,
     check_ledger_id,
     check_server,
-    check_sync,
-    compare_databases,
     mistake,
     ok,
     warning,
 )
-from runtime.settings import Settings, former_names, is_redis, load_settings, valid_settings
+from runtime.settings import Settings, former_names, load_settings, valid_settings
 
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTAKE "}
@@ -164,37 +162,34 @@ class Preflight:
         return configs
 
     def _check_servers(self, settings: Settings) -> None:
-        ledger = redis_client(settings.redis_url, "manage")
-        production = settings.is_production
-        reachable = self._add(check_server(ledger, "REDIS_URL", keeps=True, production=production))
+        context = health.context_of(self.request.store(), settings, "manage")
+        reachable = self._add(health.check_durability(context))
         if reachable:
-            self._check_ledger(ledger, settings)
-            if settings.batch_durability == "always":
-                self.results.append(check_sync(ledger))
-        if not is_redis(settings.broker_url):
+            self._check_ledger(context)
+        if context.broker is None:
             self.results.append(_check_rabbitmq(settings.broker_url))
             return
-        broker = redis_client(settings.broker_url, "manage")
-        found = check_server(broker, "BROKER_URL", keeps=False, production=production)
+        production = settings.is_production
+        found = check_server(context.broker, "BROKER_URL", keeps=False, production=production)
         if self._add(found) and reachable:
-            self.results.append(compare_databases(ledger, broker))
+            self.results += health.check_separate_databases(context)
 
     def _add(self, found: Sequence[CheckResult]) -> bool:
         """Add results of a server; return whether it is reachable."""
         self.results += found
         return found[0].level is Level.OK
 
-    def _check_ledger(self, client: redis.Redis, settings: Settings) -> None:
+    def _check_ledger(self, context: Context) -> None:
         """Check which database this is and whether it holds a ledger of our form; make none."""
-        store = store_of(settings, client)
+        store = context.store
         try:
-            database = database_id(client)
+            database = database_id(store.client)
             self.ledger |= {"redis_run_id": database.run_id, "redis_db": database.db}
             says = f"is database {database.db} of the server {database.run_id}"
             self.results.append(ok("REDIS_URL", says))
-            if not client.exists(META):
+            if not store.client.exists(META):
                 self.results.append(ok("ledger", "is new: the first process will make it"))
-            elif self._add(check_ledger_id(Context(store, settings, broker=None))):
+            elif self._add(check_ledger_id(context)):
                 self.ledger["id"] = store.ledger_id()
         except (AdminError, redis.RedisError) as error:
             self.results.append(mistake("ledger", f"cannot be read ({type(error).__name__})", ""))

@@ -168,17 +168,6 @@ def check_sync(client: redis.Redis) -> CheckResult:
     return ok("BATCH_DURABILITY", "always: the server tells when a write is safe")
 
 
-def compare_databases(ledger: redis.Redis, broker: redis.Redis) -> CheckResult:
-    """Check that these are different databases, whatever their addresses. Raise RedisError."""
-    first, second = database_id(ledger), database_id(broker)
-    if not first.run_id:
-        return warning("BROKER_URL", "cannot tell whether it is another database")
-    if first == second:
-        advice = "choose another number at its end: the broker's upkeep would block the ledger"
-        return mistake("BROKER_URL", "is the same database as REDIS_URL", advice)
-    return ok("BROKER_URL", "is another database than REDIS_URL")
-
-
 # The running installation.
 
 
@@ -306,7 +295,13 @@ def check_separate_databases(context: Context) -> list[CheckResult]:
     """Check that ledger and broker are different databases, whatever their addresses."""
     if context.broker is None:
         return [ok("BROKER_URL", "is not a Redis")]
-    return [compare_databases(context.store.client, context.broker)]
+    first, second = database_id(context.store.client), database_id(context.broker)
+    if not first.run_id:
+        return [warning("BROKER_URL", "cannot tell whether it is another database")]
+    if first == second:
+        advice = "choose another number at its end: the broker's upkeep would block the ledger"
+        return [mistake("BROKER_URL", "is the same database as REDIS_URL", advice)]
+    return [ok("BROKER_URL", "is another database than REDIS_URL")]
 
 
 def check_alerts(context: Context) -> list[CheckResult]:

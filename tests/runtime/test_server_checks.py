@@ -2,8 +2,10 @@
 
 import pytest
 
-from runtime.clients import database_id, redis_client
-from runtime.health import CheckResult, Level, check_server, compare_databases
+from batching.store import Store
+from runtime.clients import redis_client
+from runtime.health import CheckResult, Context, Level, check_separate_databases, check_server
+from runtime.settings import load_settings
 from tests.valkey_server import ValkeyServer
 
 REACHABLE = ("ok", "is reachable")
@@ -108,20 +110,23 @@ def test_server_that_is_away_is_one_mistake_without_its_password() -> None:
     ]
 
 
+def context(ledger_url: str, broker_url: str) -> Context:
+    store = Store(redis_client(ledger_url, "manage"), privacy_key="k")
+    return Context(store, load_settings({}), redis_client(broker_url, "manage"))
+
+
 @pytest.mark.parametrize(("broker_db", "level"), [(2, Level.MISTAKE), (1, Level.OK)])
 def test_databases_are_compared_whatever_their_addresses(
     valkey: ValkeyServer, broker_db: int, level: Level
 ) -> None:
     """A socket and a port look different, and are the same server."""
-    ledger = redis_client(valkey.url(2), "manage")
-    broker = redis_client(f"unix://{valkey.socket}?db={broker_db}", "manage")
+    urls = valkey.url(2), f"unix://{valkey.socket}?db={broker_db}"
 
-    assert (database_id(ledger) == database_id(broker)) is (level is Level.MISTAKE)
-    assert compare_databases(ledger, broker).level is level
+    assert [it.level for it in check_separate_databases(context(*urls))] == [level]
 
 
 def test_databases_that_cannot_be_told_apart_are_a_warning(durable: ValkeyServer) -> None:
     said(durable, "ACL SETUSER default -info")
-    client = redis_client(durable.url(), "manage")
+    found = check_separate_databases(context(durable.url(0), durable.url(0)))
 
-    assert compare_databases(client, client).level is Level.WARNING
+    assert [it.level for it in found] == [Level.WARNING]
