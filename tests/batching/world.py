@@ -1,4 +1,4 @@
-"""A small world around a real ledger: one account, fakes for the ports, time that is moved."""
+"""A small world around a real ledger: two accounts, fakes for the ports, time that is moved."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,14 +6,45 @@ from typing import Any
 from batching import flow
 from batching.audit import audit
 from batching.inspect import MESSAGES, counters, total
-from batching.model import Budget, Event, InboundMessage, Kind, Limits, Receipt, Stage, WakeUp
+from batching.keys import Shard
+from batching.model import (
+    Budget,
+    DeliveryStatus,
+    Event,
+    ForeignMessage,
+    InboundMessage,
+    Kind,
+    Limits,
+    Receipt,
+    Run,
+    Stage,
+    Tag,
+    WakeUp,
+)
 from batching.ports import Account
-from batching.store import Store
+from batching.store import GO, Store
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeLeaseRenewer, FakeModel, FakeQueue
 
 ANNA = "79990000001"
 BORIS = "79990000002"
 LIMITS = Limits()
+#: A person answers Anna by the salon's telephone.
+PERSON = ForeignMessage("salon", ANNA, "phone-1", "person")
+
+
+@dataclass(frozen=True)
+class End:
+    """What there is in the end; ``asked``: questions, ``offered``: parts given to the channel."""
+
+    counts: dict[str, int]
+    alerts: list[tuple[str, str]] = field(default_factory=list)
+    asked: int = 1
+    offered: int = 1
+
+
+ANSWERED, DEAD = {"accepted": 1, "answered": 1}, {"accepted": 1, "dead": 1}
+WAITS = {"accepted": 1, "flight": 1}
+IN_DOUBT = [("ambiguous", "no_status")]
 
 
 @dataclass
@@ -39,6 +70,21 @@ class World:
             for name in ("salon", "sister")
         ))  # fmt: skip
 
+    @property
+    def client(self) -> Any:
+        """The client of the ledger's server."""
+        return self.store.client
+
+    @property
+    def anna(self) -> str:
+        """The conversation of the salon with Anna."""
+        return self.store.conversation_id("salon", ANNA)
+
+    @property
+    def shard(self) -> Shard:
+        """The shard of that conversation."""
+        return self.store.shard_of(self.anna)
+
     def message(
         self,
         text: str = "hello",
@@ -46,11 +92,13 @@ class World:
         customer: str = ANNA,
         account: str = "salon",
         message_id: str = "",
-        kind: Kind = Kind.TEXT,
+        **fields: Any,
     ) -> InboundMessage:
         """Return a new message; ids count up unless one is given."""
         self.written += 1
-        return InboundMessage(account, customer, message_id or f"id-{self.written}", kind, text)
+        fields = {"kind": Kind.TEXT} | fields
+        message_id = message_id or f"id-{self.written}"
+        return InboundMessage(account, customer, message_id, text=text, **fields)
 
     def receive(self, *events: Event) -> list[Receipt]:
         """Take events in as the web does."""
@@ -68,12 +116,12 @@ class World:
         self.clock.advance_ms(ms)
 
     def flush(self) -> list[WakeUp]:
-        """Flush and return the wake-ups that it rang."""
+        """Flush and return the wake-ups that were enqueued."""
         flow.flush(self.store, self.queue)
         return self.queue.take()
 
     def generate(self, wake_up: WakeUp) -> list[WakeUp]:
-        """Run the generate actor and return the wake-ups that it rang."""
+        """Run the generate actor and return the wake-ups that were enqueued."""
         flow.generate(
             self.store, self.accounts, self.queue, wake_up, renew_lease=self.lease_renewer
         )
@@ -92,23 +140,61 @@ class World:
             else:
                 self.send(wake_up)
 
-    def settle(self, ms: int = 9_000) -> None:
-        """Let time pass, flush, and answer what is due."""
-        self.wait(ms)
-        self.answer(self.flush())
+    def settle(self, *waits_ms: int) -> None:
+        """Let time pass, flush, and answer what is due; once for each of ``waits_ms``."""
+        for ms in waits_ms or (9_000,):
+            self.wait(ms)
+            self.answer(self.flush())
+
+    def to_generating(self, *texts: str) -> WakeUp:
+        """Bring a batch of these texts to the point where the model is to be asked."""
+        self.write(*(texts or ("hello",)))
+        return self.after(9_000)
 
     def to_sending(self, *texts: str) -> WakeUp:
         """Bring a batch of these texts to the point where it is to be sent."""
-        self.write(*(texts or ("hello",)))
-        self.wait(9_000)
-        (generate,) = self.flush()
-        (send,) = self.generate(generate)
+        (send,) = self.generate(self.to_generating(*texts))
         return send
+
+    def after(self, ms: int) -> WakeUp:
+        """Let time pass, and return the only wake-up of a flush."""
+        self.wait(ms)
+        (wake_up,) = self.flush()
+        return wake_up
+
+    def begin(self, wake_up: WakeUp) -> Run:
+        """Begin a run as a worker does that then stands still or dies."""
+        run = self.store.begin(wake_up)
+        assert run
+        return run
+
+    def begin_sending(self, wake_up: WakeUp) -> Run:
+        """Begin a run of send and record that its part leaves, as a worker does that then dies."""
+        run = self.begin(wake_up)
+        assert self.store.mark_sending(run, run.part, self.ambiguous) == GO
+        return run
+
+    def tag(self, run: Run | None = None) -> Tag:
+        """Return the tag of the part that a run sends, or that the channel was given last."""
+        if run:
+            return Tag(run.wake_up.conversation_id, run.wake_up.batch_id, run.part)
+        tag = Tag.parse(self.channel.attempts[-1].tag)
+        assert tag
+        return tag
+
+    def status(self, tag: Tag, state: str = "sent") -> None:
+        """Receive a status of a part."""
+        self.receive(DeliveryStatus("salon", "wamid.1", state, str(tag), code="cloud_131026"))
 
     def counts(self) -> dict[str, int]:
         """Return the messages by what became of them, without what is 0."""
         named = total(counters(self.store))
         return {name: named[name] for name in MESSAGES if named[name]}
+
+    def end(self) -> End:
+        """Return what there is now, of a test that began with nothing."""
+        asked, offered = len(self.model.questions), len(self.channel.attempts)
+        return End(self.counts(), self.alerts(), asked, offered)
 
     def overdue(self) -> int:
         """Return how often a person was alerted that a batch waits too long."""
@@ -119,18 +205,11 @@ class World:
         return [alert for alert in self._alerts() if alert[0] != "overdue"]
 
     def _alerts(self) -> list[tuple[str, str]]:
-        client: Any = self.store.client
         shards = self.store.keyring.shards
-        entries = [entry for shard in shards for _, entry in client.xrange(shard.alerts)]
+        entries = [entry for shard in shards for _, entry in self.client.xrange(shard.alerts)]
         return [(entry[b"kind"].decode(), entry[b"detail"].decode()) for entry in entries]
 
     def check(self) -> None:
         """Assert what holds after every step: counters, indexes, no expiry of content."""
         assert [shard for shard in counters(self.store) if not shard.holds] == []
         assert audit(self.store).problems == ()
-        client: Any = self.store.client
-        for shard in self.store.keyring.shards:
-            for kind in ("c:", "o:", "f:", "d:"):
-                for key in client.keys(f"{shard.prefix}{kind}*"):
-                    assert client.ttl(key) == -1, key
-            assert client.zcard(shard.dead) == len(client.keys(f"{shard.prefix}d:*"))
