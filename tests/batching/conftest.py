@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 from redis.connection import AbstractConnection
 
 from batching.store import Store
@@ -19,8 +20,18 @@ def world(store: Store, clock: FakeClock) -> Iterator[World]:
     it.check()
 
 
+#: Counts the round trips to Redis of an act.
+Counting = Callable[[Callable[[], object]], int]
+
+
 @pytest.fixture
-def round_trips(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], int]:
+def make_world(client: redis.Redis, clock: FakeClock) -> Callable[[int], World]:
+    """Return what makes a world of so many shards."""
+    return lambda shards: World(Store(client, privacy_key="k", shards=shards, clock=clock), clock)
+
+
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> Counting:
     """Return what counts the round trips to Redis of an act."""
     sent: list[int] = []
     send = AbstractConnection.send_packed_command

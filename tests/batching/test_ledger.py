@@ -1,24 +1,25 @@
 """A ledger: how it is opened, and how a flush serves its shards, whatever their number."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import redis
 
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.model import Watch
 from batching.store import HEARTBEAT_RENEWED_MS, Store
+from tests.batching.conftest import Counting
 from tests.batching.world import World
-from tests.fakes import NOON_MS, FakeClock
+from tests.fakes import NOON_MS
 
 #: More than two blocks of those that ``watch.lua`` passes over when they are empty.
 SHARDS = 70
 
 
 @pytest.fixture
-def sharded(client: redis.Redis, clock: FakeClock) -> World:
+def sharded(make_world: Callable[[int], World]) -> World:
     """Return a world of many shards that were just flushed."""
-    world = World(Store(client, privacy_key="k", shards=SHARDS, clock=clock), clock)
+    world = make_world(SHARDS)
     world.flush()
     return world
 
@@ -26,14 +27,6 @@ def sharded(client: redis.Redis, clock: FakeClock) -> World:
 def write_to_many(world: World, conversations: int) -> None:
     for n in range(conversations):
         world.write("Hi", "there", customer=f"7999000{n:04}")
-
-
-def round_trips(world: World) -> int:
-    """Return how often a flush goes to the server: the reads of its socket."""
-    client: Any = world.store.client
-    before = client.info("stats")["total_reads_processed"]
-    world.flush()
-    return int(client.info("stats")["total_reads_processed"] - before - 1)
 
 
 def test_ledger_of_another_form_is_refused(client: Any) -> None:
@@ -75,30 +68,28 @@ def test_conversations_of_all_shards_are_answered(sharded: World) -> None:
     sharded.settle()
 
     assert sharded.counts() == {"accepted": 400, "answered": 400}
-    client: Any = sharded.store.client
-    used = [shard for shard in sharded.store.keyring.shards if client.exists(shard.stats)]
+    shards = sharded.store.keyring.shards
+    used = [shard for shard in shards if sharded.client.exists(shard.stats)]
     assert len(used) > SHARDS // 2
     sharded.check()
 
 
-def test_flush_with_nothing_to_do_is_one_round_trip(sharded: World) -> None:
-    sharded.flush()  # the scripts are loaded
-
-    assert round_trips(sharded) == 1
-
-
-def test_flush_of_many_shards_with_something_to_do_is_two_round_trips(sharded: World) -> None:
+def test_flush_is_one_round_trip_and_another_where_there_is_something_to_do(
+    sharded: World, round_trips: Counting
+) -> None:
     write_to_many(sharded, 20)
     sharded.wait(sharded.limits.idle_ms - 1)
     sharded.flush()  # renews every heartbeat
+
+    idle = round_trips(sharded.flush)
     sharded.wait(1)
 
-    assert round_trips(sharded) == 2
+    assert (idle, round_trips(sharded.flush)) == (1, 2)
 
 
 def test_empty_shards_cost_a_flush_next_to_nothing(sharded: World) -> None:
     """One command for each block, not some for each shard."""
-    client: Any = sharded.store.client
+    client = sharded.client
     sharded.flush()
     client.config_resetstat()
 
@@ -137,23 +128,20 @@ def test_watch_says_what_is_due_where(sharded: World) -> None:
     watch = sharded.store.watch()
 
     heartbeat_ms = now_ms - sharded.limits.idle_ms
-    assert (watch.due_ms, watch.lease_ms) == (now_ms + 1, now_ms + wake_up_ms)
-    assert watch.heartbeat_ms == heartbeat_ms
     # All but the one that was collected from have an old heartbeat.
-    assert len(watch.to_collect) == SHARDS
-    assert watch.to_reap == []
+    shards = sharded.store.keyring.all_shards
+    old = [number for number, each in enumerate(shards) if each is not shard]
+    assert watch == Watch(now_ms, now_ms + 1, now_ms + wake_up_ms, heartbeat_ms, old, [])
 
 
 def test_watch_of_an_empty_ledger(store: Store) -> None:
     assert store.watch() == Watch(NOON_MS, None, None, None, [0, 1], [])
 
 
-def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:
-    clock = FakeClock()
-    world = World(Store(client, privacy_key="k", shards=3, clock=clock), clock)
-    for n in range(9):
-        world.write("Hi", customer=f"7999000000{n}")
-    broken = world.store.keyring.shards[0]
+def test_shard_that_fails_does_not_stop_the_others(make_world: Callable[[int], World]) -> None:
+    world = make_world(3)
+    write_to_many(world, 9)
+    broken, client = world.store.keyring.shards[0], world.client
     kept = client.dump(broken.due)
     client.delete(broken.due)
     client.set(broken.due, "not a sorted set")
@@ -167,4 +155,4 @@ def test_shard_that_fails_does_not_stop_the_others(client: Any) -> None:
     client.restore(broken.due, 0, kept, replace=True)
     world.answer(world.queue.take())
     world.settle()
-    assert world.counts() == {"accepted": 9, "answered": 9}
+    assert world.counts() == {"accepted": 18, "answered": 18}
