@@ -1,16 +1,14 @@
 """What an operator decides about messages keeps counters and indexes: replay, discard, erase."""
 
-from typing import Any
-
 import pytest
 
 from batching.erase import erase
 from batching.errors import PermanentError
 from batching.inspect import DeadLetter, dead_letters
 from batching.model import Reason, Timing
-from batching.store import FULL, Store
-from tests.batching.world import ANNA, BORIS, World
-from tests.fakes import FakeClock, FakeModel
+from batching.store import FULL
+from tests.batching.world import BORIS, World
+from tests.fakes import FakeModel
 
 
 @pytest.fixture
@@ -42,13 +40,11 @@ def test_replayed_letter_is_answered_before_what_came_since(
 
 
 def test_letter_replayed_during_a_generation_waits_for_it(world: World, letter: DeadLetter) -> None:
-    world.write("hello?")
-    world.wait(9_000)
-    wake_ups = world.flush()
+    wake_up = world.to_generating("hello?")
 
     replay(world, letter)
     world.check()
-    world.answer(wake_ups)
+    world.answer([wake_up])
     world.settle()
 
     assert world.model.turns[1:] == ["hello?", "Hi\nthere"]
@@ -59,14 +55,9 @@ def test_letter_is_replayed_once(world: World, letter: DeadLetter) -> None:
     assert world.counts() == {"accepted": 2, "open": 2}
 
 
-def test_letter_waits_until_its_conversation_has_room(client: Any) -> None:
-    """A replay obeys the cap of a webhook; into an empty conversation any letter fits."""
-    clock = FakeClock()
-    world = World(Store(client, privacy_key="k", timing=Timing(waiting_max=3), clock=clock), clock)
-    world.model = FakeModel(PermanentError("model_auth"))
-    world.write("one", "two")
-    world.settle()
-    (letter,) = dead_letters(world.store)
+def test_letter_waits_until_its_conversation_has_room(world: World, letter: DeadLetter) -> None:
+    """A replay obeys the cap of a webhook."""
+    world.store.timing = Timing(waiting_max=3)
     world.write("three", "four")
 
     assert replay(world, letter) == FULL
@@ -76,7 +67,7 @@ def test_letter_waits_until_its_conversation_has_room(client: Any) -> None:
 
     assert replay(world, letter) == 2
     world.settle(0)
-    assert world.model.turns[1:] == ["three\nfour", "one\ntwo"]
+    assert world.model.turns[1:] == ["three\nfour", "Hi\nthere"]
     assert world.counts() == {"accepted": 4, "answered": 4}
 
 
@@ -101,27 +92,16 @@ def test_erased_customer_leaves_no_words_behind(world: World, letter: DeadLetter
     world.model = FakeModel()
     world.write("earlier words")
     world.settle()
-    world.write("in flight")
-    world.wait(9_000)
-    world.flush()
+    world.to_generating("in flight")
     world.write("open words")
     world.write("Hi", customer=BORIS)
 
-    erased = erase(world.store, world.store.conversation_id("salon", ANNA))
+    erased = erase(world.store, world.anna)
 
     assert (erased.open, erased.flight, erased.dead) == (1, 1, letter.size)
     assert world.counts() == {"accepted": 6, "answered": 1, "suppressed": 4, "open": 1}
-    client: Any = world.store.client
+    client = world.client
     kept = b"".join(b"".join(client.lrange(key, 0, -1)) for key in client.keys("*:[ofd]:*"))
     kept += b"".join(client.keys("*history*"))
     assert b"words" not in kept
     assert b"flight" not in kept
-
-
-def test_erasing_stops_the_run_that_is_under_way(world: World) -> None:
-    wake_up = world.to_sending()
-    erase(world.store, wake_up.conversation_id)
-
-    world.send(wake_up)
-
-    assert world.channel.attempts == []

@@ -1,31 +1,26 @@
 """What models may cost: never a question beyond a budget, and never a message lost to one."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-import redis
 
 from batching.errors import BudgetSpentError, TransientError
 from batching.flow import spend
-from batching.inspect import dead_letters
 from batching.model import Budget, Limits, Run
-from batching.store import Store
-from tests.batching.world import ANNA, BORIS, World
-from tests.fakes import FakeClock, FakeModel
+from tests.batching.world import ANNA, ANSWERED, BORIS, WAITS, End, World
+from tests.fakes import FakeModel
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 AMPLE = Budget(conversation_hour=1_000, account_day=1_000, installation_day=1_000)
+SPENT, DEADLINE = ("budget_account", "budget_account"), ("deadline", "reply_deadline")
 
 
-def running(world: World) -> Run:
+@pytest.fixture
+def run(world: World) -> Run:
     """Return a run that is about to ask."""
-    world.write("Hi")
-    world.wait(9_000)
-    (wake_up,) = world.flush()
-    run = world.store.begin(wake_up)
-    assert run
-    return run
+    return world.begin(world.to_generating())
 
 
 def test_questions_that_fail_count_and_the_last_is_the_budgets_last(world: World) -> None:
@@ -33,12 +28,9 @@ def test_questions_that_fail_count_and_the_last_is_the_budgets_last(world: World
     world.model = FakeModel(*[TransientError("model_500")] * 100)
     world.write("Hi")
 
-    world.settle()
-    for _ in range(20):
-        world.settle(MINUTE_MS)
+    world.settle(9_000, *[MINUTE_MS] * 20)
 
-    assert len(world.model.questions) == 3
-    assert world.counts() == {"accepted": 1, "flight": 1}
+    assert (len(world.model.questions), world.counts()) == (3, WAITS)
 
 
 def test_conversation_is_answered_when_its_hour_has_ended(world: World) -> None:
@@ -46,8 +38,7 @@ def test_conversation_is_answered_when_its_hour_has_ended(world: World) -> None:
     world.write("Hi")
     world.settle()
     world.write("And?")
-    world.settle()
-    world.settle(HOUR_MS - 20_000)
+    world.settle(9_000, HOUR_MS - 20_000)
     assert world.model.turns == ["Hi"]
 
     world.settle(20_000)
@@ -69,8 +60,7 @@ def test_flooding_customer_costs_the_budget_and_delays_no_other(world: World) ->
     assert world.model.turns[-1] == "Hello"
     assert [sent.customer for sent in world.channel.sent] == [ANNA, ANNA, BORIS]
 
-    for _ in range(70):
-        world.settle(MINUTE_MS)
+    world.settle(*[MINUTE_MS] * 70)
     assert world.counts() == {"accepted": 121, "answered": 121}
     assert len(world.model.questions) == 5
     assert world.alerts() == [("budget_conversation", "budget_conversation")]
@@ -95,8 +85,7 @@ def test_day_of_an_account_or_of_all_ends_with_its_budget(
     assert world.counts() == {"accepted": 9, "answered": 5, "flight": 4}
     assert world.alerts() == [(why, why)]
 
-    world.settle(DAY_MS - 9 * HOUR_MS)
-    world.settle(HOUR_MS)
+    world.settle(DAY_MS - 9 * HOUR_MS, HOUR_MS)
 
     assert len(world.model.questions) == 9
     assert world.counts() == {"accepted": 9, "answered": 9}
@@ -114,35 +103,28 @@ def test_account_beyond_its_day_leaves_the_others_theirs(world: World) -> None:
     assert world.counts() == {"accepted": 3, "answered": 2, "flight": 1}
 
 
-def test_batch_that_waits_for_a_budget_spends_no_attempt(world: World) -> None:
-    world.limits = Limits(max_attempts=1)
-    world.budget = replace(AMPLE, account_day=1)
-    world.write("Hi", customer=BORIS)
-    world.settle()
-    world.write("Hi")
-    for _ in range(10):
-        world.settle(MINUTE_MS)
-
-    world.budget = AMPLE
-    world.settle(MINUTE_MS)
-
-    assert world.counts() == {"accepted": 2, "answered": 2}
-
-
-def test_batch_that_no_budget_is_left_for_becomes_a_dead_letter_at_the_deadline(
-    world: World,
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (AMPLE, End({"accepted": 2, "answered": 2}, [SPENT], 2, 2)),
+        (None, End({"accepted": 2, "answered": 1, "dead": 1}, [SPENT, DEADLINE])),
+    ],
+    ids=["raised", "never"],
+)
+def test_batch_waits_for_a_budget_until_the_deadline_and_spends_no_attempt(
+    world: World, later: Budget | None, expected: End
 ) -> None:
-    world.limits = Limits(reply_deadline_ms=HOUR_MS)
+    world.limits = Limits(max_attempts=1, reply_deadline_ms=HOUR_MS)
     world.budget = replace(AMPLE, account_day=1)
     world.write("Hi", customer=BORIS)
     world.settle()
     world.write("Hi")
-    world.settle()
-    world.settle(HOUR_MS)
+    world.settle(*[MINUTE_MS] * 10)
 
-    (letter,) = dead_letters(world.store)
-    assert (letter.reason, letter.detail) == ("deadline", "reply_deadline")
-    assert world.counts() == {"accepted": 2, "answered": 1, "dead": 1}
+    world.budget = later or world.budget
+    world.settle(MINUTE_MS if later else HOUR_MS)
+
+    assert world.end() == expected
 
 
 def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> None:
@@ -151,8 +133,7 @@ def test_model_that_is_off_is_not_asked_and_nothing_is_lost(world: World) -> Non
     world.store.switch_model(on=False)
     world.write("Hi")
     world.write("Hi", customer=BORIS)
-    world.settle()
-    world.settle(MINUTE_MS)
+    world.settle(9_000, MINUTE_MS)
     assert (world.model.questions, world.store.model_is_on()) == ([], False)
     assert world.alerts() == [("model_off", "model_off")]
 
@@ -170,7 +151,7 @@ def test_reply_that_is_kept_leaves_though_the_model_is_off(world: World) -> None
 
     world.send(wake_up)
 
-    assert world.counts() == {"accepted": 1, "answered": 1}
+    assert world.counts() == ANSWERED
 
 
 def test_model_without_a_budget_is_asked_whatever_holds(world: World) -> None:
@@ -180,12 +161,11 @@ def test_model_without_a_budget_is_asked_whatever_holds(world: World) -> None:
 
     world.settle()
 
-    assert world.counts() == {"accepted": 1, "answered": 1}
+    assert world.counts() == ANSWERED
     assert world.store.asked() == 0
 
 
-def test_run_whose_count_got_no_answer_is_counted_once(world: World) -> None:
-    run = running(world)
+def test_run_whose_count_got_no_answer_is_counted_once(world: World, run: Run) -> None:
     budget = replace(AMPLE, conversation_hour=1)
 
     spend(world.store, run, budget)
@@ -194,9 +174,9 @@ def test_run_whose_count_got_no_answer_is_counted_once(world: World) -> None:
     assert world.store.asked() == 1
 
 
-def test_refusal_says_how_long_to_wait(world: World) -> None:
+def test_refusal_says_how_long_to_wait(world: World, run: Run) -> None:
     """At most a minute, for a person may raise the budget; less if the window ends before."""
-    run, budget = running(world), replace(AMPLE, conversation_hour=1)
+    budget = replace(AMPLE, conversation_hour=1)
     spend(world.store, run, budget)
     waits = []
     for passed_ms in (0, HOUR_MS - 10_000):
@@ -208,9 +188,9 @@ def test_refusal_says_how_long_to_wait(world: World) -> None:
     assert waits == [("budget_conversation", MINUTE_MS), ("budget_conversation", 10_000)]
 
 
-def test_budget_is_one_for_all_shards(client: redis.Redis, clock: FakeClock) -> None:
-    store = Store(client, privacy_key="k", shards=4, clock=clock)
-    sharded = World(store, clock, budget=replace(AMPLE, installation_day=7))
+def test_budget_is_one_for_all_shards(make_world: Callable[[int], World]) -> None:
+    sharded = make_world(4)
+    sharded.budget = replace(AMPLE, installation_day=7)
     for n in range(20):
         sharded.write("Hi", customer=f"799900000{n:02}")
 
@@ -220,8 +200,8 @@ def test_budget_is_one_for_all_shards(client: redis.Redis, clock: FakeClock) -> 
     assert sharded.alerts() == [("budget_installation", "budget_installation")]
 
 
-def test_budget_holds_for_many_workers_at_once(world: World) -> None:
-    run, budget = running(world), replace(AMPLE, account_day=37)
+def test_budget_holds_for_many_workers_at_once(world: World, run: Run) -> None:
+    budget = replace(AMPLE, account_day=37)
 
     def granted(n: int) -> bool:
         try:
