@@ -1,284 +1,313 @@
 """The ledger once more, in plain Python, as naive as can be: what the scripts must agree with."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from batching.model import Expiry, Limits, Stage, Status, Timing, WakeUp
-
-
-@dataclass
-class Open:
-    """Messages that still collect."""
-
-    batch_id: str
-    first_ms: int
-    limits: Limits
-    last_ms: int = 0
-    ids: list[str] = field(default_factory=list)
-    replayed_ms: int | None = None
-
-    @property
-    def due_ms(self) -> int:
-        """When the batch is to be flushed: at once if a person replayed it."""
-        if self.replayed_ms is not None:
-            return self.replayed_ms
-        if len(self.ids) >= self.limits.max_messages:
-            return self.last_ms
-        return min(self.last_ms + self.limits.idle_ms, self.first_ms + self.limits.max_wait_ms)
+from batching.keys import Shard
+from batching.model import (
+    Collected,
+    Exchange,
+    Expiry,
+    InboundMessage,
+    Limits,
+    Overdue,
+    Reaped,
+    Receipt,
+    Run,
+    Stage,
+    Status,
+    Tag,
+    Timing,
+    WakeUp,
+)
+from batching.store import DONE, FULL, GO, GONE, SPENT, STALE
 
 
 @dataclass
-class Flight:
-    """A batch that somebody is to answer."""
+class Batch:
+    """Messages that are answered together: open, in flight, or as they died."""
 
+    conversation_id: str
     batch_id: str
-    first_ms: int
     limits: Limits
-    ids: list[str]
-    lease_ms: int
-    state: str = "claimed"
+    first_ms: int
+    last_ms: int
+    messages: list[InboundMessage] = field(default_factory=list)
+    until_ms: int = 0
+    state: str = ""
     stage: Stage = Stage.GENERATE
     attempt: int = 1
     wake_ups: int = 0
     token: str = ""
-    parts: int = 0
+    parts: tuple[str, ...] = ()
     part: int = 0
     policy: str = ""
     resent: bool = False
 
     @property
-    def all_left(self) -> bool:
-        """Whether nothing of the reply is still to be sent."""
-        return self.stage is Stage.SEND and self.part == self.parts
+    def due_ms(self) -> int:
+        if len(self.messages) >= self.limits.max_messages:
+            return self.last_ms
+        return min(self.last_ms + self.limits.idle_ms, self.first_ms + self.limits.max_wait_ms)
+
+    @property
+    def why(self) -> str:
+        return "size" if len(self.messages) >= self.limits.max_messages else "idle"
+
+    @property
+    def is_spent(self) -> bool:
+        all_left = self.stage is Stage.SEND and self.part == len(self.parts)
+        return self.attempt >= self.limits.max_attempts and not all_left
+
+    @property
+    def wake_up(self) -> WakeUp:
+        return WakeUp(self.conversation_id, self.batch_id, self.attempt, self.stage)
 
 
 @dataclass
 class Plain:
-    """One shard. Every method mirrors a script and returns what the store's method does."""
+    """One shard of the salon's. Every method is that of the store: the same in, the same out."""
 
     timing: Timing
-    now_ms: int
+    clock: Callable[[], int]
     seq: int = 0
-    opened: dict[str, Open] = field(default_factory=dict)
-    flying: dict[str, Flight] = field(default_factory=dict)
+    flushed_ms: int | None = None
+    open: dict[str, Batch] = field(default_factory=dict)
+    flight: dict[str, Batch] = field(default_factory=dict)
+    dead: dict[str, Batch] = field(default_factory=dict)
+    #: What lost its record, and what is missing of it, by conversation.
+    lost: dict[str, dict[str, Batch]] = field(default_factory=dict)
+    due: dict[str, int] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
-    dead: dict[str, tuple[str, str, list[str], Flight]] = field(default_factory=dict)
     #: When a person is alerted that a batch waits; alerted, or ended, it is not here any more.
     overdue: dict[tuple[str, str], int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     alerts: int = 0
 
-    def append(self, c: str, message_id: str, limits: Limits) -> Status:
-        if (c, message_id) in self.seen:
-            return Status.DUPLICATE
-        if self._held(c) >= self.timing.waiting_max:
-            return Status.FULL
-        self.seen.add((c, message_id))
-        self.counts["accepted"] += 1
-        if c not in self.opened:
-            self.seq += 1
-            self.opened[c] = Open(f"b{self.seq}", self.now_ms, limits)
-            self.overdue[c, f"b{self.seq}"] = self.now_ms + limits.overdue_ms
-        batch = self.opened[c]
-        batch.ids.append(message_id)
-        batch.replayed_ms = None
-        batch.last_ms = self.now_ms
-        return Status.ACCEPTED
+    def _number(self) -> int:
+        self.seq += 1
+        return self.seq
 
     def _held(self, c: str) -> int:
-        batches = (self.opened.get(c), self.flying.get(c))
-        return sum(len(batch.ids) for batch in batches if batch)
+        return sum(len(batches[c].messages) for batches in (self.open, self.flight) if c in batches)
 
-    def due(self) -> dict[str, int]:
-        return {c: batch.due_ms for c, batch in self.opened.items() if c not in self.flying}
+    def _opened(self, c: str, limits: Limits) -> Batch:
+        if c not in self.open:
+            now_ms = self.clock()
+            self.open[c] = Batch(c, f"b{self._number()}", limits, now_ms, now_ms)
+        return self.open[c]
 
-    def collect(self, limit: int) -> set[tuple[str, str, int]]:
-        ready = sorted((at, c) for c, at in self.due().items() if at <= self.now_ms)[:limit]
-        taken = set()
-        for _, c in ready:
-            batch = self.opened.pop(c)
-            lease_ms = self.now_ms + self.timing.wake_up_ms
-            self.flying[c] = Flight(
-                batch.batch_id, batch.first_ms, batch.limits, batch.ids, lease_ms
-            )
-            taken.add((c, batch.batch_id, len(batch.ids)))
+    def _ended(self, batch: Batch) -> None:
+        c = batch.conversation_id
+        del self.flight[c]
+        self.overdue.pop((c, batch.batch_id), None)
+        if c in self.open:
+            self.due[c] = self.open[c].due_ms
+
+    def _holder(self, wake_up: WakeUp, token: str, *states: str) -> Batch | None:
+        batch = self.flight.get(wake_up.conversation_id)
+        good = batch and batch.token == token and batch.state in states
+        return batch if good else None
+
+    def append(self, c: str, message: InboundMessage, limits: Limits) -> Receipt:
+        now_ms = self.clock()
+        lag_ms = -1 if self.flushed_ms is None else now_ms - self.flushed_ms
+        if (c, message.message_id) in self.seen:
+            return Receipt(Status.DUPLICATE, c, flusher_lag_ms=lag_ms)
+        if self._held(c) >= self.timing.waiting_max:
+            held = len(self.open[c].messages) if c in self.open else 0
+            return Receipt(Status.FULL, c, count=held, flusher_lag_ms=lag_ms)
+        self.seen.add((c, message.message_id))
+        self.counts["accepted"] += 1
+        batch = self._opened(c, limits)
+        batch.messages.append(message)
+        batch.last_ms = now_ms
+        if len(batch.messages) == 1:
+            self.overdue[c, batch.batch_id] = now_ms + batch.limits.overdue_ms
+        if c not in self.flight:
+            self.due[c] = batch.due_ms
+        count = len(batch.messages)
+        return Receipt(Status.ACCEPTED, c, batch.batch_id, count, batch.due_ms, lag_ms)
+
+    def collect(self, _shard: Shard, *, limit: int) -> list[Collected]:
+        now_ms = self.flushed_ms = self.clock()
+        taken = []
+        for _, c in sorted((at, c) for c, at in self.due.items() if at <= now_ms)[:limit]:
+            batch = self.flight[c] = self.open.pop(c)
+            del self.due[c]
+            batch.state, batch.until_ms = "claimed", now_ms + self.timing.wake_up_ms
+            count, waited_ms = len(batch.messages), now_ms - batch.first_ms
+            is_old = batch.why == "idle" and waited_ms >= batch.limits.max_wait_ms
+            why = "age" if is_old else batch.why
+            taken.append(Collected(c, "salon", batch.batch_id, count, waited_ms, why))
         return taken
 
-    def reap(self, limit: int) -> set[tuple[WakeUp, Expiry, str]]:
-        expired = sorted(
-            (f.lease_ms, c) for c, f in self.flying.items() if f.lease_ms <= self.now_ms
+    def reap(self, _shard: Shard, *, limit: int) -> tuple[list[Reaped], list[Overdue]]:
+        now_ms = self.clock()
+        expired = sorted((b.until_ms, c) for c, b in self.flight.items() if b.until_ms <= now_ms)
+        reaped = [self._expire(self.flight[c]) for _, c in expired[:limit]]
+        late = sorted((at, *names) for names, at in self.overdue.items() if at <= now_ms)[:limit]
+        for _, *names in late:
+            del self.overdue[tuple(names)]  # type: ignore[arg-type]
+        self.alerts += len(late)
+        known = {*self.open, *self.flight}
+        return reaped, [Overdue(c, batch, "salon" if c in known else "") for _, c, batch in late]
+
+    def _expire(self, batch: Batch) -> Reaped:
+        timing = self.timing
+        expiry, wait_ms, wake_ups = Expiry.WAKE_UP, timing.wake_up_ms, 0
+        match batch.state:
+            case "claimed":
+                wake_ups = batch.wake_ups + 1
+                wait_ms = min(wait_ms * 2**wake_ups, timing.wake_up_max_ms)
+            case "running" if batch.is_spent:
+                expiry, batch.token = Expiry.SPENT, str(self._number())
+            case "running":
+                batch.attempt += 1
+            case "sending":
+                expiry, batch.state, wait_ms = Expiry.AMBIGUOUS, "ambiguous", timing.ambiguous_ms
+            case "ambiguous":
+                expiry = Expiry.UNRESOLVED
+        if expiry is Expiry.WAKE_UP:
+            batch.state, batch.wake_ups, batch.token = "claimed", wake_ups, ""
+        batch.until_ms = self.clock() + wait_ms
+        return Reaped(batch.wake_up, "salon", expiry, batch.token, batch.policy)
+
+    def begin(self, wake_up: WakeUp) -> Run | None:
+        batch = self.flight.get(wake_up.conversation_id)
+        if batch is None or batch.state != "claimed" or batch.wake_up != wake_up:
+            return None
+        now_ms, messages = self.clock(), tuple(batch.messages)
+        batch.token, batch.state = str(self._number()), "running"
+        batch.until_ms = now_ms + batch.limits.lease_ms
+        return Run(
+            *(wake_up, batch.token, "salon", now_ms, batch.first_ms, batch.limits),
+            *(len(messages), messages, batch.parts, batch.part),
         )
-        found = set()
-        for _, c in expired[:limit]:
-            flight = self.flying[c]
-            outcome, wait_ms, wake_ups = Expiry.WAKE_UP, self.timing.wake_up_ms, 0
-            if flight.state == "claimed":
-                wake_ups = flight.wake_ups + 1
-                wait_ms = min(self.timing.wake_up_ms * 2**wake_ups, self.timing.wake_up_max_ms)
-            elif flight.state == "running":
-                if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
-                    outcome = Expiry.SPENT
-                    self.seq += 1
-                    flight.token = str(self.seq)
-                else:
-                    flight.attempt += 1
-            elif flight.state == "sending":
-                flight.state, outcome, wait_ms = (
-                    "ambiguous",
-                    Expiry.AMBIGUOUS,
-                    self.timing.ambiguous_ms,
-                )
-            elif flight.state == "ambiguous":
-                outcome = Expiry.UNRESOLVED
-            if outcome is Expiry.WAKE_UP:
-                flight.state, flight.wake_ups, flight.token = "claimed", wake_ups, ""
-            flight.lease_ms = self.now_ms + wait_ms
-            wake_up = WakeUp(c, flight.batch_id, flight.attempt, flight.stage)
-            found.add((wake_up, outcome, flight.token))
-        return found
 
-    def alert_overdue(self, limit: int) -> set[tuple[str, str]]:
-        late = sorted((at, *names) for names, at in self.overdue.items() if at <= self.now_ms)
-        alerted = {(c, batch_id) for _, c, batch_id in late[:limit]}
-        for names in alerted:
-            del self.overdue[names]
-        self.alerts += len(alerted)
-        return alerted
+    def renew(self, run: Run) -> bool:
+        batch = self._holder(run.wake_up, run.token, "running", "sending")
+        if batch:
+            batch.until_ms = self.clock() + batch.limits.lease_ms
+        return batch is not None
 
-    def begin(self, wake_up: WakeUp) -> Flight | None:
-        flight = self.flying.get(wake_up.conversation_id)
-        if flight is None or flight.state != "claimed":
-            return None
-        if (flight.batch_id, flight.attempt, flight.stage) != (
-            wake_up.batch_id,
-            wake_up.attempt,
-            wake_up.stage,
-        ):
-            return None
-        self.seq += 1
-        flight.token, flight.state = str(self.seq), "running"
-        flight.lease_ms = self.now_ms + flight.limits.lease_ms
-        return replace(flight, ids=list(flight.ids))
-
-    def _run(self, c: str, token: str, *states: str) -> Flight | None:
-        flight = self.flying.get(c)
-        good = flight is not None and flight.token == token and flight.state in states
-        return flight if good else None
-
-    def renew(self, c: str, token: str) -> bool:
-        flight = self._run(c, token, "running", "sending")
-        if flight:
-            flight.lease_ms = self.now_ms + flight.limits.lease_ms
-        return flight is not None
-
-    def checkpoint(self, c: str, token: str, parts: int) -> bool:
-        flight = self._run(c, token, "running")
-        if flight is None or flight.stage is not Stage.GENERATE:
+    def checkpoint(self, run: Run, parts: Sequence[str], _: Exchange) -> bool:
+        batch = self._holder(run.wake_up, run.token, "running")
+        if batch is None or batch.stage is not Stage.GENERATE:
             return False
-        flight.state, flight.stage, flight.attempt, flight.wake_ups = "claimed", Stage.SEND, 1, 0
-        flight.token, flight.parts, flight.part = "", parts, 0
-        flight.lease_ms = self.now_ms + self.timing.wake_up_ms
+        batch.state, batch.stage, batch.attempt, batch.wake_ups = "claimed", Stage.SEND, 1, 0
+        batch.token, batch.parts, batch.part = "", tuple(parts), 0
+        batch.until_ms = self.clock() + self.timing.wake_up_ms
         return True
 
-    def mark_sending(self, c: str, token: str, part: int, policy: str) -> int:
-        flight = self._run(c, token, "running", "sending")
-        if flight is None or flight.stage is not Stage.SEND:
-            return 0
-        if flight.part != part or part >= flight.parts:
-            return 0
-        flight.state, flight.policy = "sending", "alert" if flight.resent else policy
-        flight.lease_ms = self.now_ms + flight.limits.lease_ms
-        return 1
+    def mark_sending(self, run: Run, part: int, policy: str) -> int:
+        batch = self._holder(run.wake_up, run.token, "running", "sending")
+        if batch is None or not part == batch.part < len(batch.parts):
+            return STALE
+        batch.state, batch.policy = "sending", "alert" if batch.resent else policy
+        batch.until_ms = self.clock() + batch.limits.lease_ms
+        return GO
 
-    def mark_sent(self, c: str, batch_id: str, part: int) -> bool:
-        flight = self.flying.get(c)
-        if flight and (flight.batch_id, flight.stage, flight.part) == (batch_id, Stage.SEND, part):
-            flight.part, flight.resent = part + 1, False
-            if flight.state == "sending":
-                flight.state = "running"
-            elif flight.state == "ambiguous":
-                flight.state, flight.lease_ms, flight.token = "waiting", self.now_ms, ""
+    def mark_sent(self, tag: Tag, _: str) -> bool:
+        batch = self.flight.get(tag.conversation_id)
+        is_awaited = batch and batch.stage is Stage.SEND and batch.batch_id == tag.batch_id
+        if batch and is_awaited and batch.part == tag.part:
+            batch.part, batch.resent = tag.part + 1, False
+            if batch.state == "sending":
+                batch.state = "running"
+            elif batch.state == "ambiguous":
+                batch.state, batch.until_ms, batch.token = "waiting", self.clock(), ""
             return True
-        if batch_id in self.dead:
-            _, _, ids, then = self.dead[batch_id]
-            if then.stage is Stage.SEND and then.part == part == then.parts - 1:
-                del self.dead[batch_id]
-                self.counts["answered"] += len(ids)
-                return True
+        letter = self.dead.get(tag.batch_id)
+        if letter and letter.part == tag.part == len(letter.parts) - 1:
+            self.counts["answered"] += len(self.dead.pop(tag.batch_id).messages)
+            return True
         return False
 
-    def finish(self, c: str, token: str, suppressed: str) -> bool:
-        flight = self._run(c, token, "running")
-        if flight is None:
+    def finish(self, run: Run, *, suppressed: str = "") -> bool:
+        batch = self._holder(run.wake_up, run.token, "running")
+        if batch is None:
             return False
-        if not suppressed and (flight.stage is not Stage.SEND or flight.part < flight.parts):
+        if not suppressed and (not batch.parts or batch.part < len(batch.parts)):
             return False
-        self.counts["suppressed" if suppressed else "answered"] += len(flight.ids)
-        self.overdue.pop((c, flight.batch_id), None)
-        del self.flying[c]
+        self.counts["suppressed" if suppressed else "answered"] += len(batch.messages)
+        self._ended(batch)
         return True
 
-    def fail(self, c: str, token: str, outcome: str, wait_ms: int) -> int:
-        flight = self._run(c, token, "running", "sending", "ambiguous")
-        if flight is None:
-            return 0
-        if outcome == "ambiguous" and flight.state == "ambiguous":
-            return 1
-        if outcome == "ambiguous" and flight.state == "sending":
-            flight.state = "ambiguous"
+    def fail(self, wake_up: WakeUp, token: str, outcome: str, wait_ms: int) -> int:
+        batch = self._holder(wake_up, token, "running", "sending", "ambiguous")
+        if batch is None:
+            return STALE
+        if outcome == "ambiguous" and batch.state == "ambiguous":
+            return DONE
+        if outcome == "ambiguous" and batch.state == "sending":
+            batch.state = "ambiguous"
         else:
             if outcome != "defer":
-                if flight.attempt >= flight.limits.max_attempts and not flight.all_left:
-                    return 2
-                flight.attempt += 1
-            flight.resent = flight.resent or flight.state == "ambiguous"
-            flight.state, flight.token = "waiting", ""
-        flight.lease_ms = self.now_ms + wait_ms
-        return 1
+                if batch.is_spent:
+                    return SPENT
+                batch.attempt += 1
+            batch.resent = batch.resent or batch.state == "ambiguous"
+            batch.state, batch.token = "waiting", ""
+        batch.until_ms = self.clock() + wait_ms
+        return DONE
 
-    def dead_letter(self, c: str, batch_id: str, token: str, reason: str) -> bool:
-        flight = self.flying.get(c)
-        if flight is None or (flight.batch_id, flight.token) != (batch_id, token):
-            return False
-        self.dead[batch_id] = (c, reason, flight.ids, flight)
+    def dead_letter(self, wake_up: WakeUp, token: str, _: str, __: str) -> tuple[int, int] | None:
+        batch = self.flight.get(wake_up.conversation_id)
+        if batch is None or (batch.batch_id, batch.token) != (wake_up.batch_id, token):
+            return None
+        self.dead[batch.batch_id] = batch
         self.alerts += 1
-        self.overdue.pop((c, batch_id), None)
-        del self.flying[c]
-        return True
+        self._ended(batch)
+        return len(batch.messages), 0
 
-    def lose(self, c: str) -> list[Flight | Open]:
-        """Forget a conversation's batches; return them, that in flight first."""
-        return [part for part in (self.flying.pop(c, None), self.opened.pop(c, None)) if part]
+    def lose(self, c: str) -> None:
+        """Have the record of a conversation's batches vanish; their messages stay."""
+        batches = {
+            "flight_missing": self.flight.pop(c, None),
+            "batch_missing": self.open.pop(c, None),
+        }
+        self.lost[c] = {detail: batch for detail, batch in batches.items() if batch}
+        self.due.pop(c, None)
 
-    def recover_orphan(self, c: str, lost: list[Flight | Open]) -> None:
-        for part in lost:
-            self.seq += 1
-            then = Flight("", part.first_ms, part.limits, part.ids, 0)
-            self.dead[f"b{self.seq}"] = (c, "vanished", part.ids, then)
-        self.alerts += len(lost)
+    def recover_orphan(self, c: str) -> list[tuple[str, str, int]]:
+        saved = []
+        for detail, batch in self.lost.pop(c, {}).items():
+            batch_id, messages = f"b{self._number()}", batch.messages
+            self.dead[batch_id] = Batch(c, batch_id, batch.limits, 0, 0, messages)
+            saved.append((batch_id, detail, len(messages)))
+        self.alerts += len(saved)
+        return saved
 
-    def replay(self, batch_id: str, limits: Limits) -> int:
-        c, _, ids, _ = self.dead[batch_id]
-        if self._held(c) and self._held(c) + len(ids) > self.timing.waiting_max:
-            return -2
+    def replay(self, c: str, batch_id: str, _: str, limits: Limits) -> int:
+        if batch_id not in self.dead:
+            return GONE
+        messages, held = self.dead[batch_id].messages, self._held(c)
+        if held and held + len(messages) > self.timing.waiting_max:
+            return FULL
         del self.dead[batch_id]
-        if c not in self.opened:
-            self.seq += 1
-            self.opened[c] = Open(f"b{self.seq}", self.now_ms, limits, last_ms=self.now_ms)
-        batch = self.opened[c]
-        batch.ids[:0] = ids
-        batch.first_ms = self.now_ms
-        self.overdue[c, batch.batch_id] = self.now_ms + batch.limits.overdue_ms
-        batch.replayed_ms = None if c in self.flying else self.now_ms
-        return len(ids)
+        batch = self._opened(c, limits)
+        batch.messages[:0] = messages
+        batch.first_ms = self.clock()
+        self.overdue[c, batch.batch_id] = self.clock() + batch.limits.overdue_ms
+        if c not in self.flight:
+            self.due[c] = self.clock()
+        return len(messages)
 
-    def discard(self, batch_id: str) -> None:
-        self.counts["suppressed"] += len(self.dead.pop(batch_id)[2])
+    def discard(self, _: str, batch_id: str, __: str) -> int:
+        letter = self.dead.pop(batch_id, None)
+        self.counts["suppressed"] += len(letter.messages) if letter else 0
+        return len(letter.messages) if letter else GONE
 
-    def erase(self, c: str) -> None:
-        for batch_id in [b for b, letter in self.dead.items() if letter[0] == c]:
-            self.discard(batch_id)
-        for part in (self.opened.pop(c, None), self.flying.pop(c, None)):
-            self.counts["suppressed"] += len(part.ids) if part else 0
-            self.overdue.pop((c, part.batch_id if part else ""), None)
+    def erase(self, c: str) -> int:
+        """Forget a conversation; return its messages."""
+        before = self.counts["suppressed"]
+        for batch_id in [b for b, letter in self.dead.items() if letter.conversation_id == c]:
+            self.discard(c, batch_id, "erased")
+        for batch in (self.open.pop(c, None), self.flight.pop(c, None)):
+            self.counts["suppressed"] += len(batch.messages) if batch else 0
+            self.overdue.pop((c, batch.batch_id if batch else ""), None)
+        self.due.pop(c, None)
         self.seen = {pair for pair in self.seen if pair[0] != c}
+        return self.counts["suppressed"] - before

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, make_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from batching.model import (
     Kind,
     Limits,
     Media,
+    Reaped,
     Run,
     Stage,
     Status,
@@ -55,153 +56,126 @@ FewerLimits: Any = make_dataclass(
 )
 
 
-def scripts_of(change: Callable[[str], str]) -> dict[str, Script]:
-    """Return the scripts of a release whose defaults are others."""
-    texts = {verb: change(script.text) for verb, script in SCRIPTS.items()}
-    return {
-        verb: Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-        for verb, text in texts.items()
-    }
-
-
 @dataclass(frozen=True)
 class Release:
     """One release: its limits, its scripts, and a store that it has to itself."""
 
     limits: type[Any]
-    scripts: dict[str, Script]
+    change: Callable[[str], str]
     store: Store
+    clock: FakeClock
 
-    @contextmanager
-    def running(self) -> Iterator[Store]:
-        """Yield its store; until the context ends, this process is of that release."""
+    def do(self, verb: str, *args: object, **options: object) -> Any:  # a value of the store's
+        """Take a step as a process of this release does."""
+        texts = {name: self.change(script.text) for name, script in SCRIPTS.items()}
+        scripts = {
+            name: Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+            for name, text in texts.items()
+        }
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(store, "SCRIPTS", self.scripts)
+            patch.setattr(store, "SCRIPTS", scripts)
             patch.setattr(store, "Limits", self.limits)
-            yield self.store
+            return getattr(self.store, verb)(*args, **options)
+
+    def write(self, text: str, **limits: int) -> None:
+        """Accept a message, whose text is its id too."""
+        message = InboundMessage("salon", ANNA, text, Kind.TEXT, text)
+        receipt = self.do("append", self.conversation, message, self.limits(**limits))
+        assert receipt.status is Status.ACCEPTED
+        self.clock.advance_ms(1)
+
+    def collect(self) -> WakeUp:
+        """Collect the one batch that is due after a while."""
+        self.clock.advance_ms(9_000)
+        (batch,) = self.do("collect", self.store.keyring.shards[0], limit=9)
+        wake_up: WakeUp = batch.wake_up
+        return wake_up
+
+    def begin(self, wake_up: WakeUp) -> Run:
+        run: Run | None = self.do("begin", wake_up)
+        assert run
+        return run
+
+    def reap(self, after_ms: int) -> Reaped:
+        """Say what is to be done about the one lease that runs out after a while."""
+        self.clock.advance_ms(after_ms)
+        ((reaped,), _) = self.do("reap", self.store.keyring.shards[0], limit=9)
+        found: Reaped = reaped
+        return found
+
+    @property
+    def conversation(self) -> str:
+        return self.store.conversation_id("salon", ANNA)
 
 
-@pytest.fixture
-def releases(client: redis.Redis, clock: FakeClock) -> dict[str, Release]:
-    """Return three releases on one ledger."""
-    changes: dict[str, tuple[type[Any], Callable[[str], str]]] = {
-        "this": (Limits, lambda text: text),
+def fewer_defaults(text: str) -> str:
+    return re.sub(r"(DEFAULTS = .*?)reply_deadline_ms = \d+, ", r"\1", text, flags=re.DOTALL)
+
+
+@pytest.fixture(
+    params=product(("this", "more", "fewer"), repeat=2), ids=lambda pair: f"{pair[0]}-{pair[1]}"
+)
+def pair(request: pytest.FixtureRequest, client: redis.Redis, clock: FakeClock) -> list[Release]:
+    """Return two releases on one ledger."""
+    known: dict[str, tuple[type[Any], Callable[[str], str]]] = {
+        "this": (Limits, str),
         "more": (MoreLimits, lambda text: text.replace("{idle_ms", "{words_max = 400, idle_ms")),
-        "fewer": (
-            FewerLimits,
-            lambda text: re.sub(
-                r"(DEFAULTS = .*?)reply_deadline_ms = \d+, ", r"\1", text, flags=re.DOTALL
-            ),
-        ),
+        "fewer": (FewerLimits, fewer_defaults),
     }
-    return {
-        name: Release(limits, scripts_of(change), Store(client, privacy_key="k", clock=clock))
-        for name, (limits, change) in changes.items()
-    }
+    return [
+        Release(*known[name], Store(client, privacy_key="k", clock=clock), clock)
+        for name in request.param
+    ]
 
 
-PAIRS = [
-    (one, other) for one in ("this", "more", "fewer") for other in ("this", "more", "fewer")
-]  # fmt: skip
-in_turn = pytest.mark.parametrize(("first", "second"), PAIRS)
-
-
-def write(release: Release, clock: FakeClock, message_id: str, **limits: int) -> str:
-    """Have a release accept a message; return the conversation."""
-    with release.running() as ledger:
-        c = ledger.conversation_id("salon", ANNA)
-        message = InboundMessage("salon", ANNA, message_id, Kind.TEXT, message_id)
-        assert ledger.append(c, message, release.limits(**limits)).status is Status.ACCEPTED
-    clock.advance_ms(1)
-    return c
-
-
-def collect(release: Release, clock: FakeClock) -> WakeUp:
-    """Have a release collect the one batch that is due."""
-    clock.advance_ms(9_000)
-    with release.running() as ledger:
-        (batch,) = ledger.collect(ledger.keyring.shards[0], limit=9)
-    return batch.wake_up
-
-
-def begin(release: Release, wake_up: WakeUp) -> Run:
-    with release.running() as ledger:
-        run = ledger.begin(wake_up)
-    assert run
-    return run
-
-
-def to_next(release: Release, clock: FakeClock, wait_ms: int) -> tuple[Expiry, WakeUp, str]:
-    """Let a lease run out, and have a release say what is to be done."""
-    clock.advance_ms(wait_ms)
-    with release.running() as ledger:
-        (reaped,), _ = ledger.reap(ledger.keyring.shards[0], limit=9)
-    return reaped.expiry, reaped.wake_up, reaped.token
-
-
-@in_turn
-def test_batch_that_one_release_opens_is_answered_by_another(
-    releases: dict[str, Release], clock: FakeClock, first: str, second: str
-) -> None:
+def test_batch_that_one_release_opens_is_answered_by_another(pair: list[Release]) -> None:
     """Every step by the other of the two, as during a deploy; the limits are the opener's."""
-    one, other = releases[first], releases[second]
-    c = write(one, clock, "m1", lease_ms=20_000, max_attempts=2)
-    write(other, clock, "m2")
-    run = begin(one, collect(other, clock))
+    one, other = pair
+    c = one.conversation
+    one.write("m1", lease_ms=20_000, max_attempts=2)
+    other.write("m2")
+    run = one.begin(other.collect())
     assert (run.limits.lease_ms, run.limits.max_attempts) == (20_000, 2)
     assert isinstance(run.limits, one.limits)
     assert run.turn == "m1\nm2"
-    with other.running() as ledger:
-        assert ledger.renew(run)
-        assert ledger.fail(run.wake_up, run.token, "retry", 1_000) == DONE
-    _, wake_up, _ = to_next(one, clock, 1_000)
-    again = begin(other, wake_up)
+    assert other.do("renew", run)
+    assert other.do("fail", run.wake_up, run.token, "retry", 1_000) == DONE
+    again = other.begin(one.reap(1_000).wake_up)
     assert again.limits.lease_ms == 20_000
-    with one.running() as ledger:
-        assert ledger.checkpoint(again, ["a"], Exchange("m1\nm2", "a"))
-    sending = begin(other, WakeUp(c, again.wake_up.batch_id, 1, Stage.SEND))
-    with one.running() as ledger:
-        assert ledger.mark_sending(sending, 0, "alert") == GO
-        assert ledger.mark_sent(Tag(c, sending.wake_up.batch_id, 0), "out-1")
-    with other.running() as ledger:
-        assert ledger.finish(sending)
-        assert ledger.history(c) == [Exchange("m1\nm2", "a")]
-        assert not ledger.client.exists(ledger.shard_of(c).batches(c))
+    assert one.do("checkpoint", again, ["a"], Exchange("m1\nm2", "a"))
+    sending = other.begin(replace(again.wake_up, attempt=1, stage=Stage.SEND))
+    assert one.do("mark_sending", sending, 0, "alert") == GO
+    assert one.do("mark_sent", Tag(c, sending.wake_up.batch_id, 0), "out-1")
+    assert other.do("finish", sending)
+    assert other.do("history", c) == [Exchange("m1\nm2", "a")]
+    assert not one.store.client.exists(one.store.shard_of(c).batches(c))
 
 
-@in_turn
 def test_attempts_of_a_batch_end_by_its_opener_and_its_letter_is_replayed_by_another(
-    releases: dict[str, Release], clock: FakeClock, first: str, second: str
+    pair: list[Release],
 ) -> None:
-    one, other = releases[first], releases[second]
-    c = write(one, clock, "m1", max_attempts=2)
-    run = begin(other, collect(one, clock))
-    write(one, clock, "m2", max_attempts=2)
-    outcome, wake_up, _ = to_next(other, clock, 30_000)
-    assert outcome is Expiry.WAKE_UP
-    last = begin(one, wake_up)
-    with other.running() as ledger:
-        assert ledger.fail(last.wake_up, last.token, "retry", 1) == SPENT
-        assert ledger.dead_letter(last.wake_up, last.token, "poison", "test") == (1, 0)
-        assert ledger.replay(c, run.wake_up.batch_id, "salon", other.limits()) == 1
+    one, other = pair
+    one.write("m1", max_attempts=2)
+    run = other.begin(one.collect())
+    one.write("m2", max_attempts=2)
+    last = one.begin(other.reap(30_000).wake_up)
+    assert other.do("fail", last.wake_up, last.token, "retry", 1) == SPENT
+    assert other.do("dead_letter", last.wake_up, last.token, "poison", "test") == (1, 0)
+    letter = one.conversation, run.wake_up.batch_id, "salon"
+    assert other.do("replay", *letter, other.limits()) == 1
 
-    answered = begin(one, collect(other, clock))
+    answered = one.begin(other.collect())
 
     assert answered.turn == "m1\nm2"
     assert answered.limits.max_attempts == 2
 
 
-@in_turn
-def test_workers_that_die_spend_the_attempts_of_the_opener(
-    releases: dict[str, Release], clock: FakeClock, first: str, second: str
-) -> None:
-    one, other = releases[first], releases[second]
-    write(one, clock, "m1", max_attempts=1, lease_ms=10_000)
-    begin(other, collect(one, clock))
+def test_workers_that_die_spend_the_attempts_of_the_opener(pair: list[Release]) -> None:
+    one, other = pair
+    one.write("m1", max_attempts=1, lease_ms=10_000)
+    other.begin(one.collect())
 
-    outcome, _, _ = to_next(other, clock, 10_000)
-
-    assert outcome is Expiry.SPENT
+    assert other.reap(10_000).expiry is Expiry.SPENT
 
 
 def test_limits_of_a_release_with_other_names_have_an_id_of_their_own() -> None:
@@ -225,9 +199,7 @@ def test_limits_of_a_release_with_other_names_have_an_id_of_their_own() -> None:
 
 def former_batch(world: World, state: str) -> str:
     """Write a batch as the release before this one did: open, in flight or dead."""
-    client: Any = world.store.client
-    c = world.store.conversation_id("salon", ANNA)
-    s, now_ms = world.store.shard_of(c), world.clock()
+    client, c, s, now_ms = world.client, world.anna, world.shard, world.clock()
     message = f'["m1","{ANNA}","Hi",0]'
     client.hset(s.stats, mapping={"seq": 7, "accepted": 1, state: 1})
     if state == "open":
@@ -269,24 +241,17 @@ def test_batch_of_the_release_before_is_answered_without_a_migration(
 def test_limits_of_the_release_before_are_obeyed(world: World) -> None:
     """Two attempts, not the eight of today's defaults."""
     former_batch(world, "open")
-    world.wait(9_000)
-    (wake_up,) = world.flush()
-    run = world.store.begin(wake_up)
+    run = world.begin(world.after(9_000))
 
-    assert run
     assert run.limits == Limits(max_attempts=2)
-    world.wait(30_000)
-    (second,) = world.flush()
-    assert world.store.begin(second)
-    world.wait(30_000)
-    assert world.flush() == []
+    world.begin(world.after(30_000))
+    world.settle(30_000)
     assert world.alerts() == [("poison", "worker_died")]
 
 
 def test_batch_of_this_release_is_one_that_the_release_before_can_read(world: World) -> None:
     world.write("Hi")
-    c = world.store.conversation_id("salon", ANNA)
-    kept: Any = world.store.client.hgetall(world.store.shard_of(c).batches(c))
+    kept = world.client.hgetall(world.shard.batches(world.anna))
 
     assert kept[b"open_limits"] == b"9000 10 45000 120000 86400000 30000 8"
     assert set(kept) == {b"account", *(f"open_{x}".encode() for x in (
@@ -299,10 +264,8 @@ def test_limits_that_cannot_be_read_are_the_defaults(
 ) -> None:
     """The run has its lease by then: to fail here would spend every attempt, and the batch."""
     world.write("Hi")
-    c = world.store.conversation_id("salon", ANNA)
-    shard = world.store.shard_of(c)
-    world.store.client.hset(shard.limits, "odd", kept)
-    world.store.client.hset(shard.batches(c), "open_limits", "odd")
+    world.client.hset(world.shard.limits, "odd", kept)
+    world.client.hset(world.shard.batches(world.anna), "open_limits", "odd")
 
     world.settle()
 
@@ -397,8 +360,7 @@ def test_dead_letter_of_another_release_is_listed_settled_and_discarded(
     world: World, header: dict[str, Any]
 ) -> None:
     """Missing is what it was about at worst; the texts are there, and nothing raises."""
-    client: Any = world.store.client
-    shard = world.store.keyring.shards[0]
+    client, shard = world.client, world.shard
     client.rpush(shard.dead_letter("b1"), json.dumps(header), encode(MESSAGE))
     client.zadd(shard.dead, {"b1": 5})
     client.hset(shard.stats, mapping={"accepted": 1, "dead": 1})
@@ -416,21 +378,19 @@ def test_dead_letter_of_another_release_is_listed_settled_and_discarded(
 def test_batch_with_a_field_of_another_release_is_answered_and_forgotten(world: World) -> None:
     """In the hash of the open batch, of the batch in flight and of its reply."""
     world.write("Hi")
-    c = world.store.conversation_id("salon", ANNA)
-    client: Any = world.store.client
-    client.hset(world.store.shard_of(c).batches(c), mapping={"open_new": 1, "new": 1})
+    key = world.shard.batches(world.anna)
+    world.client.hset(key, mapping={"open_new": 1, "new": 1})
 
     world.settle()
 
     assert world.channel.texts == ["Answer to: Hi"]
-    assert not client.exists(world.store.shard_of(c).batches(c))
+    assert not world.client.exists(key)
 
 
 def test_reply_of_another_release_is_sent(world: World) -> None:
     """JSON may be written with other spaces and escapes than ours."""
     wake_up = world.to_sending()
-    key = world.store.shard_of(wake_up.conversation_id).batches(wake_up.conversation_id)
-    world.store.client.hset(key, "reply", '[ "na\\u00efve" ]')
+    world.client.hset(world.shard.batches(world.anna), "reply", '[ "na\\u00efve" ]')
 
     world.send(wake_up)
 
@@ -447,8 +407,5 @@ def test_letter_is_replayed_with_the_limits_of_the_release_that_replays_it(
     limits = MoreLimits(lease_ms=11_000)
 
     world.store.replay(letter.conversation_id, letter.batch_id, "salon", limits)
-    (wake_up,) = world.flush()
-    run = world.store.begin(wake_up)
 
-    assert run
-    assert run.limits == Limits(lease_ms=11_000)
+    assert world.begin(world.after(0)).limits == Limits(lease_ms=11_000)
