@@ -1,7 +1,7 @@
 """``/livez``, ``/readyz`` and ``/fleet``: for the load balancer and the operator."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 
 import falcon
@@ -19,15 +19,6 @@ CHECKS: dict[str, Callable[[Context], list[CheckResult]]] = {
     "flusher": health.check_flusher,
     "fleet": health.check_agreement,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check. ``says``: in plain words; ``advice``: what to do, "" if nothing."""
-
-    ok: bool
-    says: str
-    advice: str = ""
 
 
 class Live:
@@ -48,23 +39,23 @@ class Ready:
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 if every check holds, else 503; the body says which, in plain words."""
         checks = self._checks()
-        ready = all(check.ok for check in checks.values())
+        ready = all(check["ok"] for check in checks.values())
         resp.status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         resp.cache_control = ["no-store"]
         resp.media = {
             "status": "ready" if ready else "not ready",
-            "checks": {name: asdict(check) for name, check in checks.items()},
+            "checks": checks,
             "release": self._runtime.settings.release,
             "fingerprint": self._runtime.fingerprint,
         }
 
-    def _checks(self) -> dict[str, Check]:
+    def _checks(self) -> dict[str, dict[str, object]]:
         context = replace(self._context, ledger_id=self._runtime.fleet.ledger_id)
-        checks: dict[str, Check] = {}
+        checks: dict[str, dict[str, object]] = {}
         for name, ask in CHECKS.items():
-            if checks and not checks["ledger"].ok:
+            if checks and not checks["ledger"]["ok"]:
                 # Each further check would wait for the same Redis again.
-                checks[name] = Check(ok=False, says="unknown: the ledger does not answer")
+                checks[name] = _check("unknown: the ledger does not answer")
             else:
                 checks[name] = _checked(ask, context)
         return checks
@@ -86,13 +77,19 @@ class FleetView:
         }
 
 
-def _checked(ask: Callable[[Context], Sequence[CheckResult]], context: Context) -> Check:
+def _checked(
+    ask: Callable[[Context], Sequence[CheckResult]], context: Context
+) -> dict[str, object]:
     try:
         found = ask(context)
     except LedgerUnavailableError as error:
-        return Check(ok=False, says=f"the ledger cannot be used: {error.code}")
-    return Check(
-        ok=all(finding.level is not Level.MISTAKE for finding in found),
-        says="; ".join(finding.says for finding in found),
+        return _check(f"the ledger cannot be used: {error.code}")
+    return _check(
+        "; ".join(finding.says for finding in found),
         advice=found[0].advice,
+        ok=all(finding.level is not Level.MISTAKE for finding in found),
     )
+
+
+def _check(says: str, *, advice: str = "", ok: bool = False) -> dict[str, object]:
+    return {"ok": ok, "says": says, "advice": advice}

@@ -46,8 +46,7 @@ class Metrics:
     def _counters(self, shards: Sequence[Counters]) -> Iterator[str]:
         counted = total(shards)
         for name in _EVENTS:
-            yield f"# TYPE ai_admin_{name}_total counter"
-            yield f"ai_admin_{name}_total {counted[name]}"
+            yield from _metric(f"{name}_total", "counter", counted[name])
         for kind in _REASONS:
             yield f"# TYPE ai_admin_{kind}_total counter"
             for reason, count in by_reason(counted, kind).items():
@@ -57,16 +56,17 @@ class Metrics:
         """Yield lags and ages in ms: 0 if nothing waits, -1 if there never was one."""
         watch = self._store.watch()
         due = watch.due_ms
-        yield from _gauge("flusher_lag_ms", watch.flusher_lag_ms)
-        yield from _gauge("oldest_due_lag_ms", 0 if due is None else max(0, watch.now_ms - due))
+        late_ms = 0 if due is None else max(0, watch.now_ms - due)
+        yield from _metric("flusher_lag_ms", "gauge", watch.flusher_lag_ms)
+        yield from _metric("oldest_due_lag_ms", "gauge", late_ms)
         with reached():
             found: Any = self._store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
         answered, round_trip = found
         age_ms = watch.now_ms - int(answered) if answered else -1
-        yield from _gauge("canary_age_ms", age_ms)
-        yield from _gauge("canary_round_trip_ms", int(round_trip) if round_trip else -1)
+        yield from _metric("canary_age_ms", "gauge", age_ms)
+        yield from _metric("canary_round_trip_ms", "gauge", int(round_trip or -1))
 
 
-def _gauge(name: str, value: int) -> Iterator[str]:
-    yield f"# TYPE ai_admin_{name} gauge"
+def _metric(name: str, kind: str, value: int) -> Iterator[str]:
+    yield f"# TYPE ai_admin_{name} {kind}"
     yield f"ai_admin_{name} {value}"

@@ -29,38 +29,36 @@ _POLICY = (
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], runtime: Runtime) -> None:
     """Give ``app`` the simulator's page and its state."""
-    app.add_route("/simulator", Page())
-    app.add_route("/simulator/assets/{name}", Asset())
+    static = Static()
+    app.add_route("/simulator", static, suffix="page")
+    app.add_route("/simulator/assets/{name}", static)
     app.add_route("/simulator/accounts", AccountList(runtime))
     app.add_route("/simulator/state/{account_id}/{customer}", State(runtime))
 
 
-class Page:
-    """``/simulator``: the page, which loads nothing from anywhere else."""
+class Static:
+    """``/simulator`` and ``/simulator/assets/…``: the page, its few files in memory, no others.
+
+    The page loads nothing from anywhere else.
+    """
 
     def __init__(self) -> None:
-        self._html = (_STATIC / "simulator.html").read_bytes()
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 with the page."""
-        _send_static(resp, self._html, "text/html; charset=utf-8")
-
-
-class Asset:
-    """``/simulator/assets/…``: the page's few files, held in memory, no others."""
-
-    def __init__(self) -> None:
+        self._page = (_STATIC / "simulator.html").read_bytes()
         self._files = {
             path.name: (path.read_bytes(), _TYPES[path.suffix])
             for path in _STATIC.iterdir()
             if path.suffix in _TYPES
         }
 
+    def on_get_page(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 with the page."""
+        _send(resp, self._page, "text/html; charset=utf-8")
+
     def on_get(self, _req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Answer 200 with the file. Raise RefusalError, 404."""
         if name not in self._files:
             raise RefusalError(HTTPStatus.NOT_FOUND, "unknown_asset", "asset: no such file")
-        _send_static(resp, *self._files[name])
+        _send(resp, *self._files[name])
 
 
 class AccountList:
@@ -96,13 +94,13 @@ class State:
         self, _req: falcon.Request, resp: falcon.Response, account_id: str, customer: str
     ) -> None:
         """Answer 200. Raise RefusalError, 404 or 400, and LedgerUnavailableError."""
-        _simulated(self._runtime, account_id)
+        config = self._runtime.accounts.config(account_id)
+        if config is None or config.channel != SIMULATOR.name:
+            message = "account: no simulator account has this id"
+            raise RefusalError(HTTPStatus.NOT_FOUND, "unknown_account", message)
         if len(customer) > ID_LENGTH_MAX:
-            raise RefusalError(
-                HTTPStatus.BAD_REQUEST,
-                "customer",
-                f"customer: {len(customer)} characters, at most {ID_LENGTH_MAX}",
-            )
+            message = f"customer: {len(customer)} characters, at most {ID_LENGTH_MAX}"
+            raise RefusalError(HTTPStatus.BAD_REQUEST, "customer", message)
         store = self._runtime.store
         conversation_id = store.conversation_id(account_id, customer)
         # Counts first: an answer that leaves in between is then seen, not missed.
@@ -120,15 +118,7 @@ class State:
         }
 
 
-def _simulated(runtime: Runtime, account_id: str) -> None:
-    config = runtime.accounts.config(account_id)
-    if config is None or config.channel != SIMULATOR.name:
-        raise RefusalError(
-            HTTPStatus.NOT_FOUND, "unknown_account", "account: no simulator account has this id"
-        )
-
-
-def _send_static(resp: falcon.Response, data: bytes, content_type: str) -> None:
+def _send(resp: falcon.Response, data: bytes, content_type: str) -> None:
     resp.data = data
     resp.content_type = content_type
     resp.cache_control = ["no-cache"]

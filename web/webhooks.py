@@ -9,8 +9,9 @@ import json
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import falcon
 import gevent  # type: ignore[import-untyped]
@@ -41,6 +42,9 @@ DISCARDED_AT_ONCE = 64 * 1024
 
 _TOO_LARGE = "body_too_large"
 
+#: Secret → number at the provider → account: whom a request with this secret may be for.
+_Owners = Mapping[str, Mapping[str, str]]
+
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], runtime: Runtime) -> None:
     """Give ``app`` the address of every provider."""
@@ -63,10 +67,10 @@ class Webhook:
         self._provider = provider
         configs = [config for config in runtime.accounts if config.channel == provider.name]
         #: By the account in the path, "" at a shared address.
-        self._addresses = (
-            {"": _Address(configs, provider.number_field)}
+        self._addresses: dict[str, _Owners] = (
+            {"": _owners(configs, provider.number_field)}
             if provider.shared
-            else {config.account_id: _Address([config], "") for config in configs}
+            else {config.account_id: _owners([config]) for config in configs}
         )
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, account_id: str = "") -> None:
@@ -75,21 +79,18 @@ class Webhook:
         Raise RefusalError, MalformedError (400 or 413) or LedgerUnavailableError (503).
         """
         provider = self._provider
-        address = self._addresses.get(account_id)
-        if address is None:
+        owners = self._addresses.get(account_id)
+        if owners is None:
             log.warning("webhook.unknown_account", extra={"count": 1})
             raise _not_found(f"account: no {provider.name} account has this id")
-        request = self._read(req, account_id, address.secrets)
-        proof = provider.verify(request, address.secrets)
+        secrets = tuple(owners)
+        request = self._read(req, account_id, secrets)
+        proof = provider.verify(request, secrets)
         if proof is None:
             raise _refused(provider, provider.refusal, HTTPStatus.UNAUTHORIZED)
         body = decode(req.content_type, request.raw)
         if provider.shared:
-            recipients = _Recipients(address.accounts_of(proof))
-            parsed = provider.parse(body, recipients)
-            if parsed.unknown_accounts and not recipients.found:
-                log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
-                raise _not_found(f"{provider.number_field}: no account of this app has it")
+            parsed = self._parse_shared(body, owners[secrets[proof]])
         else:
             parsed = provider.parse(body, account_id)
         resp.media = acknowledge(self._runtime, parsed)
@@ -101,15 +102,28 @@ class Webhook:
         try:
             return _request(req, read_raw(req))
         except RefusalError as refusal:
-            if refusal.reason == _TOO_LARGE:
-                self._report_lost(req, account_id, secrets)
+            # Reported if it is no stranger's: the provider will not deliver it again.
+            verify = self._provider.verify_headers if refusal.reason == _TOO_LARGE else None
+            if verify and verify(_request(req, b""), secrets) is not None:
+                log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - no fault
             raise
 
-    def _report_lost(self, req: falcon.Request, account_id: str, secrets: Sequence[str]) -> None:
-        """Report a body that was too large, if the provider will not deliver it again."""
-        verify = self._provider.verify_headers
-        if verify and verify(_request(req, b""), secrets) is not None:
-            log.error("webhook.oversized", extra={"account": account_id})
+    def _parse_shared(self, body: object, accounts: Mapping[str, str]) -> Parsed:
+        """Return the events for ``accounts``, whose own secret proved the request.
+
+        Raise RefusalError, 404, if it brings something for other accounts alone.
+        """
+        asked: set[str] = set()
+
+        def account_of(number: str) -> str | None:
+            asked.add(number)
+            return accounts.get(number)
+
+        parsed = self._provider.parse(body, account_of)
+        if parsed.unknown_accounts and asked.isdisjoint(accounts):
+            log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
+            raise _not_found(f"{self._provider.number_field}: no account of this app has it")
+        return parsed
 
 
 class ChallengedWebhook(Webhook):
@@ -135,34 +149,13 @@ class ChallengedWebhook(Webhook):
         resp.text = answer
 
 
-class _Address:
-    """The accounts at one address, and the secrets that prove a webhook for them."""
-
-    def __init__(self, configs: Sequence[AccountConfig], number_field: str) -> None:
-        owners = defaultdict[str, dict[str, str]](dict)
-        for config in configs:
-            number = getattr(config.entry, number_field) if number_field else config.account_id
-            for secret in config.webhook_secrets:
-                owners[secret][number] = config.account_id
-        self.secrets = tuple(owners)
-        self._owners = tuple(owners.values())
-
-    def accounts_of(self, secret: int) -> Mapping[str, str]:
-        """Return the accounts with this secret, by their number at the provider."""
-        return self._owners[secret]
-
-
-class _Recipients:
-    """Finds accounts by their number, but only those whose own secret proved the request."""
-
-    def __init__(self, accounts: Mapping[str, str]) -> None:
-        self._accounts = accounts
-        self.found = False
-
-    def __call__(self, number: str) -> str | None:
-        account_id = self._accounts.get(number)
-        self.found = self.found or account_id is not None
-        return account_id
+def _owners(configs: Sequence[AccountConfig], number_field: str = "") -> _Owners:
+    owners = defaultdict[str, dict[str, str]](dict)
+    for config in configs:
+        number = getattr(config.entry, number_field) if number_field else config.account_id
+        for secret in config.webhook_secrets:
+            owners[secret][number] = config.account_id
+    return owners
 
 
 def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
@@ -211,11 +204,8 @@ def read_raw(req: falcon.Request) -> bytes:
         with gevent.Timeout(BODY_MS_MAX / 1000, TimeoutError("body")):
             raw = _read_stream(req, stated)
     except TimeoutError:
-        raise RefusalError(
-            HTTPStatus.REQUEST_TIMEOUT,
-            "body_too_slow",
-            f"body: not complete after {BODY_MS_MAX} ms",
-        ) from None
+        message = f"body: not complete after {BODY_MS_MAX} ms"
+        raise RefusalError(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", message) from None
     except (OSError, ParseException) as error:
         # The server's reader: the client went away, or its chunks do not parse.
         raise _bad_request("body_incomplete", "body: broke off or is wrongly chunked") from error
@@ -236,13 +226,14 @@ def decode(content_type: str | None, raw: bytes) -> object:
         raise _bad_request("content_type", "Content-Type: must be application/json")
     try:
         value: object = json.loads(raw)
+        is_deep = raw.count(b"[") + raw.count(b"{") > NESTING_MAX and _is_deep(value)
     except RecursionError:
-        raise _too_deep() from None
+        is_deep = True
     except ValueError:
         # The error of the decoder quotes the body: it goes nowhere.
         raise _bad_request("broken_json", "body: is not JSON") from None
-    if raw.count(b"[") + raw.count(b"{") > NESTING_MAX and _deeper_than(value, NESTING_MAX):
-        raise _too_deep()
+    if is_deep:
+        raise _bad_request("too_deep", f"body: nested more than {NESTING_MAX} deep")
     return value
 
 
@@ -274,18 +265,12 @@ def _discard(req: falcon.Request) -> None:
             pass
 
 
-def _deeper_than(value: object, limit: int) -> bool:
-    level = _containers([value])
-    for _ in range(limit):
-        level = [inner for item in level for inner in _containers(item)]
+def _is_deep(value: object) -> bool:
+    level: list[Any] = [[value]]
+    for _ in range(NESTING_MAX + 1):
+        holders = (it.values() if isinstance(it, dict) else it for it in level)
+        level = [inner for items in holders for inner in items if isinstance(inner, dict | list)]
     return bool(level)
-
-
-def _containers(value: object) -> list[object]:
-    values = value.values() if isinstance(value, dict) else value
-    if not isinstance(values, Iterable) or isinstance(values, str):
-        return []
-    return [item for item in values if isinstance(item, dict | list)]
 
 
 def _refused(provider: Provider, refusal: Refusal, status: HTTPStatus) -> RefusalError:
@@ -302,12 +287,5 @@ def _bad_request(reason: str, message: str) -> RefusalError:
 
 
 def _too_large(size: str) -> RefusalError:
-    return RefusalError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        _TOO_LARGE,
-        f"body: {size}, at most {BODY_BYTES_MAX} bytes",
-    )
-
-
-def _too_deep() -> RefusalError:
-    return _bad_request("too_deep", f"body: nested more than {NESTING_MAX} deep")
+    message = f"body: {size}, at most {BODY_BYTES_MAX} bytes"
+    return RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE, message)
