@@ -110,6 +110,11 @@ class Caller:
         return self._http.simulate_post(path, body=raw, headers=JSON | dict(headers or {}))
 
 
+def padded(length: int) -> bytes:
+    """Return a webhook's body of exactly ``length`` bytes, with one message."""
+    return json.dumps(body(change(text_message()))).encode().ljust(length)
+
+
 def counts(**given: int) -> dict[str, object]:
     """Return the answer to a webhook that was taken, zero where nothing is said."""
     names = ("accepted", "duplicate", "suppressed", "malformed", "unknown_account")

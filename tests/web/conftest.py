@@ -7,9 +7,12 @@ import falcon.testing
 import pytest
 import redis
 
+from batching.inspect import counters
 from runtime.build import Runtime, build
 from runtime.clients import Role
+from tests.processes import Guard
 from tests.valkey_server import ValkeyServer
+from tests.web.server import WebServer
 from tests.webhooks import APP_SECRET, NEXT_SECRET, OTHER_SECRET, Caller
 from web import create_app
 
@@ -113,6 +116,23 @@ def runtime(start: Start) -> Runtime:
     return start()
 
 
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest,
+    valkey: ValkeyServer,
+    guard: Guard,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[WebServer]:
+    """Yield a gunicorn for a module; the module's ENVIRON goes over the usual settings."""
+    valkey.empty()  # a ledger that another module made, with another privacy key, is refused
+    directory = tmp_path_factory.mktemp("web")
+    environ = environ_of(valkey, write_accounts(directory))
+    running = WebServer(environ | getattr(request.module, "ENVIRON", {}), directory, guard)
+    running.start()
+    yield running
+    running.process.kill()
+
+
 @pytest.fixture
 def http(runtime: Runtime) -> falcon.testing.TestClient:
     return falcon.testing.TestClient(create_app(runtime))
@@ -121,3 +141,8 @@ def http(runtime: Runtime) -> falcon.testing.TestClient:
 @pytest.fixture
 def caller(http: falcon.testing.TestClient) -> Caller:
     return Caller(http)
+
+
+def accepted(runtime: Runtime) -> int:
+    """Return how many messages the ledger has taken."""
+    return sum(counted.accepted for counted in counters(runtime.store))

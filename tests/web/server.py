@@ -17,6 +17,7 @@ class WebServer:
     def __init__(self, environ: Mapping[str, str], directory: Path, guard: Guard) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.environ = environ
         self.process = OwnedProcess(
             [sys.executable, "-m", *web(self.port)],
             log_path=directory / "web.log",

@@ -38,14 +38,20 @@ def test_fault_of_ours_is_logged_by_class_and_place_alone(
     assert "hidden" not in str(record.__dict__)
 
 
-def test_unknown_address_is_refused_in_the_same_form(broken: falcon.testing.TestClient) -> None:
-    result = broken.simulate_get("/79990000001?token=hidden")
+@pytest.mark.parametrize(
+    ("method", "path", "error"),
+    [
+        ("GET", "/79990000001?token=hidden", ("not_found", "address: not found")),
+        (
+            "POST",
+            "/broken/79990000001",
+            ("method_not_allowed", "/broken/{name}: method not allowed"),
+        ),
+    ],
+)
+def test_unknown_address_or_method_is_refused_without_repeating_it(
+    broken: falcon.testing.TestClient, method: str, path: str, error: tuple[str, str]
+) -> None:
+    result = broken.simulate_request(method, path)
 
-    assert result.json == {"error": {"code": "not_found", "message": "address: not found"}}
-
-
-def test_unknown_method_is_refused_in_the_same_form(broken: falcon.testing.TestClient) -> None:
-    result = broken.simulate_post("/broken/79990000001")
-
-    assert code(result) == (405, "method_not_allowed")
-    assert result.json["error"]["message"] == "/broken/{name}: method not allowed"
+    assert result.json == {"error": dict(zip(("code", "message"), error, strict=True))}

@@ -1,3 +1,5 @@
+"""What a load balancer, an operator and Prometheus read; and every address without a ledger."""
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -5,7 +7,7 @@ from pathlib import Path
 import falcon.testing
 import pytest
 
-from batching.keys import FLEET
+from batching.keys import CANARY, FLEET
 from batching.store import Store
 from runtime.build import Runtime, build
 from runtime.fleet import SILENCE_LASTS_MS, Silence
@@ -14,6 +16,8 @@ from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
 from tests.webhooks import Caller, body, change, code, text_message
 from web import create_app
+
+HELLO = body(change(text_message()))
 
 
 @pytest.fixture
@@ -33,39 +37,45 @@ def collect_once(store: Store) -> None:
         store.collect(shard, limit=1)
 
 
-def test_process_is_alive_without_a_ledger(without_ledger: falcon.testing.TestClient) -> None:
-    result = without_ledger.simulate_get("/livez")
+def test_process_without_a_ledger_is_alive_and_says_that_it_cannot_serve(
+    without_ledger: falcon.testing.TestClient,
+) -> None:
+    alive, ready = (without_ledger.simulate_get(path) for path in ("/livez", "/readyz"))
+    webhook = Caller(without_ledger).cloud(HELLO)
+    views = [
+        without_ledger.simulate_get(path)
+        for path in ("/fleet", "/metrics", "/simulator/state/demo/79990000001")
+    ]
 
-    assert (result.status_code, result.json) == (200, {"status": "alive"})
+    assert (alive.status_code, alive.json) == (200, {"status": "alive"})
+    assert (ready.status_code, ready.json["status"]) == (503, "not ready")
+    assert {name: check["ok"] for name, check in ready.json["checks"].items()} == dict.fromkeys(
+        ("ledger", "identity", "flusher", "fleet"), False
+    )
+    assert [code(result) for result in (webhook, *views)] == [(503, "ledger_unavailable")] * 4
+    assert webhook.headers["Retry-After"] == "5"  # the provider delivers again
 
 
 def test_process_is_ready_once_a_flusher_collects_from_its_redis(
     http: falcon.testing.TestClient, runtime: Runtime
 ) -> None:
-    collect_once(runtime.store)
-
-    result = http.simulate_get("/readyz")
-
-    assert result.status_code == 200
-    assert result.json["status"] == "ready"
-    assert all(check["ok"] for check in result.json["checks"].values())
-    assert result.json["release"] == "r-test"
-    assert len(result.json["fingerprint"]) == 12
-
-
-def test_process_is_not_ready_where_nobody_collects(http: falcon.testing.TestClient) -> None:
     """The origin's true fault: web and worker used different Redis servers and could not know."""
-    result = http.simulate_get("/readyz")
+    before = http.simulate_get("/readyz")
+    collect_once(runtime.store)
+    after = http.simulate_get("/readyz")
 
-    assert result.status_code == 503
-    assert result.json["checks"]["ledger"] == {"ok": True, "says": "writable", "advice": ""}
-    assert result.json["checks"]["flusher"] == {
+    assert (before.status_code, after.status_code) == (503, 200)
+    assert before.json["checks"]["ledger"] == {"ok": True, "says": "writable", "advice": ""}
+    assert before.json["checks"]["flusher"] == {
         "ok": False,
         "says": "this Redis was never flushed",
         "advice": (
             "start a scheduler and a worker; if they run, give all processes the same REDIS_URL"
         ),
     }
+    assert (after.json["status"], after.json["release"]) == ("ready", "r-test")
+    assert all(check["ok"] for check in after.json["checks"].values())
+    assert len(after.json["fingerprint"]) == 12
 
 
 def test_process_is_not_ready_when_the_flusher_fell_silent(
@@ -114,17 +124,17 @@ def test_process_is_not_ready_until_it_has_adopted_another_ledger(
     assert "restore the old ledger" in emptied.json["checks"]["identity"]["advice"]
 
 
-def test_webhook_in_a_redis_that_nobody_flushes_is_taken_and_told(
+def test_webhook_in_a_redis_that_nobody_flushes_is_taken_and_reported(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The message is safe where it is; that it will not be answered is what a person must know."""
     clock = FakeClock()
     runtime = replace(start(), silence=Silence(clock))
     caller = Caller(falcon.testing.TestClient(create_app(runtime)))
-    statuses = [caller.cloud(body(change(text_message()))).status_code]
+    statuses = [caller.cloud(HELLO).status_code]
     clock.advance_ms(SILENCE_LASTS_MS)
 
-    statuses.append(caller.cloud(body(change(text_message()))).status_code)
+    statuses.append(caller.cloud(HELLO).status_code)
 
     assert statuses == [200, 200]
     assert [r.levelname for r in caplog.records if r.message == "flusher.silent"] == ["ERROR"]
@@ -133,8 +143,10 @@ def test_webhook_in_a_redis_that_nobody_flushes_is_taken_and_told(
 def test_fleet_names_every_process_and_what_they_disagree_about(
     http: falcon.testing.TestClient, runtime: Runtime, start: Start
 ) -> None:
+    """An entry that cannot be read, which another release may have made, breaks nothing."""
     runtime.fleet.beat()
     start("worker", BATCH_IDLE_MS="600").fleet.beat()
+    runtime.store.client.hset(FLEET, "web:elsewhere:1", "no json")
 
     result = http.simulate_get("/fleet")
 
@@ -148,49 +160,38 @@ def test_fleet_names_every_process_and_what_they_disagree_about(
     assert drift.startswith("settings or accounts differ")
 
 
-def test_stranger_in_the_fleet_does_not_break_the_view(
-    http: falcon.testing.TestClient, runtime: Runtime
+def test_metrics_count_what_happened_from_none_of_it(
+    http: falcon.testing.TestClient, caller: Caller, runtime: Runtime
 ) -> None:
-    runtime.store.client.hset(FLEET, "web:elsewhere:1", "no json")
+    """-1 is an age of what never was."""
+    new = http.simulate_get("/metrics")
+    for _ in range(2):
+        caller.cloud(HELLO)
+    store, (shard,) = runtime.store, runtime.store.keyring.shards
+    store.client.zadd(shard.due, dict.fromkeys(store.client.zrange(shard.due, 0, -1), 1))  # type: ignore[type-var]
+    (batch,) = store.collect(shard, limit=1)
+    store.collect(store.keyring.canary, limit=1)
+    run = store.begin(batch.wake_up)
+    assert run
+    store.dead_letter(batch.wake_up, run.token, "poison", "test")
+    store.client.hset(CANARY, items=["answered_ms", "1", "round_trip_ms", "612"])
 
-    assert http.simulate_get("/fleet").status_code == 200
+    found = http.simulate_get("/metrics").text.splitlines()
 
-
-def test_process_is_not_ready_without_a_ledger(without_ledger: falcon.testing.TestClient) -> None:
-    result = without_ledger.simulate_get("/readyz")
-
-    assert result.status_code == 503
-    assert result.json["status"] == "not ready"
-    assert {name: check["ok"] for name, check in result.json["checks"].items()} == {
-        "ledger": False,
-        "identity": False,
-        "flusher": False,
-        "fleet": False,
-    }
-
-
-@pytest.mark.parametrize("path", ["/fleet", "/metrics", "/simulator/state/demo/79990000001"])
-def test_view_without_a_ledger_is_unavailable(
-    without_ledger: falcon.testing.TestClient, path: str
-) -> None:
-    result = without_ledger.simulate_get(path)
-
-    assert code(result) == (503, "ledger_unavailable")
-
-
-def test_webhook_without_a_ledger_is_refused_and_to_be_delivered_again(
-    without_ledger: falcon.testing.TestClient,
-) -> None:
-    result = Caller(without_ledger).cloud(body(change(text_message())))
-
-    assert code(result) == (503, "ledger_unavailable")
-    assert result.headers["Retry-After"] == "5"
-
-
-def test_metrics_count_what_was_accepted(http: falcon.testing.TestClient, caller: Caller) -> None:
-    caller.cloud(body(change(text_message())))
-
-    result = http.simulate_get("/metrics")
-
-    assert result.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    assert 'ai_admin_messages_accepted_total{shard="0"} 1' in result.text.splitlines()
+    assert new.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert {
+        'ai_admin_messages_accepted_total{shard="0"} 0',
+        "ai_admin_flusher_lag_ms -1",
+        "ai_admin_oldest_due_lag_ms 0",
+        "ai_admin_canary_age_ms -1",
+        "ai_admin_overdue_total 0",
+    } <= set(new.text.splitlines())
+    assert {
+        'ai_admin_messages_accepted_total{shard="0"} 1',
+        "ai_admin_duplicate_total 1",
+        'ai_admin_dead_total{reason="poison"} 1',
+        'ai_admin_messages_dead{shard="0"} 1',
+        "ai_admin_canary_round_trip_ms 612",
+    } <= set(found)
+    assert any(line.startswith('ai_admin_flush_total{reason="') for line in found)
+    assert "ai_admin_flusher_lag_ms -1" not in found

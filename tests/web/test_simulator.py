@@ -1,3 +1,5 @@
+"""The simulator's page and what it reads."""
+
 import json
 import re
 from collections.abc import Mapping
@@ -23,29 +25,17 @@ def message(message_id: str = "sim-1", text: str = "Hi") -> bytes:
 
 
 @pytest.fixture
-def pair(start: Start) -> Runtime:
-    """Return a runtime whose batches are full, and so due, with two messages."""
-    return start(BATCH_MAX_MESSAGES="2")
-
-
-@pytest.fixture
 def production(runtime: Runtime) -> falcon.testing.TestClient:
     settings = runtime.settings.model_copy(update={"environment": "production"})
     return falcon.testing.TestClient(create_app(replace(runtime, settings=settings)))
 
 
-@pytest.mark.parametrize(
-    "path", ["/simulator", "/simulator/accounts", "/simulator/assets/simulator.js", STATE]
-)
-def test_simulator_is_not_there_in_production(
-    production: falcon.testing.TestClient, path: str
-) -> None:
-    assert production.simulate_get(path).status_code == 404
+def test_simulator_is_not_there_in_production(production: falcon.testing.TestClient) -> None:
+    """Nor is its webhook, which asks for no secret."""
+    paths = ("/simulator", "/simulator/accounts", "/simulator/assets/simulator.js", STATE)
+    results = [production.simulate_get(path) for path in paths]
 
-
-def test_webhook_without_a_secret_is_not_there_in_production(
-    production: falcon.testing.TestClient,
-) -> None:
+    assert [result.status_code for result in results] == [404] * 4
     assert Caller(production).raw(HOOK, message()).status_code == 404
 
 
@@ -101,72 +91,41 @@ def test_page_is_told_the_accounts_it_may_write_to(http: falcon.testing.TestClie
     }
 
 
-def test_message_of_the_page_is_collected(http: falcon.testing.TestClient, caller: Caller) -> None:
-    taken = caller.raw(HOOK, message())
+def test_conversation_is_shown_as_it_is_collected_in_flight_and_answered(start: Start) -> None:
+    """A message that the page sends twice is one."""
+    runtime = start(BATCH_MAX_MESSAGES="2")
+    http, workers = falcon.testing.TestClient(create_app(runtime)), Workers(runtime)
+    caller = Caller(http)
 
-    state = http.simulate_get(STATE).json
-
-    assert taken.json == counts(accepted=1)
-    assert state["open"]["count"] == 1
-    assert 0 < state["open"]["due_ms"] - state["now_ms"] <= 9_000
-    assert state["flight"] == {"count": 0, "stage": None, "waiting": False}
-    (shown,) = state["messages"]
-    assert (shown["from"], shown["id"], shown["text"]) == ("customer", "sim-1", "Hi")
-
-
-def test_message_sent_twice_is_shown_once(http: falcon.testing.TestClient, caller: Caller) -> None:
-    caller.raw(HOOK, message())
-
-    again = caller.raw(HOOK, message())
-
-    assert again.json == counts(duplicate=1)
-    assert len(http.simulate_get(STATE).json["messages"]) == 1
-
-
-def test_answer_names_the_messages_it_covers(pair: Runtime) -> None:
-    http = falcon.testing.TestClient(create_app(pair))
-    for message_id, text in (("sim-1", "Hi"), ("sim-2", "How much is a haircut?")):
-        Caller(http).raw(HOOK, message(message_id, text))
-
-    workers = Workers(pair)
+    taken = [caller.raw(HOOK, message()).json for _ in range(2)]
+    collected = http.simulate_get(STATE).json
+    caller.raw(HOOK, message("sim-2", "How much is a haircut?"))
     workers.flush()
+    flying = http.simulate_get(STATE).json
     workers.answer()
+    answered = http.simulate_get(STATE).json
 
-    state = http.simulate_get(STATE).json
-    assert state["open"]["count"] == state["flight"]["count"] == 0
-    assert [shown["from"] for shown in state["messages"]] == ["customer", "customer", "business"]
-    assert state["messages"][-1]["answers"] == ["sim-1", "sim-2"]
-
-
-def test_batch_in_flight_is_shown_at_its_stage(pair: Runtime) -> None:
-    http = falcon.testing.TestClient(create_app(pair))
-    for message_id in ("sim-1", "sim-2"):
-        Caller(http).raw(HOOK, message(message_id))
-
-    Workers(pair).flush()
-
-    state = http.simulate_get(STATE).json
-    assert state["flight"] == {"count": 2, "stage": "generate", "waiting": False}
+    assert taken == [counts(accepted=1), counts(duplicate=1)]
+    assert collected["open"]["count"] == 1
+    assert 0 < collected["open"]["due_ms"] - collected["now_ms"] <= 9_000
+    assert collected["flight"] == {"count": 0, "stage": None, "waiting": False}
+    (shown,) = collected["messages"]
+    assert (shown["from"], shown["id"], shown["text"]) == ("customer", "sim-1", "Hi")
+    assert flying["flight"] == {"count": 2, "stage": "generate", "waiting": False}
+    assert answered["open"]["count"] == answered["flight"]["count"] == 0
+    assert [one["from"] for one in answered["messages"]] == ["customer", "customer", "business"]
+    assert answered["messages"][-1]["answers"] == ["sim-1", "sim-2"]
 
 
-@pytest.mark.parametrize("account", ["nobody", "salon", "nails"])
-def test_account_that_is_no_simulator_account_is_not_found(
-    http: falcon.testing.TestClient, caller: Caller, account: str
+@pytest.mark.parametrize(
+    ("path", "refusal"),
+    [
+        ("nobody/79990000001", (404, "unknown_account")),
+        ("salon/79990000001", (404, "unknown_account")),
+        ("demo/" + "7" * 129, (400, "customer")),
+    ],
+)
+def test_state_of_no_simulator_account_or_an_absurd_customer_is_refused(
+    http: falcon.testing.TestClient, path: str, refusal: tuple[int, str]
 ) -> None:
-    state = http.simulate_get(f"/simulator/state/{account}/79990000001")
-    hook = caller.raw(f"/webhooks/simulator/{account}", message())
-
-    assert code(state) == code(hook) == (404, "unknown_account")
-
-
-def test_customer_of_absurd_length_is_refused(http: falcon.testing.TestClient) -> None:
-    result = http.simulate_get("/simulator/state/demo/" + "7" * 129)
-
-    assert code(result) == (400, "customer")
-
-
-@pytest.mark.parametrize("raw", [b"[]", b"{}", b'{"customer":7}', b'{"customer":"7","text":null}'])
-def test_message_of_another_form_is_malformed(caller: Caller, raw: bytes) -> None:
-    result = caller.raw(HOOK, raw)
-
-    assert result.status_code == 400 or result.json["malformed"] == 1
+    assert code(http.simulate_get(f"/simulator/state/{path}")) == refusal

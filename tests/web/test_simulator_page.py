@@ -3,21 +3,18 @@
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from runtime.build import build
-from tests.processes import Guard
-from tests.valkey_server import ValkeyServer
-from tests.web.conftest import environ_of, write_accounts
 from tests.web.server import WebServer
 from tests.web.workers import Workers
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+ENVIRON = {"BATCH_MAX_MESSAGES": "3"}
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -44,29 +41,12 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("page")
-
-
-@pytest.fixture(scope="module")
-def server(valkey: ValkeyServer, guard: Guard, directory: Path) -> Iterator[WebServer]:
-    valkey.empty()  # a ledger that another module made, with another privacy key, is refused
-    environ = environ_of(valkey, write_accounts(directory)) | {"BATCH_MAX_MESSAGES": "3"}
-    running = WebServer(environ, directory, guard)
-    running.start()
-    yield running
-    running.process.kill()
-
-
 @pytest.fixture
 def workers(
-    valkey: ValkeyServer,
-    directory: Path,
+    server: WebServer,
     client: redis.Redis,  # noqa: ARG001 - an empty ledger
 ) -> Iterator[Workers]:
-    environ = environ_of(valkey, directory / "accounts.toml") | {"BATCH_MAX_MESSAGES": "3"}
-    runtime = build("worker", environ)
+    runtime = build("worker", server.environ)
     yield Workers(runtime)
     runtime.store.client.connection_pool.disconnect()
 
@@ -85,6 +65,10 @@ def page(browser: Browser, server: WebServer, workers: Workers) -> Iterator[Page
     assert problems == []
 
 
+def messages(page: Page, state: str) -> Locator:
+    return page.locator(f'.message.customer[data-state="{state}"]')
+
+
 def write(page: Page, text: str) -> None:
     page.fill("#text", text)
     page.press("#text", "Enter")
@@ -97,7 +81,7 @@ def test_burst_is_collected_then_answered_once_without_a_reload(
     expect(page.locator("#status-text")).to_contain_text("1 message collected, answer in")
     write(page, "Can I book")
     write(page, "for tomorrow?")
-    expect(page.locator('.message.customer[data-state="open"]')).to_have_count(3)
+    expect(messages(page, "open")).to_have_count(3)
 
     workers.flush()
     expect(page.locator("#typing")).to_be_visible()
@@ -106,20 +90,12 @@ def test_burst_is_collected_then_answered_once_without_a_reload(
 
     expect(page.locator(".message.business")).to_have_count(1)
     expect(page.locator(".covers")).to_have_text("answers 3 messages")
-    expect(page.locator('.message.customer[data-state="answered"]')).to_have_count(3)
+    expect(messages(page, "answered")).to_have_count(3)
     expect(page.locator("#typing")).to_be_hidden()
     expect(page.locator("#status-text")).to_have_text("Nothing is waiting.")
 
-
-def test_answer_shows_which_messages_it_covers(page: Page, workers: Workers) -> None:
-    for text in ("Hi", "Can I book", "for tomorrow?"):
-        write(page, text)
-    expect(page.locator('.message.customer[data-state="open"]')).to_have_count(3)
-    workers.flush()
-    workers.answer()
     write(page, "Thanks")
     expect(page.locator(".message.customer")).to_have_count(4)
-
     page.click(".covers")
 
     expect(page.locator(".message.customer.lit")).to_have_count(3)
@@ -128,7 +104,7 @@ def test_answer_shows_which_messages_it_covers(page: Page, workers: Workers) -> 
 
 def test_conversation_is_there_after_a_reload(page: Page) -> None:
     write(page, "Hi")
-    expect(page.locator('.message.customer[data-state="open"]')).to_have_count(1)
+    expect(messages(page, "open")).to_have_count(1)
 
     page.reload()
 
@@ -184,6 +160,6 @@ def test_message_that_did_not_arrive_can_be_sent_again(
 
     page.click(".retry")
 
-    expect(page.locator('.message.customer[data-state="open"]')).to_have_count(1)
+    expect(messages(page, "open")).to_have_count(1)
     expect(page.locator(".retry")).to_have_count(0)
     page.close()
