@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.http_server import LOOPBACK, HttpServer, Reply, Request
+from tests.http_server import LOOPBACK, Answer, HttpServer, Reply, Request, reset
 
 #: The paths at which releases, and deploys of them, are announced.
 RELEASES = re.compile(r"/api/0/organizations/[^/]+/releases/([^/]+/deploys/)?$")
@@ -21,7 +21,6 @@ class Item:
 
     @property
     def json(self) -> dict[str, Any]:
-        """Return the item, decoded."""
         decoded: dict[str, Any] = json.loads(self.body)
         return decoded
 
@@ -38,12 +37,13 @@ class Mark:
 class FakeSentry(HttpServer):
     """Listens at ``address``, by default a port of the loopback; ``dsn`` leads there.
 
-    ``status`` is what every envelope is answered with. An envelope that is not answered with 200
-    is not among ``items``, only in ``text``: it came.
+    ``status`` is what every envelope is answered with; while it is ``away`` nothing is. An
+    envelope that is not answered with 200 is not among ``items``, only in ``text``: it came.
     """
 
     def __init__(self, address: tuple[str, int] = LOOPBACK) -> None:
         self.status = 200
+        self.away = False
         self.items: list[Item] = []
         self.marks: list[Mark] = []
         self._received: list[str] = []
@@ -51,7 +51,6 @@ class FakeSentry(HttpServer):
 
     @property
     def dsn(self) -> str:
-        """Return what goes into SENTRY_DSN."""
         return f"http://public@{self.address}/1"
 
     @property
@@ -67,7 +66,6 @@ class FakeSentry(HttpServer):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Return the events, in the order in which they came."""
         return self.of_kind("event")
 
     @property
@@ -75,7 +73,9 @@ class FakeSentry(HttpServer):
         """Return the message of each event: the constant name of what was logged."""
         return [str((event.get("logentry") or {}).get("message", "")) for event in self.events]
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: Request) -> Answer:
+        if self.away:
+            return reset
         if request.path == "/api/1/envelope/":
             return Reply(self._take(request))
         if RELEASES.match(request.path):

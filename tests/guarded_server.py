@@ -36,7 +36,6 @@ def users(instance: str) -> str:
 
 
 def commands(user: str) -> set[str]:
-    """Return the commands that a user may run."""
     instance = "broker" if user == "broker" else "ledger"
     (line,) = [line for line in users(instance).splitlines() if line.startswith(f"user {user} ")]
     return {word[1:] for word in line.split() if word.startswith("+")}

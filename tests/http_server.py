@@ -48,7 +48,6 @@ class Request:
 
     @property
     def json(self) -> Any:
-        """Return the body, decoded."""
         return json.loads(self.body)
 
     @property
@@ -83,7 +82,6 @@ class Reply:
 
     @property
     def content(self) -> bytes:
-        """Return the bytes of the body."""
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
@@ -100,12 +98,10 @@ Answer = Reply | Hold | Deed
 
 
 def hang(_line: socket.socket, closed: threading.Event) -> None:
-    """Never answer."""
     closed.wait()
 
 
 def reset(line: socket.socket, _closed: threading.Event) -> None:
-    """Reset the connection."""
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     # Duplicates of the socket would keep the connection open.
     line.close()
@@ -165,12 +161,10 @@ class Service:
             self._scripts.setdefault(to, []).extend(script)
 
     def requests_of(self, key: str) -> list[Request]:
-        """Return the requests of a key, in the order in which they came."""
         with self._lock:
             return [request for request in self.requests if self.key_of(request) == key]
 
     def record(self, request: Request) -> None:
-        """Remember a request. Called by the server."""
         with self._lock:
             self.requests.append(request)
 
@@ -194,7 +188,6 @@ class HttpServer(Service):
 
     @property
     def address(self) -> str:
-        """Return host and port."""
         host, port = self._server.server_address[:2]
         return f"{host!s}:{port}"
 
@@ -294,7 +287,6 @@ def http() -> Iterator[httpx2.Client]:
 
 
 def closed_port() -> int:
-    """Return a port of the loopback at which nothing listens."""
     with socket.socket() as line:
         line.bind(("127.0.0.1", 0))
         port: int = line.getsockname()[1]

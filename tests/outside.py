@@ -15,7 +15,6 @@ SEND_MESSAGE = "/send-message"
 
 
 def completion(text: str | None, *, finish_reason: str = "stop") -> Reply:
-    """Return the completion by which OpenAI's form of API says ``text``."""
     said = {"role": "assistant", "content": text}
     return Reply(
         body={
@@ -30,7 +29,6 @@ def completion(text: str | None, *, finish_reason: str = "stop") -> Reply:
 
 
 def model_error(status: int, code: str = "", **headers: str) -> Reply:
-    """Return the refusal of a model's API."""
     error = {"message": "refused", "type": "invented", "param": None, "code": code or None}
     return Reply(status, {"error": error}, headers)
 
@@ -63,12 +61,10 @@ class ModelApi(Service):
 
 
 def turn_of(request: Request) -> str:
-    """Return the user turn that a model is asked to answer."""
     return str(request.json["messages"][-1]["content"])
 
 
 def graph_error(code: int, *, status: int = 400) -> Reply:
-    """Return the refusal that WhatsApp sends for ``code``."""
     return Reply(
         status,
         {
@@ -133,7 +129,6 @@ class ProviderApi(Service):
         )
 
     def next_id(self) -> str:
-        """Return an id that no text has."""
         with self._lock:
             return f"wamid.OUT{next(self._ids)}"
 
@@ -143,7 +138,6 @@ class ProviderApi(Service):
 
 
 def sent_of(request: Request) -> Sent:
-    """Return the text that a request hands over."""
     body, sender = request.json, request.path.split("/")[-2]
     if request.path.endswith(SEND_MESSAGE):
         return Sent(sender, body["phone"].removesuffix("@c.us"), body["message"], "")

@@ -74,7 +74,6 @@ class Guard:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.directory))
 
     def watch(self, group: int) -> None:
-        """Register a process group."""
         self._write(f"+{group}\n")
 
     def forget(self, group: int) -> None:
@@ -159,7 +158,6 @@ class OwnedProcess:
 
     @property
     def running(self) -> bool:
-        """Return whether the first process of the group is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property

@@ -45,7 +45,6 @@ class RabbitMQServer:
 
     @property
     def url(self) -> str:
-        """Return the address, as BROKER_URL wants it."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
     def start(self) -> None:
@@ -65,7 +64,6 @@ class RabbitMQServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def log(self) -> str:
-        """Return what the node wrote."""
         return "\n".join(process.log() for process in self._processes)
 
     def _greets(self) -> bool:

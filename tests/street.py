@@ -50,7 +50,6 @@ class Street:
     workers: Workers
 
     def empty(self) -> None:
-        """Forget all that was said."""
         self.runtime.store.client.flushdb()
         self.provider.requests.clear()
         for business in self.businesses.values():
@@ -58,7 +57,6 @@ class Street:
             business.written.clear()
 
     def settle(self) -> None:
-        """Answer what is due."""
         self.workers.flush()
         self.workers.answer()
 

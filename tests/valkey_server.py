@@ -64,7 +64,6 @@ class ValkeyServer:
 
     @property
     def running(self) -> bool:
-        """Return whether the process is alive."""
         return self._process.running
 
     def start(self) -> None:
@@ -91,7 +90,6 @@ class ValkeyServer:
         self._process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Undo ``pause``."""
         self._process.signal(signal.SIGCONT)
 
     def empty(self) -> None:
@@ -100,7 +98,6 @@ class ValkeyServer:
             client.flushall()
 
     def log(self) -> str:
-        """Return what the process wrote."""
         return self._process.log()
 
     def _command(self) -> list[str]:

@@ -48,7 +48,6 @@ class SmallDisk:
             self.missing = done.stderr.strip() if done.returncode else ""
 
     def remove(self) -> None:
-        """Take the disk away with all that is on it."""
         if not self.missing:
             subprocess.run(["umount", "-l", str(self._directory)], check=False)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -178,9 +177,9 @@ def delayed(scene: Scene, name: str, rng: random.Random) -> Iterator[None]:
 
 
 def sentry_away(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[None]:
-    scene.site.way_to_sentry.refuses = True
+    scene.site.sentry.away = True
     yield
-    scene.site.way_to_sentry.refuses = False
+    scene.site.sentry.away = False
 
 
 def moody(

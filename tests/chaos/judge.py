@@ -90,7 +90,6 @@ class Judge:
 
 
 def accepted_count(ledger: LedgerView) -> int:
-    """Return how many messages a ledger has accepted."""
     return sum(count.accepted for count in counters(ledger.store))
 
 
@@ -100,7 +99,6 @@ def alerts_of(ledger: LedgerView) -> list[Alert]:
 
 
 def all_delivered(ledger: LedgerView) -> bool:
-    """Return whether every alert is acknowledged."""
     return not Alerts(ledger.store).undelivered().count
 
 

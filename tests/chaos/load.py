@@ -54,7 +54,6 @@ class Load:
         self._thread = threading.Thread(target=self._write, name="load", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -59,7 +59,6 @@ class Meta:
     def deliver(
         self, content: dict[str, Any], offers: Sequence[Offer] = (), *, after_s: float = 0.0
     ) -> None:
-        """Deliver a body that holds ``offers``."""
         with self._lock:
             self.pending += 1
         self._put(json.dumps(content).encode(), offers, after_s)
@@ -100,7 +99,6 @@ class Meta:
             self.pending -= 1
 
     def _connection(self) -> http.client.HTTPConnection:
-        """Return how the next webhook is delivered."""
         port = self._rng.choice(self.ports)
         return http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
 

@@ -81,11 +81,9 @@ class ChaosModel(ModelApi):
         self.mood: Mood | None = None
 
     def errors(self, _request: Request) -> Answer:
-        """Refuse, by one of ERRORS."""
         return self._rng.choice(ERRORS)
 
     def garbage(self, _request: Request) -> Answer:
-        """Answer with one of GARBAGE."""
         return self._rng.choice(GARBAGE)
 
     def hangs(self, request: Request) -> Answer:

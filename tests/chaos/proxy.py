@@ -30,7 +30,6 @@ class Proxy:
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
 
     async def serve(self) -> asyncio.Server:
-        """Start to listen on a free port."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         return server
@@ -85,7 +84,6 @@ class Proxies:
         self._run(proxy.cut())
 
     def close(self) -> None:
-        """End every connection and the thread."""
         self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

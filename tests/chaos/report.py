@@ -27,7 +27,6 @@ class Figures:
 
 
 def count(history: Sequence[Happening], events: Sequence[Noted]) -> Figures:
-    """Return the figures of a history."""
     accepted, answered = accepted_ms(events), answered_ms(events)
     texts = Counter(event.tag for event in history if isinstance(event, Taken))
     dead = {word for event in history if isinstance(event, Died) for word in event.words}
@@ -60,7 +59,6 @@ class Outcome:
 
 
 def table(plan: Sequence[Planned], outcome: Outcome) -> str:
-    """Return the report, in lines."""
     figures, stats = outcome.figures, Counter(outcome.stats)
     done = Counter(fault.kind.name for fault in plan if fault.kind.name not in outcome.skipped)
     reasons = {k.partition(":")[2]: v for k, v in sorted(stats.items()) if k.startswith("dead:")}

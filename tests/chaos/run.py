@@ -67,7 +67,6 @@ class Run:
         )
 
     def keep(self, directory: Path) -> None:
-        """Write the history and every log to ``directory``."""
         directory.mkdir(parents=True, exist_ok=True)
         self.record.save(directory / "history.jsonl")
         for log in (*self.site.directory.glob("*.log"), self.site.valkey.directory / "log"):

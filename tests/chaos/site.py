@@ -8,7 +8,6 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from demo.child import SCHEDULER, web, worker
 from tests.chaos.load import BUSINESSES
@@ -46,12 +45,8 @@ class Site(Stack):
 
     def __init__(self, binary: str, guard: Guard, model: ModelApi, provider: ProviderApi) -> None:
         super().__init__(binary, guard, WINDOWS, model=model, provider=provider, numbers=BUSINESSES)
-        sentry = urlsplit(self.sentry.dsn)
-        self._way_to_sentry = Proxies(sentry.port or 0, 1)
-        way = f"127.0.0.1:{self.way_to_sentry.port}"
         # These are reached without the proxy by which callers are known.
-        self.environ["NO_PROXY"] = f"{way},127.0.0.1:{self.port}"
-        self.environ["SENTRY_DSN"] = f"http://public@{way}/1"
+        self.environ["NO_PROXY"] = f"{self.sentry.address},127.0.0.1:{self.port}"
         self.environ |= dict.fromkeys(BUDGETS, BUDGET)
         names = (*SERVICES, *OTHERS)
         self._proxies = Proxies(self.valkey.port, len(names))
@@ -74,18 +69,11 @@ class Site(Stack):
         self._systemd.start()
 
     def stop(self) -> None:
-        """End everything."""
         self._over.set()
         if self._systemd.is_alive():
             self._systemd.join()
         super().stop()
         self._proxies.close()
-        self._way_to_sentry.close()
-
-    @property
-    def way_to_sentry(self) -> Proxy:
-        """Return what every report passes."""
-        return self._way_to_sentry.all[0]
 
     def cut(self, name: str) -> None:
         """Reset every connection of a process to Redis."""

@@ -58,7 +58,6 @@ class FailingStack(Stack):
         self.process("web", *web(self.port, "tests.chaos.failpoints:application()"))
 
     def events_of(self, customer: Customer) -> set[str]:
-        """Return the ids of Sentry's events about the customer's batches."""
         conversation_id = self.ledger.conversation_id(customer)
         return {
             str(event["event_id"])

@@ -131,7 +131,6 @@ def unready(stack: Stack) -> dict[str, Any] | None:
 
 
 def fleet_agrees(stack: Stack) -> bool:
-    """Return whether every role is there, and all have one fingerprint."""
     fleet: dict[str, Any] = stack.web.get("/fleet").json()
     roles = {member["role"] for member in fleet["members"]}
     fingerprints = {member["fingerprint"] for member in fleet["members"]}

@@ -37,7 +37,6 @@ def used_memory(stack: Stack) -> int:
 
 
 def write(customer: Customer) -> int:
-    """Write one message more; return the status."""
     response = customer.delivers(customer.line("flood"), f"wamid.flood-{next(_ids)}")
     if response.status_code == 503:
         assert response.json()["error"]["code"] == "conversation_full"

@@ -33,11 +33,9 @@ class Customer:
         return f"{self.number}@c.us" if self.account.channel == "venom" else self.number
 
     def line(self, text: str) -> str:
-        """Return ``text`` as this customer writes it."""
         return f"{text} {self.mark}"
 
     def lines(self, *texts: str) -> list[str]:
-        """Return several texts as this customer writes them."""
         return [self.line(text) for text in texts]
 
     def delivers(self, text: str, message_id: str = "") -> httpx2.Response:
@@ -82,7 +80,6 @@ class Customer:
 
     @property
     def replies(self) -> list[str]:
-        """Return the texts of ``offered``."""
         return [sent.text for sent in self.offered]
 
     def wait_for_turns(self, times: int = 1) -> list[str]:

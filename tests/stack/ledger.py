@@ -23,7 +23,6 @@ class LedgerView:
         self.store = Store(client, privacy_key=privacy_key, shards=shards, timing=TIMING)
 
     def conversation_id(self, customer: Customer) -> str:
-        """Return the id of the conversation with a customer."""
         return self.store.conversation_id(customer.account.account_id, customer.customer_id)
 
     def state(self, customer: Customer) -> str:
@@ -31,7 +30,6 @@ class LedgerView:
         return self.store.peek(self.conversation_id(customer)).state or ""
 
     def dead_letters(self, customer: Customer) -> list[DeadLetter]:
-        """Return the customer's dead letters, oldest first."""
         conversation_id = self.conversation_id(customer)
         letters = dead_letters(self.store)
         return [letter for letter in letters if letter.conversation_id == conversation_id]
@@ -42,8 +40,6 @@ class LedgerView:
         return f"{letter.reason}/{letter.detail}"
 
     def wait_until_settled(self, customer: Customer) -> None:
-        """Wait until nothing of the customer's is open or in flight."""
-
         def idle() -> bool:
             peek = self.store.peek(self.conversation_id(customer))
             return peek.open_count == peek.flight_count == 0
