@@ -22,9 +22,9 @@ def weigh(stack: Stack, scale: Scale) -> list[Figure]:
     """Return the bytes that an open conversation of three messages of 300 bytes takes."""
     store = stack.ledger.store
     fill(store, range(-100, 0), messages=3, text=TEXT)
-    before = used_bytes(store)
+    before = stack.ledger.used_bytes()
     fill(store, range(scale.conversations), messages=3, text=TEXT)
-    each = (used_bytes(store) - before) / scale.conversations
+    each = (stack.ledger.used_bytes() - before) / scale.conversations
     return [
         Figure("open conversation, three 300-byte messages", f"{each:,.0f} B", "at most 2,048 B"),
         Figure("  the same, messages alone", f"{3 * len(TEXT):,} B"),
@@ -54,11 +54,6 @@ def fill(store: Store, customers: range, *, messages: int, text: str) -> None:
         if number % CHUNK == 0:
             round_trip.execute()
     round_trip.execute()
-
-
-def used_bytes(store: Store) -> int:
-    """Return what the server says it uses for its data."""
-    return int(store.client.info("memory")["used_memory"])
 
 
 def _append(store: Store, round_trip: Pipeline, customer: int, messages: int, text: str) -> None:

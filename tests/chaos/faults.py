@@ -153,13 +153,13 @@ def broker_flushed(scene: Scene, _victim: str, _rng: random.Random) -> Iterator[
 
 
 def cut(scene: Scene, name: str, _rng: random.Random) -> Iterator[None]:
-    scene.site.cut(name)
+    scene.site.proxies[name].cut()
     yield
 
 
 def refused(scene: Scene, name: str, _rng: random.Random) -> Iterator[None]:
     scene.site.proxies[name].refuses = True
-    scene.site.cut(name)
+    scene.site.proxies[name].cut()
     yield
     scene.site.proxies[name].refuses = False
 

@@ -14,31 +14,50 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Carries connections to ``port`` of the loopback; ``Proxies`` runs it.
+    """Carries connections to ``target``, a port of the loopback, in a thread of its own.
 
     ``delay_ms``: how much later than given an answer arrives. ``swallows``: answers are taken and
     not passed on; their connection never passes on any again, for it would be out of step.
     ``refuses``: connections are reset as soon as they are made.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, target: int) -> None:
         self.delay_ms = 0
         self.swallows = False
         self.refuses = False
-        self.port = 0
-        self._target = port
+        self._target = target
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
 
-    async def serve(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+    def cut(self) -> None:
+        """Reset every connection there is, and return when it is done."""
+        self._run(self._cut())
 
-    async def cut(self) -> None:
-        """Reset every connection there is."""
+    def close(self) -> None:
+        self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _cut(self) -> None:
         for pair in list(self._pairs):
             for writer in pair:
                 _reset(writer)
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._cut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -62,44 +81,12 @@ class Proxy:
             while chunk := await source.read(65_536):
                 if back:
                     swallowing = swallowing or self.swallows
-                    await asyncio.sleep(self.delay_ms / 1000)
+                    if self.delay_ms:
+                        await asyncio.sleep(self.delay_ms / 1000)
                 if not swallowing:
                     sink.write(chunk)
                     await sink.drain()
         sink.close()
-
-
-class Proxies:
-    """Runs proxies to one port in a thread of their own."""
-
-    def __init__(self, port: int, count: int) -> None:
-        self.all = [Proxy(port) for _ in range(count)]
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
-        self._thread.start()
-        self._servers = [self._run(proxy.serve()) for proxy in self.all]
-
-    def cut(self, proxy: Proxy) -> None:
-        """Reset every connection of a proxy, and return when it is done."""
-        self._run(proxy.cut())
-
-    def close(self) -> None:
-        self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _end(self) -> None:
-        for server, proxy in zip(self._servers, self.all, strict=True):
-            server.close()
-            await proxy.cut()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -6,12 +6,12 @@ import random
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from demo.child import SCHEDULER, web, worker
 from tests.chaos.load import BUSINESSES
-from tests.chaos.proxy import Proxies, Proxy
+from tests.chaos.proxy import Proxy
 from tests.outside import ModelApi, ProviderApi
 from tests.processes import Guard
 from tests.stack.stack import Stack
@@ -48,9 +48,7 @@ class Site(Stack):
         # These are reached without the proxy by which callers are known.
         self.environ["NO_PROXY"] = f"{self.sentry.address},127.0.0.1:{self.port}"
         self.environ |= dict.fromkeys(BUDGETS, BUDGET)
-        names = (*SERVICES, *OTHERS)
-        self._proxies = Proxies(self.valkey.port, len(names))
-        self.proxies: Mapping[str, Proxy] = dict(zip(names, self._proxies.all, strict=True))
+        self.proxies = {name: Proxy(self.valkey.port) for name in (*SERVICES, *OTHERS)}
         self.other_port = free_port()
         self.restarts = 0
         self._wanted: set[str] = set()
@@ -73,11 +71,8 @@ class Site(Stack):
         if self._systemd.is_alive():
             self._systemd.join()
         super().stop()
-        self._proxies.close()
-
-    def cut(self, name: str) -> None:
-        """Reset every connection of a process to Redis."""
-        self._proxies.cut(self.proxies[name])
+        for proxy in self.proxies.values():
+            proxy.close()
 
     def children(self, name: str) -> list[int]:
         """Return the children of a service's first process, which must have been started."""

@@ -7,20 +7,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.chaos.proxy import Proxies, Proxy
+from tests.chaos.proxy import Proxy
 from tests.valkey_server import ValkeyServer
 
 
 @pytest.fixture
-def proxies(valkey: ValkeyServer) -> Iterator[Proxies]:
-    running = Proxies(valkey.port, 1)
+def proxy(valkey: ValkeyServer) -> Iterator[Proxy]:
+    running = Proxy(valkey.port)
     yield running
     running.close()
-
-
-@pytest.fixture
-def proxy(proxies: Proxies) -> Proxy:
-    return proxies.all[0]
 
 
 @pytest.fixture
@@ -43,10 +38,10 @@ def test_swallowed_answer_belongs_to_a_command_that_was_carried_out(
     assert through.incr("n") == 2
 
 
-def test_cut_connection_is_reset(through: redis.Redis, proxies: Proxies, proxy: Proxy) -> None:
+def test_cut_connection_is_reset(through: redis.Redis, proxy: Proxy) -> None:
     with through.client() as held:
         held.ping()
-        proxies.cut(proxy)
+        proxy.cut()
 
         with pytest.raises(redis.ConnectionError):
             held.ping()

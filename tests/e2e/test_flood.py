@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -28,12 +27,6 @@ SENDERS, ORDINARY = 8, 20
 PAUSES_MAX = 10
 _ids = itertools.count(1)
 MESSAGES_MAX, WAITING_MAX = Limits().max_messages, Timing().waiting_max
-
-
-def used_memory(stack: Stack) -> int:
-    """Return what the ledger's server uses, bytes."""
-    info: Any = stack.ledger.client.info("memory")
-    return int(info["used_memory"])
 
 
 def write(customer: Customer) -> int:
@@ -80,7 +73,7 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
     stack.model.answer(hold, to=flooder.mark)
     flooder.writes(*[flooder.line("flood")] * MESSAGES_MAX)
     flooder.wait_for_turns()
-    before = used_memory(stack)
+    before = stack.ledger.used_bytes()
 
     # While the first batch is with the model, the conversation takes so much and no more.
     waiting = flood(flooder, 1_000, enough)
@@ -103,7 +96,7 @@ def test_flooding_customer_is_bounded_and_delays_nobody(stack: Stack) -> None:
         finally:
             enough.set()
         statuses = waiting + flooding.result()
-    most = used_memory(stack)
+    most = stack.ledger.used_bytes()
     stack.ledger.wait_until_settled(flooder)
 
     accepted = MESSAGES_MAX + statuses[200]

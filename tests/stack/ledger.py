@@ -69,6 +69,11 @@ class LedgerView:
         balance = counters(self.store)
         assert [shard for shard in balance if not shard.holds or shard.lost] == []
 
+    def used_bytes(self) -> int:
+        """Return what the server says it uses for its data."""
+        info: Any = self.client.info("memory")
+        return int(info["used_memory"])
+
     def let_pass(self, wait_ms: int) -> None:
         """Wait until the ledger's clock has moved on by ``wait_ms``, for what must not happen."""
         until_ms = self.store.watch().now_ms + wait_ms
