@@ -1,5 +1,7 @@
 """The worker process: Dramatiq carries wake-ups and calls the flow. ``dramatiq actors:main``."""
 
+from functools import partial
+
 import dramatiq
 
 from actors.broker import build_broker
@@ -8,7 +10,6 @@ from actors.middleware import AtStop, Readiness
 from actors.tasks import BrokerQueue, Tasks, declare
 from runtime import sentry
 from runtime.build import build_or_exit
-from runtime.sentry import CronMonitor
 from runtime.settings import systemd_environment
 from runtime.systemd import Systemd
 
@@ -25,7 +26,7 @@ def main() -> None:
     for middleware in (bulkhead, Readiness(systemd), AtStop(runtime.fleet.stop, sentry.flush)):
         broker.add_middleware(middleware)
     queue = BrokerQueue(broker, runtime.store.client)
-    alive = CronMonitor(runtime.store.client).alive
+    alive = partial(sentry.check_in, runtime.store.client)
     tasks = Tasks(runtime.store, runtime.accounts, queue, alive, bulkhead)
     declare(broker, tasks)
     dramatiq.set_broker(broker)

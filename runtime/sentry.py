@@ -139,18 +139,15 @@ def deliver(events: Iterable[Event]) -> set[str]:
     return {event_id for event_id in event_ids if event_id and event_id in transport.confirmed}
 
 
-class CronMonitor:
-    """Check in with Sentry's cron monitor, once a minute for the whole installation."""
+def check_in(ledger: redis.Redis) -> None:
+    """Check in with Sentry's cron monitor, once a minute for the whole installation.
 
-    def __init__(self, ledger: redis.Redis) -> None:
-        self._ledger = ledger
-
-    def alive(self) -> None:
-        """Check in unless another process did lately. Raise LedgerUnavailableError."""
-        with reached():
-            our_turn = self._ledger.set(CHECK_IN, 1, nx=True, px=CHECK_IN_EVERY_MS)
-        if our_turn:
-            capture_checkin(monitor_slug=CRON_SLUG, status="ok", monitor_config=CRON_CONFIG)
+    Raise LedgerUnavailableError.
+    """
+    with reached():
+        our_turn = ledger.set(CHECK_IN, 1, nx=True, px=CHECK_IN_EVERY_MS)
+    if our_turn:
+        capture_checkin(monitor_slug=CRON_SLUG, status="ok", monitor_config=CRON_CONFIG)
 
 
 def _scrub(event: Event, hint: Hint) -> Event | None:
