@@ -2,8 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import falcon.testing
 import pytest
@@ -38,18 +36,6 @@ class Lines(logging.Handler):
         assert [word for word in (*PRIVATE, "request.failed") if word in text] == [], text
 
 
-@contextmanager
-def listening() -> Iterator[Lines]:
-    """Take all log lines of the body, away from other handlers: they are millions."""
-    root, lines = logging.getLogger(), Lines()
-    others = root.handlers[:]
-    root.handlers[:] = [lines]
-    try:
-        yield lines
-    finally:
-        root.handlers[:] = others
-
-
 class InProcess:
     """Hands deliveries to the application as gunicorn would, odd headers and all."""
 
@@ -78,23 +64,24 @@ class InProcess:
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", sorted(SHARES))
 def test_no_request_whatever_breaks_the_promise(
-    endpoint: str, runtime: Runtime, fuzz: Fuzz
+    endpoint: str, runtime: Runtime, fuzz: Fuzz, root: logging.Logger
 ) -> None:
     runtime.store.timing = dataclasses.replace(runtime.store.timing, waiting_max=WAITING_MAX)
     canary = runtime.accounts.config(CANARY_ACCOUNT)
     assert canary is not None
     judge = Judge(runtime.store, InProcess(runtime))
 
-    with listening() as lines:
+    # Away from other handlers: the lines are millions.
+    lines = Lines()
+    root.handlers[:] = [lines]
 
-        def check(delivery: Delivery) -> None:
-            lines.lines.clear()
-            judge.judge(delivery)
-            lines.check()
+    def check(delivery: Delivery) -> None:
+        lines.lines.clear()
+        judge.judge(delivery)
+        lines.check()
 
-        done = fuzz.run(
-            deliveries(endpoint, canary.webhook_secrets[0]), check, share=SHARES[endpoint]
-        )
+    mix = deliveries(endpoint, canary.webhook_secrets[0])
+    done = fuzz.run(mix, check, share=SHARES[endpoint])
 
     assert {200, 400} <= set(judge.tally) or endpoint == "challenge"
     fuzz.report(f"{endpoint}, in process", done, judge.tally)

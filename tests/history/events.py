@@ -97,21 +97,22 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenOver:
+class _OfCustomer:
+    at_ms: int
+    account: str
+    customer: str
+
+
+class TakenOver(_OfCustomer):
     """A person began to answer this customer themselves."""
 
-    at_ms: int
-    account: str
-    customer: str
 
-
-@dataclass(frozen=True, slots=True)
-class HandedBack:
+class HandedBack(_OfCustomer):
     """The takeover has ended."""
 
-    at_ms: int
-    account: str
-    customer: str
+
+class Erased(_OfCustomer):
+    """A person had a customer forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,28 +134,17 @@ class Alerted:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class _OfDeadLetter:
+    at_ms: int
+    batch: str
+
+
+class Replayed(_OfDeadLetter):
     """A person had a dead letter answered after all."""
 
-    at_ms: int
-    batch: str
 
-
-@dataclass(frozen=True, slots=True)
-class Discarded:
+class Discarded(_OfDeadLetter):
     """A person decided that a dead letter needs no answer."""
-
-    at_ms: int
-    batch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """A person had a customer forgotten."""
-
-    at_ms: int
-    account: str
-    customer: str
 
 
 Happening = (
