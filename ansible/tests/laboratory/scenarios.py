@@ -12,7 +12,6 @@ from pathlib import Path
 from laboratory import weather
 from laboratory.places import LaboratoryError
 from laboratory.session import Chapter
-from laboratory.signals import signals
 from laboratory.site import passing
 from laboratory.stage import DEPLOYS, Stage
 
@@ -272,7 +271,6 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,
     "planted": planted,
-    "signals": signals,
 }
 #: What is played where little time is.
 SHORT = ("bare", "deploy", "refusal")
