@@ -34,11 +34,7 @@ class Played:
     def reasons(self) -> Iterator[str]:
         """Yield what failed tasks said."""
         for line in self.output.splitlines():
-            if (
-                "msg:" in line
-                or "stderr:" in line
-                or line.startswith(("fatal:", "[ERROR]", "ERROR!"))
-            ):
+            if re.search(r"msg:|stderr:|^fatal:|^\[ERROR\]|^ERROR!", line):
                 yield line.strip()
 
 
@@ -51,36 +47,10 @@ class Controller:
         self._names = names
         self._inventory = inventory
 
-    def command(self, playbook: str, *arguments: str) -> list[str]:
-        """Return the command that plays ``playbook``, seen from anywhere."""
-        vault = f"--vault-password-file={self._inventory.vault.password_file}"
-        program = str(ROOT / ".venv/bin/ansible-playbook")
-        play = [program, f"--inventory={self._inventory.path}", vault, playbook, *arguments]
-        return [*network.inside(self._names), *play]
-
-    def environ(self) -> dict[str, str]:
-        """Return the environment of it."""
-        return {
-            **os.environ,
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._names.connections),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_FORCE_COLOR": "0",
-        }
-
     def play(self, playbook: str, *arguments: str, log: Path | None = None) -> Played:
         """Play it to its end and return what came of it, well or not."""
         began_ns = time.monotonic_ns()
-        done = subprocess.run(
-            self.command(playbook, *arguments),
-            cwd=self.playbooks,
-            env=self.environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
+        done = self._run(playbook, *arguments, into=subprocess.PIPE)
         if log:
             log.write_text(done.stdout)
         lasted_ms = (time.monotonic_ns() - began_ns) // 1_000_000
@@ -88,6 +58,26 @@ class Controller:
 
     def show(self, playbook: str, arguments: Sequence[str]) -> int:
         """Play it on this terminal and return its exit status."""
-        environ = self.environ() | {"ANSIBLE_NOCOLOR": "0", "ANSIBLE_FORCE_COLOR": "0"}
-        command = self.command(playbook, *arguments)
-        return subprocess.run(command, cwd=self.playbooks, env=environ, check=False).returncode
+        return self._run(playbook, *arguments).returncode
+
+    def _run(
+        self, playbook: str, *arguments: str, into: int | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        vault = f"--vault-password-file={self._inventory.vault.password_file}"
+        program = str(ROOT / ".venv/bin/ansible-playbook")
+        play = [program, f"--inventory={self._inventory.path}", vault, playbook, *arguments]
+        environ = {
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._names.connections),
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+        return subprocess.run(
+            [*network.inside(self._names), *play],
+            cwd=self.playbooks,
+            env=os.environ | environ,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL if into else None,
+            stdout=into,
+            stderr=subprocess.STDOUT if into else None,
+            timeout=_TIMEOUT_S,
+        )
