@@ -58,8 +58,8 @@ _SENTENCES = {
     Kind.REACTION: "The customer reacted to a message",
     Kind.DELETED: "The customer deleted a message",
     Kind.CALL: "The customer called",
+    Kind.UNSUPPORTED: "The customer sent something that cannot be shown here",
 }
-_UNKNOWN_SENTENCE = "The customer sent something that cannot be shown here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +304,11 @@ def content_of(read: ContentReader | None, message: Record) -> Content:
 
 
 def described(kind: Kind, words: str = "", media: Media | None = None) -> Content:
-    """Return a sentence in brackets that says what came, then ``words`` (a caption) if any."""
-    sentence = f"[{_SENTENCES.get(kind, _UNKNOWN_SENTENCE)}]"
+    """Return a sentence in brackets that says what came, then ``words`` (a caption) if any.
+
+    Not for Kind.TEXT, which has only words.
+    """
+    sentence = f"[{_SENTENCES[kind]}]"
     return Content(kind, f"{sentence} {spoken(words)}" if words else sentence, media)
 
 

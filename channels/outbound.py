@@ -172,9 +172,7 @@ def _last(pattern: re.Pattern[str], text: str, end: int) -> int:
 
 
 def _is_joined(text: str, index: int) -> bool:
-    """Return whether the characters around ``index`` are drawn as one (Unicode annex 29)."""
-    if not 0 < index < len(text):
-        return False
+    """Return whether the characters around ``index``, both there, are drawn as one (annex 29)."""
     before, after = text[index - 1], text[index]
     return (
         _ZERO_WIDTH_JOINER in {before, after}

@@ -15,7 +15,7 @@ from batching.model import Event, InboundMessage, Kind, Outbound
 from batching.store import Store, reached, server_ms
 from channels.inbound import Parsed, clean, required_object, spoken
 from channels.outbound import TEXT_LENGTH_MAX, split
-from channels.provider import ChannelAccount, Outside, Provider, Refusal, Request
+from channels.provider import ChannelAccount, Outside, Provider, Refusal
 from config import Table
 
 #: Longest id of a customer or of a message, in characters.
@@ -27,11 +27,6 @@ KEPT_MS = 86_400_000
 
 class Config(Table):
     """The simulator has no keys of its own."""
-
-
-def verify(_request: Request, _secrets: Sequence[str]) -> int | None:
-    """Return 0: anybody may post."""
-    return 0
 
 
 def parse(body: object, account_id: str) -> Parsed:
@@ -162,7 +157,8 @@ def _build(account: ChannelAccount, outside: Outside) -> Simulator:
 SIMULATOR = Provider(
     name="simulator",
     config=Config,
-    verify=verify,
+    # Anybody may post.
+    verify=lambda _request, _secrets: 0,
     refusal=Refusal("secret", "none is needed"),
     parse=parse,
     build=_build,

@@ -84,12 +84,12 @@ def other_chat(item: Record, message: Key) -> str:
     return ""
 
 
-def customer_of(item: Record, chat_id: str = "") -> Peer:
-    """Return the customer who did what an item tells, in the chat ``chat_id`` if that is known.
+def customer_of(item: Record, *names: str, chat_id: str = "") -> Peer:
+    """Return the customer whom the fields ``names`` or ``sender`` name, or the chat ``chat_id``.
 
     ``sender`` is the id itself, or an object that describes a contact. Raise MalformedError.
     """
-    named = (chat(item, name) for name in ("peerJid", "from", "chatId", "author"))
+    named = (chat(item, name) for name in names)
     return peer(*named, chat(item, "sender", "id") or chat(item, "sender"), chat_id)
 
 

@@ -185,11 +185,8 @@ def _message(account_id: str, item: Record) -> Event:
             provider_id=required(found.unique, "id"),
             author="unknown",
         )
-    return _inbound(account_id, item, customer_of(item), content(item), found.unique)
-
-
-def _self_message(account_id: str, item: Record) -> Event:
-    return _message(account_id, {**item, "fromMe": True})
+    who = customer_of(item, "from", "chatId")
+    return _inbound(account_id, item, who, content(item), found.unique)
 
 
 def _status(account_id: str, item: Record) -> Event:
@@ -221,7 +218,8 @@ def _did(said: ContentReader, *ids: str, own: str = "", about: bool = False) -> 
             return Notice(account_id, elsewhere)
         if own and is_ours(item, found):
             return Notice(account_id, own)
-        who = customer_of(item, found.chat)
+        names = ("peerJid", "from", "chatId", "author")
+        who = customer_of(item, *names, chat_id=found.chat)
         own_id, other_id = ("", found.unique) if about else (found.unique, "")
         return _inbound(account_id, item, who, said(item), own_id, about=other_id)
 
@@ -261,7 +259,7 @@ def _only(kind: Kind) -> ContentReader:
 _EVENTS: dict[str, Reader] = {
     "onmessage": _message,
     "onanymessage": _message,
-    "onselfmessage": _self_message,
+    "onselfmessage": lambda account_id, item: _message(account_id, {**item, "fromMe": True}),
     "onack": _status,
     "onreactionmessage": _did(_reacted("reactionText"), "id", own="own_reaction"),
     "onrevokedmessage": _did(_only(Kind.DELETED), "id", "refId", own="own_deletion"),
