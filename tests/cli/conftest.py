@@ -50,15 +50,14 @@ class Answer:
     err: str
 
     @property
-    def json(self) -> dict[str, Any]:
-        """Return what a program reads."""
-        read: dict[str, Any] = json.loads(self.out)
-        return read
+    def json(self) -> Any:
+        """What a program reads."""
+        return json.loads(self.out)
 
 
 @dataclass
 class Operator:
-    """Runs manage.py in the installation's directory."""
+    """Runs manage.py in the installation's directory and environment."""
 
     directory: Path
     environ: dict[str, str]
@@ -70,7 +69,10 @@ class Operator:
         ``changes`` go over the environment.
         """
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in changes.items():
+            patch.chdir(self.directory)
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in (self.environ | changes).items():
                 patch.setenv(name, value)
             try:
                 status = manage.main(arguments)
@@ -113,29 +115,11 @@ def environ(
     return {"PATH": os.defpath, "REDIS_URL": valkey.url(0), "BROKER_URL": valkey.url(1)}
 
 
-def operator_of(
-    directory: Path,
-    environ: dict[str, str],
-    patch: pytest.MonkeyPatch,
-    capture: pytest.CaptureFixture[str],
-) -> Operator:
-    """Return the operator of an installation, whose environment this process has from now on."""
-    patch.chdir(directory)
-    for name in os.environ:
-        patch.delenv(name)
-    for name, value in environ.items():
-        patch.setenv(name, value)
-    return Operator(directory, environ, capture)
-
-
 @pytest.fixture
 def operator(
-    environ: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Operator:
-    return operator_of(tmp_path, environ, monkeypatch, capsys)
+    return Operator(tmp_path, environ, capsys)
 
 
 @pytest.fixture

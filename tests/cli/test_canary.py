@@ -20,7 +20,8 @@ ELSEWHERE = "elsewhere"
 @pytest.fixture
 def runtime(operator: Operator) -> Iterator[Runtime]:
     handlers = logging.getLogger().handlers[:]
-    built = build("web", operator.environ)
+    accounts = str(operator.directory / "accounts.toml")
+    built = build("web", operator.environ | {"ACCOUNTS_FILE": accounts})
     # The process under test is the verb's: what a web process logs is none of its output.
     logging.getLogger().handlers[:] = handlers
     operator.capture.readouterr()

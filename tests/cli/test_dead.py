@@ -233,12 +233,12 @@ def test_unknown_dead_letter_is_named(operator: Operator, action: tuple[str, ...
 
 
 def test_batch_of_several_shards_is_named_with_its_conversation(
-    operator: Operator, world: World, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, world: World
 ) -> None:
     """Each shard numbers its own batches, so two may have the same name."""
     client: Any = world.store.client
     client.flushall()
-    monkeypatch.setenv("BATCH_SHARDS", "2")
+    operator.environ["BATCH_SHARDS"] = "2"
     world.store = Store(client, privacy_key=DEVELOPMENT_PRIVACY_KEY, shards=2, clock=world.clock)
     for shard in world.store.keyring.shards:
         client.hset(shard.stats, "seq", 1_000)

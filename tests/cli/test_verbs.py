@@ -9,29 +9,18 @@ from tests.batching.world import ANNA, World
 from tests.cli.conftest import Operator
 
 CONVERSATION = "c_" + "0" * 24
-LOOKING = [
-    ("trace", CONVERSATION),
-    ("trace", "id-1"),
-    ("dead", "list"),
-    ("dead", "show", "b1"),
-    ("dead", "replay", "b1"),
-    ("dead", "discard", "b1", "--yes"),
-    ("alerts",),
-    ("erase", CONVERSATION, "--yes"),
-    ("audit",),
-    ("balance",),
-    ("fleet",),
-    ("model",),
-]
 
 
-@pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
-def test_verb_without_redis_fails_in_plain_words(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
-) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-
-    answer = operator(*arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(f"trace {CONVERSATION}", "trace id-1", f"erase {CONVERSATION} --yes"),
+        *("dead list", "dead show b1", "dead replay b1", "dead discard b1 --yes"),
+        *("alerts", "audit", "balance", "fleet", "model"),
+    ],
+)
+def test_verb_without_redis_fails_in_plain_words(operator: Operator, arguments: str) -> None:
+    answer = operator(*arguments.split(), REDIS_URL="redis://127.0.0.1:1/0")
 
     assert (answer.status, answer.out) == (1, "")
     assert answer.err == "REDIS_URL: does not answer (ConnectionError)\n"
@@ -58,16 +47,13 @@ def test_verb_with_mistaken_settings_names_them(operator: Operator, verb: str) -
     assert (done.status, done.err) == (1, "BATCH_SHARDS=0: must be 1..1024\n")
 
 
-@pytest.mark.parametrize("verb", ["balance", "audit", "alerts", "trace"])
-def test_ledger_of_another_form_is_refused(
-    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch, verb: str
-) -> None:
+@pytest.mark.parametrize("verb", ["balance", "audit", "alerts", "trace id-1"])
+def test_ledger_of_another_form_is_refused(world: World, operator: Operator, verb: str) -> None:
     """With the wrong shards or key nothing would be found."""
-    monkeypatch.setenv("PRIVACY_KEY", "another-key-than-the-ledger-was-made-with")
     client: Any = world.store.client
     before = client.dbsize()
 
-    answer = operator(verb, *(["id-1"] if verb == "trace" else []))
+    answer = operator(*verb.split(), PRIVACY_KEY="another-key-than-the-ledger-was-made-with")
 
     assert (answer.status, answer.out) == (1, "")
     assert "this ledger was made with privacy_key=" in answer.err

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Operator, operator_of
+from tests.cli.conftest import Operator
 from tests.e2e.test_failures import (  # noqa: F401
     test_late_status_resolves_a_doubt_without_a_second_copy,
     test_person_is_notified_of_a_delivery_that_fails_later,
@@ -58,10 +58,8 @@ def _nothing_is_refused(ledger: GuardedServer, broker: GuardedServer) -> Iterato
 
 
 @pytest.fixture
-def operator(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Operator:
-    return operator_of(stack.directory, stack.environ, monkeypatch, capsys)
+def operator(stack: Stack, capsys: pytest.CaptureFixture[str]) -> Operator:
+    return Operator(stack.directory, stack.environ, capsys)
 
 
 def test_every_verb_says_what_it_has_to_say(operator: Operator, stack: Stack) -> None:
