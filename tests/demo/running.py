@@ -4,19 +4,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import httpx2
 
+from demo.child import ROOT
 from tests.processes import Guard, OwnedProcess
 from tests.valkey_server import free_port
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
-ROOT = Path(__file__).parent.parent.parent
 READY = "AI Admin is running."
 CUSTOMER = "79990000001"
-START_DEADLINE_S = 60.0
-STOP_DEADLINE_S = 60.0
 #: Nothing else of the caller's environment may change what the demo does.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
@@ -30,10 +29,10 @@ class RunningDemo:
         self.command = [*self.command_at(self.port), *options]
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         self.environ = inherited | {"BATCH_IDLE_MS": "700"}
-        self._log_path = directory / "log"
-        self._process = OwnedProcess(
-            self.command, log_path=self._log_path, guard=guard, environ=self.environ, cwd=ROOT
+        self.process = OwnedProcess(
+            self.command, log_path=directory / "log", guard=guard, environ=self.environ, cwd=ROOT
         )
+        self.log = self.process.log
 
     def command_at(self, port: int) -> list[str]:
         """Return the command of a demo with this one's data."""
@@ -41,32 +40,20 @@ class RunningDemo:
 
     def start(self) -> None:
         """Start it and return when it says what to open."""
-        self._log_path.unlink(missing_ok=True)
-        self._process.start()
-        eventually(lambda: READY in self.log() or not self.running, deadline_s=START_DEADLINE_S)
+        self.process.log_path.unlink(missing_ok=True)
+        self.process.start()
+        eventually(lambda: READY in self.log() or not self.process.running)
         assert READY in self.log(), self.log()
 
-    @property
-    def running(self) -> bool:
-        return self._process.running
-
-    @property
-    def pid(self) -> int:
-        assert self._process._process is not None
-        return self._process._process.pid
-
-    def log(self) -> str:
-        return self._process.log()
-
-    def end_with(self, number: int) -> int:
+    def end_with(self, number: Signals) -> int:
         """Send a signal as a terminal does, to the whole group; wait, return the exit code."""
-        os.killpg(self.pid, number)
+        self.process.signal_group(number)
         return self.ended()
 
     def ended(self) -> int:
         """Return the exit code once it has ended by itself."""
-        eventually(lambda: not self.running, deadline_s=STOP_DEADLINE_S)
-        return self._process.terminate()
+        eventually(lambda: not self.process.running)
+        return self.process.terminate()
 
     def run(self, command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a demo that ends by itself."""
@@ -76,7 +63,7 @@ class RunningDemo:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=STOP_DEADLINE_S,
+            timeout=DEADLINE_S,
             check=False,
         )
 
@@ -115,8 +102,7 @@ def descendants(pid: int) -> dict[int, str]:
     table = live_processes()
     found: dict[int, str] = {}
     parents = {pid}
-    while parents:
-        children = {child: args for child, (parent, args) in table.items() if parent in parents}
+    while children := {it: args for it, (parent, args) in table.items() if parent in parents}:
         found |= children
         parents = set(children)
     return found

@@ -21,36 +21,31 @@ import subprocess
 print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
 """
 
-Lines = list[tuple[str, str]]
-Start = Callable[[str], Child]
+Heard = list[tuple[str, str]]
+Start = Callable[[str], tuple[Child, Heard]]
 
 
 @pytest.fixture
-def heard() -> Lines:
-    return []
-
-
-@pytest.fixture
-def start(heard: Lines) -> Iterator[Start]:
-    """Return a starter of programs, all stopped in the end."""
+def start() -> Iterator[Start]:
+    """Return a starter of programs, all stopped in the end; it returns once they say a word."""
     children: list[Child] = []
 
-    def listen(name: str, line: str) -> None:
-        heard.append((name, line))
-
-    def start(program: str) -> Child:
+    def start(program: str) -> tuple[Child, Heard]:
+        heard: Heard = []
         command = [sys.executable, "-c", program]
-        children.append(Child("web", command, environ={}, listen=listen))
-        return children[-1]
+        child = Child("web", command, environ={}, listen=lambda *line: heard.append(line))
+        children.append(child)
+        eventually(lambda: heard)
+        return child, heard
 
     yield start
     for child in children:
         child.stop(lambda: True)
 
 
-def test_stop_leaves_nothing_of_the_group(start: Start, heard: Lines):
-    child = start(PARENT)
-    eventually(lambda: heard and not child.running)
+def test_stop_leaves_nothing_of_the_group(start: Start) -> None:
+    child, heard = start(PARENT)
+    eventually(lambda: not child.running)
     grandchild = int(heard[0][1])
     was_alive = grandchild in live_processes()
 
@@ -60,28 +55,20 @@ def test_stop_leaves_nothing_of_the_group(start: Start, heard: Lines):
     eventually(lambda: grandchild not in live_processes())
 
 
-def test_hurry_ends_what_ignores_the_wish(start: Start, heard: Lines):
-    child = start(DEAF)
-    eventually(lambda: heard)
+def test_hurry_ends_what_ignores_the_wish(start: Start) -> None:
+    child, heard = start(DEAF)
+    child.check()  # A live process is no trouble.
 
     child.stop(lambda: True)
 
+    assert heard == [("web", "deaf")]
     assert not child.running
 
 
-def test_last_words_of_a_dead_process_are_told(start: Start):
-    child = start("import sys; print('first', flush=True); sys.exit('the reason')")
+def test_last_words_of_a_dead_process_are_told(start: Start) -> None:
+    child, _ = start("import sys; print('first', flush=True); sys.exit('the reason')")
     eventually(lambda: not child.running)
 
     words = "The web ended with code 1. Its last words:\n  first\n  the reason"
     with pytest.raises(DemoError, match=re.escape(words)):
         child.check()
-
-
-def test_live_process_is_no_trouble(start: Start, heard: Lines):
-    child = start("import time; print('up', flush=True); time.sleep(600)")
-    eventually(lambda: heard)
-
-    child.check()
-
-    assert heard == [("web", "up")]

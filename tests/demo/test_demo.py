@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("valkey
 def demo(tmp_path: Path, guard: Guard) -> Iterator[RunningDemo]:
     demo = RunningDemo(tmp_path, guard)
     yield demo
-    if demo.running:
+    if demo.process.running:
         demo.end_with(signal.SIGTERM)
 
 
@@ -28,7 +28,7 @@ def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_only_the_conversa
     demo: RunningDemo,
 ):
     demo.start()
-    started = descendants(demo.pid)
+    started = descendants(demo.process.group)
 
     for number, text in enumerate(["Hi", "can I book", "for tomorrow 15:00?"]):
         demo.write(f"m{number}", text)
@@ -87,7 +87,7 @@ def test_mistaken_setting_is_told_and_nothing_is_left(demo: RunningDemo):
 
 def test_process_that_dies_ends_the_demo_with_its_name(demo: RunningDemo):
     demo.start()
-    started = descendants(demo.pid)
+    started = descendants(demo.process.group)
     web = next(pid for pid, args in started.items() if "gunicorn" in args)
 
     os.kill(web, signal.SIGKILL)
