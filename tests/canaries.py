@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from batching import flow
-from batching.model import Stage
 from runtime.build import Runtime
-from tests.fakes import FakeLeaseRenewer, FakeQueue
+from tests.fakes import FakeQueue
+from tests.web.workers import Workers
 from web import create_app
 
 #: Pause of the background worker, s.
@@ -26,32 +26,20 @@ def collect(runtime: Runtime, queue: FakeQueue) -> None:
 
 def answer(runtime: Runtime) -> None:
     """Do the work of scheduler and workers to its end."""
-    queue = FakeQueue()
-    collect(runtime, queue)
-    work(runtime, queue)
-
-
-def work(runtime: Runtime, queue: FakeQueue) -> None:
-    """Handle the wake-ups, and those that follow from them."""
-    for wake_up in queue.wake_ups:
-        if wake_up.stage is Stage.GENERATE:
-            flow.generate(
-                runtime.store, runtime.accounts, queue, wake_up, renew_lease=FakeLeaseRenewer()
-            )
-        else:
-            flow.send(runtime.store, runtime.accounts, wake_up, renew_lease=FakeLeaseRenewer())
+    workers = Workers(runtime)
+    collect(runtime, workers.queue)
+    workers.answer()
 
 
 @contextmanager
 def working(runtime: Runtime) -> Iterator[None]:
     """Do the work of scheduler and workers in the background."""
-    over = threading.Event()
+    over, workers = threading.Event(), Workers(runtime)
 
     def work_on() -> None:
         while not over.wait(PAUSE_S):
-            queue = FakeQueue()
-            flow.flush(runtime.store, queue)
-            work(runtime, queue)
+            workers.flush()
+            workers.answer()
 
     thread = threading.Thread(target=work_on)
     thread.start()
