@@ -39,7 +39,7 @@ class Day:
         self._write()
         for name, times in world.setup.deeds.items():
             for _ in range(times):
-                world.hub.after(world.rng.randint(0, world.setup.day_ms), getattr(self, name))
+                world.after(world.rng.randint(0, world.setup.day_ms), getattr(self, name))
 
     def _someone(self) -> tuple[str, str]:
         return self.world.rng.choice(people(self.world.setup.customers))
@@ -90,7 +90,7 @@ class Day:
     def step_clock(self) -> None:
         self.world.offset_ms += self.world.rng.choice(STEPS_MS)
         self.world.occurred["clock step"] += 1
-        for task in self.world.hub.alive.values():
+        for task in self.world.alive.values():
             self.world.pause(task)
 
     def cut_off(self) -> None:

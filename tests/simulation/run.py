@@ -83,7 +83,7 @@ def run(seed: int, client: redis.Redis) -> Outcome:
         except Exception:  # noqa: BLE001 - whatever the flow lets through is a fault of the flow
             broken.append(traceback.format_exc())
         finally:
-            world.hub.close()
+            world.close()
     if not broken:
         broken = simulation.judge()
     return Outcome(
@@ -122,24 +122,24 @@ class Simulation:
 
     def live(self) -> None:
         """Go through the day, then let everything come to its end. Raise BrokenError."""
-        world, hub = self.world, self.world.hub
+        world = self.world
         self.day.plan()
         self.workers.start()
         day_ends_ms = world.now_ms + world.setup.day_ms
-        hub.run(lambda: hub.now_ms >= day_ends_ms)
+        world.run(lambda: world.now_ms >= day_ends_ms)
         world.healed = True
         self.wire.away_until_ms = 0
         limit_ms = world.now_ms + DRAIN_MS_MAX
-        hub.run(lambda: self._quiet() or hub.now_ms > limit_ms)
+        world.run(lambda: self._quiet() or world.now_ms > limit_ms)
         if not self._quiet():
             raise BrokenError(
                 f"not quiet: {self.watcher.busy} messages, {self.web.pending} deliveries, "
-                f"tasks {list(hub.alive)}"
+                f"tasks {list(world.alive)}"
             )
         self.watcher.audit()
 
     def _quiet(self) -> bool:
-        return not (self.web.pending or self.watcher.busy or self.world.hub.alive)
+        return not (self.web.pending or self.watcher.busy or self.world.alive)
 
     def judge(self) -> list[str]:
         """Return what the history has to say against the run."""

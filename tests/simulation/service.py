@@ -48,7 +48,7 @@ class Web:
         def again() -> None:
             self._try(events, self.world.rng.randint(*AGAIN_MS))
 
-        self.world.hub.spawn("web", call, delay_ms=delay_ms, crashed=again)
+        self.world.spawn("web", call, delay_ms=delay_ms, crashed=again)
 
     def _receive(self, events: tuple[Event, ...]) -> bool:
         """Return whether the answer is 200."""
@@ -91,7 +91,7 @@ class Workers:
 
     def _schedule(self) -> None:
         """Start one scheduler; who supervises it starts the next when it dies."""
-        self.world.hub.spawn(
+        self.world.spawn(
             "scheduler", self._tick, delay_ms=1_000, daemon=True, crashed=self._schedule
         )
 
@@ -105,8 +105,8 @@ class Workers:
                     self._carry("flush", self._flush)
                 wait_ms = _until_due_ms(watch)
             # A real one ticks many times a second; these sleep while nothing can be due.
-            world.hub.sleep(min(wait_ms, CALM_MS if world.healed else BUSY_MS))
-            world.hub.sleep(world.rng.randint(*TICK_MS))
+            world.sleep(min(wait_ms, CALM_MS if world.healed else BUSY_MS))
+            world.sleep(world.rng.randint(*TICK_MS))
 
     def _flush(self) -> None:
         with suppress(TransientError):  # as the tasks of a worker do
@@ -132,7 +132,7 @@ class Workers:
             return
         for _ in range(2 if world.chance("wake_up_twice") else 1):
             span = LATE_MS if world.chance("wake_up_late") else SOON_MS
-            world.hub.spawn(name, answer, delay_ms=world.rng.randint(*span))
+            world.spawn(name, answer, delay_ms=world.rng.randint(*span))
 
     def _answer(self, wake_up: WakeUp) -> None:
         with suppress(TransientError):  # as the tasks of a worker do
@@ -144,7 +144,7 @@ class Workers:
     @contextmanager
     def _renew_lease(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
         """Renew the lease as actors.tasks does: in time, from beside, and not while it sleeps."""
-        world, owner = self.world, self.world.hub.task
+        world, owner = self.world, self.world.task
         assert owner
         keeping = True
 
@@ -162,7 +162,7 @@ class Workers:
             again(lease_ms // 3)
 
         def again(delay_ms: int) -> None:
-            world.hub.spawn("lease renewer", renew, delay_ms=delay_ms, mortal=False, daemon=True)
+            world.spawn("lease renewer", renew, delay_ms=delay_ms, mortal=False, daemon=True)
 
         again(lease_ms // 3)
         try:

@@ -120,7 +120,7 @@ class Watcher:
                 if person:
                     world.add(HandedBack(world.now_ms, *person))
 
-        world.hub.after(wait_ms, expire)
+        world.after(wait_ms, expire)
 
     def _note_alert(self, shard: Shard, alert: dict[str, str]) -> None:
         world, kind = self._world, alert["kind"]

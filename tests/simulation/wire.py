@@ -50,7 +50,7 @@ class Wire:
             raise RedisConnectionError
         if world.chance("executed_late"):
             world.pause()
-            world.hub.after(world.rng.randint(*LATE_MS), lambda: _forgiven(execute))
+            world.after(world.rng.randint(*LATE_MS), lambda: _forgiven(execute))
             raise RedisTimeoutError
         if len(commands) > 1 and world.chance("cut_short"):
             world.pause()

@@ -17,13 +17,13 @@ class Moment(int):
     """A time of the server's clock. In a command it is told when the server carries that out."""
 
 
-class World:
-    """One seed's world. After ``heal`` nothing goes wrong any more."""
+class World(Hub):
+    """One seed's world. Once ``healed`` nothing goes wrong any more."""
 
     def __init__(self, setup: Setup, rng: Random) -> None:
+        super().__init__(NOON_MS)
         self.setup = setup
         self.rng = rng
-        self.hub = Hub(NOON_MS)
         self.history: list[Happening] = []
         #: How often each fault and each unusual step occurred.
         self.occurred: Counter[str] = Counter()
@@ -32,13 +32,9 @@ class World:
         self.offset_ms = 0
         self._frozen: dict[Task, int] = {}
 
-    @property
-    def now_ms(self) -> int:
-        return self.hub.now_ms
-
     def clock(self) -> "Moment":
         """Return what the server's clock shows."""
-        return Moment(self.hub.now_ms + self.offset_ms)
+        return Moment(self.now_ms + self.offset_ms)
 
     def add(self, event: Happening) -> None:
         """Note that something happened now."""
@@ -58,11 +54,11 @@ class World:
     @property
     def worker(self) -> str:
         """Return the name of the present task, "" outside of tasks."""
-        return self.hub.task.name if self.hub.task else ""
+        return self.task.name if self.task else ""
 
     def boundary(self) -> None:
         """Let the present task crash, stand still, or let others go first."""
-        task = self.hub.task
+        task = self.task
         if task is None or not task.mortal:
             return
         if self.chance("crash"):
@@ -71,7 +67,7 @@ class World:
         if self.chance("stall"):
             self._freeze(task)
         elif self.chance("interleave"):
-            self.hub.sleep(self.rng.randint(0, 50))
+            self.sleep(self.rng.randint(0, 50))
 
     def _freeze(self, task: Task) -> None:
         """Let a task stand still; it wakes by itself, or in the worst moment: see stay_in_call."""
@@ -79,7 +75,7 @@ class World:
         stall_ms = self.rng.randint(*STALL_MS)
         task.frozen_until_ms = self.now_ms + stall_ms
         self._frozen[task] = self.now_ms + self.rng.choice(REPLACED_MS)
-        self.hub.sleep(stall_ms)
+        self.sleep(stall_ms)
         task.frozen_until_ms = self.now_ms
         del self._frozen[task]
 
@@ -91,5 +87,5 @@ class World:
         span_ms = self.rng.randint(*span)
         for task, replaced_ms in self._frozen.items():
             if replaced_ms <= self.now_ms and self.chance("ambush"):
-                self.hub.after(self.rng.randint(0, span_ms), task.wake)
-        self.hub.sleep(span_ms)
+                self.after(self.rng.randint(0, span_ms), task.wake)
+        self.sleep(span_ms)
