@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from batching.model import Exchange, Limits, Outbound, WakeUp
+from batching.model import Exchange, Outbound, WakeUp
 from batching.ports import Account
 
 #: 2026-01-15 12:00:00 UTC: a fixed, plausible "now" for tests.
@@ -142,27 +142,15 @@ class FakeAccounts:
         """Return the account, None if it was not given."""
         return self.accounts.get(account_id)
 
-    def limits_of(self, account_id: str) -> Limits:
-        """Return the account's limits, the defaults for a stranger."""
-        account = self.accounts.get(account_id)
-        return account.limits if account is not None else Limits()
-
 
 @dataclass(slots=True)
 class FakeLeaseRenewer:
-    """A lease renewer that renews nothing by itself; ``calls`` holds what it was given.
+    """A lease renewer that renews nothing by itself; ``calls`` holds what it was given."""
 
-    With ``beats`` above zero it calls the extension that often as the run begins, and keeps the
-    results in ``results``.
-    """
-
-    beats: int = 0
     calls: list[tuple[Callable[[], bool], int]] = field(default_factory=list)
-    results: list[bool] = field(default_factory=list)
 
     @contextmanager
     def __call__(self, extend: Callable[[], bool], every_ms: int) -> Iterator[None]:
-        """Record the call, renew as set up, and let the body run."""
+        """Record the call and let the body run."""
         self.calls.append((extend, every_ms))
-        self.results.extend(extend() for _ in range(self.beats))
         yield

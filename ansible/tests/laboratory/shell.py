@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from laboratory.places import LaboratoryError
@@ -26,24 +26,17 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SHOWN_MAX = 2_000
 
 
-def run(
-    command: Sequence[str | Path],
-    *,
-    environ: Mapping[str, str] | None = None,
-    text: str = "",
-    timeout_s: float = 900.0,
-) -> str:
+def run(command: Sequence[str | Path], *, timeout_s: float = 900.0) -> str:
     """Return what a command prints. Raise LaboratoryError if it fails or takes too long."""
     given = [str(part) for part in command]
     try:
         done = subprocess.run(
             given,
-            input=text,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
             timeout=timeout_s,
-            env={**os.environ, **(environ or {})},
         )
     except subprocess.TimeoutExpired:
         raise LaboratoryError(f"not over after {timeout_s:.0f} s: {shlex.join(given)}") from None
