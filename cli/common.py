@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batching.inspect import conversation_of
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
 _TYPED_NUMBER = re.compile(r"[+\d ().-]+")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
@@ -128,8 +127,8 @@ def confirmed(warnings: Sequence[str], question: str, *, yes: bool) -> bool:
 
 def moment(at_ms: int) -> str:
     """Return a time for a person, UTC with milliseconds."""
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
+    at = datetime.fromtimestamp(at_ms / 1_000, UTC).replace(tzinfo=None)
+    return at.isoformat(" ", "milliseconds")
 
 
 def span(ms: int) -> str:

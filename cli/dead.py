@@ -2,11 +2,17 @@
 
 import re
 from argparse import SUPPRESS, ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from batching.inspect import DeadLetter, conversation_of, dead_letter_headers, find_dead_letters
+from batching.inspect import (
+    DeadLetter,
+    conversation_of,
+    dead_letter_headers,
+    dead_letters,
+    find_dead_letters,
+)
 from batching.model import Reason
 from batching.store import FULL, Store
 from cli.common import (
@@ -116,7 +122,10 @@ def _show(request: Request) -> bool:
     now_ms = store.watch().now_ms
     lines = [f"{name}: {cell}" for name, cell in zip(_COLUMNS, _row(letter, now_ms), strict=True)]
     twice = " The customer may have the answer, or a part of it." if letter.may_repeat else ""
-    lines += [f"died: {moment(letter.died_ms)} UTC", *_stage(letter)]
+    lines.append(f"died: {moment(letter.died_ms)} UTC")
+    if letter.stage:
+        sent = f", {letter.parts_sent} of {letter.parts} parts were sent" if letter.parts else ""
+        lines.append(f"stage: {letter.stage}, attempt {letter.attempt}{sent}")
     lines.append(f"to do: {advice(letter.reason)}{twice}")
     document = _document(letter, now_ms)
     if typed.content:
@@ -139,7 +148,7 @@ def _replay(request: Request) -> bool:
         raise UsageError("--reason and --account are for --all")
     configs = request.accounts()
     letters, refused = [], dict[str, str]()
-    for name, letter in _chosen(store, request):
+    for name, letter in _chosen(store, request).items():
         if known := letter and _with_account(store, configs, letter):
             letters.append(known)
         else:
@@ -206,13 +215,12 @@ def _selected(store: Store, request: Request) -> list[DeadLetter]:
     return sorted(found, key=lambda letter: letter.died_ms)
 
 
-def _chosen(store: Store, request: Request) -> Iterator[tuple[str, DeadLetter | None]]:
-    """Yield the dead letters that were typed or selected, by name; None if there is none."""
-    names = request.arguments.batch
+def _chosen(store: Store, request: Request) -> dict[str, DeadLetter | None]:
+    """Return the dead letters that were typed or selected, by name; None if there is none."""
     if request.arguments.all:
-        names = [f"{it.conversation_id}:{it.batch_id}" for it in _selected(store, request)]
-    for name in dict.fromkeys(names):
-        yield name, _find(store, name)
+        letters = dead_letters(store, _selected(store, request))
+        return {f"{it.conversation_id}:{it.batch_id}": it for it in letters}
+    return {name: _find(store, name) for name in request.arguments.batch}
 
 
 def _find(store: Store, name: str) -> DeadLetter | None:
@@ -262,13 +270,6 @@ def _row(letter: DeadLetter, now_ms: int) -> tuple[str, ...]:
     account, age = letter.account_id or "unknown", span(max(0, now_ms - letter.died_ms))
     first = (letter.batch_id, letter.reason, account, letter.conversation_id)
     return (*first, age, str(letter.size), letter.detail or "-")
-
-
-def _stage(letter: DeadLetter) -> list[str]:
-    if not letter.stage:
-        return []
-    sent = f", {letter.parts_sent} of {letter.parts} parts were sent" if letter.parts else ""
-    return [f"stage: {letter.stage}, attempt {letter.attempt}{sent}"]
 
 
 def _document(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
