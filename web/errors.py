@@ -39,9 +39,7 @@ class RefusalError(falcon.HTTPError):
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
     """Serialize every refusal and failure of ``app`` in the one JSON form."""
     app.set_error_serializer(_serialize)
-    app.add_error_handler(LedgerUnavailableError, _ledger_unavailable)
-    app.add_error_handler(MalformedError, _malformed)
-    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(Exception, _refuse)
 
 
 def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
@@ -53,39 +51,29 @@ def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
     resp.text = json.dumps({"error": {"code": reason, "message": message}})
 
 
-def _ledger_unavailable(
-    _req: falcon.Request, _resp: falcon.Response, error: LedgerUnavailableError, _params: object
-) -> NoReturn:
-    log.error("webhook.unavailable", extra={"code": error.code})
-    raise RefusalError(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "ledger_unavailable",
-        f"ledger: cannot be written now, nothing was accepted; try again in {RETRY_AFTER_S} s",
-        retry_after_s=RETRY_AFTER_S,
-    )
-
-
-def _malformed(
-    _req: falcon.Request, _resp: falcon.Response, error: MalformedError, _params: object
-) -> NoReturn:
-    too_large = error.code in SIZE_CODES
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST
-    raise RefusalError(status, error.code, error.detail or error.code)
-
-
-def _unexpected(
+def _refuse(
     req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> NoReturn:
+    raise _refusal(error, req.uri_template or "")
+
+
+def _refusal(error: Exception, route: str) -> RefusalError:
+    if isinstance(error, LedgerUnavailableError):
+        log.error("webhook.unavailable", extra={"code": error.code})
+        return RefusalError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "ledger_unavailable",
+            f"ledger: cannot be written now, nothing was accepted; try again in {RETRY_AFTER_S} s",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if isinstance(error, MalformedError):
+        too_large = error.code in SIZE_CODES
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST
+        return RefusalError(status, error.code, error.detail or error.code)
     # The exception's message may quote a customer; its class and place do not.
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    log.error(
-        "request.failed",
-        extra={
-            "error": type(error).__qualname__,
-            "place": f"{frame.filename}:{frame.lineno}",
-            "route": req.uri_template or "",
-        },
-    )
-    raise RefusalError(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "request: failed inside, it is logged"
-    )
+    place = f"{frame.filename}:{frame.lineno}"
+    fields = {"error": type(error).__qualname__, "place": place, "route": route}
+    log.error("request.failed", extra=fields)
+    message = "request: failed inside, it is logged"
+    return RefusalError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)

@@ -60,6 +60,16 @@ def run_next(broker: StubBroker, queue: str) -> None:
     broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
 
 
+def answer_hello(
+    tasks: Tasks, store: Store, stub: StubBroker, clock: FakeClock, limits: Limits
+) -> None:
+    flow.receive(store, [HELLO], lambda _: limits)
+    clock.advance_ms(limits.idle_ms)
+    tasks.flush()
+    run_next(stub, "generate")
+    run_next(stub, "send")
+
+
 def test_wake_up_names_batch_and_attempt_and_nothing_else(stub: StubBroker, client: redis.Redis):
     BrokerQueue(stub, client).enqueue(WakeUp("c_0123456789abcdef01234567", "b7", 2, Stage.SEND))
 
@@ -99,12 +109,7 @@ def test_ledger_that_is_away_is_named(stub: StubBroker, verb: str):
 def test_wake_up_lead_from_due_message_to_sent_answer(
     tasks: Tasks, store: Store, stub: StubBroker, clock: FakeClock, channel: FakeChannel
 ):
-    flow.receive(store, [HELLO], lambda _: LIMITS)
-    clock.advance_ms(LIMITS.idle_ms)
-
-    tasks.flush()
-    run_next(stub, "generate")
-    run_next(stub, "send")
+    answer_hello(tasks, store, stub, clock, LIMITS)
 
     assert [sent.answers for sent in channel.sent] == [("m1",)]
 
@@ -124,19 +129,14 @@ def test_lease_is_kept_while_a_slow_call_runs(
             still: Any = client.zcount(lease, clock(), "inf")
             kept.extend([still] * still)
 
-    calls = {Stage.GENERATE: None, Stage.SEND: None} | {stage: last_long}
     limits = Limits(idle_ms=1_000, lease_ms=30)
-    channel = FakeChannel(before=calls[Stage.SEND])
-    model = FakeModel(before=calls[Stage.GENERATE])
+    channel = FakeChannel(before=last_long if stage is Stage.SEND else None)
+    model = FakeModel(before=last_long if stage is Stage.GENERATE else None)
     accounts = FakeAccounts.of(Account("salon", limits, channel, model))
     tasks = Tasks(store, accounts, BrokerQueue(stub, client))
     declare(stub, tasks)
-    flow.receive(store, [HELLO], lambda _: limits)
-    clock.advance_ms(limits.idle_ms)
 
-    tasks.flush()
-    run_next(stub, "generate")
-    run_next(stub, "send")
+    answer_hello(tasks, store, stub, clock, limits)
 
     assert kept
 

@@ -78,19 +78,6 @@ def test_process_is_ready_once_a_flusher_collects_from_its_redis(
     assert len(after.json["fingerprint"]) == 12
 
 
-def test_process_is_not_ready_when_the_flusher_fell_silent(
-    http: falcon.testing.TestClient, runtime: Runtime
-) -> None:
-    collect_once(runtime.store)
-    (shard,) = runtime.store.keyring.shards
-    runtime.store.client.set(shard.heartbeat, 1_000)
-
-    result = http.simulate_get("/readyz")
-
-    assert result.status_code == 503
-    assert result.json["checks"]["flusher"]["ok"] is False
-
-
 @pytest.mark.parametrize(("grace_ms", "status"), [("0", 503), ("300000", 200)])
 def test_process_is_not_ready_among_others_with_other_settings_once_the_deploy_is_over(
     start: Start, grace_ms: str, status: int
