@@ -65,6 +65,7 @@ def draining(
     stopping.start()
     try:
         yield
+        assert stopping.is_alive(), "the worker ended before the body did"
     finally:
         release.set()
         stopping.join()
