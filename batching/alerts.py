@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 
+from batching.inspect import to_number
 from batching.store import Store, reached, server_ms
 
 #: The consumer group's names, as every release has stored them; under others it would start anew.
@@ -312,10 +313,6 @@ def _alert(shard: int, entry: _Entry, *, notified: bool = False) -> Alert:
     entry_id, raw = entry
     fields = {name.decode(): value.decode(errors="replace") for name, value in raw.items()}
 
-    def number(name: str, otherwise: int = 0) -> int:
-        found = fields.get(name, "")
-        return int(found) if found.isdecimal() else otherwise
-
     return Alert(
         shard=shard,
         entry_id=entry_id.decode(),
@@ -325,20 +322,17 @@ def _alert(shard: int, entry: _Entry, *, notified: bool = False) -> Alert:
         conversation_id=fields.get("conversation", ""),
         batch_id=fields.get("batch", ""),
         # The server makes the ids of a stream from its clock.
-        at_ms=number("at_ms", _position(entry_id)[0]),
-        kept=number("kept"),
-        lost=number("lost"),
+        at_ms=to_number(fields.get("at_ms"), _position(entry_id)[0]),
+        kept=to_number(fields.get("kept")),
+        lost=to_number(fields.get("lost")),
         notified=notified,
     )
 
 
 def _counts(hash_: Mapping[bytes, bytes]) -> dict[str, int]:
     """Return the counts of a hash by their fields, without those that are 0 or damaged."""
-    return {
-        field.decode(): int(count)
-        for field, count in hash_.items()
-        if count.isdigit() and int(count)
-    }
+    counts = {field.decode(): to_number(count) for field, count in hash_.items()}
+    return {field: count for field, count in counts.items() if count > 0}
 
 
 def _execute(pipeline: Any, *expected: str) -> list[Any]:  # noqa: ANN401 - redis-py's is untyped

@@ -35,7 +35,7 @@ class Counters:
     @classmethod
     def of(cls, shard: int, stats: Mapping[bytes, bytes]) -> "Counters":
         """Return what the hash ``stats`` of a shard holds."""
-        named = Counter({name.decode(): _number(count) for name, count in stats.items()})
+        named = Counter({name.decode(): to_number(count) for name, count in stats.items()})
         return cls(shard=shard, named=named, **{name: named[name] for name in MESSAGES})
 
     @property
@@ -202,21 +202,21 @@ def _dead_letter(
         reason=str(known.get("reason", "")),
         detail=str(known.get("detail", "")),
         stage=str(known.get("stage", "")),
-        attempt=_number(known.get("attempt")),
-        parts_sent=_number(known.get("part")),
-        parts=_number(known.get("parts")),
-        died_ms=_number(known.get("at_ms")),
+        attempt=to_number(known.get("attempt")),
+        parts_sent=to_number(known.get("part")),
+        parts=to_number(known.get("parts")),
+        died_ms=to_number(known.get("at_ms")),
         size=size,
         messages=tuple(decode(account_id, raw) for raw in messages),
     )
 
 
-def _number(value: object) -> int:
-    """Return a number as a script wrote it, 0 for anything else."""
+def to_number(value: object, otherwise: int = 0) -> int:
+    """Return a number as a script wrote it, ``otherwise`` for anything else."""
     try:
         return int(value)  # type: ignore[call-overload,no-any-return]
     except (TypeError, ValueError):
-        return 0
+        return otherwise
 
 
 #: How long the steps of a conversation's last batch are kept, ms, and how many at least.
@@ -356,9 +356,9 @@ def _open(fields: Mapping[str, str], due_ms: float | None) -> OpenBatch | None:
         return None
     return OpenBatch(
         batch_id=fields["open_id"],
-        count=_number(fields.get("open_count")),
-        first_ms=_number(fields.get("open_first")),
-        last_ms=_number(fields.get("open_last")),
+        count=to_number(fields.get("open_count")),
+        first_ms=to_number(fields.get("open_first")),
+        last_ms=to_number(fields.get("open_last")),
         due_ms=None if due_ms is None else int(due_ms),
     )
 
@@ -368,14 +368,14 @@ def _flight(fields: Mapping[str, str], lease_ms: float | None) -> FlightBatch | 
         return None
     return FlightBatch(
         batch_id=fields["id"],
-        count=_number(fields.get("count")),
-        first_ms=_number(fields.get("first")),
+        count=to_number(fields.get("count")),
+        first_ms=to_number(fields.get("first")),
         stage=fields.get("stage", ""),
         state=fields.get("state", ""),
-        attempt=_number(fields.get("attempt")),
+        attempt=to_number(fields.get("attempt")),
         until_ms=None if lease_ms is None else int(lease_ms),
-        part=_number(fields.get("part")),
-        parts=_number(fields.get("parts")),
+        part=to_number(fields.get("part")),
+        parts=to_number(fields.get("parts")),
         policy=fields.get("policy", ""),
     )
 

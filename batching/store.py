@@ -67,7 +67,6 @@ OURS, TAKEOVER_BEGINS = 0, 2
 #: What becomes of a run without success: try again, wait for the account, or the part may be out.
 Outcome = Literal["retry", "defer", "ambiguous"]
 
-_APPENDED = {2: Status.SUPPRESSED, 1: Status.ACCEPTED, 0: Status.DUPLICATE, -1: Status.FULL}
 #: In place of an account: all of them.
 _ALL = "*"
 
@@ -224,7 +223,7 @@ class Scripts:
         caps = (timing.waiting_max, timing.seen_ms, timing.seen_max)
         args = (c, message.account_id, *what, *caps)
         return self._run(
-            "append", names, args, lambda answer: Receipt(_APPENDED[answer[0]], c, *answer[1:])
+            "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )
 
     def link(self, conversation_id: str, account_id: str, alias: str) -> bool:

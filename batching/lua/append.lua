@@ -17,19 +17,22 @@
 -- ARGV[9]  most messages a conversation may hold unanswered
 -- ARGV[10]  age at which a digest is forgotten, ms
 -- ARGV[11]  most digests kept
--- Returns     {status, batch, count, due ms, flusher's lag ms (-1: nobody flushes here)}; status:
---             2 suppressed, 1 accepted, 0 duplicate, -1 full and the id not recorded.
+-- Returns     {status, batch, count, due ms, flusher's lag ms (-1: nobody flushes here)}; status: one
+--             of batching.model.Status; full: the id is not recorded.
 -- Complexity  O(log N), N = due conversations.
 local conversation, silent, limits_id, seen_ms = ARGV[2], ARGV[6], ARGV[7], ARGV[10]
 local beat_ms = redis.call("GET", KEYS[6])
 local lag_ms = beat_ms and math.max(0, now_ms - beat_ms) or -1
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
-local function joins_none(why, status, count) tally(why) return {status, "", count, 0, lag_ms} end
-if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", 0, 0) end
+local function joins_none(status, counter, count)
+  tally(counter)
+  return {status, "", count, 0, lag_ms}
+end
+if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", "duplicate", 0) end
 local batch, count, first_ms, opened_with, flying = unpack(redis.call("HMGET", KEYS[1],
   "open_id", "open_count", "open_first", "open_limits", "count"))
 if silent == "" and (count or 0) + (flying or 0) >= tonumber(ARGV[9]) then
-  return joins_none("full", -1, tonumber(count or 0))
+  return joins_none("full", "full", tonumber(count or 0))
 end
 
 -- The id is recorded only now that the message is taken: else its redelivery would be lost.
@@ -38,7 +41,7 @@ redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - seen_ms)
 redis.call("ZREMRANGEBYRANK", KEYS[3], 0, -ARGV[11] - 1)
 redis.call("PEXPIRE", KEYS[3], seen_ms)
 tally("accepted")
-if silent ~= "" then tally("suppressed") return joins_none("suppressed:" .. silent, 2, 0) end
+if silent ~= "" then tally("suppressed") return joins_none("suppressed", "suppressed:" .. silent, 0) end
 if not batch then
   batch, first_ms, opened_with = "b" .. redis.call("HINCRBY", KEYS[5], "seq", 1), now_ms, limits_id
   redis.call("HSETNX", KEYS[8], limits_id, ARGV[8])
@@ -57,4 +60,4 @@ if count == 1 then
 end
 local due_ms = due_at(limits, count, first_ms, now_ms)
 if not flying then redis.call("ZADD", KEYS[4], due_ms, conversation) end
-return {1, batch, count, due_ms, lag_ms}
+return {"accepted", batch, count, due_ms, lag_ms}
