@@ -53,6 +53,7 @@ from batching.store import (
     OURS,
     SPENT,
     TAKEOVER_BEGINS,
+    Held,
     Outcome,
     Pipeline,
     Store,
@@ -212,7 +213,7 @@ def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[No
         wait_ms = backoff_ms(attempt, batch_id, least_ms=error.retry_after_ms)
         _set_back(store, run, "retry", wait_ms, fatal, error.code)
     except PermanentError as error:
-        dead_letter(store, run.wake_up, run.token, run.account_id, fatal, error.code)
+        dead_letter(store, run, fatal, error.code)
     except Exception as error:
         # Our own bug. A part may have been sent already: "ambiguous" retries only if none was.
         log.exception("batch.crashed", extra=_about(run))
@@ -224,9 +225,9 @@ def _set_back(
     store: Store, run: Run, outcome: Outcome, wait_ms: int, fatal: Reason, code: str
 ) -> None:
     """Let the batch wait for its next attempt; make it a dead letter where there is none left."""
-    result = store.fail(run.wake_up, run.token, outcome, wait_ms, code)
+    result = store.fail(run, outcome, wait_ms, code)
     if result == SPENT:
-        dead_letter(store, run.wake_up, run.token, run.account_id, fatal, code)
+        dead_letter(store, run, fatal, code)
     elif result == DONE:
         fields = {"outcome": outcome, "code": code, "wait_ms": wait_ms}
         log.warning("batch.retried", extra=_about(run) | fields)
@@ -244,14 +245,12 @@ def backoff_ms(attempt: int, batch_id: str, *, least_ms: int | None = None) -> i
     return max(wait_ms, min(least_ms or 0, 3_600_000))
 
 
-def dead_letter(
-    store: Store, wake_up: WakeUp, token: str, account_id: str, reason: Reason, detail: str
-) -> None:
+def dead_letter(store: Store, batch: Held, reason: Reason, detail: str) -> None:
     """Give the batch to a person: a dead letter and one alert, in one step."""
-    counts = store.dead_letter(wake_up, token, reason, detail)
+    counts = store.dead_letter(batch, reason, detail)
     if counts:
         fields = {"reason": reason, "detail": detail, "kept": counts[0], "lost": counts[1]}
-        log.error("batch.dropped", extra=_names(wake_up, account_id) | fields)
+        log.error("batch.dropped", extra=_names(batch.wake_up, batch.account_id) | fields)
 
 
 def recover_orphan(store: Store, conversation_id: str) -> None:
@@ -337,23 +336,22 @@ def _handle_reaped(
         log.error("batch.overdue", extra=about | {"batch": late.batch_id})
     wake_ups += [batch.wake_up for batch in reaped if batch.expiry is Expiry.WAKE_UP]
     for batch in reaped:
-        wake_up, token, account_id = batch.wake_up, batch.token, batch.account_id
         match batch.expiry:
             case Expiry.VANISHED:
-                recover_orphan(store, wake_up.conversation_id)
+                recover_orphan(store, batch.wake_up.conversation_id)
             case Expiry.AMBIGUOUS:
-                log.warning("batch.ambiguous", extra=_names(wake_up, account_id))
+                log.warning("batch.ambiguous", extra=_names(batch.wake_up, batch.account_id))
             case Expiry.SPENT:
-                dead_letter(store, wake_up, token, account_id, Reason.POISON, "worker_died")
+                dead_letter(store, batch, Reason.POISON, "worker_died")
             case Expiry.UNRESOLVED if not _resent(store, batch):
-                dead_letter(store, wake_up, token, account_id, Reason.AMBIGUOUS, "no_status")
+                dead_letter(store, batch, Reason.AMBIGUOUS, "no_status")
 
 
 def _resent(store: Store, batch: Reaped) -> bool:
     """Send an ambiguous part once more if the account's policy says so; whether it will be."""
     if batch.policy != "resend":
         return False
-    return store.fail(batch.wake_up, batch.token, "retry", 0) != SPENT
+    return store.fail(batch, "retry", 0) != SPENT
 
 
 def _enqueue(queue: Queue, wake_up: WakeUp) -> bool:
@@ -371,22 +369,19 @@ def _enqueue(queue: Queue, wake_up: WakeUp) -> bool:
 
 def _account_that_may_answer(store: Store, accounts: Accounts, run: Run) -> Account | None:
     """Return the account of the run; None where the run ends here instead."""
-    wake_up, token = run.wake_up, run.token
     if len(run.messages) < run.count:
-        reason, detail = Reason.VANISHED, "content_missing"
-        dead_letter(store, wake_up, token, run.account_id, reason, detail)
+        dead_letter(store, run, Reason.VANISHED, "content_missing")
     elif run.taken_over:
         if store.finish(run, suppressed=Reason.TAKEOVER):
             log.info("batch.suppressed", extra=_about(run) | {"reason": Reason.TAKEOVER})
     elif run.age_ms > run.limits.reply_deadline_ms:
-        reason, detail = Reason.DEADLINE, "reply_deadline"
-        dead_letter(store, wake_up, token, run.account_id, reason, detail)
+        dead_letter(store, run, Reason.DEADLINE, "reply_deadline")
     else:
         account = accounts.get(run.account_id)
         if account:
             return account
         log.error("account.unknown", extra=_about(run))
-        store.fail(wake_up, token, "defer", store.timing.defer_ms, "account_unknown")
+        store.fail(run, "defer", store.timing.defer_ms, "account_unknown")
     return None
 
 

@@ -67,6 +67,8 @@ OURS, TAKEOVER_BEGINS = 0, 2
 #: What becomes of a run without success: try again, wait for the account, or the part may be out.
 Outcome = Literal["retry", "defer", "ambiguous"]
 
+#: Who holds a batch by its token: a run, or what reap found.
+Held = Run | Reaped
 #: In place of an account: all of them.
 _ALL = "*"
 
@@ -373,24 +375,21 @@ class Scripts:
         args = (c, run.token, suppressed, self.timing.history_max, self.timing.history_ms)
         return self._run("finish", names, args, bool)
 
-    def fail(
-        self, wake_up: WakeUp, token: str, outcome: Outcome, wait_ms: int, detail: str = ""
-    ) -> int:
+    def fail(self, batch: Held, outcome: Outcome, wait_ms: int, detail: str = "") -> int:
         """End a run without success and wait; DONE, SPENT (dead_letter it) or STALE."""
-        s, c = self.shard_of(wake_up.conversation_id), wake_up.conversation_id
+        s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
         names = (s.batches(c), s.lease, s.stats, s.trail(c), s.limits)
-        return self._run("fail", names, (c, token, outcome, wait_ms, detail), int)
+        return self._run("fail", names, (c, batch.token, outcome, wait_ms, detail), int)
 
-    def dead_letter(
-        self, wake_up: WakeUp, token: str, reason: str, detail: str
-    ) -> tuple[int, int] | None:
+    def dead_letter(self, batch: Held, reason: str, detail: str) -> tuple[int, int] | None:
         """Make the batch a dead letter; messages (kept, lost), None if it is not the holder's."""
-        s, c = self.shard_of(wake_up.conversation_id), wake_up.conversation_id
+        s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
+        batch_id = batch.wake_up.batch_id
         names = (
             s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.dead,
-            s.dead_letter(wake_up.batch_id), s.alerts, s.overdue, s.trail(c), s.limits,
+            s.dead_letter(batch_id), s.alerts, s.overdue, s.trail(c), s.limits,
         )  # fmt: skip
-        args = (c, wake_up.batch_id, token, reason, detail)
+        args = (c, batch_id, batch.token, reason, detail)
         return self._run(
             "dead_letter", names, args, lambda answer: tuple(answer) if answer else None
         )

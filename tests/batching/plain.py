@@ -21,7 +21,7 @@ from batching.model import (
     Timing,
     WakeUp,
 )
-from batching.store import DONE, FULL, GO, GONE, SPENT, STALE
+from batching.store import DONE, FULL, GO, GONE, SPENT, STALE, Held
 
 
 @dataclass
@@ -105,9 +105,9 @@ class Plain:
         if c in self.open:
             self.due[c] = self.open[c].due_ms
 
-    def _holder(self, wake_up: WakeUp, token: str, *states: str) -> Batch | None:
-        batch = self.flight.get(wake_up.conversation_id)
-        good = batch and batch.token == token and batch.state in states
+    def _holder(self, held: Held, *states: str) -> Batch | None:
+        batch = self.flight.get(held.wake_up.conversation_id)
+        good = batch and batch.token == held.token and batch.state in states
         return batch if good else None
 
     def append(self, c: str, message: InboundMessage, limits: Limits) -> Receipt:
@@ -187,13 +187,13 @@ class Plain:
         )
 
     def renew(self, run: Run) -> bool:
-        batch = self._holder(run.wake_up, run.token, "running", "sending")
+        batch = self._holder(run, "running", "sending")
         if batch:
             batch.until_ms = self.clock() + batch.limits.lease_ms
         return batch is not None
 
     def checkpoint(self, run: Run, parts: Sequence[str], _: Exchange) -> bool:
-        batch = self._holder(run.wake_up, run.token, "running")
+        batch = self._holder(run, "running")
         if batch is None or batch.stage is not Stage.GENERATE:
             return False
         batch.state, batch.stage, batch.attempt, batch.wake_ups = "claimed", Stage.SEND, 1, 0
@@ -202,7 +202,7 @@ class Plain:
         return True
 
     def mark_sending(self, run: Run, part: int, policy: str) -> int:
-        batch = self._holder(run.wake_up, run.token, "running", "sending")
+        batch = self._holder(run, "running", "sending")
         if batch is None or not part == batch.part < len(batch.parts):
             return STALE
         batch.state, batch.policy = "sending", "alert" if batch.resent else policy
@@ -226,7 +226,7 @@ class Plain:
         return False
 
     def finish(self, run: Run, *, suppressed: str = "") -> bool:
-        batch = self._holder(run.wake_up, run.token, "running")
+        batch = self._holder(run, "running")
         if batch is None:
             return False
         if not suppressed and (not batch.parts or batch.part < len(batch.parts)):
@@ -235,8 +235,8 @@ class Plain:
         self._ended(batch)
         return True
 
-    def fail(self, wake_up: WakeUp, token: str, outcome: str, wait_ms: int) -> int:
-        batch = self._holder(wake_up, token, "running", "sending", "ambiguous")
+    def fail(self, held: Held, outcome: str, wait_ms: int) -> int:
+        batch = self._holder(held, "running", "sending", "ambiguous")
         if batch is None:
             return STALE
         if outcome == "ambiguous" and batch.state == "ambiguous":
@@ -253,9 +253,10 @@ class Plain:
         batch.until_ms = self.clock() + wait_ms
         return DONE
 
-    def dead_letter(self, wake_up: WakeUp, token: str, _: str, __: str) -> tuple[int, int] | None:
-        batch = self.flight.get(wake_up.conversation_id)
-        if batch is None or (batch.batch_id, batch.token) != (wake_up.batch_id, token):
+    def dead_letter(self, held: Held, _: str, __: str) -> tuple[int, int] | None:
+        names = held.wake_up.batch_id, held.token
+        batch = self.flight.get(held.wake_up.conversation_id)
+        if batch is None or (batch.batch_id, batch.token) != names:
             return None
         self.dead[batch.batch_id] = batch
         self.alerts += 1

@@ -72,8 +72,8 @@ def test_worker_without_lease_changes_nothing(world: World, *, begun: bool) -> N
     assert not world.store.renew(zombie)
     assert not world.store.checkpoint(zombie, ["late"], Exchange("Hi", "late"))
     assert not world.store.finish(zombie, suppressed="takeover")
-    assert not world.store.fail(zombie.wake_up, zombie.token, "retry", 0)
-    assert world.store.dead_letter(zombie.wake_up, zombie.token, "poison", "late") is None
+    assert not world.store.fail(zombie, "retry", 0)
+    assert world.store.dead_letter(zombie, "poison", "late") is None
     assert world.counts() == WAITS
 
 
@@ -99,7 +99,7 @@ def test_slow_worker_cannot_send_while_its_batch_is_given_up(world: World) -> No
     (spent,), _ = world.store.reap(world.shard, limit=9)
 
     assert world.store.mark_sending(slow, 0, "alert") == STALE
-    assert world.store.dead_letter(spent.wake_up, spent.token, "poison", "worker_died")
+    assert world.store.dead_letter(spent, "poison", "worker_died")
 
 
 @pytest.mark.parametrize("stage", Stage)
@@ -220,7 +220,7 @@ def test_doubt_that_is_reported_again_sends_no_second_copy(world: World) -> None
     run = world.begin_sending(world.to_sending())
 
     fail = world.store.fail
-    results = [fail(run.wake_up, run.token, "ambiguous", 60_000) for _ in range(2)]
+    results = [fail(run, "ambiguous", 60_000) for _ in range(2)]
     world.settle(60_000)
 
     assert results == [DONE, DONE]
@@ -252,7 +252,7 @@ def test_status_that_comes_while_a_doubt_is_given_up_wins(world: World) -> None:
 
     world.status(world.tag(run))
 
-    dropped = world.store.dead_letter(reaped.wake_up, reaped.token, "ambiguous", "no_status")
+    dropped = world.store.dead_letter(reaped, "ambiguous", "no_status")
     assert dropped is None
     world.settle(10_000)
     assert world.counts() == ANSWERED

@@ -139,7 +139,7 @@ def test_batch_that_one_release_opens_is_answered_by_another(pair: list[Release]
     assert isinstance(run.limits, one.limits)
     assert run.turn == "m1\nm2"
     assert other.do("renew", run)
-    assert other.do("fail", run.wake_up, run.token, "retry", 1_000) == DONE
+    assert other.do("fail", run, "retry", 1_000) == DONE
     again = other.begin(one.reap(1_000).wake_up)
     assert again.limits.lease_ms == 20_000
     assert one.do("checkpoint", again, ["a"], Exchange("m1\nm2", "a"))
@@ -159,8 +159,8 @@ def test_attempts_of_a_batch_end_by_its_opener_and_its_letter_is_replayed_by_ano
     run = other.begin(one.collect())
     one.write("m2", max_attempts=2)
     last = one.begin(other.reap(30_000).wake_up)
-    assert other.do("fail", last.wake_up, last.token, "retry", 1) == SPENT
-    assert other.do("dead_letter", last.wake_up, last.token, "poison", "test") == (1, 0)
+    assert other.do("fail", last, "retry", 1) == SPENT
+    assert other.do("dead_letter", last, "poison", "test") == (1, 0)
     letter = one.conversation, run.wake_up.batch_id, "salon"
     assert other.do("replay", *letter, other.limits()) == 1
 

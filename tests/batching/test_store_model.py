@@ -132,11 +132,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 case Expiry.WAKE_UP:
                     self.wake_ups.append(item.wake_up)
                 case Expiry.SPENT:
-                    self.both("dead_letter", item.wake_up, item.token, "poison", "test")
+                    self.both("dead_letter", item, "poison", "test")
                 case Expiry.UNRESOLVED if item.policy == "resend":
-                    self.both("fail", item.wake_up, item.token, "retry", 0)
+                    self.both("fail", item, "retry", 0)
                 case Expiry.UNRESOLVED:
-                    self.both("dead_letter", item.wake_up, item.token, "ambiguous", "test")
+                    self.both("dead_letter", item, "ambiguous", "test")
 
     @rule(customer=customers, written=st.booleans())
     def vanish(self, customer: str, *, written: bool) -> None:
@@ -169,8 +169,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._act(data.draw(st.sampled_from(self.runs[::-1])), step, policy)
 
     def _act(self, run: Run, step: str, policy: str = "alert") -> None:
-        wake_up, token = run.wake_up, run.token
-        c, batch_id = wake_up.conversation_id, wake_up.batch_id
+        c, batch_id = run.wake_up.conversation_id, run.wake_up.batch_id
         match step:
             case "checkpoint":
                 if self.both("checkpoint", run, ("a", "b"), Exchange(run.turn, "ab")):
@@ -180,15 +179,15 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.both("mark_sending", run, part, policy)
             case "mark_sent":
                 for part in (0, 1):
-                    self.both("mark_sent", Tag(c, batch_id, part), f"{wake_up}{part}")
+                    self.both("mark_sent", Tag(c, batch_id, part), f"{run.wake_up}{part}")
             case "suppress":
                 self.both("finish", run, suppressed="takeover")
             case "dead_letter":
-                self.both("dead_letter", wake_up, token, "fatal_model", "test")
+                self.both("dead_letter", run, "fatal_model", "test")
             case "renew" | "finish":
                 self.both(step, run)
             case _:
-                self.both("fail", wake_up, token, step, 5_000)
+                self.both("fail", run, step, 5_000)
 
     def _start(self, customer: str, limits: Limits) -> WakeUp | None:
         """Bring a new batch of the customer in flight; None if another is."""

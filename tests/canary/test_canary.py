@@ -240,7 +240,7 @@ def test_late_canary_raises_one_alert_with_the_step_where_it_was_last_seen(
                 run = store.begin(queue.wake_ups[0])
             case "bury":
                 assert isinstance(run, Run)
-                store.dead_letter(run.wake_up, run.token, "deadline", "too_old")
+                store.dead_letter(run, "deadline", "too_old")
     make_late(runtime)
 
     canary()

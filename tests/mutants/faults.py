@@ -149,12 +149,12 @@ ENDING = (
     lua("a failure waits for nothing", "fail",
         'redis.call("ZADD", KEYS[2], now_ms + wait_ms, conversation)'),
     python("spent attempts make no dead letter", "flow",
-        "        dead_letter(store, run.wake_up, run.token, run.account_id, fatal, code)\n",
+        "        dead_letter(store, run, fatal, code)\n",
         "        pass\n"),
     python("a batch that kills its workers becomes no dead letter", "flow",
-        'dead_letter(store, wake_up, token, account_id, Reason.POISON, "worker_died")', "pass"),
+        'dead_letter(store, batch, Reason.POISON, "worker_died")', "pass"),
     python("a refusal for good is swallowed", "flow",
-        "dead_letter(store, run.wake_up, run.token, run.account_id, fatal, error.code)", "pass"),
+        "dead_letter(store, run, fatal, error.code)", "pass"),
 )  # fmt: skip
 
 OPERATING = (

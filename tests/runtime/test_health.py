@@ -72,7 +72,7 @@ class Installation:
         (batch,) = self.store.collect(self.store.keyring.shards[0], limit=1)
         run = self.store.begin(batch.wake_up)
         assert run
-        self.store.dead_letter(batch.wake_up, run.token, Reason.POISON, "worker_died")
+        self.store.dead_letter(run, Reason.POISON, "worker_died")
 
     def count(self, counter: str, more: int) -> None:
         self.client.hincrby(self.store.keyring.shards[0].stats, counter, more)
