@@ -197,6 +197,16 @@ def test_wake_up_of_an_attempt_that_is_over_does_nothing(world: World) -> None:
     assert world.model.questions == []
 
 
+def test_wake_up_of_an_attempt_that_runs_or_is_deferred_does_nothing(world: World) -> None:
+    wake_up = world.to_generating()
+    run = world.begin(wake_up)
+
+    running = world.store.begin(wake_up)
+    world.store.fail(run, "defer", 60_000)
+
+    assert (running, world.store.begin(wake_up)) == (None, None)
+
+
 # What each failure becomes.
 
 

@@ -160,7 +160,7 @@ def test_metrics_count_what_happened_from_none_of_it(
     store.collect(store.keyring.canary, limit=1)
     run = store.begin(batch.wake_up)
     assert run
-    store.dead_letter(batch.wake_up, run.token, "poison", "test")
+    store.dead_letter(run, "poison", "test")
     store.client.hset(CANARY, items=["answered_ms", "1", "round_trip_ms", "612"])
 
     found = http.simulate_get("/metrics").text.splitlines()
