@@ -24,10 +24,7 @@ local conversation, silent, limits_id, seen_ms = ARGV[2], ARGV[6], ARGV[7], ARGV
 local beat_ms = redis.call("GET", KEYS[6])
 local lag_ms = beat_ms and math.max(0, now_ms - beat_ms) or -1
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
-local function joins_none(status, counter, count)
-  tally(counter)
-  return {status, "", count, 0, lag_ms}
-end
+local function joins_none(status, why, count) tally(why) return {status, "", count, 0, lag_ms} end
 if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", "duplicate", 0) end
 local batch, count, first_ms, opened_with, flying = unpack(redis.call("HMGET", KEYS[1],
   "open_id", "open_count", "open_first", "open_limits", "count"))
