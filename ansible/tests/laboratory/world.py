@@ -105,7 +105,11 @@ def dismiss(names: Names) -> None:
         os.kill(pid, signal.SIGTERM)
 
     def is_over() -> bool:
-        return not process.exists() or b"Z" in (process / "stat").read_bytes().split()[2:3]
+        # A zombie's other threads may hold its ports yet.
+        with suppress(FileNotFoundError):
+            is_zombie = b"Z" in (process / "stat").read_bytes().split()[2:3]
+            return is_zombie and len(list((process / "task").iterdir())) == 1
+        return True
 
     shell.wait_until(is_over, f"process {pid} serves on")
 
