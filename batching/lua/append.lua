@@ -17,8 +17,8 @@
 -- ARGV[9]  most messages a conversation may hold unanswered
 -- ARGV[10]  age at which a digest is forgotten, ms
 -- ARGV[11]  most digests kept
--- Returns     {status, batch, count, due ms, flusher's lag ms (-1: nobody flushes here)}; status: one
---             of batching.model.Status; full: the id is not recorded.
+-- Returns     {status, batch, count, due ms, flusher's lag ms (-1: nobody flushes here)}; status:
+--             see batching.model.Status; full: the id is not recorded.
 -- Complexity  O(log N), N = due conversations.
 local conversation, silent, limits_id, seen_ms = ARGV[2], ARGV[6], ARGV[7], ARGV[10]
 local beat_ms = redis.call("GET", KEYS[6])
@@ -31,14 +31,14 @@ local batch, count, first_ms, opened_with, flying = unpack(redis.call("HMGET", K
 if silent == "" and (count or 0) + (flying or 0) >= tonumber(ARGV[9]) then
   return joins_none("full", "full", tonumber(count or 0))
 end
-
 -- The id is recorded only now that the message is taken: else its redelivery would be lost.
 redis.call("ZADD", KEYS[3], now_ms, ARGV[4])
 redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - seen_ms)
 redis.call("ZREMRANGEBYRANK", KEYS[3], 0, -ARGV[11] - 1)
 redis.call("PEXPIRE", KEYS[3], seen_ms)
 tally("accepted")
-if silent ~= "" then tally("suppressed") return joins_none("suppressed", "suppressed:" .. silent, 0) end
+local why = "suppressed:" .. silent
+if silent ~= "" then tally("suppressed") return joins_none("suppressed", why, 0) end
 if not batch then
   batch, first_ms, opened_with = "b" .. redis.call("HINCRBY", KEYS[5], "seq", 1), now_ms, limits_id
   redis.call("HSETNX", KEYS[8], limits_id, ARGV[8])

@@ -1,4 +1,4 @@
--- seed_seq: have a shard's numbers start no lower than the clock, so that none was ever given before.
+-- seed_seq: have a shard's numbers start no lower than the clock: none was ever given before.
 -- KEYS[1]  hash    stats
 -- Returns     the last number that was given, for batch ids and tokens.
 -- Complexity  O(1).
