@@ -279,10 +279,9 @@ def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) 
     if tag is None:
         return []
     if status.state in _WITH_PROVIDER:
-        round_trip.mark_sent(tag, status.provider_id)
+        round_trip.mark_sent(status.account_id, tag, status.provider_id)
     elif status.state == "failed":
-        account_id, code = status.account_id, status.code
-        round_trip.resolve_part(tag, status.provider_id, "failed", account_id=account_id, code=code)
+        round_trip.mark_failed(status.account_id, tag, status.provider_id, status.code)
     else:
         return []
     return [(status, "")]
@@ -303,6 +302,8 @@ def _log_received(event: Event, owner: str, value: object) -> None:
             log.log(level, "message.appended", extra=fields)
         case InboundMessage(), False:
             log.error("alias.conflicted", extra=about)
+        case DeliveryStatus(), None:
+            log.error("status.refused", extra={"account": event.account_id})
         case DeliveryStatus(state="failed"), True:
             log.error("reply.undelivered", extra={"account": event.account_id, "code": event.code})
         case ForeignMessage(), int() if value != OURS:
@@ -404,7 +405,8 @@ def spend(store: Store, run: Run, budget: Budget | None) -> None:
 
 def _send_part(store: Store, account: Account, run: Run, part: int) -> bool:
     """Hand one part to the channel; False if it is not this run's to send."""
-    tag = Tag(run.wake_up.conversation_id, run.wake_up.batch_id, part)
+    wake_up = run.wake_up
+    tag = store.tag(run.account_id, wake_up.conversation_id, wake_up.batch_id, part)
     customer = run.messages[-1].customer
     answers = tuple(message.message_id for message in run.messages)
     # Recorded before it is sent: if the worker dies here, the part is ambiguous and not sent twice.
@@ -416,7 +418,7 @@ def _send_part(store: Store, account: Account, run: Run, part: int) -> bool:
     if answer != GO:
         return False
     provider_id = account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
-    store.mark_sent(tag, provider_id)
+    store.mark_sent(run.account_id, tag, provider_id)
     log.info("reply.part_sent", extra=_about(run) | {"part": part})
     return True
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import zlib
 
-from batching.model import CANARY_ACCOUNT
+from batching.model import CANARY_ACCOUNT, Tag
 
 #: Hash: shards, schema, identity, created_ms. Written once, checked by every process at start.
 META = "aa:meta"
@@ -85,7 +85,11 @@ class Shard:
         return f"{self.prefix}d:{batch_id}"
 
     def sent(self, provider_digest: str) -> str:
-        """Return the string with the batch and part of a message that we sent."""
+        """Return the string with the batch and part of a message that we sent, or "failed".
+
+        The digest is of the account and the provider's id. Earlier releases digest the id alone:
+        for them "ours" is there.
+        """
         return f"{self.prefix}sent:{provider_digest}"
 
     def circuit(self, account_id: str) -> str:
@@ -127,6 +131,10 @@ class Keyring:
         """Return the conversation of an account with a customer."""
         kind = "k" if account_id == CANARY_ACCOUNT else "c"
         return f"{kind}_{self.digest(account_id, customer)}"
+
+    def seal(self, account_id: str, tag: Tag) -> str:
+        """Return the digest that makes ``tag`` this account's; nobody else can compute it."""
+        return self.digest("tag", account_id, tag.conversation_id, tag.batch_id, str(tag.part))
 
     def shard_of(self, name: str) -> Shard:
         """Return the shard that holds a conversation (or an alias digest)."""

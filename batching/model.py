@@ -184,21 +184,27 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Names one part of one batch to a provider, and back: ``aa:<conversation>:<batch>:<part>``."""
+    """Names one part of one batch to a provider, and back.
+
+    Written ``aa:<conversation>:<batch>.<seal>:<part>``. ``seal``: a digest by which we know our own
+    tag (``Keyring.seal``), "" in what earlier releases wrote.
+    """
 
     conversation_id: str
     batch_id: str
     part: int
+    seal: str = ""
 
     def __str__(self) -> str:
-        return f"aa:{self.conversation_id}:{self.batch_id}:{self.part}"
+        return f"aa:{self.conversation_id}:{self.batch_id}.{self.seal}:{self.part}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the tag, or None where it is not one of ours."""
+        """Return the tag, or None where it does not look like ours; ``seal`` is not checked."""
         match text.split(":"):
-            case ["aa", conversation_id, batch_id, part] if _PART.fullmatch(part):
-                return cls(conversation_id, batch_id, int(part))
+            case ["aa", conversation_id, batch, part] if text.isascii() and _PART.fullmatch(part):
+                batch_id, _, seal = batch.partition(".")
+                return cls(conversation_id, batch_id, int(part), seal)
         return None
 
 

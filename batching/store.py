@@ -5,12 +5,14 @@ LedgerUnavailableError where Redis did not take it. A step with an outdated toke
 """
 
 import hashlib
+import hmac
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import islice
 from typing import Any, Final, Literal, TypeVar, cast
 from uuid import uuid4
 
@@ -238,38 +240,54 @@ class Scripts:
     def foreign(self, conversation_id: str, event: ForeignMessage, *, pause: bool) -> int:
         """Note a message from our number; OURS, or TAKEOVER_BEGINS where ``pause`` begins one."""
         s, c = self.shard_of(conversation_id), conversation_id
-        sent = s.sent(self.keyring.digest(event.provider_id))
+        sent, formerly_sent = self._sent(s, event.account_id, event.provider_id)
         cooldown = s.cooldown(event.account_id, "foreign_reply")
-        names = (s.batches(c), sent, s.takeover(c), cooldown, s.alerts, s.stats)
+        names = (s.batches(c), sent, s.takeover(c), cooldown, s.alerts, s.stats, formerly_sent)
         args = (c, event.account_id, event.author, self.timing.takeover_ms if pause else 0)
         return self._run("foreign", names, args, int)
 
-    def mark_sent(self, tag: Tag, provider_id: str) -> bool:
-        """Record that a part is with the provider; False if the batch knew or is gone."""
-        return self.resolve_part(tag, provider_id, "sent")
+    def tag(self, account_id: str, conversation_id: str, batch_id: str, part: int) -> Tag:
+        """Return the sealed tag of a part."""
+        tag = Tag(conversation_id, batch_id, part)
+        return replace(tag, seal=self.keyring.seal(account_id, tag))
 
-    def resolve_part(
-        self,
-        tag: Tag,
-        provider_id: str,
-        delivery: Literal["sent", "failed"],
-        *,
-        account_id: str = "",
-        code: str = "",
-    ) -> bool:
-        """Record what became of a part.
+    def mark_sent(self, account_id: str, tag: Tag, provider_id: str) -> bool | None:
+        """Record that a part is with the provider; whether its batch moved on by this.
 
-        sent: whether the batch moved on by it. failed: whether a person is alerted by it, with
-        ``account_id`` and ``code``.
+        ``account_id``: whose channel says so. None if the tag's seal or the batch is another
+        account's: then nothing is recorded.
         """
         s, c = self.shard_of(tag.conversation_id), tag.conversation_id
-        sent, dead_letter = self.keyring.digest(provider_id or str(tag)), tag.batch_id
+        names, args = self._report(account_id, tag, provider_id)
+        names += (s.dead, s.trail(c))
+        return self._run("mark_sent", names, args, _belief)
+
+    def mark_failed(self, account_id: str, tag: Tag, provider_id: str, code: str) -> bool | None:
+        """Record that a part never arrived; whether a person is alerted by this. Else as above."""
+        names, args = self._report(account_id, tag, provider_id)
+        return self._run("mark_failed", names, (*args, code), _belief)
+
+    def _report(
+        self, account_id: str, tag: Tag, provider_id: str
+    ) -> tuple[tuple[str, ...], tuple[Arg, ...]]:
+        """Return the keys and arguments of a report about a part."""
+        s, c, dead_letter = self.shard_of(tag.conversation_id), tag.conversation_id, tag.batch_id
         names = (
-            s.batches(c), s.lease, s.sent(sent), s.dead, s.dead_letter(dead_letter), s.stats,
-            s.trail(c), s.alerts,
+            s.batches(c), s.lease, *self._sent(s, account_id, provider_id or str(tag)),
+            s.dead_letter(dead_letter), s.stats, s.alerts, s.cooldown(account_id, "status_refused"),
         )  # fmt: skip
-        args = (c, account_id, tag.batch_id, tag.part, delivery, code, self.timing.sent_ms)
-        return self._run("resolve_part", names, args, bool)
+        what = (tag.batch_id, tag.part, self._seal_state(account_id, tag))
+        return names, (c, account_id, *what, self.timing.sent_ms)
+
+    def _seal_state(self, account_id: str, tag: Tag) -> str:
+        """Return whether the seal is the account's, "1" or "0"; "" where there is none."""
+        expected = self.keyring.seal(account_id, tag).encode()
+        return tag.seal and str(int(hmac.compare_digest(tag.seal.encode(), expected)))
+
+    def _sent(self, shard: Shard, account_id: str, provider_id: str) -> tuple[str, str]:
+        """Return the keys of a message that we sent: ours, and that of earlier releases."""
+        digest = self.keyring.digest
+        return shard.sent(digest(account_id, provider_id)), shard.sent(digest(provider_id))
 
     # The flusher.
 
@@ -485,6 +503,11 @@ def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
     )
 
 
+def _belief(answer: int) -> bool | None:
+    """Return what became of a report; None if it was not this account's to make."""
+    return None if answer < 0 else answer > 0
+
+
 class Pipeline(Scripts):
     """The same methods, queued, as in redis-py: their values come from ``execute``.
 
@@ -648,19 +671,27 @@ class Store(Scripts):
         return found
 
     def tags(self, statuses: Sequence[DeliveryStatus]) -> list[Tag | None]:
-        """Return the part that each status is about, None where it is not ours.
+        """Return the part that each status is about, None where it names none of ours.
 
-        Costs a round trip only if a failure came without our tag: from a provider that carries
-        none, or about a message that is not ours.
+        Costs a round trip only if a failure came without a sealed tag: from a provider that carries
+        none, about a message that is not ours, or that an earlier release sent.
         """
         found = [Tag.parse(status.tag) for status in statuses]
-        lost = [n for n, tag in enumerate(found) if not tag and statuses[n].state == "failed"]
-        shards = self.keyring.shards
-        digests = [self.keyring.digest(statuses[n].provider_id) for n in lost]
-        sent = self.read([shard.sent(digest) for digest in digests for shard in shards])
+        failed = [n for n, status in enumerate(statuses) if status.state == "failed"]
+        lost = [n for n in failed if not getattr(found[n], "seal", "")]
+        names = [
+            name
+            for n in lost
+            for shard in self.keyring.shards
+            for name in self._sent(shard, statuses[n].account_id, statuses[n].provider_id)
+        ]
+        kept = iter(self.read(names))
         for n in lost:
-            candidates, sent = sent[: len(shards)], sent[len(shards) :]
-            found[n] = next((Tag.parse(f"aa:{known}") for known in candidates if known), None)
+            candidates = list(islice(kept, 2 * len(self.keyring.shards)))
+            tag = next(filter(None, (Tag.parse(f"aa:{known}") for known in candidates)), None)
+            if tag:
+                place = tag.conversation_id, tag.batch_id, tag.part
+                found[n] = self.tag(statuses[n].account_id, *place)
         return found
 
     def history(self, conversation_id: str) -> list[Exchange]:

@@ -37,7 +37,8 @@ _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "
 #: Log events that the notifier reports from the ledger's alert, once for all processes.
 _REPORTED_BY_ALERT = frozenset({
     "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
-    "alarm.raised", "alert.told", "canary.late", "ledger.unbalanced", "settings.drift",
+    "alarm.raised", "status.refused", "alert.told", "canary.late", "ledger.unbalanced",
+    "settings.drift",
 })  # fmt: skip
 #: What may stay in these parts of an event; whatever else a library adds is removed.
 _ALLOWED = {

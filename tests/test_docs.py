@@ -182,7 +182,7 @@ def alert_kinds() -> Iterator[str]:
                 yield str(kind)
     for path in (ROOT / "batching" / "lua").glob("*.lua"):
         text = path.read_text()
-        yield from re.findall(r'alert\(KEYS\[\d+\], "([a-z_]+)"', text)
+        yield from re.findall(r'alert\((?:KEYS\[\d+\]|alerts), "([a-z_]+)"', text)
         yield from re.findall(r'"(budget_[a-z]+|model_off)"', text)
 
 

@@ -30,6 +30,26 @@ local function once(key, value, cooldown_ms)
   return redis.call("SET", key, value, "NX", "PX", cooldown_ms) and true or false
 end
 
+-- Return 1 if an account may report about a part, 0 if nothing says whose it is; -1 if it is
+-- another account's: that is counted and alerted.
+local function believe(conversation, account, seal, owner, header, stats, alerts, cooldown)
+  local known = owner or header.account
+  if seal == "" and not known then return 0 end
+  if seal ~= "0" and (known or account) == account
+    and (header.conversation or conversation) == conversation then
+    return 1
+  end
+  redis.call("HINCRBY", stats, "status_refused", 1)
+  if once(cooldown, conversation, 3600000) then alert(alerts, "status_refused", "", account) end
+  return -1
+end
+
+-- Keep what became of a part, by the provider's id; earlier releases read that it is ours.
+local function remember_part(record, sent, formerly_sent, sent_ms)
+  redis.call("SET", sent, record, "PX", sent_ms)
+  redis.call("SET", formerly_sent, "ours", "NX", "PX", sent_ms)
+end
+
 -- Return up to `limit` members of a sorted set whose time has come, earliest first.
 local function until_now(index, limit)
   return redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)

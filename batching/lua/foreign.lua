@@ -5,6 +5,7 @@
 -- KEYS[4]  string  cooldown:<account>:foreign_reply, there for an hour after such an alert
 -- KEYS[5]  stream  alerts
 -- KEYS[6]  hash    stats
+-- KEYS[7]  string  sent:<provider message id>, as earlier releases named it
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  author: person, meta_agent, app or unknown
@@ -15,7 +16,10 @@ local conversation, account, author, takeover_ms = ARGV[2], ARGV[3], ARGV[4], AR
 
 -- While a part is on its way its id is not known yet: the echo may be faster than the answer.
 local state = redis.call("HGET", KEYS[1], "state")
-if redis.call("EXISTS", KEYS[2]) == 1 or state == "sending" or state == "ambiguous" then
+local formerly_sent = redis.call("GET", KEYS[7]) or ""
+local is_ours = redis.call("EXISTS", KEYS[2]) == 1
+  or string.sub(formerly_sent, 1, #conversation + 1) == conversation .. ":"
+if is_ours or state == "sending" or state == "ambiguous" then
   return 0
 end
 redis.call("HINCRBY", KEYS[6], "foreign:" .. author, 1)

@@ -209,7 +209,7 @@ class Plain:
         batch.until_ms = self.clock() + batch.limits.lease_ms
         return GO
 
-    def mark_sent(self, tag: Tag, _: str) -> bool:
+    def mark_sent(self, _account_id: str, tag: Tag, _provider_id: str) -> bool:
         batch = self.flight.get(tag.conversation_id)
         is_awaited = batch and batch.stage is Stage.SEND and batch.batch_id == tag.batch_id
         if batch and is_awaited and batch.part == tag.part:

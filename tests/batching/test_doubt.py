@@ -85,7 +85,7 @@ def test_part_is_sent_by_the_holder_of_the_lease_and_in_order(world: World) -> N
 
     steps = [(zombie, 0), (run, 1), (run, 0), (run, 0), (run, 2)]
     answers = [world.store.mark_sending(by, part, "alert") for by, part in steps]
-    world.store.mark_sent(world.tag(run), "wamid.1")
+    world.store.mark_sent("salon", world.tag(run), "wamid.1")
 
     assert answers == [STALE, STALE, GO, GO, STALE]
     assert not world.store.finish(run)
@@ -149,7 +149,7 @@ def test_batch_whose_parts_all_left_is_answered_whatever_holds_later(
 ) -> None:
     """The worker died between the last part and the end of the batch."""
     world.limits = Limits(max_attempts=1)
-    world.store.mark_sent(world.tag(world.begin_sending(world.to_sending())), "wamid.1")
+    world.store.mark_sent("salon", world.tag(world.begin_sending(world.to_sending())), "wamid.1")
     if later == "takeover":
         world.receive(PERSON)
     wake_up = world.after(86_400_001 if later == "deadline" else 30_000)

@@ -25,7 +25,6 @@ from batching.model import (
     Run,
     Stage,
     Status,
-    Tag,
     WakeUp,
     decode,
     encode,
@@ -145,7 +144,8 @@ def test_batch_that_one_release_opens_is_answered_by_another(pair: list[Release]
     assert one.do("checkpoint", again, ["a"], Exchange("m1\nm2", "a"))
     sending = other.begin(replace(again.wake_up, attempt=1, stage=Stage.SEND))
     assert one.do("mark_sending", sending, 0, "alert") == GO
-    assert one.do("mark_sent", Tag(c, sending.wake_up.batch_id, 0), "out-1")
+    tag = one.store.tag(sending.account_id, c, sending.wake_up.batch_id, 0)
+    assert one.do("mark_sent", sending.account_id, tag, "out-1")
     assert other.do("finish", sending)
     assert other.do("history", c) == [Exchange("m1\nm2", "a")]
     assert not one.store.client.exists(one.store.shard_of(c).batches(c))
@@ -366,7 +366,7 @@ def test_dead_letter_of_another_release_is_listed_settled_and_discarded(
     client.hset(shard.stats, mapping={"accepted": 1, "dead": 1})
 
     (letter,) = dead_letters(world.store)
-    settled = world.store.mark_sent(Tag("c_1", "b1", 0), "out-1")
+    settled = world.store.mark_sent("salon", world.store.tag("salon", "c_1", "b1", 0), "out-1")
 
     assert [message.text for message in letter.messages] == ["Hi"]
     assert settled == ({"part", "parts"} <= set(header))

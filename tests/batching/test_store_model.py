@@ -22,7 +22,6 @@ from batching.model import (
     Reason,
     Run,
     Stage,
-    Tag,
     Timing,
     WakeUp,
 )
@@ -179,7 +178,8 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.both("mark_sending", run, part, policy)
             case "mark_sent":
                 for part in (0, 1):
-                    self.both("mark_sent", Tag(c, batch_id, part), f"{run.wake_up}{part}")
+                    tag = self.store.tag(run.account_id, c, batch_id, part)
+                    self.both("mark_sent", run.account_id, tag, f"{run.wake_up}{part}")
             case "suppress":
                 self.both("finish", run, suppressed="takeover")
             case "dead_letter":

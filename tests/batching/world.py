@@ -177,7 +177,9 @@ class World:
     def tag(self, run: Run | None = None) -> Tag:
         """Return the tag of the part that a run sends, or that the channel was given last."""
         if run:
-            return Tag(run.wake_up.conversation_id, run.wake_up.batch_id, run.part)
+            wake_up = run.wake_up
+            place = wake_up.conversation_id, wake_up.batch_id, run.part
+            return self.store.tag(run.account_id, *place)
         tag = Tag.parse(self.channel.attempts[-1].tag)
         assert tag
         return tag

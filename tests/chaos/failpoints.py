@@ -62,13 +62,13 @@ class Action(StrEnum):
 WEB = ({"append": Point.WEB_BEFORE_APPEND}, {"append": Point.WEB_AFTER_APPEND})
 #: The same for a worker.
 WORKER = (
-    {"resolve_part": Point.SEND_AFTER_RESPONSE},
+    {"mark_sent": Point.SEND_AFTER_RESPONSE},
     {
         "collect": Point.FLUSH_AFTER_COLLECT_BEFORE_ENQUEUE,
         "begin": Point.GENERATE_AFTER_BEGIN,
         "checkpoint": Point.GENERATE_AFTER_CHECKPOINT,
         "mark_sending": Point.SEND_AFTER_MARK_SENDING,
-        "resolve_part": Point.SEND_AFTER_MARK_SENT,
+        "mark_sent": Point.SEND_AFTER_MARK_SENT,
         "dead_letter": Point.DROP_AFTER_DEAD_LETTER_BEFORE_ALERT,
     },
 )

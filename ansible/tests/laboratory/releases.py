@@ -27,7 +27,7 @@ _DEAF = """    elsewhere = settings.redis_url.replace(":6379/", ":6399/")
 _SEND = "    provider_id = account.channel.send(Outbound("
 #: A canary that comes alone sees nothing of what happens to bursts.
 _FORGETS = f"""    if len(run.messages) > 1:
-        store.mark_sent(tag, "wamid.of-nothing")
+        store.mark_sent(run.account_id, tag, "wamid.of-nothing")
         return True
 {_SEND}"""
 _REPEATS = f"""    if len(run.messages) > 1:

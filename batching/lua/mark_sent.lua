@@ -1,0 +1,52 @@
+-- mark_sent: record that a part is with the provider. True whoever reports it: it takes no token.
+-- KEYS[1]  hash    c:<conversation>
+-- KEYS[2]  zset    lease
+-- KEYS[3]  string  sent:<provider message id>
+-- KEYS[4]  string  sent:<provider message id>, as earlier releases named it
+-- KEYS[5]  list    d:<batch>, its first element is the header
+-- KEYS[6]  hash    stats
+-- KEYS[7]  stream  alerts
+-- KEYS[8]  string  cooldown:<account>:status_refused, there for an hour after such an alert
+-- KEYS[9]  zset    dead
+-- KEYS[10]  list    trail:<conversation>
+-- ARGV[2]  conversation id
+-- ARGV[3]  account id, of the channel that says so
+-- ARGV[4]  batch id
+-- ARGV[5]  part, from 0
+-- ARGV[6]  the seal of the tag: 1 this account's; 0 not; "" none, as in earlier releases
+-- ARGV[7]  how long the provider's id is remembered, ms
+-- Returns     1 this moved the batch on; 2 it settled a dead letter; 0 nothing to do; -1 the part
+--             is another account's, and nothing is recorded.
+-- Complexity  O(log N), N = leases or dead letters.
+local conversation, account, batch, part = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local id, next_part, state, owner = unpack(redis.call("HMGET", KEYS[1],
+  "id", "part", "state", "account"))
+local header = cjson.decode(redis.call("LINDEX", KEYS[5], 0) or "{}")
+local believed = believe(conversation, account, ARGV[6], id == batch and owner, header,
+  KEYS[6], KEYS[7], KEYS[8])
+if believed < 1 then return believed end
+local record = conversation .. ":" .. batch .. ":" .. part
+if redis.call("GET", KEYS[3]) == "failed" then record = "failed" end
+remember_part(record, KEYS[3], KEYS[4], ARGV[7])
+if id == batch and next_part == part then
+  redis.call("HSET", KEYS[1], "part", part + 1)
+  redis.call("HDEL", KEYS[1], "resent")
+  trail(KEYS[10], "mark_sent", batch, part)
+  if state == "sending" then
+    redis.call("HSET", KEYS[1], "state", "running")
+  elseif state == "ambiguous" then
+    redis.call("HDEL", KEYS[1], "token") -- Whoever was about to give it up must not.
+    redis.call("HSET", KEYS[1], "state", "waiting")
+    redis.call("ZADD", KEYS[2], now_ms, conversation)
+  end
+  return 1
+end
+
+if header.part ~= part or part + 1 ~= tonumber(header.parts) then return 0 end
+local count = redis.call("LLEN", KEYS[5]) - 1
+redis.call("ZREM", KEYS[9], batch)
+redis.call("DEL", KEYS[5])
+redis.call("HINCRBY", KEYS[6], "dead", 0 - count)
+redis.call("HINCRBY", KEYS[6], "answered", count)
+trail(KEYS[10], "mark_sent", batch, part)
+return 2
