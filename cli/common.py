@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
+#: Typed in place of a customer's or a message's id: it is read from standard input.
+READ = "-"
 _TYPED_NUMBER = re.compile(r"[+\d ().-]+")
+_READ_MAX = 1_000
+#: WhatsApp's message ids tell it too, in base64; those of gateways as they are.
+_TELLS_NUMBER = re.compile(r"wamid\.|@|\d(?:[ ().-]{0,3}\d){5}")
+NOTICE = (
+    "Notice: the logs of sudo and systemd, the shell's history and ps show what is typed on a "
+    "command line, here a customer's id. Type - in its place: then it is asked for."
+)
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
@@ -156,9 +165,36 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
+def read_id(typed: str, what: str) -> str:
+    """Return a customer's or a message's id: ``typed``, or a line of standard input if that is "-".
+
+    A terminal is asked for it, by the name ``what``. One that was typed and may tell a customer's
+    number is used, with a notice. Raise UsageError if the line is empty, too long or no text.
+    """
+    if typed != READ:
+        if _TELLS_NUMBER.search(typed):
+            print(NOTICE, file=sys.stderr)  # noqa: T201 - a command line prints
+        return typed
+    if sys.stdin.isatty():
+        print(f"{what}: ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        line = sys.stdin.readline(_READ_MAX + 1).strip()
+    except UnicodeDecodeError:
+        line = ""
+    if not 1 <= len(line) <= _READ_MAX or not line.isprintable():
+        raise UsageError(f"standard input must bring an id of 1..{_READ_MAX} characters")
+    return line
+
+
 def add_customer(parser: ArgumentParser) -> None:
     """Add --customer and --account."""
-    parser.add_argument("--customer", metavar="ID", help="the customer's id as it was delivered")
+    parser.add_argument(
+        "--customer",
+        metavar="ID",
+        nargs="?",
+        const=READ,
+        help="the customer's id as it was delivered; without ID it is read from standard input",
+    )
     parser.add_argument("--account", metavar="ACCOUNT", help="the account that was written to")
 
 
@@ -170,7 +206,8 @@ def conversations(request: Request, store: Store) -> list[str]:
     configs, given = request.accounts(), request.arguments.account
     account_id = _known(configs, given or (next(iter(configs)) if len(configs) == 1 else None))
     found: dict[str, None] = {}
-    for spelling in _spellings(request.arguments.customer):
+    customer = read_id(request.arguments.customer, "The customer's id")
+    for spelling in _spellings(customer):
         found[conversation_of(store, account_id, spelling)] = None
         found[store.conversation_id(account_id, spelling)] = None
     return list(found)

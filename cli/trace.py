@@ -26,6 +26,7 @@ from cli.common import (
     as_json,
     conversations,
     moment,
+    read_id,
     span,
 )
 
@@ -75,7 +76,11 @@ _FINE = frozenset(
 
 def arguments(parser: ArgumentParser) -> None:
     """Add what to look for."""
-    parser.add_argument("id", nargs="?", help="a conversation (c_...) or a provider's message id")
+    parser.add_argument(
+        "id",
+        nargs="?",
+        help="a conversation (c_...) or a provider's message id; - reads it from standard input",
+    )
     add_customer(parser)
 
 
@@ -102,12 +107,18 @@ def _found(request: Request, store: Store) -> tuple[Trace | None, MessageStatus 
     if CONVERSATION.fullmatch(typed.id):
         found = trace(store, typed.id)
         return (found if found.is_known else None), None
-    accepted = find_message(store, account_ids(request), typed.id)
+    return _of_message(store, account_ids(request), read_id(typed.id, "The message's id"))
+
+
+def _of_message(
+    store: Store, accounts: list[str], message_id: str
+) -> tuple[Trace | None, MessageStatus | None]:
+    accepted = find_message(store, accounts, message_id)
     if accepted is None:
         return None, None
     conversation_id, accepted_ms = accepted
     found = trace(store, conversation_id)
-    return found, message_status(found, typed.id, accepted_ms)
+    return found, message_status(found, message_id, accepted_ms)
 
 
 def _late(found: Trace) -> list[str]:

@@ -1,0 +1,56 @@
+"""Programs and units that the playbooks put on hosts: their very templates, filled in."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from tests.batching.world import ANNA
+from tests.repository import ROOT
+
+TEMPLATES = ROOT / "ansible" / "roles" / "app" / "templates"
+#: Notes each of its arguments on a line of its own.
+SYSTEMD_RUN = '#!/bin/sh\nprintf "%s\\n" "$@" >"${0%/*}/said"\n'
+
+
+def template(name: str, **variables: object) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - no page, but what a shell and systemd read
+    )
+    return environment.get_template(name).render(ansible_managed="by a test", **variables)
+
+
+@pytest.fixture
+def run_options(tmp_path: Path) -> list[str]:
+    """Return what the operator's command tells systemd of a unit that traces a customer."""
+    deployment = tmp_path / "deployments" / "r1.abc"
+    deployment.mkdir(parents=True)
+    run, systemd_run = tmp_path / "run", tmp_path / "systemd-run"
+    users = {"candidate": "ai-admin"}
+    text = template("run.j2", layout_root=tmp_path, layout_group="ai-admin", app_users=users)
+    run.write_text(text)
+    systemd_run.write_text(SYSTEMD_RUN)
+    run.chmod(0o755)
+    systemd_run.chmod(0o755)
+    subprocess.run(
+        [run, "r1.abc", "python", "manage.py", "trace", "--customer", ANNA],
+        env={"PATH": f"{tmp_path}:{os.defpath}"},
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=30,
+    )
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[-2:] == ["--customer", ANNA]
+    return said[: said.index("--")]
+
+
+def test_journal_gets_a_description_instead_of_the_command_line(run_options: list[str]) -> None:
+    """Without one, systemd describes the unit by its command line, and logs that."""
+    assert "--description=AI Admin: an operator's program (r1.abc)" in run_options
+    assert [option for option in run_options if ANNA in option] == []
