@@ -151,6 +151,8 @@ class Watcher:
         """Have a dead letter answered after all."""
         limits = self._world.rng.choice(self._world.setup.limits)
         replayed = self.store.replay(*_batch(letter), letter.account_id, limits)
+        # Nobody looks at once: the day must not end before they are answered.
+        self.busy += max(0, replayed)
         self._note_deed(Replayed, "replayed", letter, done=replayed > 0)
 
     def discard(self, letter: DeadLetter) -> None:
