@@ -70,11 +70,15 @@ class SimulatedModel:
 
 @dataclass
 class SimulatedChannel:
-    """One account's way to the provider, which takes parts, and may send a status of each."""
+    """One account's way to the provider, which takes parts, and may send a status of each.
+
+    ``others``: accounts that see what this one sends, and report about it as if it were theirs.
+    """
 
     world: World
     web: Web
     account_id: str
+    others: tuple[str, ...] = ()
     sent: int = 0
     stopped_until_ms: int = 0
 
@@ -87,6 +91,9 @@ class SimulatedChannel:
         world = self.world
         world.boundary()
         world.stay_in_call(CALL_MS)
+        for other in self.others:
+            if world.chance("status_of_another"):
+                self._misreport(other, outbound.tag)
         if world.now_ms < self.stopped_until_ms and not world.healed:
             raise ChannelStoppedError("cloud_190")
         if world.chance("provider_transient"):
@@ -102,6 +109,14 @@ class SimulatedChannel:
             self._leave_in_doubt(outbound, KeyError("messages"))
         world.boundary()
         return provider_id
+
+    def _misreport(self, other: str, tag: str) -> None:
+        """Have another account say of a part, with its tag or without the seal, what is not so."""
+        rng, (unsealed, _, part) = self.world.rng, tag.rpartition(":")
+        state, tag = rng.choice(("sent", "failed")), rng.choice((tag, f"{unsealed[:-24]}:{part}"))
+        provider_id = f"{self.account_id}-out-{self.sent + 1}"
+        status = DeliveryStatus(other, provider_id, state, tag)
+        self.web.deliver(status, delay_ms=rng.randint(*SOON_MS))
 
     def _leave_in_doubt(self, outbound: Outbound, error: Exception) -> NoReturn:
         self.world.add(Doubted(self.world.now_ms, outbound.tag))

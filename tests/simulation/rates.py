@@ -41,6 +41,7 @@ MOST = {
     "status_twice": 0.4,
     "status_failed": 0.2,
     "status_untagged": 0.5,
+    "status_of_another": 0.3,
     "echo": 0.3,
     "account_unknown": 0.1,
 }

@@ -109,7 +109,10 @@ class Simulation:
         )
         self.web = Web(world, store)
         calls = count(1)
-        channels = {name: SimulatedChannel(world, self.web, name) for name in ACCOUNTS}
+        channels = {
+            name: SimulatedChannel(world, self.web, name, tuple({*ACCOUNTS} - {name}))
+            for name in ACCOUNTS
+        }
         accounts = {
             name: Account(
                 name, setup.limits[0], channel, SimulatedModel(world, name, calls),

@@ -23,6 +23,7 @@ EXPECTED = {
     *("receipt accepted", "receipt duplicate", "receipt full", "receipt suppressed"),
     *("alert poison", "alert fatal_model", "alert fatal_provider", "alert ambiguous"),
     *("alert deadline", "alert undelivered", "alert channel_stopped"),
+    "alert status_refused",
     *("clock step", "outage", "replayed", "discarded", "erased", "taken over"),
 }
 
