@@ -101,8 +101,12 @@ class Shard:
         return f"{self.prefix}cooldown:{account_id}:{kind}"
 
     def spent(self, name: str) -> str:
-        """Hash: questions to the model in the present window of a conversation or an account."""
+        """Hash: questions to a model in a conversation's present hour, or an account's day."""
         return f"{self.prefix}spent:{name}"
+
+    def spent_day(self, conversation_id: str) -> str:
+        """Hash: questions to the model in a conversation's present day."""
+        return f"{self.prefix}spent:{conversation_id}:day"
 
     def alias(self, account_id: str, digest: str) -> str:
         """Return the string with the conversation that a second id belongs to."""

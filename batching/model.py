@@ -266,16 +266,30 @@ def _encoded(limits: Limits) -> tuple[str, str]:
     return set_id, json.dumps(named, separators=(",", ":"))
 
 
+#: A conversation gets at most one of so many parts of an account's day, and of all accounts' day.
+DAY_PARTS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most questions to models: by conversation and hour, by account and by all in a day.
+    """The most questions to models: by conversation and hour, by each and by all in a day.
 
     A window begins with its first question. Questions that fail count too.
     """
 
     conversation_hour: int
+    conversation_day: int
     account_day: int
     installation_day: int
+
+    @property
+    def share_day(self) -> int:
+        """The most questions of one conversation in a day, so that none takes all that others have.
+
+        At least one, however small the days are.
+        """
+        whole = min(self.account_day, self.installation_day)
+        return min(self.conversation_day, -(-whole // DAY_PARTS))
 
 
 @dataclass(frozen=True, slots=True)

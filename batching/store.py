@@ -356,14 +356,15 @@ class Scripts:
         """Count the question that the run is about to ask; None if it may be asked."""
         c, account_id, home = run.wake_up.conversation_id, run.account_id, self.keyring.shards[0]
         names = (
-            home.spent(c), home.spent(account_id), home.spent(_ALL),
+            home.spent(c), home.spent_day(c), home.spent(account_id), home.spent(_ALL),
             home.cooldown(account_id, "budget_conversation"),
+            home.cooldown(account_id, "budget_conversation_day"),
             home.cooldown(account_id, "budget_account"),
             home.cooldown(_ALL, "budget_installation"), home.cooldown(_ALL, "model_off"),
             home.model_off, home.alerts, home.stats,
         )  # fmt: skip
-        most = (budget.conversation_hour, budget.account_day, budget.installation_day)
-        args = (c, account_id, run.token, *most)
+        days = (budget.share_day, budget.account_day, budget.installation_day)
+        args = (c, account_id, run.token, budget.conversation_hour, *days)
         return self._run(
             "spend", names, args, lambda answer: SpendRefusal(*answer) if answer else None
         )

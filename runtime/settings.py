@@ -192,6 +192,7 @@ class Settings(Table):
 
     # Questions to models, failed ones included; beyond a budget batches wait.
     budget_conversation_hour: Annotated[int, Whole(1, 10_000)] = 60
+    budget_conversation_day: Annotated[int, Whole(1, 100_000)] = 100
     budget_account_day: Annotated[int, Whole(1, 1_000_000)] = 2_000
     budget_installation_day: Annotated[int, Whole(1, 10_000_000)] = 10_000
 
@@ -254,7 +255,9 @@ else:
     #: ``[account.batch]``: an account's limits in place of the BATCH_* settings.
     AccountLimits = _overrides("AccountLimits", "batch_", [it.name for it in fields(Limits)])
     #: ``[account.budget]``: an account's budget in place of the BUDGET_* settings.
-    AccountBudget = _overrides("AccountBudget", "budget_", ["conversation_hour", "account_day"])
+    AccountBudget = _overrides(
+        "AccountBudget", "budget_", ["conversation_hour", "conversation_day", "account_day"]
+    )
 
 
 def order_mistakes(

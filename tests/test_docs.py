@@ -183,7 +183,7 @@ def alert_kinds() -> Iterator[str]:
     for path in (ROOT / "batching" / "lua").glob("*.lua"):
         text = path.read_text()
         yield from re.findall(r'alert\((?:KEYS\[\d+\]|alerts), "([a-z_]+)"', text)
-        yield from re.findall(r'"(budget_[a-z]+|model_off)"', text)
+        yield from re.findall(r'"(budget_[a-z_]+|model_off)"', text)
 
 
 def test_runbook_has_every_alert_and_every_error() -> None:

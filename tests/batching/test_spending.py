@@ -13,7 +13,9 @@ from tests.batching.world import ANNA, ANSWERED, BORIS, WAITS, End, World
 from tests.fakes import FakeModel
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
-AMPLE = Budget(conversation_hour=1_000, account_day=1_000, installation_day=1_000)
+AMPLE = Budget(
+    conversation_hour=1_000, conversation_day=1_000, account_day=9_000, installation_day=9_000
+)
 SPENT, DEADLINE = ("budget_account", "budget_account"), ("deadline", "reply_deadline")
 
 
@@ -64,6 +66,66 @@ def test_flooding_customer_costs_the_budget_and_delays_no_other(world: World) ->
     assert world.counts() == {"accepted": 121, "answered": 121}
     assert len(world.model.questions) == 5
     assert world.alerts() == [("budget_conversation", "budget_conversation")]
+
+
+@pytest.mark.parametrize(
+    ("budget", "most"),
+    [
+        (replace(AMPLE, conversation_day=3), 3),
+        (replace(AMPLE, account_day=12), 3),
+        (replace(AMPLE, account_day=9), 3),
+        (replace(AMPLE, account_day=1), 1),
+        (replace(AMPLE, installation_day=12), 3),
+        (replace(AMPLE, conversation_day=2, account_day=12), 2),
+    ],
+    ids=["of its own", "share", "share, rounded up", "at least one", "share of all", "the least"],
+)
+def test_customer_who_floods_all_day_leaves_the_day_to_others(
+    world: World, budget: Budget, most: int
+) -> None:
+    """No conversation takes more than its day, or a quarter of the account's or of all."""
+    world.budget = budget
+    for n in range(20):
+        world.write(f"Hi {n}")
+        world.settle(HOUR_MS)
+
+    assert len(world.model.questions) == most
+    assert world.alerts() == [("budget_conversation_day", "budget_conversation_day")]
+
+    world.settle(DAY_MS - 20 * HOUR_MS, HOUR_MS)
+
+    assert len(world.model.questions) == most + 1
+    assert {*world.counts()} == {"accepted", "answered", "open"}
+
+
+def test_two_customers_who_flood_leave_half_of_the_accounts_day(world: World) -> None:
+    world.budget = replace(AMPLE, account_day=8)
+    for customer in [ANNA, BORIS] * 9:
+        world.write("Hi", customer=customer)
+        world.settle(MINUTE_MS)
+    assert len(world.model.questions) == 4
+
+    for n in range(4):
+        world.write("Hi", customer=f"7999000010{n}")
+    world.settle()
+
+    assert len(world.model.questions) == 8
+    assert "budget_account" not in dict(world.alerts())
+
+
+def test_day_of_a_conversation_is_counted_beside_the_hours_of_the_release_before(
+    world: World, run: Run
+) -> None:
+    """That release counts hours alone, in the same hash, and reads nothing else in it."""
+    home, c = world.store.keyring.shards[0], world.anna
+    until_ms = world.clock() + 1_000
+    world.client.hset(home.spent(c), mapping={"count": 3, "until": until_ms, "token": "old"})
+
+    spend(world.store, run, replace(AMPLE, conversation_hour=4, conversation_day=1))
+
+    assert world.client.hget(home.spent(c), "count") == b"4"
+    with pytest.raises(BudgetSpentError, match="budget_conversation_day"):
+        spend(world.store, replace(run, token="next"), replace(AMPLE, conversation_day=1))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +263,7 @@ def test_budget_is_one_for_all_shards(make_world: Callable[[int], World]) -> Non
 
 
 def test_budget_holds_for_many_workers_at_once(world: World, run: Run) -> None:
-    budget = replace(AMPLE, account_day=37)
+    budget = replace(AMPLE, conversation_day=37)
 
     def granted(n: int) -> bool:
         try:

@@ -33,8 +33,12 @@ WINDOWS = {
 }
 OTHER_WINDOWS = {"RELEASE": "other", "BATCH_IDLE_MS": "1200", "BATCH_MAX_MESSAGES": "2"}
 #: More questions than a run asks.
-BUDGETS = ("BUDGET_CONVERSATION_HOUR", "BUDGET_ACCOUNT_DAY", "BUDGET_INSTALLATION_DAY")
-BUDGET = "10000"
+BUDGETS = {
+    "BUDGET_CONVERSATION_HOUR": "10000",
+    "BUDGET_CONVERSATION_DAY": "10000",
+    "BUDGET_ACCOUNT_DAY": "100000",
+    "BUDGET_INSTALLATION_DAY": "100000",
+}
 #: How long children of a killed master run on before they are ended, s; systemd does the same.
 ORPHANS_S = 1.0
 _WATCH_S = 0.1
@@ -47,7 +51,7 @@ class Site(Stack):
         super().__init__(binary, guard, WINDOWS, model=model, provider=provider, numbers=BUSINESSES)
         # These are reached without the proxy by which callers are known.
         self.environ["NO_PROXY"] = f"{self.sentry.address},127.0.0.1:{self.port}"
-        self.environ |= dict.fromkeys(BUDGETS, BUDGET)
+        self.environ |= BUDGETS
         self.proxies = {name: Proxy(self.valkey.port) for name in (*SERVICES, *OTHERS)}
         self.other_port = free_port()
         self.restarts = 0

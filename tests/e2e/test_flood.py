@@ -18,7 +18,12 @@ from tests.stack.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 #: The ledger's own bounds are looked at, so those of the budgets are out of the way.
-ENVIRON = {"BUDGET_CONVERSATION_HOUR": "10000", "BUDGET_ACCOUNT_DAY": "10000"}
+ENVIRON = {
+    "BUDGET_CONVERSATION_HOUR": "10000",
+    "BUDGET_CONVERSATION_DAY": "10000",
+    "BUDGET_ACCOUNT_DAY": "100000",
+    "BUDGET_INSTALLATION_DAY": "100000",
+}
 
 #: So many at least, and on until the others are answered; documents name what 10,000 came to.
 MESSAGES = int(os.environ.get("FLOOD_MESSAGES", "3000"))

@@ -22,7 +22,7 @@ BESIDE = "it is looked for beside the accounts file"
 URL = "must look like https://HOST/PATH"
 OPEN = "is refused with ENVIRONMENT=production: anybody could write to it"
 WRITTEN_WRONG = "this environment variable holds a space, a line end or a non-ASCII character"
-BUDGET = Budget(conversation_hour=60, account_day=2_000, installation_day=10_000)
+BUDGET = Budget(60, 100, 2_000, 10_000)
 
 
 def load(
@@ -101,7 +101,7 @@ def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
         ),
         (
             "idle_ms = 4000\n[account.budget]\ninstallation_day = 5",
-            "budget.installation_day: is not known here",
+            "budget.installation_day: is not known here; did you mean conversation_day?",
         ),
         ('timezone = "Mars/X"', "timezone=Mars/X: must be a time zone such as Europe/Berlin"),
         (

@@ -11,7 +11,7 @@ from runtime.settings import RENAMED, AccountLimits, Settings, former_names, loa
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 #: The same on every machine: it is compared between processes.
-DEFAULT_FINGERPRINT = "f8c4650cfb51"
+DEFAULT_FINGERPRINT = "1f0fd7e64766"
 PRODUCTION = {"ENVIRONMENT": "production", "PRIVACY_KEY": STRONG}
 
 
@@ -28,7 +28,7 @@ def test_empty_environment_gives_the_documented_defaults() -> None:
 
     assert settings == load_settings({}) == Settings()
     assert (settings.limits(), settings.timing()) == (Limits(), Timing())
-    assert settings.budget() == Budget(60, 2_000, 10_000)
+    assert settings.budget() == Budget(60, 100, 2_000, 10_000)
     assert settings.fingerprint_with() == DEFAULT_FINGERPRINT
 
 
