@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batching.inspect import counters
 from tests.street import BATCH, NAMES, Street, street
-from tests.webhooks import CUSTOMER, body
+from tests.webhooks import CUSTOMER, body, change, status
 
 __all__ = ["street"]
 
@@ -80,3 +80,25 @@ def test_conversations_of_one_customer_with_two_businesses_share_no_key(street: 
         for kind in ("c", "o", "seen")
         for conversation in conversations
     )
+
+
+def test_business_that_reports_about_the_others_answer_changes_nothing(street: Street) -> None:
+    """Its statuses are signed, and it knows the tag and the id of the other's message."""
+    salon, barber = (street.businesses[name] for name in NAMES)
+    street.caller.cloud(body(*(salon.message("Hi") for _ in range(BATCH))))
+    street.settle()
+    (sent,) = (sent for sent in street.provider.requests if sent.json.get("type") == "text")
+    failed = status("wamid.1", "failed", sent.json["biz_opaque_callback_data"], 131_026)
+    alerts = street.runtime.store.keyring.shards[0].alerts
+
+    reports = [
+        street.caller.cloud(body(change(number=number, statuses=[failed])))
+        for number in (barber.number, salon.number)
+    ]
+
+    assert [report.status_code for report in reports] == [200, 200]
+    client: Any = street.runtime.store.client
+    assert [(entry[b"kind"], entry[b"account"]) for _, entry in client.xrange(alerts)] == [
+        (b"status_refused", b"barber"),
+        (b"undelivered", b"salon"),
+    ]
