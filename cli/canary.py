@@ -1,6 +1,5 @@
 """``canary``: send a synthetic message through a web process now, and see it answered."""
 
-import re
 import time
 import uuid
 from argparse import ArgumentParser
@@ -8,8 +7,8 @@ from argparse import ArgumentParser
 from canary.channel import webhook_secret
 from canary.probe import Probe
 from cli.common import Request, UsageError, span, up_to
+from config.urls import is_http, shown_url
 from runtime.clients import http_client
-from runtime.settings import HTTP_URL
 
 #: Longer than the default BATCH_LEASE_MS: a worker that died with the canary before ours must not
 #: look like a web process that fails.
@@ -35,19 +34,19 @@ def run(request: Request) -> bool:
     """Print the round trip; False if there was none, with where the message was last seen."""
     settings = request.settings()
     url = request.arguments.url or settings.canary_url
-    if not re.fullmatch(HTTP_URL, url):
+    if not is_http(url):
         raise UsageError("name a web process by --url, such as http://127.0.0.1:8001")
     url, message_id = url.rstrip("/"), uuid.uuid4().hex
     store = request.open_store()
     with http_client() as http:
         probe = Probe(store, secret=webhook_secret(settings.privacy_key), http=http)
         round_trip_ms, step = _send(probe, url, message_id, request.arguments.wait_ms)
-    answered = round_trip_ms is not None
-    document = {"url": url, "message_id": message_id, "round_trip_ms": round_trip_ms, "step": step}
-    line = f"NOT answered, through {url}; last seen: {step}"
+    where, answered = shown_url(url), round_trip_ms is not None
+    document = {"message_id": message_id, "round_trip_ms": round_trip_ms, "step": step}
+    line = f"NOT answered, through {where}; last seen: {step}"
     if round_trip_ms is not None:
-        line = f"Answered after {span(round_trip_ms)}, through {url}."
-    request.show({"ok": answered} | document, [line])
+        line = f"Answered after {span(round_trip_ms)}, through {where}."
+    request.show({"ok": answered, "url": where} | document, [line])
     return answered
 
 

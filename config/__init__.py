@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from batching.errors import ConfigurationError
+from config.urls import is_http, is_url, shown_url
 
 #: Longer values are cut in messages.
 SHOWN_MAX = 60
@@ -72,6 +73,8 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 def _short(value: str) -> str:
+    # Whatever the field is meant for: an address may have been written into the wrong one.
+    value = shown_url(value) if is_url(value) else value
     line = value.encode("unicode_escape").decode() if not value.isprintable() else value
     return line if len(line) <= SHOWN_MAX else f"{line[:SHOWN_MAX]}…"
 
@@ -134,4 +137,17 @@ EnvName = Annotated[
 EnvNames = Annotated[list[EnvName], BeforeValidator(_one_or_two)]
 Digits = Annotated[str, matches(r"\d{5,20}", "must be 5..20 digits in quotes")]
 Word = Annotated[str, matches(r"[\w.:/@+-]{1,100}", "must be 1..100 letters, digits or .:/@+-_")]
-Url = Annotated[str, matches(r"https?://[^\s/@?#]+[^\s@?#]*", "must look like https://HOST/PATH")]
+
+
+def http_url(problem: str) -> AfterValidator:
+    """Return a check that a text is an http(s) address without login and query."""
+
+    def check(text: str) -> str:
+        if not is_http(text):
+            raise ValueError(problem)
+        return text
+
+    return AfterValidator(check)
+
+
+Url = Annotated[str, http_url("must look like https://HOST/PATH")]

@@ -25,11 +25,12 @@ from batching.store import Store
 from channels import CHANNELS
 from channels.provider import ChannelAccount, Outside, Provider
 from config import ENV_SUFFIX, Mistake, Table, matches, problem_of, refuse, suggestion
+from config.urls import is_url, shown_url
 from llm import MODELS
 from llm.guard import Guarded
 from llm.prompt import Prompt
 from runtime.clients import http_client
-from runtime.settings import AccountBudget, AccountLimits, Settings, masked, order_mistakes
+from runtime.settings import AccountBudget, AccountLimits, Settings, order_mistakes
 
 FILE_BYTES_MAX = 1_000_000
 ACCOUNTS_MAX = 1_000
@@ -198,7 +199,8 @@ def _tables(path: Path) -> list[Any]:
         given = tomllib.loads(raw.decode()) if len(raw) <= FILE_BYTES_MAX else None
     except OSError as error:
         problem = f"cannot be read ({error.strerror}); {_ADVICE}"
-        raise ConfigurationError("accounts", f"ACCOUNTS_FILE={path}: {problem}") from None
+        shown = shown_url(str(path)) if is_url(str(path)) else path
+        raise ConfigurationError("accounts", f"ACCOUNTS_FILE={shown}: {problem}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         # The parser's message may quote the file, and so a secret: only the position is shown.
         position = re.search(r"\(at [^)]*\)$", str(error))
@@ -336,8 +338,8 @@ class _Reader:
             return
         # What was written in place of a variable's name may be the secret itself.
         hidden = name.endswith(ENV_SUFFIX) or not isinstance(value, str | int | float)
-        shown = None if hidden else masked(value) if name.endswith("_url") else str(value)
-        self._add(name, problem_of(error), shown)
+        shown = shown_url(str(value)) if name.endswith("_url") else str(value)
+        self._add(name, problem_of(error), None if hidden else shown)
 
 
 def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:

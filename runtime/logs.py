@@ -18,6 +18,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from batching.errors import AdminError
+from config.urls import hide_urls
 
 #: What may be a phone number: 9 to 15 digits, however they are spaced, not inside a word.
 _DIGITS_MIN, _DIGITS_MAX = 9, 15
@@ -109,9 +110,9 @@ def clean(value: object, name: str = "", depth: int = 0) -> object:
 
 
 def redacted(text: str) -> str:
-    """Return ``text`` without what may be a phone number, cut to a maximum length."""
+    """Return ``text`` without what may be a phone number or a login, cut to a maximum length."""
     short = text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
-    return _PHONE.sub(_hide, short)
+    return _PHONE.sub(_hide, hide_urls(short))
 
 
 def _hide(found: re.Match[str]) -> str:

@@ -7,18 +7,19 @@ import hashlib
 import hmac
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from batching.model import Budget, Limits, Timing
-from config import Mistake, Table, Whole, matches, problem_of, refuse, suggestion
+from config import Mistake, Table, Whole, http_url, matches, problem_of, refuse, suggestion
+from config.secrecy import secret_problem
+from config.urls import shown_url, url_parts
 
 #: A variable with one of these prefixes that is no setting is a mistake: probably a typing error.
 OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
@@ -29,21 +30,14 @@ DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 AMQP_SCHEMES = ("amqp", "amqps")
-#: Where our own webhooks may be. Without a login, because the address is shown.
-HTTP_URL = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
+_EXAMPLES = dict.fromkeys(REDIS_SCHEMES, "redis://127.0.0.1:6379/0") | {
+    "amqp": "amqp://user:password@127.0.0.1/"
+}
 
 _PORT_REDIS = 6379
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
-#: Enough for 128 bits in any notation; `openssl rand -hex 32` gives 64 characters.
-SECRET_LENGTH_MIN = 32
 _SECRET_LENGTH_MAX = 256
-_DISTINCT_MIN = 8
-_PLACEHOLDER = re.compile(
-    r"change|replace|example|placeholder|secret|password|default|develop|insecure|dummy|sample"
-    r"|your|todo|test|demo|12345|abcdef|qwerty|[<>{}$]",
-    re.IGNORECASE,
-)
 
 _SYSTEMD_NAMES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
@@ -72,34 +66,23 @@ def database_of(url: str) -> tuple[str, int]:
     return f"{host}:{parts.port or _PORT_REDIS}", db
 
 
-def masked(url: str) -> str:
-    """Return ``url`` with *** for its password and its query, fit to be shown."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    login, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    netloc = f"{user}{colon and ':***'}{at}{host}" if colon else f"{login and '***'}{at}{host}"
-    query = parts.query if re.fullmatch(r"db=\d+", parts.query) else parts.query and "***"
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
-
-
 def url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
-    """Return what is wrong with an address, None if nothing is."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "must be an address such as redis://127.0.0.1:6379/0"
-    if parts.scheme not in schemes:
+    """Return what is wrong with an address of a server, None if nothing is."""
+    scheme = url.partition("://")[0]
+    if scheme not in schemes:
         return f"must begin with {', '.join(f'{scheme}://' for scheme in schemes)}"
-    if parts.scheme == "unix":
-        if not parts.path:
+    parts = url_parts(url)
+    if parts is None:
+        return (
+            f"must be an address such as {_EXAMPLES.get(scheme, _EXAMPLES['amqp'])}; "
+            "in a password write / as %2F, @ as %40, : as %3A, ? as %3F, # as %23, % as %25"
+        )
+    if scheme == "unix":
+        if not parts["path"]:
             return "must name a socket, such as unix:///run/valkey/valkey.sock?db=0"
-    elif not parts.hostname or port == 0:
+    elif not parts["host"]:
         return "must name a host, such as 127.0.0.1"
-    return _database_problem(parts) if parts.scheme in REDIS_SCHEMES else None
+    return _database_problem(urlsplit(url)) if scheme in REDIS_SCHEMES else None
 
 
 def _database_part(parts: SplitResult) -> str:
@@ -116,18 +99,6 @@ def _database_problem(parts: SplitResult) -> str | None:
     database = _database_part(parts)
     if database and not (database.isascii() and database.isdigit()):
         return "must end with the number of a database, such as /0"
-    return None
-
-
-def secret_problem(value: str) -> str | None:
-    """Return why ``value`` is too weak for production, without showing it; None if it is not."""
-    if not value:
-        return f"is missing; make one with: openssl rand -hex {SECRET_LENGTH_MIN}"
-    if len(value) < SECRET_LENGTH_MIN:
-        return f"has {len(value)} characters: must be at least {SECRET_LENGTH_MIN}"
-    random_hex = re.fullmatch(r"[0-9a-fA-F]{64,}", value)
-    if len(set(value)) < _DISTINCT_MIN or (not random_hex and _PLACEHOLDER.search(value)):
-        return "looks like a placeholder; make one with: openssl rand -hex 32"
     return None
 
 
@@ -156,7 +127,7 @@ Dsn = Annotated[
 ]
 CanaryUrl = Annotated[
     str,
-    matches(f"|{HTTP_URL}", "must look like https://HOST, where our webhooks are"),
+    http_url("must look like https://HOST, where our webhooks are"),
     AfterValidator(lambda url: url.rstrip("/")),
 ]
 
@@ -334,9 +305,9 @@ def _validated(environ: Mapping[str, str]) -> tuple[Settings, dict[str, Mistake]
 
 def _shown(name: str, value: str) -> str | None:
     """Return the value of a setting without what is secret in it, None if it is one."""
-    if Settings.model_fields[name].repr:
-        return value
-    return masked(value) if name.endswith("_url") else None
+    if name.endswith("_url"):
+        return shown_url(value)
+    return value if Settings.model_fields[name].repr else None
 
 
 def _unknown_names(environ: Mapping[str, str]) -> Iterator[Mistake]:
@@ -363,7 +334,7 @@ def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistak
     broker = settings.broker_url
     if is_redis(broker) and database_of(broker) == database_of(settings.redis_url):
         why = "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
-        yield frozenset({"redis_url", "broker_url"}), Mistake("BROKER_URL", why, masked(broker))
+        yield frozenset({"redis_url", "broker_url"}), Mistake("BROKER_URL", why, broker)
     if settings.is_production:
         yield from _weak_secrets(settings)
 

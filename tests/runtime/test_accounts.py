@@ -116,7 +116,7 @@ def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
         ),
         (
             'api_url = "http://user:pass@127.0.0.1"',
-            f"FILE: account salon-2: api_url=http://user:***@127.0.0.1: {URL}",
+            f"FILE: account salon-2: api_url=http://***@127.0.0.1: {URL}",
         ),
         ("app_secret_env = []", "app_secret_env: must be one name, or a list of 1..2"),
     ],

@@ -58,6 +58,10 @@ def test_settings_cannot_be_changed() -> None:
         settings.batch_idle_ms = 1
 
 
+UNREADABLE = (
+    "must be an address such as redis://127.0.0.1:6379/0; "
+    "in a password write / as %2F, @ as %40, : as %3A, ? as %3F, # as %23, % as %25"
+)
 SCHEMES = "must begin with redis://, rediss://, unix://"
 
 
@@ -72,12 +76,9 @@ SCHEMES = "must begin with redis://, rediss://, unix://"
         "RELEASE=a b: must be 1..64 letters, digits or . _ + @ -",
         "LOG_LEVEL=loud: must be one of DEBUG, INFO, WARNING, ERROR",
         "ENVIRONMENT=prod: must be one of development, test, demo, staging, production",
-        "CANARY_URL=http://key@host: must look like https://HOST, where our webhooks are",
         f"REDIS_URL=http://host/0: {SCHEMES}",
-        "REDIS_URL=redis://host/zero: must end with the number of a database, such as /0",
-        "REDIS_URL=redis://h:p/0: must be an address such as redis://127.0.0.1:6379/0",
         "REDIS_URL=redis://:6379/0: must name a host, such as 127.0.0.1",
-        "REDIS_URL=unix:?db=1: must name a socket, such as unix:///run/valkey/valkey.sock?db=0",
+        "REDIS_URL=unix://?db=1: must name a socket, such as unix:///run/valkey/valkey.sock?db=0",
         f"BROKER_URL=kafka://host: {SCHEMES}, amqp://, amqps://",
         "BATCH_MAX_WAIT_MS=8999: must be at least BATCH_IDLE_MS=9000",
         "BATCH_OVERDUE_MS=44999: must be at least BATCH_MAX_WAIT_MS=45000",
@@ -102,6 +103,18 @@ def test_mistake_names_setting_value_and_limit(line: str) -> None:
             {"AI_ADMIN_REDIS_URL": "x"},
             "AI_ADMIN_REDIS_URL: is not a setting; did you mean REDIS_URL?",
         ),
+        (
+            {"CANARY_URL": "http://key@host"},
+            "CANARY_URL=http://***@host: must look like https://HOST, where our webhooks are",
+        ),
+        (
+            {"REDIS_URL": "redis://host/zero"},
+            "REDIS_URL=redis://host/***: must end with the number of a database, such as /0",
+        ),
+        (
+            {"REDIS_URL": "redis://h:p/0"},
+            f"REDIS_URL=redis://***: {UNREADABLE}",
+        ),
         ({"SENTRY_DSN": "key"}, "SENTRY_DSN: must look like https://KEY@HOST/PROJECT"),
         (
             {"PRIVACY_KEY": "\u043a\u043b\u044e\u0447"},
@@ -109,7 +122,7 @@ def test_mistake_names_setting_value_and_limit(line: str) -> None:
         ),
         (
             {"REDIS_URL": "redis://:pass@host/0?socket_timeout=90"},
-            "REDIS_URL=redis://:***@host/0?***: options other than db and ssl_* are not allowed",
+            "REDIS_URL=redis://***@host/0?***: options other than db and ssl_* are not allowed",
         ),
         (
             {"BATCH_LEASE_MS": "600000", "BATCH_REPLY_DEADLINE_MS": "130000"},
