@@ -72,6 +72,12 @@ limit_request_line = 2048
 limit_request_fields = 50
 limit_request_field_size = 4096
 
+# No header names another address, scheme or caller, not even from the loopback, where a proxy is:
+# SCRIPT_NAME: /webhooks would make /webhooks/fleet of /fleet.
+forwarder_headers = ""
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+
 # The master's lines look like those of the application, which runtime.logs formats in the workers.
 errorlog = "-"
 loglevel = "info"

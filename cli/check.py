@@ -141,6 +141,10 @@ class Preflight:
         if settings.is_production and not settings.sentry_dsn:
             advice = "set it, or watch the log for ERROR: alerts reach nobody else"
             self.results.append(warning("SENTRY_DSN", "is not set", advice))
+        if settings.is_production and not settings.console_token:
+            advice = "set it for Prometheus and for whoever reads /fleet and why /readyz is 503"
+            says = "is not set: /fleet and /metrics are closed, /readyz answers its status alone"
+            self.results.append(warning("CONSOLE_TOKEN", says, advice))
         configs = self._check_accounts(settings)
         if configs is not None:
             self.fingerprint = fingerprint_of(settings, configs)

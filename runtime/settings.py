@@ -148,7 +148,6 @@ class Settings(Table):
     log_level: LogLevel = "INFO"
     sentry_dsn: Dsn = ""
     sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
-    # Read by nothing yet; the name is known so that installations that set it start.
     console_token: Secret = ""
     privacy_key: Secret = DEVELOPMENT_PRIVACY_KEY
 

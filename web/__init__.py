@@ -4,18 +4,20 @@ import falcon
 
 from runtime.build import Runtime
 from web import errors, simulator, webhooks
+from web.access import Operators, PlainPaths
 from web.health import FleetView, Live, Ready
 from web.metrics import Metrics
 
 
 def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application; the simulator is part of it except in production."""
-    app = falcon.App()
+    app = falcon.App(middleware=[PlainPaths()])
     errors.install(app)
+    operators = Operators(runtime.settings)
     app.add_route("/livez", Live())
-    app.add_route("/readyz", Ready(runtime))
-    app.add_route("/fleet", FleetView(runtime))
-    app.add_route("/metrics", Metrics(runtime))
+    app.add_route("/readyz", Ready(runtime, operators))
+    app.add_route("/fleet", FleetView(runtime, operators))
+    app.add_route("/metrics", Metrics(runtime, operators))
     webhooks.add_routes(app, runtime)
     if not runtime.settings.is_production:
         simulator.add_routes(app, runtime)

@@ -11,6 +11,7 @@ from runtime import health
 from runtime.build import Runtime
 from runtime.fleet import drift, members, missing
 from runtime.health import CheckResult, Context, Level
+from web.access import Operators
 
 #: What must hold for a message accepted now to be answered. The others need the first.
 CHECKS: dict[str, Callable[[Context], list[CheckResult]]] = {
@@ -32,22 +33,24 @@ class Live:
 class Ready:
     """``/readyz``: a message accepted now would be kept, collected and answered."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, operators: Operators) -> None:
         self._runtime = runtime
+        self._operators = operators
         self._context = health.context_of(runtime.store, runtime.settings, runtime.role)
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 if every check holds, else 503; the body says which, in plain words."""
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 if every check holds, else 503; an operator is told which, in plain words."""
         checks = self._checks()
         ready = all(check["ok"] for check in checks.values())
         resp.status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         resp.cache_control = ["no-store"]
-        resp.media = {
-            "status": "ready" if ready else "not ready",
-            "checks": checks,
-            "release": self._runtime.settings.release,
-            "fingerprint": self._runtime.fingerprint,
-        }
+        resp.media = {"status": "ready" if ready else "not ready"}
+        if self._operators.include(req):
+            resp.media |= {
+                "checks": checks,
+                "release": self._runtime.settings.release,
+                "fingerprint": self._runtime.fingerprint,
+            }
 
     def _checks(self) -> dict[str, dict[str, object]]:
         context = replace(self._context, ledger_id=self._runtime.fleet.ledger_id)
@@ -64,11 +67,16 @@ class Ready:
 class FleetView:
     """``/fleet``: every live process, missing roles, and differences between processes."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, operators: Operators) -> None:
         self._client = runtime.store.client
+        self._operators = operators
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 with members and problems. Raise LedgerUnavailableError."""
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 with members and problems.
+
+        Raise RefusalError, 401, for a stranger, and LedgerUnavailableError.
+        """
+        self._operators.demand(req)
         found = members(self._client)
         resp.cache_control = ["no-store"]
         resp.media = {

@@ -9,6 +9,7 @@ from batching.inspect import MESSAGES, Counters, by_reason, counters, total
 from batching.keys import CANARY
 from batching.store import reached
 from runtime.build import Runtime
+from web.access import Operators
 
 #: Counted since the ledger was created; the others are gauges.
 _COUNTERS = frozenset({"accepted", "answered", "suppressed", "lost"})
@@ -24,11 +25,16 @@ _REASONS = ("dead", "flush", "foreign", "suppressed")
 class Metrics:
     """Counts of messages by outcome, counts of events, and ages in ms."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, operators: Operators) -> None:
         self._store = runtime.store
+        self._operators = operators
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 in Prometheus's text format. Raise LedgerUnavailableError."""
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 in Prometheus's text format.
+
+        Raise RefusalError, 401, for a stranger, and LedgerUnavailableError.
+        """
+        self._operators.demand(req)
         shards = counters(self._store)
         lines = [*self._books(shards), *self._counters(shards), *self._ages()]
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"

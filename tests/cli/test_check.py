@@ -203,7 +203,8 @@ def test_check_demands_a_server_that_keeps_what_it_must(
     assert (forgetful.status, kept.status) == (1, 0)
     assert f"MISTAKE {mistake}" in forgetful.out
     assert f"ok      {fine}" in kept.out
-    assert ("warning SENTRY_DSN: is not set" in kept.out) == ("ENVIRONMENT" in changes)
+    for setting in ("SENTRY_DSN", "CONSOLE_TOKEN"):
+        assert (f"warning {setting}: is not set" in kept.out) == ("ENVIRONMENT" in changes)
 
 
 def test_check_reads_the_env_file_under_the_environment(operator: Operator, tmp_path: Path) -> None:

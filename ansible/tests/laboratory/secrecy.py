@@ -68,6 +68,7 @@ def vault_of(authority: Authority, *, ledger: str, broker: str, dsn: str) -> dic
         "sentry_token": SENTRY_TOKEN,
         "deployment_secrets": {
             "PRIVACY_KEY": _random(),
+            "CONSOLE_TOKEN": _random(),
             "SENTRY_DSN": dsn,
             **SECRETS,
         },
