@@ -4,14 +4,14 @@ import falcon
 
 from runtime.build import Runtime
 from web import errors, simulator, webhooks
-from web.access import Operators, PlainPaths
+from web.access import Operators
 from web.health import FleetView, Live, Ready
 from web.metrics import Metrics
 
 
 def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application; the simulator is part of it except in production."""
-    app = falcon.App(middleware=[PlainPaths()])
+    app = falcon.App()
     errors.install(app)
     operators = Operators(runtime.settings)
     app.add_route("/livez", Live())

@@ -23,9 +23,15 @@ class Operators:
         self._open = not self._token and settings.environment in _OPEN_ENVIRONMENTS
 
     def include(self, req: falcon.Request) -> bool:
-        """Return whether an operator asks."""
+        """Return whether an operator asks, at the address as it is written.
+
+        The router reads ``//fleet`` as ``/fleet``, which a proxy that keeps ``/fleet`` to itself
+        may let pass.
+        """
         scheme, _, token = (req.auth or "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""
+        if "//" in req.path:
+            return False
         return self._open or secret_matches(given, (self._token,)) is not None
 
     def demand(self, req: falcon.Request) -> None:
@@ -33,16 +39,3 @@ class Operators:
         if not self.include(req):
             message = "Authorization: must be Bearer and the installation's CONSOLE_TOKEN"
             raise RefusalError(HTTPStatus.UNAUTHORIZED, "token", message)
-
-
-class PlainPaths:
-    """Middleware: an address is served by its one spelling.
-
-    The router reads ``//fleet`` as ``/fleet``, which a proxy that keeps ``/fleet`` to itself may
-    let pass.
-    """
-
-    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Raise RefusalError, 404, for a path with an empty segment."""
-        if "//" in req.path:
-            raise RefusalError(HTTPStatus.NOT_FOUND, "not_found", "address: not found")
