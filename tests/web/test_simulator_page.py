@@ -102,6 +102,12 @@ def test_burst_is_collected_then_answered_once_without_a_reload(
     expect(page.locator(".covers")).to_have_attribute("aria-pressed", "true")
 
 
+def test_page_says_when_it_answers(page: Page) -> None:
+    said = page.locator("#rules dt")
+
+    assert said.all_inner_texts() == ["9 s", "3", "45 s"]
+
+
 def test_conversation_is_there_after_a_reload(page: Page) -> None:
     write(page, "Hi")
     expect(messages(page, "open")).to_have_count(1)

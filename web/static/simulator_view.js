@@ -55,8 +55,8 @@ export class View {
     const seconds = (ms) => `${ms / 1000} s`;
     const rules = [
       [seconds(account.idle_ms), "after the last message"],
-      [String(account.messages_max), "messages are answered at once"],
-      [seconds(account.wait_max_ms), "at the latest, however long you write"],
+      [String(account.max_messages), "messages are answered at once"],
+      [seconds(account.max_wait_ms), "at the latest, however long you write"],
     ];
     byId("rules").replaceChildren(...rules.flatMap(([term, rule]) => [make("dt", "", term), make("dd", "", rule)]));
   }
