@@ -4,6 +4,7 @@
 """
 
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_alerts,
     health.check_dead_letters,
     health.check_circuits,
+    health.check_models,
     health.check_overdue,
     health.check_canary,
 )
@@ -93,11 +95,16 @@ def _show(
     good: str,
     bad: str,
 ) -> bool:
-    """Print results, then ``good`` or the number of mistakes and ``bad``; ``facts`` as JSON."""
-    mistakes = sum(result.level is Level.MISTAKE for result in found)
+    """Print ``good`` or ``bad`` and how many mistakes and warnings, then all results.
+
+    ``facts`` are for the JSON.
+    """
+    levels = Counter(result.level for result in found)
+    mistakes, warnings = levels[Level.MISTAKE], levels[Level.WARNING]
     document = {"ok": not mistakes} | facts | {"findings": [asdict(result) for result in found]}
-    last = f"Mistakes: {mistakes}. {bad}" if mistakes else good
-    request.show(document, [*map(_line, found), last])
+    said = [bad, f"Mistakes: {mistakes}."] if mistakes else [good]
+    said += [f"Warnings: {warnings}."] if warnings else []
+    request.show(document, [" ".join(said), *map(_line, found)])
     return not mistakes
 
 

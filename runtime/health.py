@@ -324,7 +324,7 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
         f"the oldest for {found.oldest_dead_letter_ms} ms"
     )
     advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
-    return [warning("dead letters", says, advice)]
+    return [mistake("dead letters", says, advice)]
 
 
 def check_circuits(context: Context) -> list[CheckResult]:
@@ -347,7 +347,18 @@ def check_overdue(context: Context) -> list[CheckResult]:
         return [ok("overdue", "no batch waits too long")]
     example = f", such as {alerted[0]}" if alerted else ""
     says = f"batches that wait too long: {len(alerted) + late}{example}"
-    return [warning("overdue", says, "`manage.py trace CONVERSATION` shows where one is")]
+    return [mistake("overdue", says, "`manage.py trace CONVERSATION` shows where one is")]
+
+
+def check_models(context: Context) -> list[CheckResult]:
+    """Check that nobody waits because a person has switched the models off."""
+    if context.store.model_is_on():
+        return [ok("models", "may be asked")]
+    waiting, advice = census(context.store), "`manage.py model on` when they may be asked again"
+    messages = waiting.open + waiting.flight
+    if not messages:
+        return [warning("models", "are switched off; no message waits", advice)]
+    return [mistake("models", f"are switched off; messages that wait: {messages}", advice)]
 
 
 def _overdue_and_waiting(store: Store) -> list[str]:

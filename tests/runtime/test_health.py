@@ -96,6 +96,10 @@ class Installation:
         if alerted:
             self.collect()
 
+    def wait_for_models(self) -> None:
+        self.write("wamid.1")
+        self.store.switch_model(on=False)
+
     def delay_alert(self) -> None:
         """Write an alert whose id says that it was written so long ago."""
         at_ms = self.clock() - UNDELIVERED_MS_MAX - 1
@@ -154,16 +158,20 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_separate_databases, lambda p: p.change(broker=None), OK, "is not a Redis"),
     (health.check_alerts, Installation.delay_alert, MISTAKE,
      "undelivered: 1, the oldest for 300001 ms"),
-    (health.check_dead_letters, Installation.dead_letter, WARNING,
+    (health.check_dead_letters, Installation.dead_letter, MISTAKE,
      "waiting: 1 with 1 messages, the oldest for 0 ms"),
     (health.check_circuits,
      lambda p: p.client.set(p.store.keyring.shards[0].circuit("barber"), "key"),
      MISTAKE, "barber cannot send: key"),
-    (health.check_overdue, lambda p: p.become_overdue(alerted=True), WARNING,
+    (health.check_overdue, lambda p: p.become_overdue(alerted=True), MISTAKE,
      "batches that wait too long: 1, such as c_"),
-    (health.check_overdue, lambda p: p.become_overdue(alerted=False), WARNING,
+    (health.check_overdue, lambda p: p.become_overdue(alerted=False), MISTAKE,
      "batches that wait too long: 1"),
     (health.check_overdue, Installation.answer_overdue, OK, "no batch waits too long"),
+    (health.check_models, lambda p: p.store.switch_model(on=False), WARNING,
+     "are switched off; no message waits"),
+    (health.check_models, Installation.wait_for_models, MISTAKE,
+     "are switched off; messages that wait: 1"),
     (health.check_canary, lambda p: p.change(settings=load_settings({})), WARNING,
      "is not set: no canary is sent"),
     (health.check_canary, lambda p: p.client.delete(CANARY), MISTAKE, "was never answered"),
