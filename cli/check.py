@@ -28,6 +28,7 @@ from runtime.health import (
     ok,
     warning,
 )
+from runtime.safety import exposed, unsafe
 from runtime.settings import Settings, former_names, load_settings, valid_settings
 
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
@@ -154,6 +155,7 @@ class Preflight:
             self.results.append(warning("CONSOLE_TOKEN", says, advice))
         configs = self._check_accounts(settings)
         if configs is not None:
+            self._check_safety(settings, configs)
             self.fingerprint = fingerprint_of(settings, configs)
             says = f"{self.fingerprint}, of every process with these settings and accounts"
             self.results.append(ok("fingerprint", says))
@@ -171,6 +173,14 @@ class Preflight:
             says = f"answers by {model} on {config.channel}, prompt of {size} characters"
             self.results.append(ok(f"account {config.account_id}", says))
         return configs
+
+    def _check_safety(self, settings: Settings, configs: tuple[AccountConfig, ...]) -> None:
+        """Check for what production refuses; staging, which has real numbers too, is warned."""
+        for found in exposed(settings, configs):
+            self.results.append(mistake("safety", str(found), ""))
+        if settings.environment in {"production", "staging"}:
+            show = mistake if settings.is_production else warning
+            self.results += [show("safety", str(it), "") for it in unsafe(settings, configs)]
 
     def _check_servers(self, settings: Settings) -> None:
         context = health.context_of(self.request.store(), settings, "manage")

@@ -6,6 +6,8 @@ from itertools import pairwise
 #: Enough for 128 bits in any notation; `openssl rand -hex 32` gives 64 characters.
 SECRET_LENGTH_MIN = 32
 _DISTINCT_MIN = 8
+#: The shortest part whose repetition is as good as the part alone.
+_PERIOD_MIN = 16
 _PLACEHOLDER = re.compile(
     r"change|replace|example|placeholder|secret|password|default|develop|insecure|dummy|sample"
     r"|your|todo|test|demo|12345|abcdef|qwerty|[<>{}$]",
@@ -36,7 +38,7 @@ def _is_random(value: str) -> bool:
 
 
 def _is_regular(value: str) -> bool:
-    """Return whether ``value`` repeats a part of itself, or mostly counts up or down."""
+    """Return whether ``value`` repeats a short part of itself, or mostly counts up or down."""
     steps = [ord(after) - ord(before) for before, after in pairwise(value)]
     counting = sum(abs(step) == 1 for step in steps)
-    return value in (value + value)[1:-1] or counting * 2 > len(steps)
+    return (value + value).find(value, 1) < _PERIOD_MIN or counting * 2 > len(steps)

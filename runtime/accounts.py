@@ -24,7 +24,17 @@ from batching.ports import Account
 from batching.store import Store
 from channels import CHANNELS
 from channels.provider import ChannelAccount, Outside, Provider
-from config import ENV_SUFFIX, Mistake, Table, matches, problem_of, refuse, suggestion
+from config import (
+    ENV_SUFFIX,
+    EnvName,
+    Mistake,
+    Table,
+    Word,
+    matches,
+    problem_of,
+    refuse,
+    suggestion,
+)
 from config.urls import is_url, shown_url
 from llm import MODELS
 from llm.guard import Guarded
@@ -62,6 +72,25 @@ class AccountEntry(Table):
     batch: AccountLimits = AccountLimits()
     budget: AccountBudget = AccountBudget()
     ambiguous: Literal["alert", "resend"] = "alert"
+
+
+Hosts = tuple[
+    Annotated[str, matches(r"[a-z0-9._:-]{1,253}", "must be a host, such as gateway.internal")], ...
+]
+
+
+class Exceptions(Table):
+    """The keys at the top of the file: what production refuses and this installation means.
+
+    Hosts stand as in the address, in lower case and without a port. ``allow_weak_secrets``: names
+    of variables and settings. ``allow_open_files``: names of files without their directory.
+    """
+
+    allow_http_hosts: Hosts = ()
+    allow_link_local_hosts: Hosts = ()
+    allow_unverified_hosts: Hosts = ()
+    allow_weak_secrets: tuple[EnvName, ...] = ()
+    allow_open_files: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +212,8 @@ def load_accounts(
     """
     path = settings.accounts_file
     configs, mistakes = list[AccountConfig](), list[Mistake]()
-    for number, table in enumerate(_tables(path), start=1):
+    _, tables = _document(path)
+    for number, table in enumerate(tables, start=1):
         reader = _Reader(f"{path}: account {_name(table, number)}", settings, environ, channels)
         config = reader.read(table)
         configs += [config] if config else []
@@ -192,8 +222,16 @@ def load_accounts(
     return tuple(configs)
 
 
-def _tables(path: Path) -> list[Any]:
-    """Return the ``[[account]]`` tables as written. Raise ConfigurationError."""
+def load_exceptions(settings: Settings) -> Exceptions:
+    """Return what stands at the top of the accounts file. Raise ConfigurationError."""
+    return _document(settings.accounts_file)[0]
+
+
+def _document(path: Path) -> tuple[Exceptions, list[Any]]:
+    """Return the file's own keys, and its ``[[account]]`` tables as written.
+
+    Raise ConfigurationError.
+    """
     try:
         raw = path.read_bytes()
         given = tomllib.loads(raw.decode()) if len(raw) <= FILE_BYTES_MAX else None
@@ -209,11 +247,25 @@ def _tables(path: Path) -> list[Any]:
     if given is None:
         raise ConfigurationError("accounts", f"{path}: must be at most {FILE_BYTES_MAX} bytes")
     tables = given.pop("account", [])
-    refuse("accounts", [Mistake(f"{path}: {name}", "is not known here") for name in given])
+    try:
+        exceptions = Exceptions.model_validate(given)
+    except ValidationError as error:
+        refuse("accounts", [_of_the_top(path, detail) for detail in error.errors()])
+        raise
     if not isinstance(tables, list) or not 1 <= len(tables) <= ACCOUNTS_MAX:
         problem = f"must hold 1..{ACCOUNTS_MAX} tables [[account]]"
         raise ConfigurationError("accounts", f"{path}: {problem}; {_ADVICE}")
-    return tables
+    return exceptions, tables
+
+
+def _of_the_top(path: Path, error: ErrorDetails) -> Mistake:
+    name, value = str(error["loc"][0]), error["input"]
+    if error["type"] == "extra_forbidden":
+        near = suggestion(name, sorted(Exceptions.model_fields))
+        return Mistake(f"{path}: {name}", f"is not known here{near}")
+    is_list = error["type"] == "tuple_type"
+    problem = "must be a list" if is_list else problem_of(error)
+    return Mistake(f"{path}: {name}", problem, value if isinstance(value, str) else None)
 
 
 def _name(table: object, number: int) -> str:
@@ -354,7 +406,7 @@ def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:
 
 def known_names(channels: Mapping[str, Provider] = CHANNELS) -> frozenset[str]:
     """Return every name that some table of the file may have."""
-    tables: list[type[Table]] = [AccountEntry, AccountLimits, AccountBudget]
+    tables: list[type[Table]] = [Exceptions, AccountEntry, AccountLimits, AccountBudget]
     tables += [kind.config for kinds in (channels, MODELS) for kind in kinds.values()]
     return frozenset(name for table in tables for name in table.model_fields)
 

@@ -29,6 +29,7 @@ from runtime.clients import Role, database_id, redis_client
 from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.notifier import Notifier
+from runtime.safety import refuse_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ def build(
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
     configs = load_accounts(settings, environ, channels)
-    start_logging(role=role, release=settings.release, level=settings.log_level)
-    sentry.start_reporting(settings, role)
+    _start_reporting(settings, role)
+    refuse_unsafe(settings, configs, channels)
     store = store_of(settings, redis_client(settings.redis_url, role))
     ledger_id = _open(store)
     me = this_process(
@@ -99,6 +100,11 @@ def build(
         notifier=Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn)),
         fingerprint=me.fingerprint,
     )
+
+
+def _start_reporting(settings: Settings, role: Role) -> None:
+    start_logging(role=role, release=settings.release, level=settings.log_level)
+    sentry.start_reporting(settings, role)
 
 
 def build_or_exit(role: Role) -> Runtime:

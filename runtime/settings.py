@@ -25,6 +25,8 @@ from config.urls import shown_url, url_parts
 OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
 #: Former names, which still work → the names of today.
 RENAMED = {"BATCH_RING_MS": "BATCH_WAKE_UP_MS"}
+#: Read from the working directory.
+ENV_FILE = Path(".env")
 #: Lets a developer start without making secrets; production refuses it.
 DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
@@ -273,7 +275,7 @@ def former_names(environ: Mapping[str, str]) -> dict[str, str]:
     return {old: new for old, new in RENAMED.items() if environ.get(old)}
 
 
-def process_environment(env_file: Path = Path(".env")) -> Mapping[str, str]:
+def process_environment(env_file: Path = ENV_FILE) -> Mapping[str, str]:
     """Return the environment over the ``.env`` of the working directory, if there is one."""
     source = DotEnvSettingsSource(BaseSettings, env_file=env_file, case_sensitive=True)
     given = {name: value for name, value in source.env_vars.items() if value is not None}

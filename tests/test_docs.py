@@ -22,7 +22,7 @@ from channels import CHANNELS
 from cli import VERBS
 from config import Table, Whole
 from llm import MODELS
-from runtime.accounts import AccountEntry
+from runtime.accounts import AccountEntry, Exceptions
 from runtime.build import Runtime, build
 from runtime.health import ALERT_RULES
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY, AccountBudget, AccountLimits, Settings
@@ -104,7 +104,7 @@ def test_settings_are_those_of_the_code_with_defaults_and_bounds() -> None:
 
 def keys_of_accounts() -> Iterator[tuple[str, str]]:
     """Yield every key, and where it stands: a channel's name, or a table."""
-    tables: list[tuple[str, type[Table]]] = [("[[account]]", AccountEntry)]
+    tables: list[tuple[str, type[Table]]] = [("top", Exceptions), ("[[account]]", AccountEntry)]
     tables += [("[account.batch]", AccountLimits), ("[account.budget]", AccountBudget)]
     tables += [(provider.name, provider.config) for provider in CHANNELS.values()]
     tables += [("[account.model]", maker.config) for maker in MODELS.values()]

@@ -102,6 +102,19 @@ class Operator:
         assert "Traceback" not in done.stderr
         return Answer(done.returncode, done.stdout or "", done.stderr)
 
+    def starting(self, **changes: str) -> list[dict[str, Any]]:
+        """Return the log lines of a worker that starts as a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from runtime.build import build; build('worker')"],
+            cwd=self.directory,
+            env=self.environ | {"PYTHONPATH": str(ROOT)} | changes,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
 
 @pytest.fixture
 def environ(

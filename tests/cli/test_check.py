@@ -1,8 +1,6 @@
 """``check`` before a start, and ``doctor`` in the running installation."""
 
-import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,12 @@ import redis
 from batching.keys import META
 from batching.store import Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
-from tests.cli.conftest import ROOT, TIMEOUT_S, Answer, Operator, announce_all
+from tests.cli.conftest import ACCOUNTS as SIMULATED
+from tests.cli.conftest import Answer, Operator, announce_all
 from tests.valkey_server import ValkeyServer
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+SECRET = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 ACCOUNTS = """
 [[account]]
 id = "salon-1"
@@ -31,16 +31,30 @@ provider = "scripted"
 """
 
 
+REAL = "is not for real numbers, such as account salon-1"
+PUBLIC = (
+    "PRIVACY_KEY: is the public one, not for real numbers, such as account salon-1; "
+    "while no message waits, set what this prints: openssl rand -hex 32"
+)
+
+
 @pytest.fixture
 def environ(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Return the environment of an installation with a real number, and nothing to warn of."""
     (tmp_path / "accounts.toml").write_text(ACCOUNTS)
-    return environ | {"GATEWAY_TOKEN": "value-of-token", "GATEWAY_SECRET": "value-of-secret"}
+    (tmp_path / "accounts.toml").chmod(0o640)
+    return environ | {
+        "ENVIRONMENT": "staging",
+        "PRIVACY_KEY": STRONG,
+        "GATEWAY_TOKEN": "value-of-token",
+        "GATEWAY_SECRET": SECRET,
+    }
 
 
 @pytest.fixture
 def running(environ: dict[str, str], client: redis.Redis) -> Store:  # noqa: ARG001 - emptied by it
     """Return the ledger of an installation that is all alive."""
-    store = Store(client, privacy_key=DEVELOPMENT_PRIVACY_KEY)
+    store = Store(client, privacy_key=STRONG)
     store.open()
     announce_all(client)
     for shard in store.keyring.all_shards:
@@ -71,20 +85,11 @@ def test_check_of_a_good_installation_is_ready_to_start(operator: Operator) -> N
 
 
 def test_check_knows_the_fingerprint_and_the_ledger_of_the_processes(
-    operator: Operator, environ: dict[str, str], tmp_path: Path
+    operator: Operator,
 ) -> None:
     """A playbook compares what hosts would run with, before anything is switched."""
     before = operator("check", "--json").json
-    process = subprocess.run(
-        [sys.executable, "-c", "from runtime.build import build; build('worker')"],
-        cwd=tmp_path,
-        env=environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=True,
-    )
-    started = json.loads(process.stdout.splitlines()[0])
+    started = operator.starting()[0]
     after = operator("check", "--json").json
     said = operator("check").out.splitlines()
 
@@ -125,6 +130,55 @@ def test_check_prints_all_mistakes_of_settings_and_accounts(operator: Operator) 
             "this environment variable is not set"
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        (
+            {"ENVIRONMENT": "development"},
+            [f"ENVIRONMENT=development: {REAL}: set ENVIRONMENT=production"],
+        ),
+        (
+            {"ENVIRONMENT": "test", "PRIVACY_KEY": ""},
+            [f"ENVIRONMENT=test: {REAL}: set ENVIRONMENT=production", PUBLIC],
+        ),
+        ({"PRIVACY_KEY": DEVELOPMENT_PRIVACY_KEY}, [PUBLIC]),
+    ],
+    ids=["development", "test", "the public key"],
+)
+def test_check_refuses_a_real_number_where_things_are_tried(
+    operator: Operator, changes: dict[str, str], lines: list[str]
+) -> None:
+    done = operator("check", **changes)
+    started = operator.starting(**changes)
+
+    assert done.status == 1
+    assert [line for line in done.out.splitlines() if line.startswith("MISTAKE")] == [
+        f"MISTAKE safety: {line}" for line in lines
+    ]
+    warned = [line for line in started if line["event"] == "account.exposed"]
+    assert [line["level"] for line in warned] == ["WARNING"] * len(lines)
+    assert [line["setting"] for line in warned] == [re.split("[=:]", line)[0] for line in lines]
+
+
+def test_check_lets_numbers_that_only_the_simulator_has_run_anywhere(
+    operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "accounts.toml").write_text(SIMULATED.format(name="salon"))
+
+    assert operator("check", ENVIRONMENT="development", PRIVACY_KEY="").status == 0
+
+
+def test_check_refuses_in_production_what_it_warns_of_in_staging(operator: Operator) -> None:
+    staged = operator("check", GATEWAY_SECRET="1")
+    refused = operator("check", GATEWAY_SECRET="1", ENVIRONMENT="production")
+
+    line = "safety: webhook_secret_env=GATEWAY_SECRET: has 1 characters: must be at least 32; or "
+    assert staged.status == 0
+    assert f"warning {line}" in staged.out
+    assert refused.status == 1
+    assert f"MISTAKE {line}" in refused.out
 
 
 def test_check_finds_two_databases_that_are_one(operator: Operator, valkey: ValkeyServer) -> None:
@@ -187,7 +241,7 @@ def test_what_is_wrong_is_said_with_what_to_do(
     ("changes", "mistake", "fine"),
     [
         (
-            {"ENVIRONMENT": "production", "PRIVACY_KEY": STRONG},
+            {"ENVIRONMENT": "production"},
             "REDIS_URL: appendonly=no: must be yes",
             "REDIS_URL: appendonly is yes",
         ),

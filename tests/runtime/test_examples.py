@@ -1,9 +1,13 @@
 """The example files say what the code does; the documents are compared in tests/test_docs.py."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from batching.errors import ConfigurationError
 from channels import CHANNELS
 from llm import MODELS
 from runtime.accounts import known_names, load_accounts
@@ -22,14 +26,21 @@ def test_example_environment_shows_every_setting_with_its_default() -> None:
     shown = dict(defaults_in_the_example())
 
     assert sorted(shown) == sorted(setting_names())
+    assert shown.pop("ENVIRONMENT") == "production"
     assert load_settings(shown) == load_settings({})
 
 
-def test_example_environment_changes_nothing_as_it_is(tmp_path: Path) -> None:
+def test_example_environment_is_for_production_and_asks_for_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows the README with a real number must not end in a mode for trying things."""
     copy = tmp_path / ".env"
     copy.write_text((ROOT / ".env.example").read_text())
+    for name in os.environ:
+        monkeypatch.delenv(name)
 
-    assert process_environment(copy) == process_environment(tmp_path / "none")
+    with pytest.raises(ConfigurationError, match=r"^settings: PRIVACY_KEY: is missing; [^\n]*$"):
+        load_settings(process_environment(copy))
 
 
 def test_example_accounts_are_valid_and_show_every_key() -> None:

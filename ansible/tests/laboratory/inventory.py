@@ -8,7 +8,7 @@ from typing import Any
 from laboratory.debian import key
 from laboratory.guest import SSH_OPTIONS
 from laboratory.hosts import Hosts, Topology
-from laboratory.places import DSN, OUTSIDE_URL, ROOT, SENTRY_URL
+from laboratory.places import CONTROLLER, DSN, OUTSIDE_URL, ROOT, SENTRY_URL
 from laboratory.secrecy import SERVER_NAME, Authority, Vault, vault_of
 from tests.stack.accounts import BusinessNumber, accounts_toml
 
@@ -30,9 +30,10 @@ def write_accounts(directory: Path, outside_url: str) -> tuple[Path, Path]:
     prompts.mkdir(parents=True, exist_ok=True)
     (prompts / "salon.md").write_text(_PROMPT)
     accounts = directory / "accounts.toml"
-    accounts.write_text(
-        accounts_toml(outside_url, prompt_file="prompts/salon.md", numbers=BUSINESSES)
-    )
+    # The world outside is a program beside the hosts, without a certificate.
+    allowed = f'allow_http_hosts = ["{CONTROLLER}"]'
+    numbers = accounts_toml(outside_url, prompt_file="prompts/salon.md", numbers=BUSINESSES)
+    accounts.write_text(f"{allowed}\n{numbers}")
     return accounts, prompts
 
 

@@ -1,0 +1,226 @@
+"""What production refuses although it would work: guessable secrets, clear text, careless files.
+
+Each refusal names its exception. Exceptions stand at the top of the accounts file, in one place.
+"""
+
+import logging
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from urllib.parse import parse_qs, urlsplit
+
+from channels import CHANNELS
+from channels.provider import Provider
+from config import Mistake, Table, refuse
+from config.secrecy import SECRET_LENGTH_MIN, secret_problem
+from config.urls import host_of, is_link_local, is_local, password_of
+from runtime.accounts import AccountConfig, Exceptions, env_names, load_exceptions
+from runtime.settings import DEVELOPMENT_PRIVACY_KEY, ENV_FILE, Settings
+
+log = logging.getLogger(__name__)
+
+#: Of secrets that others make, or by which nobody can write to us.
+OTHER_LENGTH_MIN = 16
+
+#: Options of Redis' and RabbitMQ's addresses → values with which any certificate is good.
+_UNVERIFIED = {
+    "ssl_cert_reqs": ("none", "optional"),
+    "ssl_check_hostname": ("0", "f", "false", "n", "no"),
+}
+
+
+def refuse_unsafe(
+    settings: Settings, configs: Sequence[AccountConfig], channels: Mapping[str, Provider]
+) -> None:
+    """Raise ConfigurationError with all that is ``unsafe`` in production; log what is ``exposed``.
+
+    For the start of a process, once its log is set up.
+    """
+    if settings.is_production:
+        refuse("safety", unsafe(settings, configs, channels))
+    for mistake in exposed(settings, configs, channels):
+        log.warning("account.exposed", extra={"setting": mistake.name, "problem": mistake.problem})
+
+
+def unsafe(
+    settings: Settings,
+    configs: Sequence[AccountConfig],
+    channels: Mapping[str, Provider] = CHANNELS,
+) -> list[Mistake]:
+    """Return what an installation that answers real customers must not have; [] if all is well.
+
+    Raise ConfigurationError if the accounts file cannot be read.
+    """
+    allowed = load_exceptions(settings)
+    secrets = list(dict.fromkeys(_secrets(configs, channels)))
+    key = _Secret("", "PRIVACY_KEY", settings.privacy_key, is_apart=True)
+    found = [
+        *(
+            it
+            for where, url in _addresses(settings, configs)
+            for it in _address_problems(where, url, allowed)
+        ),
+        *_weak([*_passwords(settings), *secrets], allowed),
+        *_reused([key, *secrets], allowed),
+        *_careless(settings, configs, allowed),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def exposed(
+    settings: Settings,
+    configs: Iterable[AccountConfig],
+    channels: Mapping[str, Provider] = CHANNELS,
+) -> list[Mistake]:
+    """Return what makes real numbers run in a mode that is for trying things out; [] if nothing.
+
+    In it the simulator's page is open to all, and nothing of ``unsafe`` is refused.
+    """
+    real = [it.account_id for it in configs if not channels[it.channel].development_only]
+    if not real:
+        return []
+    found = []
+    if settings.environment not in {"production", "staging"}:
+        problem = f"is not for real numbers, such as account {real[0]}: set ENVIRONMENT=production"
+        found.append(Mistake("ENVIRONMENT", problem, settings.environment))
+    if settings.privacy_key == DEVELOPMENT_PRIVACY_KEY:
+        problem = (
+            f"is the public one, not for real numbers, such as account {real[0]}; while no message "
+            f"waits, set what this prints: openssl rand -hex {SECRET_LENGTH_MIN}"
+        )
+        found.append(Mistake("PRIVACY_KEY", problem))
+    return found
+
+
+def _where(config: AccountConfig) -> str:
+    return f"account {config.account_id}: "
+
+
+def _refusal(name: str, value: str | None, problem: str, exception: str, item: str) -> Mistake:
+    """Return a mistake whose text ends with the line that allows it."""
+    line = f'{exception} = ["{item}"]'
+    return Mistake(name, f"{problem}; or allow it at the top of the accounts file: {line}", value)
+
+
+def _addresses(settings: Settings, configs: Iterable[AccountConfig]) -> Iterator[tuple[str, str]]:
+    """Yield where each address stands, and the address."""
+    for name in ("redis_url", "broker_url", "canary_url", "sentry_dsn"):
+        if url := getattr(settings, name):
+            yield name.upper(), url
+    for config in configs:
+        for path, table in (("", config.entry), ("model.", config.model)):
+            for name, value in table:
+                if name.endswith("_url"):
+                    yield f"{_where(config)}{path}{name}", value
+
+
+def _address_problems(name: str, url: str, allowed: Exceptions) -> Iterator[Mistake]:
+    host, parts = host_of(url), urlsplit(url)
+    if is_link_local(host) and host not in allowed.allow_link_local_hosts:
+        problem = "is a link-local or metadata address, where no such service is"
+        yield _refusal(name, url, problem, "allow_link_local_hosts", host)
+    is_clear = parts.scheme == "http" and not is_local(host)
+    if is_clear and host not in allowed.allow_http_hosts:
+        problem = "sends secrets or customers' words in clear text: use https://"
+        yield _refusal(name, url, problem, "allow_http_hosts", host)
+    option = _unverified(parts.query)
+    if option and host not in allowed.allow_unverified_hosts:
+        problem = f"takes any server's certificate, by its option {option}: remove that"
+        yield _refusal(name, url, problem, "allow_unverified_hosts", host)
+
+
+def _unverified(query: str) -> str:
+    """Return the option by which a certificate is not checked, "" if there is none."""
+    options = parse_qs(query)
+    for name, values in _UNVERIFIED.items():
+        if options.get(name, [""])[0].strip().lower() in values:
+            return name
+    # With a protocol of one's own pika makes a context that checks nothing.
+    return "ssl_options" if "protocol" in options.get("ssl_options", [""])[0] else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """A secret: the field that names it, its variable, its value and the least length of that.
+
+    ``is_apart``: it must not be used for anything else.
+    """
+
+    field: str
+    variable: str
+    value: str = dataclass_field(repr=False)
+    length_min: int = OTHER_LENGTH_MIN
+    is_apart: bool = False
+
+
+def _secrets(
+    configs: Iterable[AccountConfig], channels: Mapping[str, Provider]
+) -> Iterator[_Secret]:
+    """Yield every secret that an account names, without those sent to a server beside us.
+
+    Whoever is on this machine may have agreed on any word with such a server.
+    """
+    for config in configs:
+        provider, values = channels[config.channel], config.secrets
+        challenge = provider.challenge.secrets_field if provider.challenge else ""
+        for name, variable in env_names(config.entry):
+            if name == provider.secrets_field:
+                yield _Secret(name, variable, values[variable], SECRET_LENGTH_MIN)
+            elif name == challenge:
+                # It stands in the address that is asked, and so in logs of proxies.
+                yield _Secret(name, variable, values[variable], is_apart=True)
+            elif not _is_beside(config.entry):
+                yield _Secret(name, variable, values[variable])
+        if not _is_beside(config.model):
+            for name, variable in env_names(config.model, "model."):
+                yield _Secret(name, variable, values[variable])
+
+
+def _is_beside(table: Table) -> bool:
+    urls = [value for name, value in table if name.endswith("_url")]
+    return bool(urls) and all(is_local(host_of(url)) for url in urls)
+
+
+def _weak(secrets: Iterable[_Secret], allowed: Exceptions) -> Iterator[Mistake]:
+    for secret in secrets:
+        problem = secret_problem(secret.value, secret.length_min)
+        if problem and secret.variable not in allowed.allow_weak_secrets:
+            yield _refusal(
+                secret.field, secret.variable, problem, "allow_weak_secrets", secret.variable
+            )
+
+
+def _reused(secrets: Sequence[_Secret], allowed: Exceptions) -> Iterator[Mistake]:
+    """Yield each secret that must stand apart and has the value of one of another field."""
+    for one in filter(lambda secret: secret.is_apart, secrets):
+        same = [it for it in secrets if it.value == one.value and it.field != one.field]
+        if same and one.variable not in allowed.allow_weak_secrets:
+            problem = f"must not be the same as {same[0].variable}"
+            yield _refusal(one.field, one.variable, problem, "allow_weak_secrets", one.variable)
+
+
+def _passwords(settings: Settings) -> Iterator[_Secret]:
+    """Yield the passwords of the servers elsewhere, "" where there is none."""
+    for name, url in (("REDIS_URL", settings.redis_url), ("BROKER_URL", settings.broker_url)):
+        parts = urlsplit(url)
+        if parts.scheme == "unix" or is_local(host_of(url)) or "ssl_certfile" in parts.query:
+            continue
+        yield _Secret("password of", name, password_of(url))
+
+
+def _careless(
+    settings: Settings, configs: Iterable[AccountConfig], allowed: Exceptions
+) -> Iterator[Mistake]:
+    """Yield files that every user of the machine may read, or prompts that they may write."""
+    accounts = settings.accounts_file
+    prompts = dict.fromkeys(accounts.parent / config.entry.prompt_file for config in configs)
+    watched = [(ENV_FILE, stat.S_IRWXO), (accounts, stat.S_IRWXO)]
+    for path, forbidden in [*watched, *((prompt, stat.S_IWOTH) for prompt in prompts)]:
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue  # There is no .env, and what must be there has been read.
+        if mode & forbidden and path.name not in allowed.allow_open_files:
+            problem = f"is open to every user of this machine (mode {mode:04o}): chmod o= {path}"
+            yield _refusal(str(path), None, problem, "allow_open_files", path.name)
