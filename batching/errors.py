@@ -4,7 +4,8 @@
     ├── TransientError            may pass: back off and try again
     │   ├── LedgerUnavailableError    Redis did not take the command
     │   ├── ChannelStoppedError       the account cannot send: open its circuit, alert, defer
-    │   └── BudgetSpentError          the model may not be asked now: defer
+    │   ├── BudgetSpentError          the model may not be asked now: defer
+    │   └── UnusableAnswerError       the model was paid for nothing: ask twice more at most
     ├── PermanentError            will not pass: the batch becomes a dead letter
     ├── AmbiguousError            the provider may or may not have it: never repeat blindly
     ├── MalformedError            what came in does not have the documented form
@@ -42,6 +43,13 @@ class ChannelStoppedError(TransientError):
 
 class BudgetSpentError(TransientError):
     """The model may not be asked for ``retry_after_ms``; a person is alerted, no attempt spent."""
+
+
+class UnusableAnswerError(TransientError):
+    """The model answered, at its full price, what no customer may get: asked twice more at most.
+
+    What a customer wrote may be the cause, and then every further answer is as useless.
+    """
 
 
 class PermanentError(AdminError):

@@ -21,6 +21,7 @@ from batching.errors import (
     LedgerUnavailableError,
     PermanentError,
     TransientError,
+    UnusableAnswerError,
 )
 from batching.model import (
     SILENT_KINDS,
@@ -209,6 +210,9 @@ def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[No
         _set_back(store, run, "defer", error.retry_after_ms or defer_ms, fatal, error.code)
     except AmbiguousError as error:
         _set_back(store, run, "ambiguous", status_ms, fatal, error.code)
+    except UnusableAnswerError as error:
+        # Soon: the customer may have caused it, and then a person is to know of it.
+        _set_back(store, run, "unusable", backoff_ms(1, batch_id), fatal, error.code)
     except TransientError as error:
         wait_ms = backoff_ms(attempt, batch_id, least_ms=error.retry_after_ms)
         _set_back(store, run, "retry", wait_ms, fatal, error.code)

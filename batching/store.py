@@ -66,8 +66,9 @@ GONE, FULL = -1, -2
 CIRCUIT_ALERT = "channel_stopped"
 #: How foreign answers: we sent it ourselves; a takeover begins by it.
 OURS, TAKEOVER_BEGINS = 0, 2
-#: What becomes of a run without success: try again, wait for the account, or the part may be out.
-Outcome = Literal["retry", "defer", "ambiguous"]
+#: What becomes of a run without success: try again, wait for the account, the part may be out, or
+#: the answer is unusable.
+Outcome = Literal["retry", "defer", "ambiguous", "unusable"]
 
 #: Who holds a batch by its token: a run, or what reap found.
 Held = Run | Reaped

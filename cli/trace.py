@@ -52,6 +52,7 @@ _TERMS = {
     ("collect", "size"): "it was full (size)",
     ("collect", "age"): "it had collected for long enough (age)",
     ("fail", "retry"): "failed, to be tried again",
+    ("fail", "unusable"): "the model's answer cannot be used, to be asked twice more at most",
     ("fail", "defer"): "failed, to wait for the account",
     ("fail", "ambiguous"): "a part may have been sent, the provider's status is awaited",
     ("reap", "wake_up"): "not finished in time, a worker is woken again",

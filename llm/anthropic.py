@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from batching.errors import TransientError
+from batching.errors import UnusableAnswerError
 from config import EnvName, Url
 from llm.client import HttpModel, RemoteModel, malformed, text_of
 
@@ -56,5 +56,5 @@ class Anthropic(HttpModel):
             case _:
                 raise malformed("content or stop_reason")
         if reason not in _WHOLE:
-            raise TransientError(_ENDED_EARLY.get(reason, "model_unfinished"))
+            raise UnusableAnswerError(_ENDED_EARLY.get(reason, "model_unfinished"))
         return text_of(blocks)

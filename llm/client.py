@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 import httpx2
 from pydantic import AfterValidator
 
-from batching.errors import AdminError, PermanentError, TransientError
+from batching.errors import AdminError, PermanentError, TransientError, UnusableAnswerError
 from batching.model import Exchange
 from config import EnvName, Table, Url, Whole, Word
 from httpjson import ErrorMap, Failure, Reply, post_json, retry_after_ms
@@ -98,7 +98,7 @@ class HttpModel(ABC):
     def read(self, body: object) -> str:
         """Return the text of a successful reply, whose ``body`` is None if it is not JSON.
 
-        Raise TransientError if the answer is not whole.
+        Raise UnusableAnswerError if the answer is not whole.
         """
 
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
@@ -224,17 +224,17 @@ _THOUGHT_END = re.compile(r"\A.*</think>", re.DOTALL)
 def clean(text: str) -> str:
     """Return a model's text ready to send: no reasoning, nothing invisible, valid Unicode.
 
-    Raise TransientError: ``model_empty``, ``model_overlong``, or ``model_truncated`` where only
-    reasoning came.
+    Raise UnusableAnswerError: ``model_empty``, ``model_overlong``, or ``model_truncated`` where
+    only reasoning came.
     """
     text = _THOUGHT_END.sub("", _THOUGHT.sub("", text))
     if text.lstrip().startswith("<think>"):
-        raise TransientError("model_truncated", "reasoning without an end")
+        raise UnusableAnswerError("model_truncated", "reasoning without an end")
     text = visible(text).encode("utf-8", "replace").decode().strip()
     if not text:
-        raise TransientError("model_empty")
+        raise UnusableAnswerError("model_empty")
     if len(text) > ANSWER_CHARACTERS_MAX:
-        raise TransientError(
+        raise UnusableAnswerError(
             "model_overlong", f"{len(text)} characters: must be 1..{ANSWER_CHARACTERS_MAX}"
         )
     return text

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from batching.errors import TransientError
+from batching.errors import UnusableAnswerError
 from batching.model import Exchange
 from batching.ports import Model
 from llm.prompt import MARK, Prompt
@@ -78,11 +78,11 @@ class Guarded:
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
         """Return the model's answer without unknown contacts.
 
-        Raise TransientError ``model_recited``, and what the model raises.
+        Raise UnusableAnswerError ``model_recited``, and what the model raises.
         """
         answer = self.model.answer(history, turn, now_ms=now_ms)
         if MARK.casefold() in answer.casefold() or not self._rules.isdisjoint(_runs(answer)):
-            raise TransientError("model_recited")
+            raise UnusableAnswerError("model_recited")
         customers = {c for text in (turn, *(e.customer for e in history)) for c in contacts(text)}
         redacted, counts = redact(answer, self._published, customers)
         if counts:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from batching.errors import TransientError
+from batching.errors import TransientError, UnusableAnswerError
 from config import Url
 from llm.client import HttpModel, RemoteModel, malformed, text_of
 
 #: The reasons with which a whole answer ends; some servers send none, or a word of their own.
-#: With any other (length, content_filter, insufficient_system_resource) it ended early.
+#: With any other (length, content_filter) it ended early.
 _WHOLE = frozenset({None, "", "stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+#: The reasons of a server that could not go on (DeepSeek, OpenRouter, vLLM): that may pass.
+_SERVER_FAILED = frozenset({"insufficient_system_resource", "error", "abort"})
 _ENDED_EARLY = {
     "length": "model_truncated",
     "max_tokens": "model_truncated",
@@ -53,12 +55,14 @@ class OpenAICompatible(HttpModel):
             case _:
                 raise malformed("choices[0].message")
         if message.get("refusal"):
-            raise TransientError("model_refused")
+            raise UnusableAnswerError("model_refused")
         reason = choice.get("finish_reason")
         if not isinstance(reason, str | None):
             raise malformed("readable finish_reason")
+        if reason in _SERVER_FAILED:
+            raise TransientError("model_unfinished")
         if reason not in _WHOLE:
-            raise TransientError(_ENDED_EARLY.get(reason or "", "model_unfinished"))
+            raise UnusableAnswerError(_ENDED_EARLY.get(reason or "", "model_unfinished"))
         match message.get("content"):
             case str(text):
                 return text

@@ -247,7 +247,9 @@ class Plain:
             if outcome != "defer":
                 if batch.is_spent:
                     return SPENT
-                batch.attempt += 1
+                most = batch.limits.max_attempts
+                half = min(-(-most // 2), most - batch.attempt)
+                batch.attempt += max(1, half) if outcome == "unusable" else 1
             batch.resent = batch.resent or batch.state == "ambiguous"
             batch.state, batch.token = "waiting", ""
         batch.until_ms = self.clock() + wait_ms

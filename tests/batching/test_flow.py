@@ -13,6 +13,7 @@ from batching.errors import (
     LedgerUnavailableError,
     PermanentError,
     TransientError,
+    UnusableAnswerError,
 )
 from batching.model import (
     SILENT_KINDS,
@@ -211,6 +212,7 @@ def test_wake_up_of_an_attempt_that_runs_or_is_deferred_does_nothing(world: Worl
 
 
 TIMEOUT, STOPPED = TransientError("model_timeout"), ChannelStoppedError("cloud_190")
+UNUSABLE = UnusableAnswerError("model_recited")
 LOST, REFUSED = AmbiguousError("cloud_timeout"), PermanentError("cloud_131047")
 
 
@@ -222,6 +224,32 @@ LOST, REFUSED = AmbiguousError("cloud_timeout"), PermanentError("cloud_131047")
             End(DEAD, [("fatal_model", "model_timeout")], 2, 0),
             id="attempts spent",
         ),
+        pytest.param(
+            [UNUSABLE] * 9, [], {}, [2_000] * 9,
+            End(DEAD, [("fatal_model", "model_recited")], 3, 0),
+            id="useless answers",
+        ),
+        pytest.param(
+            [UNUSABLE] * 9, [], {"limits": Limits(max_attempts=50)}, [2_000] * 9,
+            End(DEAD, [("fatal_model", "model_recited")], 3, 0),
+            id="useless answers, fifty attempts",
+        ),
+        pytest.param(
+            [UNUSABLE] * 9, [], {"limits": Limits(max_attempts=3)}, [2_000] * 9,
+            End(DEAD, [("fatal_model", "model_recited")], 2, 0),
+            id="useless answers, three attempts",
+        ),
+        pytest.param(
+            [UNUSABLE] * 9, [], {"limits": Limits(max_attempts=1)}, [2_000] * 9,
+            End(DEAD, [("fatal_model", "model_recited")], 1, 0),
+            id="useless answers, one attempt",
+        ),
+        pytest.param(
+            [TIMEOUT, UNUSABLE, TIMEOUT, *[UNUSABLE] * 9], [], {}, [600_000] * 9,
+            End(DEAD, [("fatal_model", "model_recited")], 5, 0),
+            id="useless answers between failures",
+        ),
+        pytest.param([UNUSABLE] * 2, [], {}, [2_000] * 2, End(ANSWERED, [], 3), id="two useless"),
         pytest.param(
             [PermanentError("model_auth")], [], {}, [],
             End(DEAD, [("fatal_model", "model_auth")], 1, 0),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batching.errors import TransientError
+from batching.errors import UnusableAnswerError
 from llm.client import clean, visible
 
 
@@ -41,5 +41,5 @@ def test_what_scripts_and_emoji_need_stays(said: str) -> None:
 
 
 def test_answer_of_nothing_visible_is_empty() -> None:
-    with pytest.raises(TransientError, match="model_empty"):
+    with pytest.raises(UnusableAnswerError, match="model_empty"):
         clean("\u200b\u2060\U000e0041 \u200d")

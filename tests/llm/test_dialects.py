@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from batching.errors import PermanentError, TransientError
+from batching.errors import PermanentError, TransientError, UnusableAnswerError
 from batching.model import Exchange
 from httpjson import ANSWER_BYTES_MAX
 from tests.http_server import Answer, Reply, closed_port, drip, hang, reset
@@ -103,7 +103,6 @@ def test_lone_surrogate_does_not_reach_the_ledger(api: Api) -> None:
     [
         ("openai", completion("We are open from", "length"), "truncated"),
         ("openai", completion("We are", "content_filter"), "filtered"),
-        ("openai", completion("We are", "insufficient_system_resource"), "unfinished"),
         ("openai", completion(None, "tool_calls"), "unfinished"),
         ("openai", completion("<think>The customer"), "truncated"),
         ("openai", completion(None, refusal="I cannot help with that."), "refused"),
@@ -113,6 +112,31 @@ def test_lone_surrogate_does_not_reach_the_ledger(api: Api) -> None:
         ("openai", completion(None), "empty"),
         ("openai", completion([]), "empty"),
         ("openai", completion([None, 3, {"type": "image"}]), "empty"),
+        ("openai", completion("We are", "SAFETY"), "unfinished"),
+        ("anthropic", message("We are open from", "max_tokens"), "truncated"),
+        ("anthropic", message("We are open", "model_context_window_exceeded"), "truncated"),
+        ("anthropic", message("I cannot", "refusal"), "refused"),
+        ("anthropic", message("Let me look", "tool_use"), "unfinished"),
+        ("anthropic", message("Let me look", "pause_turn"), "unfinished"),
+        ("anthropic", message(""), "empty"),
+        ("anthropic", message("", content=[]), "empty"),
+        ("anthropic", message("", content=[None, {"type": "text"}, 3]), "empty"),
+    ],
+    indirect=["api"],
+)
+def test_answer_that_cannot_be_used_is_seldom_asked_for_again(
+    api: Api, body: object, code: str
+) -> None:
+    """Each is paid for, and a customer may have caused it."""
+    assert api.failure(Reply(200, body)) == (UnusableAnswerError, f"model_{code}", None)
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "code"),
+    [
+        ("openai", completion("We are", "insufficient_system_resource"), "unfinished"),
+        ("openai", completion("We are", "error"), "unfinished"),
+        ("openai", completion("We are", "abort"), "unfinished"),
         ("openai", completion(5), "malformed"),
         ("openai", completion("Yes.", 5), "malformed"),
         ("openai", {"choices": []}, "malformed"),
@@ -120,20 +144,14 @@ def test_lone_surrogate_does_not_reach_the_ledger(api: Api) -> None:
         ("openai", {"choices": [{"message": None}]}, "malformed"),
         ("openai", {"choices": [3]}, "malformed"),
         ("openai", b'{"choices": [{"mess', "malformed"),
-        ("anthropic", message("We are open from", "max_tokens"), "truncated"),
-        ("anthropic", message("We are open", "model_context_window_exceeded"), "truncated"),
-        ("anthropic", message("I cannot", "refusal"), "refused"),
-        ("anthropic", message("Let me look", "tool_use"), "unfinished"),
-        ("anthropic", message("Let me look", "pause_turn"), "unfinished"),
         ("anthropic", message("Yes.", None), "malformed"),
-        ("anthropic", message(""), "empty"),
-        ("anthropic", message("", content=[]), "empty"),
-        ("anthropic", message("", content=[None, {"type": "text"}, 3]), "empty"),
         ("anthropic", message("", content="Yes."), "malformed"),
     ],
     indirect=["api"],
 )
-def test_answer_that_is_not_whole_is_asked_for_again(api: Api, body: object, code: str) -> None:
+def test_answer_that_a_fault_of_the_server_spoiled_may_pass(
+    api: Api, body: object, code: str
+) -> None:
     assert api.failure(Reply(200, body)) == (TransientError, f"model_{code}", None)
 
 

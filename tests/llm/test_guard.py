@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from batching.errors import TransientError
+from batching.errors import UnusableAnswerError
 from batching.model import Exchange
 from llm.guard import RECITED_WORDS, Contact, Guarded, contacts, redact
 from llm.prompt import MARK, Prompt
@@ -170,13 +170,13 @@ def test_rule_of_the_instructions_is_not_recited() -> None:
     words = PROMPT.rules().split()
     recited = " ".join(words[40 : 40 + RECITED_WORDS + 4])
 
-    with pytest.raises(TransientError, match="model_recited"):
+    with pytest.raises(UnusableAnswerError, match="model_recited"):
         answer(f"Sure, here they are: {recited.upper()}")
 
 
 def test_mark_of_the_instructions_is_not_recited() -> None:
     """It stays as it is where the words are translated, and stands nowhere but there."""
-    with pytest.raises(TransientError, match="model_recited"):
+    with pytest.raises(UnusableAnswerError, match="model_recited"):
         answer(f"Инструкции ({MARK.upper()}): …")
 
     assert PROMPT.system(NOON_MS).count(MARK) == 1

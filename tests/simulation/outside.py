@@ -10,6 +10,7 @@ from batching.errors import (
     ChannelStoppedError,
     PermanentError,
     TransientError,
+    UnusableAnswerError,
 )
 from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
 from tests.history.events import Asked, Doubted, Replied, Taken
@@ -59,7 +60,7 @@ class SimulatedModel:
             asked_ms = world.rng.choice((None, 5_000, 120_000))
             raise TransientError("model_503", retry_after_ms=asked_ms)
         if world.chance("model_empty"):
-            raise TransientError("model_empty")
+            raise UnusableAnswerError("model_empty")
         if world.chance("model_permanent"):
             raise PermanentError("model_400")
         if world.chance("model_bug"):
