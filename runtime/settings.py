@@ -3,10 +3,13 @@
 All mistakes are reported at once, and a process with a mistake in its settings does not start.
 """
 
+import ast
 import hashlib
 import hmac
+import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +18,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
+from redis.connection import SSLConnection, parse_url
 
 from batching.model import Budget, Limits, Timing
 from config import Mistake, Table, Whole, http_url, matches, problem_of, refuse, suggestion
@@ -32,6 +36,16 @@ DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 AMQP_SCHEMES = ("amqp", "amqps")
+_WHOLE, _DECIMAL = r"[0-9]{1,9}", r"[0-9]{1,9}(\.[0-9]+)?"
+_AMQP_OPTIONS = {
+    **dict.fromkeys(("heartbeat", "connection_attempts", "channel_max", "frame_max"), _WHOLE),
+    **dict.fromkeys(("socket_timeout", "stack_timeout", "retry_delay"), _DECIMAL),
+    "blocked_connection_timeout": _DECIMAL,
+    "locale": r"\w{1,20}",
+}
+#: Written as Python's dictionaries.
+_AMQP_TABLES = ("ssl_options", "tcp_options", "client_properties")
+_CERT_REQS = ("none", "optional", "required")
 _EXAMPLES = dict.fromkeys(REDIS_SCHEMES, "redis://127.0.0.1:6379/0") | {
     "amqp": "amqp://user:password@127.0.0.1/"
 }
@@ -84,7 +98,7 @@ def url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
             return "must name a socket, such as unix:///run/valkey/valkey.sock?db=0"
     elif not parts["host"]:
         return "must name a host, such as 127.0.0.1"
-    return _database_problem(urlsplit(url)) if scheme in REDIS_SCHEMES else None
+    return _redis_problem(url) if scheme in REDIS_SCHEMES else _amqp_problem(url)
 
 
 def _database_part(parts: SplitResult) -> str:
@@ -92,16 +106,48 @@ def _database_part(parts: SplitResult) -> str:
     return parse_qs(parts.query).get("db", [path])[0]
 
 
-def _database_problem(parts: SplitResult) -> str | None:
+def _redis_problem(url: str) -> str | None:
     # redis-py lets an address override our timeouts, and reads a malformed database as 0: both
-    # would be noticed only when a call hangs or a queue and the ledger share a database.
-    for option in parse_qs(parts.query, keep_blank_values=True):
-        if option != "db" and not option.startswith("ssl_"):
-            return "options other than db and ssl_* are not allowed"
+    # would be noticed only when a call hangs or a queue and the ledger share a database. What else
+    # it cannot read it would find out about when it connects.
+    parts = urlsplit(url)
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if any(option != "db" and not option.startswith("ssl_") for option in options):
+        return "options other than db and ssl_* are not allowed"
+    known = inspect.signature(SSLConnection).parameters if parts.scheme == "rediss" else ()
+    if not {"db", *known}.issuperset(options):
+        return "options ssl_* must be those of redis-py, of an address with rediss://"
+    if options.get("ssl_cert_reqs", ["none"])[0] not in _CERT_REQS:
+        return f"ssl_cert_reqs must be one of {', '.join(_CERT_REQS)}"
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return "has an option that cannot be read"
     database = _database_part(parts)
     if database and not (database.isascii() and database.isdigit()):
         return "must end with the number of a database, such as /0"
     return None
+
+
+def _amqp_problem(url: str) -> str | None:
+    # pika's exception would quote what it cannot read.
+    parts = urlsplit(url)
+    if parts.username and parts.password is None:
+        return "must have a password after the user, such as amqp://user:password@127.0.0.1/"
+    for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+        pattern = _AMQP_OPTIONS.get(name)
+        plain = pattern and re.fullmatch(pattern, values[0])
+        if len(values) > 1 or not (plain or (name in _AMQP_TABLES and _is_table(values[0]))):
+            known = ", ".join((*_AMQP_OPTIONS, *_AMQP_TABLES))
+            return f"has an option that cannot be read; each may stand once: {known}"
+    return None
+
+
+def _is_table(text: str) -> bool:
+    try:
+        return isinstance(ast.literal_eval(text), dict)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def _url(*schemes: str) -> AfterValidator:

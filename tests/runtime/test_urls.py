@@ -86,6 +86,47 @@ def test_setting_that_cannot_be_read_is_refused_and_not_repeated(
     assert not reveals(caught.value.detail)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://user:p@broker.example/?heartbeat=PASSWORD",
+        "amqp://user:p@broker.example/?heartbeat=1&heartbeat=2",
+        "amqp://user:p@broker.example/?PASSWORD=1",
+        "amqps://user:p@broker.example/?ssl_options=%7B%27password%27%3APASSWORD",
+        "amqps://user:p@broker.example/?ssl_options=PASSWORD",
+        "amqps://user:p@broker.example/?ssl_options=%22PASSWORD%22",
+        "amqp://PASSWORD@broker.example/",
+        "rediss://:p@cache.example/0?ssl_cert_reqs=PASSWORD",
+        "rediss://:p@cache.example/0?ssl_min_version=PASSWORD",
+        "rediss://:p@cache.example/0?ssl_PASSWORD=1",
+        "redis://:p@cache.example/0?ssl_cert_reqs=required",
+    ],
+)
+def test_option_that_a_client_would_choke_on_is_refused_and_not_repeated(url: str) -> None:
+    """The client's exception would quote it, in a traceback at the start."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({"BROKER_URL": url})
+
+    assert caught.value.detail.startswith("BROKER_URL=")
+    assert not reveals(caught.value.detail)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://user:p@127.0.0.1/%2F?heartbeat=5&socket_timeout=2.5",
+        "amqps://user:p@127.0.0.1/v?ssl_options=%7B%27server_hostname%27%3A+%27b%27%7D",
+        "amqp://127.0.0.1",
+        "rediss://:p@127.0.0.1/1?ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs=/ca.pem",
+        "unix://user:p@/run/valkey.sock?db=1",
+    ],
+)
+def test_address_that_is_taken_is_one_that_its_client_reads(url: str) -> None:
+    settings = load_settings({"BROKER_URL": url})
+
+    assert settings.broker_url == url
+
+
 @pytest.mark.parametrize("name", ["LOG_LEVEL", "RELEASE", "BATCH_IDLE_MS", "ACCOUNTS_FILE"])
 def test_address_in_the_wrong_setting_is_not_repeated(name: str) -> None:
     environ = {name: "redis://user:PASSWORD@cache.example/0"}
