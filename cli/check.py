@@ -17,7 +17,7 @@ from cli.common import Request
 from runtime import health
 from runtime.accounts import AccountConfig, load_accounts
 from runtime.build import fingerprint_of
-from runtime.clients import PATIENCE, database_id
+from runtime.clients import PATIENCE, database_id, http_client
 from runtime.health import (
     CheckResult,
     Context,
@@ -156,6 +156,7 @@ class Preflight:
         configs = self._check_accounts(settings)
         if configs is not None:
             self._check_safety(settings, configs)
+            self._check_proxy()
             self.fingerprint = fingerprint_of(settings, configs)
             says = f"{self.fingerprint}, of every process with these settings and accounts"
             self.results.append(ok("fingerprint", says))
@@ -173,6 +174,12 @@ class Preflight:
             says = f"answers by {model} on {config.channel}, prompt of {size} characters"
             self.results.append(ok(f"account {config.account_id}", says))
         return configs
+
+    def _check_proxy(self) -> None:
+        try:
+            http_client().close()
+        except ConfigurationError as error:
+            self.results += _mistakes(error)
 
     def _check_safety(self, settings: Settings, configs: tuple[AccountConfig, ...]) -> None:
         """Check for what production refuses; staging, which has real numbers too, is warned."""

@@ -13,6 +13,8 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from batching.errors import ConfigurationError
+
 Role = Literal["web", "worker", "scheduler", "manage"]
 
 #: The longest that a webhook may wait for a Redis that is away, in seconds.
@@ -78,14 +80,20 @@ def http_client() -> httpx2.Client:
     """Return the client for channels and models; they set a deadline of their own on each call.
 
     Redirects are not followed: providers send none, and a key must not be sent elsewhere.
+    Raise ConfigurationError if the environment names a proxy that cannot be one.
     """
-    return httpx2.Client(
-        timeout=httpx2.Timeout(HTTP_ANSWER_S, connect=HTTP_CONNECT_S),
-        limits=httpx2.Limits(
-            max_connections=HTTP_CONNECTIONS_MAX, max_keepalive_connections=HTTP_CONNECTIONS_MAX
-        ),
-        follow_redirects=False,
+    limits = httpx2.Limits(
+        max_connections=HTTP_CONNECTIONS_MAX, max_keepalive_connections=HTTP_CONNECTIONS_MAX
     )
+    timeout = httpx2.Timeout(HTTP_ANSWER_S, connect=HTTP_CONNECT_S)
+    try:
+        return httpx2.Client(timeout=timeout, limits=limits, follow_redirects=False)
+    except (httpx2.InvalidURL, ValueError, ImportError):
+        # The library's message quotes the address, and with it a part of a password.
+        problem = (
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: must be an address such as http://HOST:PORT"
+        )
+        raise ConfigurationError("proxy", problem) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,23 @@ def test_check_refuses_in_production_what_it_warns_of_in_staging(operator: Opera
     assert f"MISTAKE {line}" in refused.out
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "url", ["http://user:PASS/WORD@proxy.example:1", "odd://user:PASSWORD@proxy.example"]
+)
+def test_check_names_a_proxy_that_is_none_without_its_password(
+    operator: Operator, name: str, url: str
+) -> None:
+    checked = operator("check", **{name: url})
+    called = operator("canary", "--url", "http://127.0.0.1:9", **{name: url})
+
+    wrong = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: must be an address such as http://HOST:PORT"
+    assert f"MISTAKE proxy: {wrong}" in checked.out.splitlines()
+    assert called.err == f"{wrong}\n"
+    for done in (checked, called):
+        assert not re.search("PASS|WORD", done.out + done.err)
+
+
 def test_check_finds_two_databases_that_are_one(operator: Operator, valkey: ValkeyServer) -> None:
     done = operator("check", "--json", BROKER_URL=f"unix://{valkey.socket}")
 
