@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos fuzz trip lock clean
+.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos fuzz trip lock audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,14 @@ trip: $(READY) ## Count the files that one message passes
 lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade for the newest)
 	$(call compile,requirements.txt)
 	$(call compile,requirements-dev.txt,--group dev --constraint requirements.txt)
+
+# Status 2: nobody could be asked, or not about every package, which is no good news.
+audit: $(READY) ## Compare the locks with published advisories (ARGS="-s osv" asks OSV)
+	@output=$$($(BIN)/python -m pip_audit --strict --disable-pip --require-hashes \
+	  --progress-spinner off $(ARGS) -r requirements.txt -r requirements-dev.txt 2>&1) \
+	  && { echo "$$output"; exit 0; }; \
+	echo "$$output" | tail -40; case "$$output" in *"Found "*" known vulnerabilit"*) exit 1;; esac; \
+	echo 'Nothing was audited: the advisories could not be read from here.' >&2; exit 2
 
 clean: ## Remove all that these targets made
 	rm -rf $(VENV) .demo .chaos .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
