@@ -55,7 +55,7 @@ def test_every_installation_demands_digests() -> None:
     commands = [
         command
         for path in files
-        for command in path.read_text().replace("\\\n", " ").splitlines()
+        for command in re.sub(r"\\\n|\n +--", " --", path.read_text()).splitlines()
         if re.search(r"\bpip\d? (install|sync)\b", command)
     ]
 
