@@ -74,7 +74,7 @@ audit: $(READY) ## Compare the locks with published advisories (ARGS="-s osv" as
 	@output=$$($(BIN)/python -m pip_audit --strict --disable-pip --require-hashes \
 	  --progress-spinner off $(ARGS) -r requirements.txt -r requirements-dev.txt 2>&1) \
 	  && { echo "$$output"; exit 0; }; \
-	echo "$$output" | tail -40; case "$$output" in *"Found "*" known vulnerabilit"*) exit 1;; esac; \
+	echo "$$output" | tail -40; case "$$output" in *"Found "*" known vulnerab"*) exit 1;; esac; \
 	echo 'Nothing was audited: the advisories could not be read from here.' >&2; exit 2
 
 clean: ## Remove all that these targets made
