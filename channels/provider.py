@@ -90,13 +90,18 @@ class Provider:
     #: The same by the headers alone, for a provider that posts each message only once: a body too
     #: large to be read is then reported, because it will not come again.
     verify_headers: Callable[[Request, Sequence[str]], int | None] | None = None
+    #: The headers, in lower case, that a proof stands in; a request without any is no guess.
+    proofs: tuple[str, ...] = ()
+    #: Returns what is the same when a proven request is posted again, "" if nothing is. If given,
+    #: ``parse`` takes it as its third argument: what it names after it is known the second time.
+    delivery_id: Callable[[Request, Sequence[str]], str] | None = None
     #: The answer to a request that ``verify`` refuses.
     refusal: Refusal
     #: Returns the events of a decoded body: ``parse(body, account_id)``, or where the address is
     #: shared ``parse(body, account_of)``; ``account_of(number)`` returns the account with that
     #: number, None for one that is not ours or whose secret did not prove the request. Raises
     #: MalformedError.
-    parse: Callable[[Any, Any], Parsed]
+    parse: Callable[..., Parsed]
     #: Whether one address serves all accounts; else each has its own.
     shared: bool = False
     #: The field of ``config`` with that number; two accounts must not have the same.

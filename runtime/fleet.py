@@ -21,7 +21,9 @@ import redis
 from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.keys import FLEET
 from batching.store import SCRIPTS, Store, reached, server_ms
+from runtime import sentry
 from runtime.clients import database_id
+from runtime.logs import write_counted
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +220,7 @@ class Fleet:
         self._silence = silence
         self._reported_ledger = ""
         self._reported_drift: list[str] = []
+        self._reported_lost = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -231,10 +234,14 @@ class Fleet:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop beating and remove the entry. Never raises; safe to run twice."""
+        """Stop beating, log what was only counted and remove the entry.
+
+        Never raises; safe to run twice.
+        """
         self._over.set()
         if self._thread.is_alive():
             self._thread.join(timeout=BEAT_EVERY_MS / 1000)
+        write_counted(whole=True)
         try:
             with reached():
                 self._client.hdel(FLEET, self._me.name)
@@ -242,7 +249,7 @@ class Fleet:
             return  # Other processes remove it after SILENT_MS_MAX.
 
     def check(self) -> None:
-        """Follow the ledger, beat, observe the flusher's lag, report drift that lasts.
+        """Follow the ledger, beat, observe the flusher's lag, report lasting drift and lost errors.
 
         Raise LedgerUnavailableError, or ConfigurationError for a ledger of another form.
         """
@@ -255,6 +262,7 @@ class Fleet:
                 log.error("settings.drift", extra={"problems": problems})
             self._store.alert_once("drift", "; ".join(problems), cooldown_ms=ALERT_COOLDOWN_MS)
         self._reported_drift = problems
+        self._report_lost(sentry.lost())
 
     def beat(self) -> list[Member]:
         """Announce this process, remove those that are long silent, and return all there were.
@@ -303,6 +311,13 @@ class Fleet:
             log.error("ledger.replaced", extra={"ours": self.ledger_id, "found": found})
         self._reported_ledger = found
 
+    def _report_lost(self, lost: int) -> None:
+        """Alert about errors that did not come to Sentry: an alert waits until it can."""
+        more = lost - self._reported_lost
+        detail = f"{more} errors of {self._me.name} did not come to Sentry; its log has them"
+        if more and self._store.alert_once("reports_lost", detail, cooldown_ms=ALERT_COOLDOWN_MS):
+            self._reported_lost = lost
+
     def _run(self) -> None:
         trouble = ""
         while not self._over.is_set():
@@ -313,4 +328,5 @@ class Fleet:
                 if trouble != error.code:
                     log.warning("fleet.unreachable", extra={"code": error.code})
                 trouble = error.code
+            write_counted()
             self._over.wait(BEAT_EVERY_MS / 1000)

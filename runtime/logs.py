@@ -5,10 +5,14 @@ Our code logs no texts, names or numbers of customers; a library's message or an
 so whatever leaves in a line or a report is redacted here.
 """
 
+import copy
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
 from types import TracebackType
@@ -28,6 +32,14 @@ _TEXT_MAX, _ITEMS_MAX, _DEPTH_MAX = 2_000, 100, 5
 _FRAMES_MAX = 30
 #: Attributes of every log record; the others are the fields of the call.
 _STANDARD = frozenset({*RESERVED_ATTRS, "message", "asctime", "taskName"})
+#: Our events that strangers can cause as often as they like begin with one of these.
+_SAMPLED = ("report.", "request.", "webhook.")
+#: For how long after a line those that are equal to it are only counted, ms.
+SAMPLE_EVERY_MS = 60_000
+#: Most kinds of lines that are counted apart; beyond them the fields make no difference.
+KINDS_MAX = 200
+#: Attributes of a record that was only counted, and of one that says how many were.
+_LEFT_OUT, _SUMMARY = "_left_out", "_summary"
 #: Libraries that log every request or job at INFO, with customers' addresses among them.
 _QUIET = ("apscheduler", "httpcore2", "httpx2", "urllib3")
 
@@ -64,10 +76,92 @@ class EventFormatter(JsonFormatter):
             log_data["trace"] = trace(error.__traceback__)
 
 
+@dataclass(slots=True)
+class _Window:
+    """What was counted since a line was written; ``last``: the newest such record."""
+
+    ends_ms: int
+    count: int = 0
+    last: logging.LogRecord | None = None
+
+
+class Sampling(logging.Filter):
+    """Write the first of many equal lines at once, then one each SAMPLE_EVERY_MS at most.
+
+    Equal: logger, level, event and fields. Each line has in ``count`` for how many it stands.
+    ``clock``: monotonic ms. Safe in threads.
+    """
+
+    def __init__(self, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._windows: dict[str, _Window] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write ``record``; one that is not written is counted."""
+        event, attributes = str(record.msg), vars(record)
+        if not event.startswith(_SAMPLED) or _SUMMARY in attributes:
+            return True
+        count, now_ms = attributes.get("count", 1), self._clock()
+        with self._lock:
+            kind = self._kind(record)
+            window = self._windows.get(kind)
+            if window is None or window.ends_ms <= now_ms:
+                attributes["count"] = count + (window.count if window else 0)
+                self._windows[kind] = _Window(now_ms + SAMPLE_EVERY_MS)
+                return True
+            window.count += count
+            window.last = record
+        attributes[_LEFT_OUT] = True
+        return False
+
+    def write(self, *, whole: bool = False) -> None:
+        """Log what was counted in windows that are over; with ``whole`` in all of them."""
+        now_ms, summaries = self._clock(), []
+        with self._lock:
+            for kind, window in list(self._windows.items()):
+                if not whole and window.ends_ms > now_ms:
+                    continue
+                del self._windows[kind]
+                if window.last:
+                    summaries.append((window.last, window.count))
+                    self._windows[kind] = _Window(now_ms + SAMPLE_EVERY_MS)
+        for record, count in summaries:
+            summary = copy.copy(record)
+            vars(summary).pop(_LEFT_OUT, None)
+            vars(summary).update({_SUMMARY: True, "count": count, "created": time.time()})
+            logging.getLogger(record.name).handle(summary)
+
+    def _kind(self, record: logging.LogRecord) -> str:
+        fields = {name: value for name, value in fields_of(record).items() if name != "count"}
+        kind = f"{record.name} {record.levelno} {record.msg} {fields}"
+        if kind in self._windows or len(self._windows) < KINDS_MAX:
+            return kind
+        return f"{record.name} {record.levelno} {record.msg}"
+
+
+def is_left_out(record: logging.LogRecord) -> bool:
+    """Return whether ``record`` was only counted, so that nobody else need report it."""
+    return _LEFT_OUT in vars(record)
+
+
+def write_counted(*, whole: bool = False) -> None:
+    """Log what was left out of this process's lines long enough; with ``whole`` all of it.
+
+    To be called every few seconds, and at the end of the process.
+    """
+    for handler in logging.getLogger().handlers:
+        for found in handler.filters:
+            if isinstance(found, Sampling):
+                found.write(whole=whole)
+
+
 def start_logging(*, role: str, release: str, level: str) -> None:
     """Send every record of this process to stdout as JSON. Safe to run twice."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(EventFormatter(role=role, release=release))
+    handler.addFilter(Sampling())
     root = logging.getLogger()
     for present in root.handlers[:]:
         # A framework's, and that of an earlier call; handlers of another class may stay.

@@ -13,7 +13,7 @@ from sentry_sdk.types import Event
 from batching.alerts import Alert, Alerts
 from batching.errors import TransientError
 from batching.model import Reason
-from runtime.sentry import deliver
+from runtime.sentry import ALERT_LOGGER, deliver
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def report(event_id: str, alert: Alert) -> Event:
     return {
         "event_id": event_id,
         "level": "warning" if alert.kind in _WARNINGS else "error",
-        "logger": "ledger",
+        "logger": ALERT_LOGGER,
         "message": f"{name}: {alert.kind}{count}",
         "fingerprint": [name, alert.kind, alert.account_id],
         "tags": {"kind": alert.kind, "account": alert.account_id or "-"},

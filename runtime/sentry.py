@@ -4,6 +4,7 @@ Sentry's defaults send arguments, local variables, bodies and messages. Each is 
 what is left is redacted like the log.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
@@ -20,11 +21,13 @@ from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorCon
 from batching.errors import AdminError
 from batching.keys import CHECK_IN
 from batching.store import reached
-from runtime.logs import clean, fields_of
+from runtime.logs import clean, fields_of, is_left_out
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from sentry_sdk.envelope import Envelope
+    from sentry_sdk.envelope import Envelope, Item
+
+log = logging.getLogger(__name__)
 
 #: How long ``deliver`` waits for Sentry to take events.
 SEND_S_MAX = 10
@@ -32,6 +35,12 @@ FLUSH_S = 5
 _REMEMBERED = 1_000
 _BREADCRUMBS_MAX = 20
 _CHAIN_MAX = 20
+#: The ``logger`` of an alert's event, which stays pending until Sentry has it.
+ALERT_LOGGER = "ledger"
+#: Why an error that was to be sent did not come to Sentry; the other reasons are our own will.
+_LOSSES = frozenset({"network_error", "queue_overflow", "ratelimit_backoff", "send_error"})
+_TOO_MANY_REQUESTS = 429
+_REFUSALS = frozenset(range(400, 500))
 
 _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "x_signature"]
 #: Log events that the notifier reports from the ledger's alert, once for all processes.
@@ -67,6 +76,7 @@ def start_reporting(settings: Settings, role: str) -> None:
     """
     if not settings.sentry_dsn:
         return
+    rate = settings.sentry_traces_percent / 100
     sentry_sdk.init(
         dsn=settings.sentry_dsn,
         environment=settings.environment,
@@ -80,7 +90,11 @@ def start_reporting(settings: Settings, role: str) -> None:
         # Those that enable themselves record Redis commands, addresses and prompts.
         auto_enabling_integrations=False,
         integrations=_integrations(role),
-        traces_sample_rate=settings.sentry_traces_percent / 100,
+        # A rate alone would obey who calls: with 0, whatever a caller's header asks for is sent.
+        traces_sampler=(lambda _: rate) if rate else None,
+        trace_ignore_status_codes=_REFUSALS,
+        trace_propagation_targets=[],
+        auto_session_tracking=False,
         before_send=_scrub,
         before_send_transaction=_scrub,
         before_breadcrumb=_scrub_breadcrumb,
@@ -94,14 +108,27 @@ def start_reporting(settings: Settings, role: str) -> None:
 def _integrations(role: str) -> list[Integration]:
     """Return that of the role's framework; imported here because only that role has it."""
     if role == "web":
-        from sentry_sdk.integrations.falcon import FalconIntegration  # noqa: PLC0415
-
-        return [FalconIntegration()]
+        return [_falcon()]
     if role == "worker":
         from sentry_sdk.integrations.dramatiq import DramatiqIntegration  # noqa: PLC0415
 
         return [DramatiqIntegration()]
     return []
+
+
+def _falcon() -> Integration:
+    """Return Falcon's integration, but that each request begins a trace of its own.
+
+    The SDK has no setting for that: it takes over a caller's ids and baggage, in errors too.
+    """
+    from sentry_sdk.integrations import wsgi  # noqa: PLC0415
+    from sentry_sdk.integrations.falcon import FalconIntegration  # noqa: PLC0415
+
+    def own_trace(_environ: object, **named: Any) -> Any:  # noqa: ANN401 - the SDK's
+        return sentry_sdk.continue_trace({}, **named)
+
+    wsgi.continue_trace = own_trace  # type: ignore[attr-defined,assignment]
+    return FalconIntegration()
 
 
 def flush() -> None:
@@ -110,11 +137,47 @@ def flush() -> None:
 
 
 class ConfirmingTransport(HttpTransport):
-    """Remember which events Sentry took; the SDK itself knows only which it dropped."""
+    """Remember which events Sentry took, count those that were lost, and send timings apart.
 
-    def __init__(self, options: dict[str, object]) -> None:
+    Timings have a queue, a thread and rate limits of their own: however many there are, errors
+    find room. The SDK itself does not know what was taken and logs nothing of what was not.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self.confirmed: deque[str] = deque(maxlen=_REMEMBERED)
+        self.lost = 0
+        self._timings = HttpTransport(options)
+
+    def capture_envelope(self, envelope: "Envelope") -> None:
+        """Queue an envelope: errors and check-ins here, timings and what else there is apart."""
+        if any(item.type in {"event", "check_in"} for item in envelope.items):
+            super().capture_envelope(envelope)
+        else:
+            self._timings.capture_envelope(envelope)
+
+    def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ANN401 - the SDK's
+        """Send what waits, errors first, each for at most ``timeout`` s."""
+        super().flush(timeout, callback)
+        self._timings.flush(timeout, callback)
+
+    def kill(self) -> None:
+        """End both threads."""
+        super().kill()
+        self._timings.kill()
+
+    def record_lost_event(
+        self,
+        reason: str,
+        data_category: Any = None,  # noqa: ANN401 - the SDK's
+        item: "Item | None" = None,
+        *,
+        quantity: int = 1,
+    ) -> None:
+        """Count what was lost, as the SDK does, and log it if it is an error; no alert is."""
+        super().record_lost_event(reason, data_category, item, quantity=quantity)
+        if item and reason in _LOSSES:
+            self._lose(item.get_event(), reason)
 
     def _handle_response(
         self,
@@ -125,6 +188,15 @@ class ConfirmingTransport(HttpTransport):
         event = envelope.get_event() if envelope else None
         if event and response.status in range(200, 300):
             self.confirmed.append(event["event_id"])
+        elif response.status == _TOO_MANY_REQUESTS:
+            # The SDK leaves this to Sentry's own counts.
+            self._lose(event, "status_429")
+
+    def _lose(self, event: Event | None, reason: str) -> None:
+        if event and event.get("logger") != ALERT_LOGGER:
+            self.lost += 1
+            # A line that is itself no report. Fleet alerts a person.
+            log.warning("report.lost", extra={"code": reason})
 
 
 def deliver(events: Iterable[Event]) -> set[str]:
@@ -138,6 +210,12 @@ def deliver(events: Iterable[Event]) -> set[str]:
     if not isinstance(transport, ConfirmingTransport):
         return set()
     return {event_id for event_id in event_ids if event_id and event_id in transport.confirmed}
+
+
+def lost() -> int:
+    """Return how many errors of this process did not come to Sentry; alerts are none of them."""
+    transport = sentry_sdk.get_client().transport
+    return transport.lost if isinstance(transport, ConfirmingTransport) else 0
 
 
 def check_in(ledger: redis.Redis) -> None:
@@ -154,10 +232,10 @@ def check_in(ledger: redis.Redis) -> None:
 def _scrub(event: Event, hint: Hint) -> Event | None:
     """Return ``event`` without customers' values: no request, no user, no exception message.
 
-    None for a log line that an alert of the ledger reports.
+    None for a log line that an alert of the ledger reports, and for one that was only counted.
     """
     record = hint.get("log_record")
-    if getattr(record, "msg", "") in _REPORTED_BY_ALERT:
+    if record is not None and (record.msg in _REPORTED_BY_ALERT or is_left_out(record)):
         return None
     loose = cast("dict[str, Any]", event)
     errors = loose.get("exception", {}).get("values", [])

@@ -7,6 +7,7 @@ between providers is said by ``channels.provider.Provider``.
 import contextlib
 import json
 import logging
+import secrets as random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from channels.provider import Challenge, Provider, Refusal, Request
 from runtime.accounts import AccountConfig
 from runtime.build import Runtime
 from web.errors import RETRY_AFTER_S, RefusalError
+from web.guesses import Guesses
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +68,18 @@ class Webhook:
         self._runtime = runtime
         self._provider = provider
         configs = [config for config in runtime.accounts if config.channel == provider.name]
-        #: By the account in the path, "" at a shared address.
-        self._addresses: dict[str, _Owners] = (
+        self._guesses = Guesses(runtime.store)
+        owners = (
             {"": _owners(configs, provider.number_field)}
             if provider.shared
             else {config.account_id: _owners([config]) for config in configs}
         )
+        # Strangers must not learn by the answer, or by its time, which accounts there are: an
+        # unknown one has secrets that nobody knows, and every account as many.
+        most = max(map(len, owners.values()), default=0) or 1
+        self._unknown = _padded({}, most)
+        #: By the account in the path, "" at a shared address.
+        self._addresses = {name: _padded(known, most) for name, known in owners.items()}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, account_id: str = "") -> None:
         """Answer 200 with counts once the ledger has every message.
@@ -79,18 +87,25 @@ class Webhook:
         Raise RefusalError, MalformedError (400 or 413) or LedgerUnavailableError (503).
         """
         provider = self._provider
-        owners = self._addresses.get(account_id)
-        if owners is None:
-            log.warning("webhook.unknown_account", extra={"count": 1})
-            raise _not_found(f"account: no {provider.name} account has this id")
+        owners = self._addresses.get(account_id, self._unknown)
         secrets = tuple(owners)
         request = self._read(req, account_id, secrets)
         proof = provider.verify(request, secrets)
+        if owners is self._unknown:
+            log.warning("webhook.unknown_account", extra={"count": 1})
         if proof is None:
+            del request  # Its body must not wait with it.
+            if any(map(req.get_header, provider.proofs)):
+                self._guesses.wrong("" if owners is self._unknown else account_id)
             raise _refused(provider, provider.refusal, HTTPStatus.UNAUTHORIZED)
+        if owners is self._unknown:
+            # Only a provider that asks for no proof comes so far.
+            raise _not_found(f"account: no {provider.name} account has this id")
         body = decode(req.content_type, request.raw)
         if provider.shared:
             parsed = self._parse_shared(body, owners[secrets[proof]])
+        elif provider.delivery_id:
+            parsed = provider.parse(body, account_id, provider.delivery_id(request, secrets))
         else:
             parsed = provider.parse(body, account_id)
         resp.media = acknowledge(self._runtime, parsed)
@@ -143,6 +158,8 @@ class ChallengedWebhook(Webhook):
         """Answer 200 with the text that the provider expects. Raise RefusalError, 403."""
         answer = self._challenge.answer(_request(req, b""), self._secrets)
         if answer is None:
+            if req.query_string:
+                self._guesses.wrong("")
             raise _refused(self._provider, self._challenge.refusal, HTTPStatus.FORBIDDEN)
         resp.content_type = falcon.MEDIA_TEXT
         resp.set_header("X-Content-Type-Options", "nosniff")
@@ -156,6 +173,11 @@ def _owners(configs: Sequence[AccountConfig], number_field: str = "") -> _Owners
         for secret in config.webhook_secrets:
             owners[secret][number] = config.account_id
     return owners
+
+
+def _padded(owners: _Owners, count: int) -> _Owners:
+    """Return ``owners`` with so many secrets that nobody knows that there are ``count``."""
+    return {**owners, **{random.token_hex(32): {} for _ in range(count - len(owners))}}
 
 
 def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:

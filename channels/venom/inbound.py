@@ -13,7 +13,8 @@ a reaction ``{"from", "emoji", "messageId", "timestamp"}``. The fields of a mess
 import base64
 import re
 import secrets as random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from batching.model import (
     SILENT_KINDS,
@@ -42,6 +43,7 @@ from channels.inbound import (
     joined,
     list_reply,
     location,
+    made_id,
     media_of,
     message_of,
     notice,
@@ -108,6 +110,16 @@ def _signer(request: Request, webhook_secrets: Sequence[str]) -> int | None:
     )
 
 
+def delivery_id(request: Request, webhook_secrets: Sequence[str]) -> str:
+    """Return what is the same each time a request that ``verify`` knows is posted again.
+
+    That is its signature; "" for one that is known by a shared secret, which any body may bear.
+    """
+    if verify_headers(request, webhook_secrets) is not None:
+        return ""
+    return request.headers.get("x-signature", "").lower()
+
+
 def is_fresh(timestamp: str, now_ms: int) -> bool:
     """Return whether ``timestamp`` is a number of ms within five minutes of ``now_ms``."""
     if not (timestamp.isascii() and timestamp.isdigit()):
@@ -118,11 +130,34 @@ def is_fresh(timestamp: str, now_ms: int) -> bool:
 # The body
 
 
-def parse(body: object, account_id: str) -> Parsed:
-    """Return the events of a body posted for ``account_id``.
+#: The id of a message that bears neither id nor time, until its body has been read.
+_UNNAMED = "\0"
+
+
+def parse(body: object, account_id: str, delivery: str = "") -> Parsed:
+    """Return the events of a body posted for ``account_id``; ``delivery`` is its ``delivery_id``.
 
     Raise MalformedError for a body of none of the forms, or of more than ITEMS_MAX messages.
     """
+    parsed = _read(body, account_id)
+    return replace(parsed, events=tuple(_named(parsed.events, delivery)))
+
+
+def _named(events: Iterable[Event], delivery: str) -> Iterator[Event]:
+    """Give ``events``, those without a name of their own with one of ``delivery``."""
+    for place, event in enumerate(events):
+        if not isinstance(event, InboundMessage) or event.message_id != _UNNAMED:
+            yield event
+        elif delivery:
+            # A signed body that is posted again within the minutes of its signature is no news.
+            yield replace(event, message_id=made_id(delivery, str(place)))
+        else:
+            # Without id and time nothing tells a repeated "yes" from a repeated delivery, and only
+            # the first is known to happen: these gateways post once.
+            yield replace(event, message_id=f"made_{random.token_hex(16)}")
+
+
+def _read(body: object, account_id: str) -> Parsed:
     item = required_object(body, "body")
     if "event" in item:
         # The library's events change their form with its version: one that cannot be read is
@@ -233,10 +268,8 @@ def _inbound(
     if unique and said.kind in SILENT_KINDS:
         # It may bear the id of the message it is about, and must not be taken for that one.
         unique = f"{said.kind}_{unique}"
-    # Without id and time nothing tells a repeated "yes" from a repeated delivery, and only the
-    # first is known to happen: these gateways post once.
-    made = "" if moment else f"made_{random.token_hex(16)}"
-    return message_of(account_id, who, said, message_id=unique or made, moment=moment, about=about)
+    message_id = unique or ("" if moment else _UNNAMED)
+    return message_of(account_id, who, said, message_id=message_id, moment=moment, about=about)
 
 
 def _reacted(name: str) -> ContentReader:

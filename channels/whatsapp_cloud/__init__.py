@@ -11,6 +11,7 @@ WHATSAPP_CLOUD = Provider(
     config=Config,
     secrets_field="app_secret_env",
     verify=verify,
+    proofs=("x-hub-signature-256",),
     refusal=Refusal("signature", "X-Hub-Signature-256: does not fit the body and any app secret"),
     parse=parse,
     shared=True,

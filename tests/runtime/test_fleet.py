@@ -1,4 +1,5 @@
 import json
+import logging
 from dataclasses import asdict, replace
 
 import pytest
@@ -25,6 +26,9 @@ from runtime.fleet import (
     missing,
     this_process,
 )
+from runtime.sentry import flush, start_reporting
+from runtime.settings import load_settings
+from tests.fake_sentry import FakeSentry
 from tests.fakes import FakeClock
 
 WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000)
@@ -313,3 +317,22 @@ def test_redis_that_is_not_flushed_is_logged_when_it_lasts(
 def test_lag_is_described() -> None:
     assert describe_lag(NEVER) == "this Redis was never flushed"
     assert describe_lag(30_001) == "this Redis was last flushed 30001 ms ago"
+
+
+def test_errors_that_sentry_did_not_take_are_alerted(
+    client: redis.Redis, sentry: FakeSentry
+) -> None:
+    """An alert waits in the ledger until a person has it: so the loss itself is not lost."""
+    start_reporting(load_settings({"SENTRY_DSN": sentry.dsn}), "web")
+    sentry.status = 500
+    process = fleet(client)
+    process.check()
+    for _ in range(3):
+        logging.getLogger("web").error("request.failed")
+    flush()
+
+    process.check()
+    process.check()
+
+    ((kind, detail),) = alerts(client)
+    assert (kind, detail.split()[0]) == ("reports_lost", "3")

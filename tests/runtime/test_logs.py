@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from batching.errors import TransientError
-from runtime.logs import EventFormatter, clean, redacted, start_logging
+from runtime.logs import (
+    KINDS_MAX,
+    SAMPLE_EVERY_MS,
+    EventFormatter,
+    Sampling,
+    clean,
+    fields_of,
+    redacted,
+    start_logging,
+    write_counted,
+)
+from tests.fakes import FakeClock
 
 WORDS = "a customer's words"
 
@@ -126,6 +137,93 @@ def test_warning_of_python_is_a_line_too(capsys: pytest.CaptureFixture[str]) -> 
         warnings.warn("something is old", stacklevel=1)
 
     assert json.loads(capsys.readouterr().out)["logger"] == "py.warnings"
+
+
+class Lines(logging.Handler):
+    """Keep event and fields of each line that a handler with our filter writes."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.sampling = Sampling(clock)
+        self.addFilter(self.sampling)
+        self.written: list[tuple[str, dict[str, object]]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written.append((str(record.msg), fields_of(record)))
+
+    def take(self) -> list[tuple[str, dict[str, object]]]:
+        taken, self.written = self.written, []
+        return taken
+
+
+@pytest.fixture
+def lines(root: logging.Logger, clock: FakeClock) -> Lines:
+    handler = Lines(clock)
+    root.addHandler(handler)
+    return handler
+
+
+@pytest.mark.parametrize("event", ["webhook.refused", "request.unreadable", "report.lost"])
+def test_what_strangers_cause_is_a_line_at_once_and_then_a_count(
+    lines: Lines, clock: FakeClock, event: str
+) -> None:
+    log = logging.getLogger("web")
+    for _ in range(1_000):
+        log.warning(event, extra={"reason": "signature"})
+    log.warning(event, extra={"reason": "secret"})
+    lines.sampling.write()
+    at_once = lines.take()
+
+    clock.advance_ms(SAMPLE_EVERY_MS)
+    lines.sampling.write()
+    lines.sampling.write()
+    log.warning(event, extra={"reason": "signature"})
+    later = lines.take()
+
+    assert at_once == [
+        (event, {"reason": "signature", "count": 1}),
+        (event, {"reason": "secret", "count": 1}),
+    ]
+    assert later == [(event, {"reason": "signature", "count": 999})]
+
+
+def test_next_line_brings_what_was_counted_before_it(lines: Lines, clock: FakeClock) -> None:
+    """Of items that a line already counts the sum."""
+    log = logging.getLogger("web")
+    for _ in range(3):
+        log.error("webhook.malformed", extra={"count": 2})
+    lines.take()
+    clock.advance_ms(SAMPLE_EVERY_MS)
+
+    log.error("webhook.malformed", extra={"count": 2})
+
+    assert lines.take() == [("webhook.malformed", {"count": 6})]
+
+
+def test_end_of_the_process_leaves_nothing_uncounted(lines: Lines) -> None:
+    for _ in range(3):
+        logging.getLogger("web").warning("webhook.refused")
+
+    write_counted(whole=True)
+    write_counted(whole=True)
+
+    assert [fields["count"] for _, fields in lines.take()] == [1, 2]
+
+
+def test_kinds_that_are_counted_apart_have_an_end(lines: Lines) -> None:
+    """A field that a stranger should fill after all must not make lines, or memory, of it."""
+    for n in range(10_000):
+        logging.getLogger("web").warning("request.failed", extra={"place": f"file:{n}"})
+
+    assert len(lines.take()) == KINDS_MAX + 1
+
+
+@pytest.mark.parametrize("event", ["message.appended", "batch.dropped", "not our webhook.refused"])
+def test_what_happens_to_messages_is_always_a_line(lines: Lines, event: str) -> None:
+    for _ in range(3):
+        logging.getLogger("web").warning(event)
+
+    assert lines.take() == [(event, {})] * 3
 
 
 @pytest.mark.parametrize(

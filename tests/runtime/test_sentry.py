@@ -1,6 +1,8 @@
 """What is sent to Sentry: errors without customers' values, timings, and the cron check-ins."""
 
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ import sentry_sdk
 from batching.errors import LedgerUnavailableError, PermanentError
 from batching.keys import CHECK_IN
 from runtime.clients import redis_client
-from runtime.sentry import check_in, flush, start_reporting
+from runtime.logs import start_logging, write_counted
+from runtime.sentry import check_in, flush, lost, start_reporting
 from runtime.settings import load_settings
 from tests.fake_sentry import FakeSentry
+from tests.http_server import Answer, Request
 
 WORDS = "my words as a customer"
 PHONE = "+79990000001"
@@ -138,6 +142,87 @@ def test_traces_are_sent_as_configured_and_scrubbed(
     assert len(sentry.of_kind("transaction")) == count
     assert PHONE not in sentry.text
     assert WORDS not in sentry.text
+
+
+class Held(FakeSentry):
+    """Takes envelopes, and answers none until it is ``released``."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        super().__init__()
+
+    def respond(self, request: Request) -> Answer:
+        answer = super().respond(request)
+        self.released.wait()
+        return answer
+
+    def close(self) -> None:
+        self.released.set()
+        super().close()
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    server = Held()
+    yield server
+    server.released.set()
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
+    server.close()
+
+
+def test_timings_without_end_leave_room_for_errors(held: Held) -> None:
+    """Whatever makes timings, strangers' requests too, must not make a person blind."""
+    start(held, SENTRY_TRACES_PERCENT="100")
+    for n in range(6_000):
+        with sentry_sdk.start_transaction(op="http", name="flood"):
+            if n % 600 == 0:
+                log.error("wake_up.undecodable")
+    held.released.set()
+    flush()
+
+    assert held.messages == ["wake_up.undecodable"] * 10
+    assert lost() == 0
+
+
+def test_errors_that_find_no_room_are_counted(held: Held, caplog: pytest.LogCaptureFixture) -> None:
+    start(held)
+    for _ in range(1_000):
+        log.error("wake_up.undecodable")
+    held.released.set()
+    flush()
+
+    assert lost() == 1_000 - len(held.events) > 0
+    assert [record.msg for record in caplog.records].count("report.lost") == lost()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(429, "status_429"), (413, "send_error"), (500, "network_error")]
+)
+def test_errors_that_sentry_refuses_are_counted(
+    sentry: FakeSentry, caplog: pytest.LogCaptureFixture, status: int, reason: str
+) -> None:
+    sentry.status = status
+    start(sentry)
+    log.error("wake_up.undecodable")
+    flush()
+
+    (line,) = [record for record in caplog.records if record.msg == "report.lost"]
+    assert (line.levelname, vars(line)["code"], lost()) == ("WARNING", reason, 1)
+
+
+def test_line_that_was_only_counted_is_no_report(sentry: FakeSentry, root: logging.Logger) -> None:
+    """What the log says once a minute, with its count, Sentry need not be told more often."""
+    start_logging(role="web", release="r1", level="INFO")
+    start(sentry, "web")
+    for _ in range(50):
+        log.error("webhook.unavailable", extra={"code": "ledger_timeout"})
+    write_counted(whole=True)
+    flush()
+
+    counted = [event["extra"]["count"] for event in sentry.events]
+    assert (sentry.messages, counted) == (["webhook.unavailable"] * 2, [1, 49])
+    assert root.handlers
 
 
 def test_installation_checks_in_once_a_minute_however_often_it_flushes(

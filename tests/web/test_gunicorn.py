@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
 
 import httpx2
@@ -144,6 +145,40 @@ def test_logs_are_json_without_query_strings(server: WebServer) -> None:
     assert lines
     assert all(isinstance(json.loads(line), dict) for line in lines)
     assert "guessed-token" not in server.process.log()
+
+
+def test_strangers_do_not_fill_the_log(valkey: ValkeyServer, guard: Guard, tmp_path: Path) -> None:
+    """journald drops what comes too fast, of the lines that matter too: a flood is a few, counted.
+
+    By any process, whether the application refuses or the server does, and to the last one.
+    """
+    environ = environ_of(valkey, write_accounts(tmp_path)) | {"REDIS_URL": valkey.url(2)}
+    server = WebServer(environ, tmp_path, guard)
+    server.start()
+    nobody = httpx2.Client(base_url=server.url, timeout=20)
+    with nobody:
+        for n in range(300):
+            nobody.post(CLOUD, content=b"{}")
+            nobody.post(f"/webhooks/venom/nobody-{n}", content=b"{}")
+            nobody.get(CLOUD)
+    for n in range(300):
+        server.talk(f"GUESS-{n} / HTTP/9.{n}".encode() + END)
+    server.process.terminate()
+
+    counted: Counter[tuple[str, str]] = Counter()
+    lines = [json.loads(line) for line in server.process.log().splitlines()]
+    refusals = [line for line in lines if line["event"].startswith(("webhook.", "request."))]
+    for line in refusals:
+        counted[line["event"], line.get("reason", "")] += line["count"]
+    assert counted == {
+        ("webhook.refused", "signature"): 300,
+        ("webhook.refused", "secret"): 300,
+        ("webhook.refused", "verify_token"): 300,
+        ("webhook.unknown_account", ""): 300,
+        ("request.unreadable", ""): 300,
+    }
+    # At once and at the end, by each process.
+    assert len(refusals) <= 2 * WORKERS * len(counted)
 
 
 def test_server_ends_cleanly_and_leaves_the_fleet(

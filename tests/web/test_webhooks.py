@@ -16,6 +16,7 @@ from tests.webhooks import (
     APP_SECRET,
     BARBER_NUMBER,
     CLOUD,
+    JSON,
     NEXT_SECRET,
     OTHER_SECRET,
     VENOM,
@@ -280,12 +281,77 @@ def test_message_too_large_to_be_read_is_reported(
 
 
 @pytest.mark.parametrize(
-    "account", ["venom/nobody", "venom/salon", "venom/demo", "venom/%00", "simulator/nails"]
+    ("method", "raw", "headers"),
+    [
+        pytest.param("POST", GATEWAY_RAW, JSON, id="no proof"),
+        pytest.param("POST", GATEWAY_RAW, JSON | {"X-Webhook-Secret": "guess"}, id="secret"),
+        pytest.param("POST", GATEWAY_RAW, JSON | basic("nails:guess"), id="password"),
+        pytest.param("POST", GATEWAY_RAW, JSON | gateway(GATEWAY_RAW, path="/x"), id="signature"),
+        pytest.param("POST", b"", {}, id="nothing"),
+        pytest.param("POST", b"{", {"Content-Type": "text/plain"}, id="no JSON"),
+        pytest.param("POST", b" " * (BODY_BYTES_MAX + 1), JSON, id="too large"),
+        pytest.param("GET", b"", {}, id="GET"),
+        pytest.param("PUT", GATEWAY_RAW, JSON | VENOM_SECRET, id="another method"),
+    ],
 )
-def test_account_of_another_channel_is_not_found(caller: Caller, account: str) -> None:
-    result = caller.raw(f"/webhooks/{account}", GATEWAY_RAW, VENOM_SECRET)
+@pytest.mark.parametrize("unknown", ["nobody", "salon", "demo", "%00", "NAILS", "nails%20"])
+def test_stranger_cannot_tell_an_account_from_none(
+    http: falcon.testing.TestClient,
+    method: str,
+    raw: bytes,
+    headers: dict[str, str],
+    unknown: str,
+) -> None:
+    known, other = (
+        http.simulate_request(method, f"/webhooks/venom/{name}", body=raw, headers=headers)
+        for name in ("nails", unknown)
+    )
 
-    assert code(result) == (404, "unknown_account")
+    assert known.status_code in {401, 405, 413}
+    assert (known.status_code, known.text) == (other.status_code, other.text)
+    assert known.headers == other.headers
+
+
+def test_account_without_proofs_that_is_none_is_not_found(caller: Caller) -> None:
+    assert code(caller.raw("/webhooks/simulator/nails", b"{}")) == (404, "unknown_account")
+
+
+@pytest.mark.parametrize(
+    ("content", "messages"),
+    [
+        pytest.param({"from": "79990000001", "message": "yes"}, 1, id="gateway"),
+        pytest.param(
+            {"messages": [{"from": "79990000001", "message": "yes"}] * 2}, 2, id="several"
+        ),
+        pytest.param(
+            {"event": "onmessage", "from": "79990000001@c.us", "type": "chat", "body": "yes"},
+            1,
+            id="library",
+        ),
+        pytest.param({"from": "79990000001", "image": {}, "type": "image"}, 1, id="picture"),
+    ],
+)
+def test_signed_body_without_ids_cannot_be_replayed(
+    caller: Caller, content: object, messages: int
+) -> None:
+    """Its signature is good for five minutes; a customer who says "yes" twice is signed twice."""
+    raw = json.dumps(content).encode()
+    first, second = gateway(raw, at_ms=NOW), gateway(raw, at_ms=NOW + 1)
+    shouted = first | {"X-Signature": first["X-Signature"].upper()}
+
+    results = [caller.raw(VENOM, raw, header).json for header in (first, first, shouted, second)]
+
+    again = counts(duplicate=messages)
+    assert results == [counts(accepted=messages), again, again, counts(accepted=messages)]
+
+
+def test_gateway_with_a_shared_secret_may_repeat_itself(caller: Caller) -> None:
+    """Nothing tells its repeated "yes" from a replay, even if it sends the same odd signature."""
+    raw = json.dumps({"from": "79990000001", "message": "yes"}).encode()
+
+    results = [caller.raw(VENOM, raw, VENOM_SECRET | {"X-Signature": "-"}).json for _ in range(2)]
+
+    assert results == [counts(accepted=1)] * 2
 
 
 @pytest.mark.parametrize("path", [VENOM, "/webhooks/simulator/demo"])
