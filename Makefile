@@ -69,12 +69,12 @@ lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade fo
 	$(call compile,requirements.txt)
 	$(call compile,requirements-dev.txt,--group dev --constraint requirements.txt)
 
-# Every package of either lock, without the markers: hosts may need what this Python does not.
+# Production's lock without its markers: hosts may need what this Python does not.
 # Nobody who can be asked, or not about every package, is no good news.
 audit: $(READY) ## Compare the locks with published advisories (ARGS="-s osv" asks OSV)
-	@sed 's/ ;.*\\$$/ \\/' requirements-dev.txt >$(VENV)/locked.txt; \
+	@sed 's/ ;.*\\$$/ \\/' requirements.txt >$(VENV)/hosts.txt; \
 	output=$$($(BIN)/python -m pip_audit --strict --disable-pip --require-hashes \
-	  --progress-spinner off $(ARGS) -r $(VENV)/locked.txt 2>&1) \
+	  --progress-spinner off $(ARGS) -r $(VENV)/hosts.txt -r requirements-dev.txt 2>&1) \
 	  && { echo "$$output"; exit 0; }; \
 	echo "$$output" | tail -40; case "$$output" in *"Found "*" known vulnerab"*) exit 1;; esac; \
 	echo 'Nothing was audited: the advisories could not be read from here.' >&2; exit 2
