@@ -12,6 +12,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from batching.errors import (
@@ -76,7 +77,8 @@ def receive(
 ) -> list[Receipt]:
     """Bring a webhook's events into the ledger; return a receipt for each message, in order.
 
-    One round trip, and one more each to look up second ids and failures without our tag. Raise
+    One round trip, and one more each to look up second ids and failures without our tag, and for
+    conversations that are full. Each message is taken or refused by itself. Raise
     LedgerUnavailableError: then nothing may be acknowledged, and all may be delivered again.
     """
     customers = [event for event in events if isinstance(event, InboundMessage | ForeignMessage)]
@@ -99,7 +101,7 @@ def receive(
             case Notice():
                 about = {"account": event.account_id, "notice": event.name}
                 log.info("provider.noticed", extra=about)
-    values = round_trip.execute()
+    values = _end_redeliveries(store, queued, round_trip.execute())
     for (event, owner), value in zip(queued, values, strict=True):
         _log_received(event, owner, value)
     return [value for value in values if isinstance(value, Receipt)]
@@ -278,6 +280,22 @@ def _take_in(
     return [(message, owner)] * (len(message.aliases) + 1)
 
 
+def _end_redeliveries(
+    store: Store, queued: Sequence[_Queued], values: Sequence[object]
+) -> list[object]:
+    """Return the values with OVERFLOW where a message found its conversation full for too long."""
+    settled, round_trip = list(values), store.pipeline(durable=True)
+    refused = {n: it for n, it in enumerate(values) if isinstance(it, Receipt)}
+    refused = {n: it for n, it in refused.items() if it.status is Status.FULL}
+    for n, receipt in refused.items():
+        event, _ = queued[n]
+        round_trip.overflow(receipt.conversation_id, event.account_id)
+    for (n, receipt), ends in zip(refused.items(), round_trip.execute(), strict=True):
+        if ends:
+            settled[n] = replace(receipt, status=Status.OVERFLOW)
+    return settled
+
+
 def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) -> list[_Queued]:
     """Queue what a status of one of our parts says; return an entry for each call."""
     if tag is None:
@@ -302,7 +320,8 @@ def _log_received(event: Event, owner: str, value: object) -> None:
                 "count": value.count,
                 "flusher_lag_ms": value.flusher_lag_ms,
             }
-            level = logging.WARNING if value.status is Status.FULL else logging.INFO
+            is_refused = value.status in {Status.FULL, Status.OVERFLOW}
+            level = logging.WARNING if is_refused else logging.INFO
             log.log(level, "message.appended", extra=fields)
         case InboundMessage(), False:
             log.error("alias.conflicted", extra=about)

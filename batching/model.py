@@ -300,8 +300,10 @@ class Timing:
     to ``wake_up_max_ms``. ``ambiguous_ms``: how long the provider's status of a part may take.
     ``defer_ms``: the pause of a batch whose account cannot send or ask now. ``seen_ms`` outlives
     the longest redelivery known (Meta: 7 days), ``seen_max`` bounds its ids. ``waiting_max``:
-    messages a conversation may hold unanswered before the webhook is refused. ``takeover_ms``: how
-    long we are silent after a person wrote. ``history_*``: exchanges kept for the model.
+    messages a conversation may hold unanswered before the webhook is refused. ``overflow_ms``: how
+    long the oldest of them may wait until further ones are counted and acknowledged instead, and a
+    person is alerted: no provider need deliver them for days. ``takeover_ms``: how long we are
+    silent after a person wrote. ``history_*``: exchanges kept for the model.
     ``sent_ms``, ``alias_ms``: how long ids of our messages and second ids of customers are kept.
     """
 
@@ -313,6 +315,7 @@ class Timing:
     seen_ms: int = 8 * 86_400_000
     seen_max: int = 1_000
     waiting_max: int = 200
+    overflow_ms: int = 600_000
     history_max: int = 30
     history_ms: int = 30 * 86_400_000
     sent_ms: int = 2 * 86_400_000
@@ -365,12 +368,17 @@ def decode(account_id: str, raw: str | bytes) -> InboundMessage:
 
 
 class Status(StrEnum):
-    """What became of a message that a webhook brought."""
+    """What became of a message that a webhook brought.
+
+    FULL: refused, to be delivered again. OVERFLOW: its conversation stays full; it is counted as
+    suppressed, and a person is alerted.
+    """
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     SUPPRESSED = "suppressed"
     FULL = "full"
+    OVERFLOW = "overflow"
 
 
 @dataclass(frozen=True, slots=True)

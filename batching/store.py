@@ -231,6 +231,13 @@ class Scripts:
             "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )
 
+    def overflow(self, conversation_id: str, account_id: str) -> bool:
+        """Count a message that ``append`` found no room for; False if that may soon change."""
+        s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
+        names = (s.batches(c), s.stats, s.alerts, s.cooldown(account_id, f"overflow:{c}"))
+        args = (c, account_id, timing.waiting_max, timing.overflow_ms)
+        return self._run("overflow", names, args, bool)
+
     def link(self, conversation_id: str, account_id: str, alias: str) -> bool:
         """Remember a second id of a customer; False if it belongs to another conversation."""
         digest = self.keyring.digest(account_id, alias)

@@ -184,7 +184,8 @@ def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
     """Hand the events to the ledger and return the counts to answer with; one round trip.
 
     Raise LedgerUnavailableError, and RefusalError 503 where a conversation holds too much: its
-    message's id is not recorded then, so that the provider's next delivery is taken.
+    message's id is not recorded then, so that the provider's next delivery is taken. The other
+    messages of the body are kept at the first delivery.
     """
     if parsed.malformed:
         log.error("webhook.malformed", extra={"count": parsed.malformed})
@@ -205,7 +206,7 @@ def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
         "status": "ok",
         "accepted": counts[Status.ACCEPTED],
         "duplicate": counts[Status.DUPLICATE],
-        "suppressed": counts[Status.SUPPRESSED],
+        "suppressed": counts[Status.SUPPRESSED] + counts[Status.OVERFLOW],
         "malformed": parsed.malformed,
         "unknown_account": parsed.unknown_accounts,
     }

@@ -96,6 +96,98 @@ def test_full_conversation_refuses_without_recording_the_id(world: World) -> Non
     assert world.receive(third)[0].status is Status.ACCEPTED
 
 
+def test_full_conversation_leaves_its_neighbours_theirs_at_the_first_delivery(
+    world: World,
+) -> None:
+    """Before it, between two of its own, and after it in one webhook; the next brings only it."""
+    world.store.timing = Timing(waiting_max=2)
+    world.write("one", "two")
+    neighbours = [
+        world.message("Hi", customer=BORIS),
+        world.message("Hi", account="sister"),
+        world.message("again", customer=BORIS),
+    ]
+    webhook = [neighbours[0], world.message("three"), neighbours[1], world.message("four")]
+    webhook.append(neighbours[2])
+
+    first, second = world.receive(*webhook), world.receive(*webhook)
+    world.settle()
+
+    assert [receipt.status for receipt in first] == [
+        *(Status.ACCEPTED, Status.FULL, Status.ACCEPTED, Status.FULL, Status.ACCEPTED)
+    ]
+    assert [receipt.status for receipt in second] == [
+        *(Status.DUPLICATE, Status.FULL, Status.DUPLICATE, Status.FULL, Status.DUPLICATE)
+    ]
+    assert sorted(world.model.turns) == ["Hi", "Hi\nagain", "one\ntwo"]
+
+
+@pytest.mark.parametrize("waits", ["open", "in flight", "both"])
+def test_conversation_that_stays_full_ends_the_redeliveries_and_a_person_is_told(
+    world: World, waits: str
+) -> None:
+    """Counted, though not kept; ten minutes after the oldest that waits, not after the refusal."""
+    world.store.timing = Timing(waiting_max=2)
+    world.write("one", *(["two"] if waits != "both" else []))
+    if waits != "open":
+        world.begin(world.after(9_000))
+    world.write(*(["two"] if waits == "both" else []))
+    third, began_ms = world.message("three"), 9_000 if waits != "open" else 0
+    world.wait(599_999 - began_ms)
+    early = world.receive(third)
+    world.wait(1)
+
+    late = world.receive(third, world.message("four"), world.message("Hi", customer=BORIS))
+
+    assert [receipt.status for receipt in early] == [Status.FULL]
+    assert [receipt.status for receipt in late] == [
+        *(Status.OVERFLOW, Status.OVERFLOW, Status.ACCEPTED)
+    ]
+    assert world.alerts() == [("overflow", "conversation_full")]
+    counts = world.counts()
+    assert (counts["accepted"], counts["suppressed"]) == (5, 2)
+    assert world.client.hget(world.shard.stats, "suppressed:overflow") == b"2"
+    world.check()
+
+
+def test_what_overflowed_is_answered_if_it_comes_again_when_there_is_room(world: World) -> None:
+    world.store.timing = Timing(waiting_max=1)
+    world.write("one")
+    world.wait(600_000)
+    second = world.message("two")
+    assert world.receive(second)[0].status is Status.OVERFLOW
+    world.settle()
+
+    assert world.receive(second)[0].status is Status.ACCEPTED
+    world.settle()
+
+    assert world.model.turns == ["one", "two"]
+    assert world.counts() == {"accepted": 3, "answered": 2, "suppressed": 1}
+
+
+def test_each_conversation_that_overflows_has_an_alert_of_its_own(world: World) -> None:
+    world.store.timing = Timing(waiting_max=1)
+    world.write("Hi", customer=ANNA)
+    world.write("Hi", customer=BORIS)
+    world.wait(600_000)
+
+    for _ in range(3):
+        world.write("Hi", customer=ANNA)
+        world.write("Hi", customer=BORIS)
+
+    assert world.alerts() == [("overflow", "conversation_full")] * 2
+
+
+def test_message_that_asks_for_no_answer_never_overflows(world: World) -> None:
+    world.store.timing = Timing(waiting_max=1)
+    world.write("one")
+    world.wait(600_000)
+
+    (receipt,) = world.receive(world.message(kind=Kind.REACTION))
+
+    assert (receipt.status, world.alerts()) == (Status.SUPPRESSED, [])
+
+
 def test_receipt_has_the_time_since_this_redis_was_flushed(world: World) -> None:
     """Minus one: this process writes into a Redis that nobody flushes."""
     (never,) = world.write("Hi")

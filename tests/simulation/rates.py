@@ -87,7 +87,9 @@ def draw(rng: Random) -> Setup:
         rates=dict.fromkeys(MOST, 0.0) if quiet else chosen,
         limits=(limits, limits if same else _limits(rng)),
         timing=Timing(
-            waiting_max=rng.choice((4, 200, 200)), takeover_ms=rng.choice((60_000, 300_000))
+            waiting_max=rng.choice((4, 200, 200)),
+            overflow_ms=rng.choice((10_000, 600_000)),
+            takeover_ms=rng.choice((60_000, 300_000)),
         ),
         shards=rng.choice((1, 1, 2)),
         resend=rng.choice((frozenset(), frozenset({"sister"}), frozenset({"salon", "sister"}))),

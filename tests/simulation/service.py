@@ -66,8 +66,10 @@ class Web:
         world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
         if any(receipt.status is Status.FULL for receipt in receipts):
             return False
-        for message in messages:
-            world.add(Accepted(world.now_ms, message.text))
+        for message, receipt in zip(messages, receipts, strict=True):
+            # What its full conversation could not hold is counted, and a person is alerted.
+            if receipt.status is not Status.OVERFLOW:
+                world.add(Accepted(world.now_ms, message.text))
         return True
 
 

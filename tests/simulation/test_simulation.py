@@ -21,6 +21,7 @@ SEEDS = range(100)
 EXPECTED = {
     *MOST,
     *("receipt accepted", "receipt duplicate", "receipt full", "receipt suppressed"),
+    *("receipt overflow", "alert overflow"),
     *("alert poison", "alert fatal_model", "alert fatal_provider", "alert ambiguous"),
     *("alert deadline", "alert undelivered", "alert channel_stopped"),
     "alert status_refused",

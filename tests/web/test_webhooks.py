@@ -10,6 +10,8 @@ import time
 import falcon.testing
 import pytest
 
+from batching.inspect import counters, total
+from batching.model import Timing
 from runtime.build import Runtime
 from tests.web.conftest import accepted
 from tests.webhooks import (
@@ -264,6 +266,24 @@ def test_full_conversation_is_refused_and_the_message_taken_later(
     assert code(refused) == (503, "conversation_full")
     assert refused.headers["Retry-After"] == "5"
     assert taken.json == counts(accepted=1)
+
+
+def test_neighbours_of_a_full_conversation_are_kept_and_its_redeliveries_end(
+    caller: Caller, runtime: Runtime
+) -> None:
+    """One webhook with messages of two customers, delivered again until it is answered 200."""
+    runtime.store.timing = Timing(waiting_max=1)
+    caller.cloud(body(change(text_message("wamid.first"))))
+    neighbour = text_message("wamid.other", customer="79990000099")
+    webhook = body(change(text_message("wamid.late"), neighbour))
+
+    refused = caller.cloud(webhook)
+    kept = total(counters(runtime.store))["open"]
+    runtime.store.timing = Timing(waiting_max=1, overflow_ms=0)
+    ended = caller.cloud(webhook)
+
+    assert (code(refused), kept) == ((503, "conversation_full"), 2)
+    assert (ended.status_code, ended.json) == (200, counts(duplicate=1, suppressed=1))
 
 
 @pytest.mark.parametrize(("header", "reports"), [(VENOM_SECRET, 1), ({}, 0)])
