@@ -5,6 +5,7 @@ import falcon
 from runtime.build import Runtime
 from web import errors, simulator, webhooks
 from web.access import Operators
+from web.guesses import Guesses
 from web.health import FleetView, Live, Ready
 from web.metrics import Metrics
 
@@ -13,7 +14,7 @@ def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application; the simulator is part of it except in production."""
     app = falcon.App()
     errors.install(app)
-    operators = Operators(runtime.settings)
+    operators = Operators(runtime.settings, Guesses(runtime.store, "the operator's pages"))
     app.add_route("/livez", Live())
     app.add_route("/readyz", Ready(runtime, operators))
     app.add_route("/fleet", FleetView(runtime, operators))

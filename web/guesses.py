@@ -28,22 +28,27 @@ ALERTED_AT = 100
 ALERT_EVERY_MS = 3_600_000
 
 _DETAIL = (
-    "{count} requests within an hour bore a wrong secret: somebody guesses, "
-    "or the provider has a secret that the account does not name"
+    "{count} requests to {place} bore a wrong secret within an hour: somebody guesses, "
+    "or the other side has a secret that is not ours"
 )
 
 
 class Guesses:
-    """What was guessed at one provider's webhook, in this process. ``clock``: monotonic ms."""
+    """What was guessed at one ``place``, in this process.
+
+    ``place``: in words for a person, such as "the webhook of venom". ``clock``: monotonic ms.
+    """
 
     def __init__(
         self,
         store: Store,
+        place: str,
         *,
         clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
         wait: Callable[[float], object] = gevent.sleep,
     ) -> None:
         self._store = store
+        self._place = place
         self._clock = clock
         self._wait = wait
         self._level = 0
@@ -88,7 +93,7 @@ class Guesses:
         try:
             self._store.alert_once(
                 "secret_guessed",
-                _DETAIL.format(count=count),
+                _DETAIL.format(count=count, place=self._place),
                 account_id=account_id,
                 cooldown_ms=ALERT_EVERY_MS,
             )

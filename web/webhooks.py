@@ -68,7 +68,7 @@ class Webhook:
         self._runtime = runtime
         self._provider = provider
         configs = [config for config in runtime.accounts if config.channel == provider.name]
-        self._guesses = Guesses(runtime.store)
+        self._guesses = Guesses(runtime.store, f"the webhook of {provider.name}")
         owners = (
             {"": _owners(configs, provider.number_field)}
             if provider.shared

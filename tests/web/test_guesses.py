@@ -12,7 +12,9 @@ from batching.store import Store
 from runtime.build import Runtime
 from runtime.clients import redis_client
 from tests.fakes import FakeClock
+from tests.web.conftest import Start
 from tests.webhooks import CLOUD, VENOM, Caller
+from web import create_app
 from web.guesses import (
     ALERT_EVERY_MS,
     ALERTED_AT,
@@ -35,7 +37,7 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def guesses(store: Store, clock: FakeClock, waits: list[float]) -> Guesses:
-    return Guesses(store, clock=clock, wait=waits.append)
+    return Guesses(store, "a place", clock=clock, wait=waits.append)
 
 
 def alerts(store: Store) -> list[Alert]:
@@ -79,7 +81,7 @@ def test_guesses_are_forgiven_in_the_end(
 
 def test_room_is_left_for_others_than_guesses(store: Store, clock: FakeClock) -> None:
     ended = gevent.event.Event()
-    guesses = Guesses(store, clock=clock, wait=lambda _: ended.wait())
+    guesses = Guesses(store, "a place", clock=clock, wait=lambda _: ended.wait())
 
     callers = [gevent.spawn(guesses.wrong, "") for _ in range(FREE + WAITING_MAX + 50)]
     gevent.idle()
@@ -110,7 +112,7 @@ def test_many_guesses_alert_a_person_once_an_hour_and_account(
 
 def test_guesses_are_answered_without_a_ledger(clock: FakeClock, waits: list[float]) -> None:
     away = Store(redis_client("redis://127.0.0.1:1", "web"), privacy_key="k" * 32, shards=1)
-    guesses = Guesses(away, clock=clock, wait=waits.append)
+    guesses = Guesses(away, "a place", clock=clock, wait=waits.append)
 
     for _ in range(2 * ALERTED_AT):
         guesses.wrong("salon")
@@ -127,7 +129,7 @@ def test_guesses_are_answered_without_a_ledger(clock: FakeClock, waits: list[flo
         (CLOUD, {"X-Hub-Signature-256": "sha256=" + "0" * 64}, ""),
     ],
 )
-def test_wrong_secret_of_a_request_is_a_guess(
+def test_wrong_secret_of_a_webhook_is_a_guess(
     caller: Caller, runtime: Runtime, path: str, header: dict[str, str], account: str
 ) -> None:
     with ThreadPoolExecutor(ALERTED_AT) as pool:
@@ -148,3 +150,17 @@ def test_request_without_a_secret_is_no_guess(
         http.simulate_request(method, path)
 
     assert alerts(runtime.store) == []
+
+
+@pytest.mark.parametrize("path", ["/fleet", "/metrics", "/readyz"])
+def test_wrong_token_of_an_operator_is_a_guess(start: Start, path: str) -> None:
+    runtime = start("web", CONSOLE_TOKEN="5c1f0e9d8b7a69584c3b2a190f8e7d6c")
+    http = falcon.testing.TestClient(create_app(runtime))
+    header = {"Authorization": "Bearer guess"}
+
+    with ThreadPoolExecutor(ALERTED_AT) as pool:
+        answers = pool.map(lambda _: http.simulate_get(path, headers=header), range(MORE))
+        statuses = {answer.status_code for answer in answers}
+
+    assert statuses == {503 if path == "/readyz" else 401}
+    assert len(alerts(runtime.store)) == 1
