@@ -6,11 +6,13 @@ from pathlib import Path
 
 import jinja2
 import pytest
+import yaml
 
 from tests.batching.world import ANNA
 from tests.repository import ROOT
 
-TEMPLATES = ROOT / "ansible" / "roles" / "app" / "templates"
+ROLES = ROOT / "ansible" / "roles"
+TEMPLATES = ROLES / "app" / "templates"
 #: Notes each of its arguments on a line of its own.
 SYSTEMD_RUN = '#!/bin/sh\nprintf "%s\\n" "$@" >"${0%/*}/said"\n'
 
@@ -54,3 +56,15 @@ def test_journal_gets_a_description_instead_of_the_command_line(run_options: lis
     """Without one, systemd describes the unit by its command line, and logs that."""
     assert "--description=AI Admin: an operator's program (r1.abc)" in run_options
     assert [option for option in run_options if ANNA in option] == []
+
+
+def test_no_service_can_read_the_secrets_of_another() -> None:
+    """Systemd reads the file as root and hands it over: a process needs no right to it."""
+    tasks = yaml.safe_load((ROLES / "deployment" / "tasks" / "main.yml").read_text())
+    written = [it["ansible.builtin.template"] for it in tasks if "ansible.builtin.template" in it]
+    kept = [it["ansible.builtin.file"] for it in tasks if it["name"] == "They are root's alone too"]
+
+    rights = [(it["owner"], it["group"], it["mode"]) for it in (*written, *kept)]
+
+    assert [Path(it["dest"]).name for it in written] == ["env"]
+    assert rights == [("root", "root", "0600")] * 2
