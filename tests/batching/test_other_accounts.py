@@ -59,7 +59,7 @@ def kept(world: World) -> dict[bytes, Any]:
     return {key: (client.dump(key), client.pexpiretime(key)) for key in keys}
 
 
-@pytest.mark.parametrize("stage", [sending, ambiguous, dead, answered])
+@pytest.mark.parametrize("stage", [sending, ambiguous, dead])
 @pytest.mark.parametrize("state", ["sent", "read", "failed"])
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
 def test_status_of_another_accounts_part_is_refused(
@@ -71,15 +71,32 @@ def test_status_of_another_accounts_part_is_refused(
     for _ in range(3):
         world.receive(DeliveryStatus("sister", PART_ID, state, forged(world, tag)))
 
-    refused = int(world.client.hget(world.shard.stats, "status_refused") or 0)
-    if stage is answered and refused == 0:
-        # No batch says whose it was: without a seal, or with its own, it is about its own parts.
-        assert kept(world) | ledger == kept(world)
-        assert ("status_refused", "") not in world.alerts()
-    else:
-        assert refused == 3
-        assert kept(world) == ledger
-        assert world.alerts() == [*alerts, ("status_refused", "")]
+    assert kept(world) == ledger
+    assert world.alerts() == [*alerts, ("status_refused", "")]
+    assert world.client.hget(world.shard.stats, "status_refused") == b"3"
+
+
+@pytest.mark.parametrize("state", ["sent", "read", "failed"])
+@pytest.mark.parametrize(
+    ("form", "alerts"),
+    [
+        ("stolen", [("status_refused", "")]),
+        ("with an invented seal", [("status_refused", "")]),
+        # Nothing says whose it is.
+        ("of the release before", []),
+        ("without a seal", []),
+    ],
+)
+def test_status_of_what_has_ended_counts_only_with_the_accounts_seal(
+    world: World, state: str, form: str, alerts: list[tuple[str, str]]
+) -> None:
+    tag = answered(world)
+    ledger = kept(world)
+
+    for _ in range(3):
+        world.receive(DeliveryStatus("sister", PART_ID, state, FORGED[form](world, tag)))
+
+    assert (kept(world), world.alerts()) == (ledger, alerts)
 
 
 def test_failure_known_by_its_id_alone_is_the_accounts_own(world: World) -> None:
