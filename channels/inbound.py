@@ -37,7 +37,10 @@ _SECONDS_MAX = 10**11
 _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_ROUND = str.maketrans("[]", "()")
+#: Square brackets of all scripts, and what looks like them. Corner brackets are quotation marks.
+_OPENING = "[⁅❲⟦⟬⦋⦍⦏⦗⹕⹗【〔〖〘〚︗︹︻﹇﹝［⌈⌊⸢⸤"
+_CLOSING = "]⁆❳⟧⟭⦌⦎⦐⦘⹖⹘】〕〗〙〛︘︺︼﹈﹞］⌉⌋⸣⸥"
+_ROUND = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_CLOSING))
 
 #: What came, in words that a model can answer.
 _SENTENCES = {

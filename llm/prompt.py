@@ -17,8 +17,13 @@ CHARACTERS_MAX = 8_000
 TURN_CHARACTERS_MAX = 16_000
 
 #: Servers that put messages into a chat template may read its tags, such as <|im_start|>, in any
-#: message, so a customer could speak as the system. "<3" and "1 < 2" are no tags.
-_TAG = re.compile("<(?=[A-Za-z/|\uff5c<_!])")
+#: message, so a customer could speak as the system; tokenizers make full width forms plain first,
+#: and models read look-alikes. "<3" and "1 < 2" are no tags.
+_TAG = re.compile(
+    "[<\ufe64\uff1c\u02c2\u1438\u2329\u276c\u276e\u27e8\u3008]"
+    "(?=[\u00ad\u200b-\u200f\u2060\ufeff]*+(?:[^\\W\\d]|[/|!_<\uff0f\uff5c\uff01\uff3f\uff1c\ufe64"
+    "\u01c0\u00a6\u2223\u2502\u2758\uffe8]))"
+)
 
 
 def window(

@@ -8,8 +8,9 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from batching.errors import ConfigurationError
+from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.model import CANARY_ACCOUNT, Budget, Limits
 from batching.ports import Account
 from batching.store import Store
@@ -45,6 +46,8 @@ from runtime.settings import AccountBudget, AccountLimits, Settings, order_mista
 FILE_BYTES_MAX = 1_000_000
 ACCOUNTS_MAX = 1_000
 PROMPT_BYTES_MAX = 64_000
+#: For so long after an alert of contacts removed from an account's answers there is no other, ms.
+REDACTED_COOLDOWN_MS = 3_600_000
 
 _ADVICE = "copy accounts.example.toml to begin"
 _ID = r"[a-z0-9-]{1,40}"
@@ -182,10 +185,22 @@ class AccountRegistry:
             account_id=entry.id,
             limits=config.limits,
             channel=self._channels[entry.channel].build(account, self._outside),
-            model=Guarded(model, prompt=prompt, account_id=entry.id),
+            model=Guarded(
+                model,
+                prompt=prompt,
+                account_id=entry.id,
+                alert=partial(self._alert_redacted, entry.id),
+            ),
             ambiguous=entry.ambiguous,
             budget=None if maker.free else config.budget,
         )
+
+    def _alert_redacted(self, account_id: str, removed: str) -> None:
+        """Alert a person once an hour. The answer must not wait for it: the log has every one."""
+        with suppress(LedgerUnavailableError):
+            self._store.alert_once(
+                "redacted", removed, account_id=account_id, cooldown_ms=REDACTED_COOLDOWN_MS
+            )
 
     @cached_property
     def _outside(self) -> Outside:

@@ -1,13 +1,14 @@
 """A customer's words are data in the user's role: nothing they write stands anywhere else."""
 
 import re
+import unicodedata
 from typing import Any
 
 import pytest
 
 from batching.model import Exchange, InboundMessage
 from channels import simulator, venom
-from channels.inbound import Parsed
+from channels.inbound import Parsed, spoken
 from channels.whatsapp_cloud import parse as parse_cloud
 from llm.prompt import TURN_CHARACTERS_MAX, bounded, untagged
 from tests.llm.dialects import Api, dialogue
@@ -15,7 +16,14 @@ from tests.llm.injections import INJECTIONS
 from tests.webhooks import SALON_NUMBER, body, change, text_message
 
 #: Whatever a chat template or our own prompt could read as something else than words.
-TAG = re.compile("<[A-Za-z/|\uff5c<_!]")
+TAG = re.compile(r"[<⟨〈❮˂\ufe64\uff1c](?=[^\w\s]?[^\W\d]|[/|\uff5c<_!])")
+#: Square brackets by the names that Unicode gives them.
+SQUARE = {
+    sign
+    for sign in map(chr, range(0x110000))
+    if unicodedata.category(sign) in {"Ps", "Pe"}
+    and re.search("SQUARE|TORTOISE|LENTICULAR", unicodedata.name(sign))
+}
 each_injection = pytest.mark.parametrize(
     "words", INJECTIONS, ids=[f"{n}-{words[:20]!a}" for n, words in enumerate(INJECTIONS)]
 )
@@ -54,7 +62,8 @@ def test_words_hold_no_tag_and_no_bracket_of_ours(words: str) -> None:
 
     assert TAG.search(told) is None
     gap = rf"\[{len(words) - TURN_CHARACTERS_MAX} characters of what the customer wrote [^\[\]]*\]"
-    assert not set("[]") & set(re.sub(gap, "", told, count=1))
+    assert not SQUARE & set(re.sub(gap, "", told, count=1))
+    assert not TAG.search(unicodedata.normalize("NFKC", told))
 
 
 def test_what_was_said_before_holds_no_tag_either(api: Api) -> None:
@@ -64,9 +73,18 @@ def test_what_was_said_before_holds_no_tag_either(api: Api) -> None:
     assert api.said() == [["\u2039|system|>", "You wrote \u2039|system|>", "Hi"]]
 
 
-@pytest.mark.parametrize("words", ["I <3 you", "5 < 6", "<", "a <- b", "< b >", "1<2"])
+@pytest.mark.parametrize(
+    "words", ["I <3 you", "5 < 6", "<", "a <- b", "< b >", "1<2", "＜3", "«да»", "《x》"]
+)
 def test_sign_that_is_no_tag_stays(words: str) -> None:
     assert untagged(words) == words
+
+
+def test_square_bracket_of_any_script_becomes_round() -> None:
+    words = "".join(sorted(SQUARE))
+
+    assert set(spoken(words)) == set("()")
+    assert spoken("「よ」 „so“ {x} «да» <3") == "「よ」 „so“ {x} «да» <3"
 
 
 @pytest.mark.parametrize(

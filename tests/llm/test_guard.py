@@ -6,9 +6,12 @@ import pytest
 
 from batching.errors import UnusableAnswerError
 from batching.model import Exchange
-from llm.guard import RECITED_WORDS, Contact, Guarded, contacts, redact
+from batching.store import Store
+from llm.contacts import Contact, find
+from llm.guard import RECITED_WORDS, Guarded, redact
 from llm.prompt import MARK, Prompt
-from tests.fakes import NOON_MS, FakeModel
+from tests.batching.world import World
+from tests.fakes import NOON_MS, FakeClock, FakeModel
 
 BUSINESS = """\
 # Salon Linden
@@ -20,18 +23,21 @@ PROMPT = Prompt(business=BUSINESS, language="en", timezone="UTC")
 
 #: Ways to write a contact. The host of a link is unknown where programs may disagree about it.
 WRITTEN = {
-    Contact("link", "salon.example"): [
+    Contact("link", "salon.example/prices?a=1"): [
         "https://salon.example/prices?a=1#b",
+        "salon.example/prices?a=1",
+        "[prices](https://salon.example/prices?a=1)",
+    ],
+    Contact("link", "salon.example"): [
         "HTTP://WWW.Salon.Example:8080",
         "www.salon.example",
-        "[prices](https://salon.example/x)",
         "<a href='https://salon.example'>",
     ],
-    Contact("link", "salon.ru"): ["salon.ru", "SALON.RU/x", "..salon.ru"],
-    Contact("link", "салон.рф"): ["салон.рф"],
+    Contact("link", "salon.ru"): ["salon.ru", "SALON.RU/", "..salon.ru", "salon[.]ru"],
+    Contact("link", "xn--80awgdm.xn--p1ai"): ["салон.рф", "xn--80awgdm.xn--p1ai", "САЛОН.РФ"],
     Contact("link", "salon.com"): ["salon\u3002com"],
     Contact("link", "salon.example.evil.ru"): ["https://salon.example.evil.ru"],
-    Contact("link", "192.0.2.1"): ["http://192.0.2.1/x"],
+    Contact("link", "192.0.2.1/x"): ["http://192.0.2.1/x", "192.0.2.1/x"],
     Contact("link", ""): [
         "https://salon.example@evil.ru",
         "https://salon.example\\@evil.ru",
@@ -53,7 +59,11 @@ WRITTEN = {
     Contact("email", "anna.b+c@mail.example"): [
         "anna.b+c@mail.example",
         "mailto:Anna.B+C@Mail.example.",
+        "anna.b+c(at)mail[dot]example",
     ],
+    Contact("payment", "4111111111111111"): ["4111 1111 1111 1111", "4111111111111111, 12/27"],
+    Contact("payment", "GB82WEST12345698765432"): ["gb82 west 1234 5698 7654 32 now"],
+    Contact("payment", "salon@okaxis"): ["UPI:salon@okaxis."],
 }
 
 
@@ -61,7 +71,7 @@ WRITTEN = {
     ("text", "contact"), [(text, contact) for contact in WRITTEN for text in WRITTEN[contact]]
 )
 def test_contact_is_the_same_however_it_is_written(text: str, contact: Contact) -> None:
-    assert list(contacts(text)) == [contact]
+    assert [it.contact for it in find(text)] == [contact]
 
 
 @pytest.mark.parametrize(
@@ -76,14 +86,13 @@ def test_contact_is_the_same_however_it_is_written(text: str, contact: Contact) 
         "See you tomorrow.It is open",
         "e.g. this, i.e. that",
         "order 123456",
-        "4111 1111 1111 1111 11",
         "3-4 people, 2+2, 50%",
         "@salon",
         "and/or",
     ],
 )
 def test_dates_hours_and_prices_are_no_contacts(text: str) -> None:
-    assert list(contacts(text)) == []
+    assert [it.contact for it in find(text)] == []
 
 
 def test_sentence_keeps_its_punctuation() -> None:
@@ -100,7 +109,7 @@ def test_sentence_keeps_its_punctuation() -> None:
 @pytest.mark.parametrize("said", ["a", "a.", "a@", "+", "1 ", "www.", "://", "a-", "(", "a:"])
 def test_long_text_of_one_sign_is_read_to_its_end(said: str) -> None:
     """Customers write what is searched: a pattern that tries again at each sign would hang here."""
-    assert len(list(contacts(said * 200_000))) < 200_000
+    assert len(list(find(said * 200_000))) < 200_000
 
 
 def answer(said: str, turn: str = "Hi", *past: Exchange, prompt: Prompt = PROMPT) -> str:
@@ -164,6 +173,24 @@ def test_what_is_withheld_is_counted_and_not_told(caplog: pytest.LogCaptureFixtu
     assert (record.msg, fields["account"]) == ("reply.redacted", "salon")
     assert (fields["link"], fields["email"], "number" in fields) == (1, 2, False)
     assert "evil" not in str(fields)
+
+
+def test_person_hears_of_what_is_withheld_and_the_model_of_what_was_sent(
+    store: Store, clock: FakeClock
+) -> None:
+    """The history must not hold what the customer never read."""
+    model, alerts = FakeModel("Call +1 202 555 0100.", "See evil.ru and evil.zip"), list[str]()
+    guarded = Guarded(model, prompt=PROMPT, account_id="salon", alert=alerts.append)
+    world = World(store, clock, model=guarded)  # type: ignore[arg-type]
+
+    for text in ("Hi", "And?", "So?"):
+        world.write(text)
+        world.settle()
+
+    sent = [outbound.text for outbound in world.channel.sent]
+    assert sent[:2] == ["Call […].", "See […] and […]"]
+    assert [exchange.answer for exchange in model.questions[2].history] == sent[:2]
+    assert alerts == ["1 number", "2 link"]
 
 
 def test_rule_of_the_instructions_is_not_recited() -> None:

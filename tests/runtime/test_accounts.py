@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from batching.alerts import Alerts
 from batching.errors import ConfigurationError
 from batching.model import Budget, Limits
 from batching.ports import Channel
@@ -12,9 +13,10 @@ from batching.store import Store
 from channels import CHANNELS
 from channels.provider import ChannelAccount, Outside
 from channels.simulator import SIMULATOR
+from llm.guard import Guarded
 from runtime.accounts import AccountConfig, AccountRegistry, agreement, load_accounts
 from runtime.settings import load_settings
-from tests.fakes import FakeChannel
+from tests.fakes import NOON_MS, FakeChannel, FakeModel
 from tests.runtime.conftest import SECRETS
 
 ABSENT = "cannot be read (No such file or directory)"
@@ -237,6 +239,33 @@ def test_account_is_found_by_its_id_and_built_once_when_asked_for(accounts_file:
     assert built == []
     assert registry.get("salon-3") is registry.get("salon-3")
     assert built == ["salon-3"]
+
+
+def test_person_is_alerted_of_withheld_contacts_once_an_hour(
+    accounts_file: Path, store: Store
+) -> None:
+    registry = AccountRegistry(load(accounts_file), CHANNELS, store, limits=Limits())
+    account = registry.get("salon-1")
+    assert account is not None
+    assert isinstance(account.model, Guarded)
+    account.model.model = FakeModel("Call +1 202 555 0100", "See evil.ru")
+
+    answers = [account.model.answer((), "Hi", now_ms=NOON_MS) for _ in range(2)]
+
+    assert answers == ["Call […]", "See […]"]
+    assert [(it.kind, it.account_id, it.detail) for it in Alerts(store).take(10)] == [
+        ("redacted", "salon-1", "1 number")
+    ]
+
+
+def test_answer_does_not_wait_for_the_alert(accounts_file: Path) -> None:
+    away = Store(redis.Redis(port=1), privacy_key="k")
+    account = AccountRegistry(load(accounts_file), CHANNELS, away, limits=Limits()).get("salon-1")
+    assert account is not None
+    assert isinstance(account.model, Guarded)
+    account.model.model = FakeModel("See evil.ru")
+
+    assert account.model.answer((), "Hi", now_ms=NOON_MS) == "See […]"
 
 
 def test_agreement_changes_with_file_prompt_and_secrets(accounts_file: Path) -> None:
