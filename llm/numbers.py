@@ -48,7 +48,7 @@ _HARMLESS = re.compile(
 _CODES = (
     "aed|all|amd|ars|aud|azn|bgn|brl|byn|cad|chf|clp|cny|cop|czk|dkk|dzd|egp|eur|gbp|gel|hkd|huf"
     "|idr|ils|inr|isk|jpy|kes|kgs|krw|kwd|kzt|lkr|mad|mdl|mkd|mxn|myr|ngn|nok|nzd|pen|php|pkr|pln"
-    "|qar|ron|rsd|rub|rur|sar|sek|sgd|thb|tjs|tmt|tnd|try|twd|uah|usd|uyu|uzs|vnd|zar"  # codespell:ignore zar
+    "|qar|ron|rsd|rub|rur|sar|sek|sgd|thb|tjs|tmt|tnd|try|twd|uah|usd|uyu|uzs|vnd"
 )
 _CURRENCY = (
     rf"(?:[$€£¥₽₸₴₹₩₺₫฿₾₼₪₦]|(?:{_CODES}|руб(?:л\w+)?|р\.|тг|тенге|теңге|сум|сўм|сом|so.m|грн|гривен\w*"
