@@ -82,6 +82,8 @@ class Plain:
     seen: set[tuple[str, str]] = field(default_factory=set)
     #: When a person is alerted that a batch waits; alerted, or ended, it is not here any more.
     overdue: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: Conversations whose overflow a person was alerted to.
+    overflowed: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     alerts: int = 0
 
@@ -129,6 +131,18 @@ class Plain:
             self.due[c] = batch.due_ms
         count = len(batch.messages)
         return Receipt(Status.ACCEPTED, c, batch.batch_id, count, batch.due_ms, lag_ms)
+
+    def overflow(self, c: str, _: str) -> bool:
+        batches = [held[c] for held in (self.flight, self.open) if c in held]
+        oldest_ms = batches[0].first_ms if batches else self.clock()
+        waits_ms = self.clock() - oldest_ms
+        if self._held(c) < self.timing.waiting_max or waits_ms < self.timing.overflow_ms:
+            return False
+        self.counts.update(accepted=1, suppressed=1)
+        # The pause between alerts is the server's hour: no example lasts as long.
+        self.alerts += c not in self.overflowed
+        self.overflowed.add(c)
+        return True
 
     def collect(self, _shard: Shard, *, limit: int) -> list[Collected]:
         now_ms = self.flushed_ms = self.clock()

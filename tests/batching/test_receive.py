@@ -165,6 +165,15 @@ def test_what_overflowed_is_answered_if_it_comes_again_when_there_is_room(world:
     assert world.counts() == {"accepted": 3, "answered": 2, "suppressed": 1}
 
 
+def test_message_that_finds_room_meanwhile_is_not_given_up(world: World) -> None:
+    world.store.timing = Timing(waiting_max=2)
+    world.write("one")
+    world.wait(600_000)
+
+    assert not world.store.overflow(world.anna, "salon")
+    assert (world.counts(), world.alerts()) == ({"accepted": 1, "open": 1}, [])
+
+
 def test_each_conversation_that_overflows_has_an_alert_of_its_own(world: World) -> None:
     world.store.timing = Timing(waiting_max=1)
     world.write("Hi", customer=ANNA)

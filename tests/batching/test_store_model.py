@@ -34,7 +34,7 @@ LIMITS = (
     Limits(max_messages=3, max_attempts=2),
     Limits(idle_ms=1_000, max_wait_ms=3_000, max_messages=4, max_attempts=3, lease_ms=10_000),
 )
-TIMING = Timing(waiting_max=6)
+TIMING = Timing(waiting_max=6, overflow_ms=60_000)
 #: How many rounds of examples there may be.
 ROUNDS_MAX = 4
 #: What the examples must have met together.
@@ -48,7 +48,7 @@ EXPECTED = {
     ),
     *(f"mark_sending {go}" for go in (0, 1)),
     *(f"overdue {found}" for found in (True, False)),
-    *("collect vanished", f"replay {FULL}"),
+    *("collect vanished", f"replay {FULL}", "overflow True", "overflow False"),
 }
 STEPS = (
     *("renew", "checkpoint", "mark_sending", "mark_sent", "finish", "suppress", "dead_letter"),
@@ -91,6 +91,8 @@ class LedgerMachine(RuleBasedStateMachine):
         message_id = f"m{number}"
         message = InboundMessage("salon", customer, message_id, Kind.TEXT, f"text {message_id}")
         self.both("append", self._id(customer), message, limits)
+        # Asked for whatever became of it: it finds out by itself whether there is room.
+        self.both("overflow", self._id(customer), "salon")
 
     @rule(customer=customers, limits=limits_of_either)
     def write(self, customer: str, limits: Limits) -> None:

@@ -21,7 +21,7 @@ from tests.guarded_server import GuardedServer
 from tests.http_server import hang
 from tests.outside import completion, model_error
 from tests.processes import Guard, started
-from tests.stack.accounts import HASTY, SALON, THRIFTY
+from tests.stack.accounts import HASTY, SALON, SHARED, THRIFTY
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack, running
 from tests.waiting import eventually
@@ -118,6 +118,24 @@ def test_questions_that_fail_are_asked_as_often_as_the_budget_says(stack: Stack)
     assert len(anna.turns) == 2
     assert stack.ledger.alerts_of(anna) == ["budget_conversation"]
     assert stack.ledger.dead_letters(anna) == []
+
+
+def test_two_customers_who_flood_leave_half_of_the_accounts_day(stack: Stack) -> None:
+    flooders = [stack.customer(SHARED), stack.customer(SHARED)]
+    for flooder in flooders:
+        for answers in (1, 2):
+            flooder.writes(flooder.line("Hi"))
+            flooder.wait_for_answers(answers)
+        flooder.writes(*[flooder.line("more")] * 30)
+    wait_for_refusals(stack, "budget_conversation_day", 2)
+
+    others = [stack.customer(SHARED) for _ in range(4)]
+    for other in others:
+        other.writes(other.line("Hi"))
+    for other in others:
+        other.wait_for_answers()
+
+    assert [len(one.turns) for one in (*flooders, *others)] == [2, 2, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,12 @@ RESENDING = BusinessNumber("resending", "100006", {"ambiguous": "resend", "timeo
 SLUGGISH = BusinessNumber("sluggish", "100010", {"timeout_ms": 6_000}, {"timeout_ms": 12_000})
 #: May ask twice an hour about one conversation.
 THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
+#: May ask eight times a day, so that one customer gets two questions.
+SHARED = BusinessNumber("shared", "100012", budget={"account_day": 8}, batch={"idle_ms": 100})
 #: Is reached through a gateway.
 GATEWAY = BusinessNumber("gateway", "default", channel="venom")
 
-ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, GATEWAY)
+ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, SHARED, GATEWAY)
 
 
 def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:
