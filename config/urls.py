@@ -21,11 +21,11 @@ _PARTS = re.compile(
 )
 # A path of Python's has one slash where the address had two.
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,15}:/+", re.IGNORECASE)
-# To the last "@" near by, because a password may hold spaces and quotes; then punctuation.
-_IN_TEXT = re.compile(
-    r"\b([a-z][a-z0-9+.-]{1,15}://\S+?(?:[^\n]{0,200}@\S+?)?)([]'\"`<>.,;:)}]*)(?=\s|$)",
-    re.IGNORECASE,
-)
+_START = re.compile(r"\b[a-z][a-z0-9+.-]{1,15}://", re.IGNORECASE)
+_SPACE = re.compile(r"\s")
+_AFTER = "]'\"`<>.,;:)}"
+#: So far after an address in a text the end of its password is looked for, in characters.
+_NEAR = 200
 _PORT_MAX = 65_535
 
 #: Where clouds give their machines' credentials to whoever asks from the inside: AWS, Alibaba,
@@ -76,7 +76,21 @@ def shown_url(url: str) -> str:
 
 def hide_urls(text: str) -> str:
     """Return ``text`` with each address in it as ``shown_url`` shows it."""
-    return _IN_TEXT.sub(lambda found: shown_url(found[1]) + found[2], text)
+    shown, done = "", 0
+    while found := _START.search(text, done):
+        end = _end_of_word(text, found.end())
+        # A password may hold spaces and quotes: on the same line the last "@" near by ends it.
+        at = text[end : end + _NEAR].partition("\n")[0].rfind("@")
+        end = end if at < 0 else _end_of_word(text, end + at)
+        url = text[found.start() : end].rstrip(_AFTER)
+        shown += text[done : found.start()] + shown_url(url)
+        done = found.start() + len(url)
+    return shown + text[done:]
+
+
+def _end_of_word(text: str, start: int) -> int:
+    space = _SPACE.search(text, start)
+    return space.start() if space else len(text)
 
 
 def is_url(text: str) -> bool:

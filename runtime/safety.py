@@ -54,15 +54,16 @@ def unsafe(
     """
     allowed = load_exceptions(settings)
     secrets = list(dict.fromkeys(_secrets(configs, channels)))
-    key = _Secret("", "PRIVACY_KEY", settings.privacy_key, is_apart=True)
     found = [
         *(
             it
             for where, url in _addresses(settings, configs)
             for it in _address_problems(where, url, allowed)
         ),
-        *_weak([*_passwords(settings), *secrets], allowed),
-        *_reused([key, *secrets], allowed),
+        *_passwords(settings, allowed),
+        *_weak(secrets, allowed),
+        *_reused([*_kept(settings), *secrets], allowed),
+        *_open_accounts(configs, channels),
         *_careless(settings, configs, allowed),
     ]
     return list(dict.fromkeys(found))
@@ -144,7 +145,7 @@ def _unverified(query: str) -> str:
 class _Secret:
     """A secret: the field that names it, its variable, its value and the least length of that.
 
-    ``is_apart``: it must not be used for anything else.
+    A setting is both. ``is_apart``: it must not be used for anything else.
     """
 
     field: str
@@ -152,6 +153,11 @@ class _Secret:
     value: str = dataclass_field(repr=False)
     length_min: int = OTHER_LENGTH_MIN
     is_apart: bool = False
+
+    def refusal(self, problem: str) -> Mistake:
+        """Return the mistake of this secret."""
+        variable = None if self.field == self.variable else self.variable
+        return _refusal(self.field, variable, problem, "allow_weak_secrets", self.variable)
 
 
 def _secrets(
@@ -186,9 +192,7 @@ def _weak(secrets: Iterable[_Secret], allowed: Exceptions) -> Iterator[Mistake]:
     for secret in secrets:
         problem = secret_problem(secret.value, secret.length_min)
         if problem and secret.variable not in allowed.allow_weak_secrets:
-            yield _refusal(
-                secret.field, secret.variable, problem, "allow_weak_secrets", secret.variable
-            )
+            yield secret.refusal(problem)
 
 
 def _reused(secrets: Sequence[_Secret], allowed: Exceptions) -> Iterator[Mistake]:
@@ -196,31 +200,59 @@ def _reused(secrets: Sequence[_Secret], allowed: Exceptions) -> Iterator[Mistake
     for one in filter(lambda secret: secret.is_apart, secrets):
         same = [it for it in secrets if it.value == one.value and it.field != one.field]
         if same and one.variable not in allowed.allow_weak_secrets:
-            problem = f"must not be the same as {same[0].variable}"
-            yield _refusal(one.field, one.variable, problem, "allow_weak_secrets", one.variable)
+            yield one.refusal(f"must not be the same as {same[0].variable}")
 
 
-def _passwords(settings: Settings) -> Iterator[_Secret]:
-    """Yield the passwords of the servers elsewhere, "" where there is none."""
+def _passwords(settings: Settings, allowed: Exceptions) -> Iterator[Mistake]:
+    """Yield the servers elsewhere without a password, or with one that can be guessed."""
     for name, url in (("REDIS_URL", settings.redis_url), ("BROKER_URL", settings.broker_url)):
         parts = urlsplit(url)
         if parts.scheme == "unix" or is_local(host_of(url)) or "ssl_certfile" in parts.query:
             continue
-        yield _Secret("password of", name, password_of(url))
+        problem = secret_problem(password_of(url), OTHER_LENGTH_MIN)
+        if problem and name not in allowed.allow_weak_secrets:
+            problem = f"the server's password {problem}"
+            yield _refusal(name, url, problem, "allow_weak_secrets", name)
+
+
+def _kept(settings: Settings) -> Iterator[_Secret]:
+    """Yield the settings that open or hide something by themselves."""
+    for name, value in (
+        ("PRIVACY_KEY", settings.privacy_key),
+        ("CONSOLE_TOKEN", settings.console_token),
+    ):
+        if value:
+            yield _Secret(name, name, value, is_apart=True)
+
+
+def _open_accounts(
+    configs: Sequence[AccountConfig], channels: Mapping[str, Provider]
+) -> Iterator[Mistake]:
+    """Yield accounts that anybody can write to, beside real numbers: for staging."""
+    tried = [it for it in configs if channels[it.channel].development_only]
+    if len(tried) < len(configs):
+        for config in tried:
+            problem = "anybody can write to it, beside a real number: remove the account"
+            yield Mistake(f"{_where(config)}channel", problem, config.channel)
 
 
 def _careless(
     settings: Settings, configs: Iterable[AccountConfig], allowed: Exceptions
 ) -> Iterator[Mistake]:
-    """Yield files that every user of the machine may read, or prompts that they may write."""
-    accounts = settings.accounts_file
-    prompts = dict.fromkeys(accounts.parent / config.entry.prompt_file for config in configs)
-    watched = [(ENV_FILE, stat.S_IRWXO), (accounts, stat.S_IRWXO)]
-    for path, forbidden in [*watched, *((prompt, stat.S_IWOTH) for prompt in prompts)]:
+    """Yield files that every user of the machine may read, or write or replace."""
+    env, accounts = ENV_FILE.absolute(), settings.accounts_file.absolute()
+    watched = dict.fromkeys(
+        (accounts.parent / config.entry.prompt_file for config in configs), stat.S_IWOTH
+    )
+    watched |= {env.parent: stat.S_IWOTH, accounts.parent: stat.S_IWOTH}
+    for path, forbidden in {env: stat.S_IRWXO, accounts: stat.S_IRWXO, **watched}.items():
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            mode = path.stat().st_mode
         except OSError:
             continue  # There is no .env, and what must be there has been read.
-        if mode & forbidden and path.name not in allowed.allow_open_files:
-            problem = f"is open to every user of this machine (mode {mode:04o}): chmod o= {path}"
-            yield _refusal(str(path), None, problem, "allow_open_files", path.name)
+        # In a sticky directory nobody replaces another's file.
+        is_sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
+        if mode & forbidden and not is_sticky and path.name not in allowed.allow_open_files:
+            mode, remedy = stat.S_IMODE(mode), "o-w" if forbidden == stat.S_IWOTH else "o="
+            problem = f"is open to every user of this machine (mode {mode:04o}): chmod {remedy} "
+            yield _refusal(str(path), None, f"{problem}{path}", "allow_open_files", path.name)

@@ -195,7 +195,8 @@ def test_server_elsewhere_without_a_real_password_is_refused(
     (refused,) = installed.refusals()
     installed.allow(f'allow_weak_secrets = ["{name}"]')
 
-    assert refused.startswith(f"password of={name}: ")
+    assert refused.startswith(f"{name}=rediss://")
+    assert "r.internal/0: the server's password " in refused
     assert "change-me-please-now" not in refused
     assert installed.refusals() == []
 
@@ -215,6 +216,7 @@ def test_server_beside_us_may_go_without_a_password(installed: Installation, url
         ("SALON_VERIFY_TOKEN", "SALON_APP_SECRET"),
         ("SALON_VERIFY_TOKEN", "GATEWAY_SECRET"),
         ("PRIVACY_KEY", "GATEWAY_SECRET"),
+        ("CONSOLE_TOKEN", "SALON_TOKEN"),
         ("PRIVACY_KEY", "SALON_APP_SECRET"),
     ],
 )
@@ -254,6 +256,20 @@ def test_prompt_that_every_user_may_write_is_refused(installed: Installation) ->
 
     assert readable == []
     assert refused.startswith(f"{prompt}: is open to every user")
+
+
+def test_directory_in_which_every_user_may_replace_a_file_is_refused(
+    installed: Installation,
+) -> None:
+    installed.directory.chmod(0o1777)
+    sticky = installed.refusals()
+    installed.directory.chmod(0o777)
+    (refused,) = installed.refusals()
+    installed.allow(f'allow_open_files = ["{installed.directory.name}"]')
+
+    assert sticky == []
+    assert f"(mode 0777): chmod o-w {installed.directory}; or allow" in refused
+    assert installed.refusals() == []
 
 
 def test_every_refusal_is_told_at_once(installed: Installation) -> None:
@@ -334,6 +350,19 @@ def test_outside_production_the_same_installation_starts(
 
     assert not runtime.settings.is_production
     runtime.store.client.connection_pool.disconnect()
+
+
+def test_simulated_number_beside_a_real_one_is_told_in_staging(accounts_file: Path) -> None:
+    """Production refuses the simulator by itself; in staging its page is open."""
+    environ = SECRETS | {"ENVIRONMENT": "staging", "ACCOUNTS_FILE": str(accounts_file)}
+    settings = load_settings(environ)
+
+    told = map(str, unsafe(settings, load_accounts(settings, environ)))
+
+    says = "anybody can write to it, beside a real number: remove the account"
+    assert [line for line in told if "channel" in line] == [
+        f"account salon-3: channel=simulator: {says}"
+    ]
 
 
 @pytest.mark.parametrize("value", [HEX, SECRETS["GATEWAY_TOKEN"], SECRETS["MODEL_KEY"]])

@@ -74,6 +74,23 @@ def test_server_and_database_of_an_address_are_shown(url: str, shown: str) -> No
     assert hide_urls(f"Listening at: {url}, as told (7).") == f"Listening at: {shown}, as told (7)."
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("no address: a@b", "no address: a@b"),
+        ("redis://:a b@h/0, then\nc@d", "redis://***, then\nc@d"),
+        ("redis://:a@h/0\nredis://:b@h/1", "redis://***@h/0\nredis://***@h/1"),
+        ("(see redis://:a@h/0).", "(see redis://***@h/0)."),
+        ("x://", "x://"),
+        ("at http://", "at http://"),
+        ("http://" + "@" * 2_000, "http://***"),
+    ],
+)
+def test_every_address_in_a_text_is_shown_alike(text: str, shown: str) -> None:
+    assert hide_urls(text) == shown
+
+
 @pytest.mark.parametrize("form", UNPARSABLE)
 @pytest.mark.parametrize(("name", "scheme"), SETTINGS)
 def test_setting_that_cannot_be_read_is_refused_and_not_repeated(
