@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from uuid import uuid4
 
 import redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from batching import keys
 from batching.errors import ConfigurationError, LedgerUnavailableError
@@ -69,6 +69,12 @@ OURS, TAKEOVER_BEGINS = 0, 2
 #: What becomes of a run without success: try again, wait for the account, the part may be out, or
 #: the answer is unusable.
 Outcome = Literal["retry", "defer", "ambiguous", "unusable"]
+
+#: What to do where scripts are missing and the user of REDIS_URL may not load them.
+SCRIPTS_MISSING = (
+    "the scripts of this release are not in Redis, and the user of REDIS_URL may not load them: "
+    "run `manage.py check` as the operator's user, or start a scheduler of this release"
+)
 
 #: Who holds a batch by its token: a run, or what reap found.
 Held = Run | Reaped
@@ -134,8 +140,7 @@ def _run_all(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> l
         answers = _evaluate(client, calls, durable=durable)
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            for verb in {calls[n].verb for n in unknown}:
-                client.script_load(SCRIPTS[verb].text)
+            _load_scripts(client, list(SCRIPTS.values()))
             again = _evaluate(client, [calls[n] for n in unknown], durable=durable)
             for n, answer in zip(unknown, again, strict=True):
                 answers[n] = answer
@@ -147,6 +152,17 @@ def _run_all(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> l
         else call.decode(_text(answer))
         for call, answer in zip(calls, answers, strict=True)
     ]
+
+
+def _load_scripts(client: redis.Redis, scripts: Sequence[Script]) -> None:
+    """Have the server know scripts. Raise LedgerUnavailableError if our user may not load them."""
+    pipeline = client.pipeline(transaction=False)
+    for script in scripts:
+        pipeline.script_load(script.text)
+    try:
+        pipeline.execute()
+    except NoPermissionError as error:
+        raise LedgerUnavailableError("scripts_missing", SCRIPTS_MISSING) from error
 
 
 def _text(answer: Any) -> Any:  # noqa: ANN401 - redis-py types a reply as anything
@@ -591,12 +607,30 @@ class Store(Scripts):
         """Return a pipeline; ``durable``: see there."""
         return Pipeline(self, durable=durable)
 
+    def load_scripts(self) -> None:
+        """Have Redis know every script of this release; safe to run twice.
+
+        Raise LedgerUnavailableError if one is missing and our user may not load it.
+        """
+        scripts = list(SCRIPTS.values())
+        with reached():
+            try:
+                known: Any = self.client.script_exists(*(script.digest for script in scripts))
+            except NoPermissionError:
+                # Users as installed with earlier releases may load, and not ask.
+                known = [False] * len(scripts)
+            missing = [script for script, there in zip(scripts, known, strict=True) if not there]
+            if missing:
+                _load_scripts(self.client, missing)
+
     def open(self) -> str:
         """Return the ledger id of this Redis, creating the ledger if there is none.
 
         Raise ConfigurationError if it was made with another form or PRIVACY_KEY: its
-        conversations would not be found again. Safe to run twice.
+        conversations would not be found again; LedgerUnavailableError also as ``load_scripts``
+        does. Safe to run twice.
         """
+        self.load_scripts()
         with reached():
             self.client.hsetnx(keys.META, "identity", uuid4().hex)
             for name, value in self._form.items():

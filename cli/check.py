@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import redis
 
-from batching.errors import AdminError, ConfigurationError
+from batching.errors import AdminError, ConfigurationError, LedgerUnavailableError
 from batching.keys import META
+from batching.store import Store
 from cli.common import Request
 from runtime import health
 from runtime.accounts import AccountConfig, load_accounts
@@ -215,12 +216,24 @@ class Preflight:
             self.ledger |= {"redis_run_id": database.run_id, "redis_db": database.db}
             says = f"is database {database.db} of the server {database.run_id}"
             self.results.append(ok("REDIS_URL", says))
+            self._load_scripts(store)
             if not store.client.exists(META):
                 self.results.append(ok("ledger", "is new: the first process will make it"))
             elif self._add(check_ledger_id(context)):
                 self.ledger["id"] = store.ledger_id()
         except (AdminError, redis.RedisError) as error:
             self.results.append(mistake("ledger", f"cannot be read ({type(error).__name__})", ""))
+
+    def _load_scripts(self, store: Store) -> None:
+        """Have Redis know the scripts before processes start whose users may not load them."""
+        try:
+            store.load_scripts()
+        except LedgerUnavailableError as error:
+            if error.code != "scripts_missing":
+                raise
+            self.results.append(mistake("scripts", error.detail, ""))
+        else:
+            self.results.append(ok("scripts", "are in Redis"))
 
 
 def _check_rabbitmq(url: str) -> CheckResult:

@@ -118,7 +118,7 @@ def build_or_exit(role: Role) -> Runtime:
 
 def error_text(error: AdminError) -> str:
     """Return what is wrong, in lines for an operator: settings are named, not exceptions."""
-    if isinstance(error, LedgerUnavailableError):
+    if isinstance(error, LedgerUnavailableError) and error.code != "scripts_missing":
         return f"REDIS_URL: does not answer ({error.detail})"
     return error.detail or error.code
 

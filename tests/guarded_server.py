@@ -1,6 +1,7 @@
 """Servers with the users that the deployment gives them: its very template, filled in."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from tests.valkey_server import ValkeyServer
 TEMPLATES = Path(__file__).parents[1] / "ansible" / "roles" / "ledger" / "templates"
 PASSWORDS = {
     "app": "password-of-the-app-/?#@:%",
+    "web": "password-of-the-web-77b0",
+    "worker": "password-of-the-worker-5e1a",
+    "scheduler": "password-of-the-scheduler-9c24",
+    "operator": "password-of-the-operator-13fd",
     "broker": "password-of-the-broker-b41c",
     "admin": "password-of-the-admin-d0e7",
 }
 
 
-def users(instance: str) -> str:
+def users(instance: str, passwords: Mapping[str, str] = PASSWORDS) -> str:
     """Return the users of an instance, "ledger" or "broker", as the deployment writes them."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -30,7 +35,7 @@ def users(instance: str) -> str:
     environment.filters["hash"] = lambda text, name: hashlib.new(name, text.encode()).hexdigest()
     return environment.get_template("users.acl.j2").render(
         ledger_instance=instance,
-        **{f"ledger_{name}_password": password for name, password in PASSWORDS.items()},
+        **{f"ledger_{name}_password": passwords.get(name, "") for name in PASSWORDS},
         **{f"ledger_{name}_password_previous": "" for name in PASSWORDS},
     )
 
@@ -38,7 +43,7 @@ def users(instance: str) -> str:
 def commands(user: str) -> set[str]:
     instance = "broker" if user == "broker" else "ledger"
     (line,) = [line for line in users(instance).splitlines() if line.startswith(f"user {user} ")]
-    return {word[1:] for word in line.split() if word.startswith("+")}
+    return {word[1:].rstrip(")") for word in line.split() if word.startswith("+")}
 
 
 class GuardedServer(ValkeyServer):
@@ -48,20 +53,23 @@ class GuardedServer(ValkeyServer):
         self.user = user
         super().__init__(binary, guard, append_only=True)
 
-    def url(self, db: int = 0) -> str:
-        """Return the TCP address of database ``db`` with the password, as the deployment does."""
-        password = "".join(f"%{byte:02X}" for byte in PASSWORDS[self.user].encode())
-        return f"redis://{self.user}:{password}@127.0.0.1:{self.port}/{db}"
+    def url(self, db: int = 0, *, user: str = "") -> str:
+        """Return the TCP address of database ``db`` with the password, as the deployment does.
 
-    def client(self, db: int = 0) -> redis.Redis:
-        """Return a client of the user's, for another database of the operator's.
+        ``user``: another than the server's own.
+        """
+        password = "".join(f"%{byte:02X}" for byte in PASSWORDS[user or self.user].encode())
+        return f"redis://{user or self.user}:{password}@127.0.0.1:{self.port}/{db}"
+
+    def client(self, db: int = 0, *, user: str = "") -> redis.Redis:
+        """Return a client of the user's, or of ``user``'s; for another database the admin's.
 
         The caller closes it.
         """
-        return self.admin(db) if db else self._client(self.user)
+        return self.admin(db) if db else self._client(user or self.user)
 
     def admin(self, db: int = 0) -> redis.Redis:
-        """Return a client of the operator's; the caller closes it."""
+        """Return a client of the admin's; the caller closes it."""
         return self._client("admin", db)
 
     def refusals(self) -> set[tuple[str, ...]]:

@@ -15,6 +15,20 @@ ROLES = ROOT / "ansible" / "roles"
 TEMPLATES = ROLES / "app" / "templates"
 #: Notes each of its arguments on a line of its own.
 SYSTEMD_RUN = '#!/bin/sh\nprintf "%s\\n" "$@" >"${0%/*}/said"\n'
+#: Where a unit finds its deployment, and what else its template wants.
+AT = "/opt/ai-admin/deployments/%i"
+KINDS = ("web", "worker", "scheduler", "candidate")
+UNIT = {
+    "app_units": {
+        kind: dict.fromkeys(("description", "type", "access", "exec"), "-") | {"stop_ms": 1}
+        for kind in KINDS
+    },
+    "app_users": dict.fromkeys(KINDS, "ai-admin"),
+    "app_memory_max": dict.fromkeys(KINDS, "1G"),
+    "app_scheduler_watchdog_ms": 1,
+    "layout_root": "/opt/ai-admin",
+    "layout_group": "ai-admin",
+}
 
 
 def template(name: str, **variables: object) -> str:
@@ -66,5 +80,24 @@ def test_no_service_can_read_the_secrets_of_another() -> None:
 
     rights = [(it["owner"], it["group"], it["mode"]) for it in (*written, *kept)]
 
-    assert [Path(it["dest"]).name for it in written] == ["env"]
-    assert rights == [("root", "root", "0600")] * 2
+    assert [Path(it["dest"]).name for it in written] == ["env", "redis-{{ item }}"]
+    assert rights == [("root", "root", "0600")] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [("web", "web"), ("candidate", "web"), ("worker", "worker"), ("scheduler", "scheduler")],
+)
+def test_process_gets_the_ledger_of_its_role_where_each_has_a_user(kind: str, role: str) -> None:
+    """A deployment of before has no such file, and its one address for all stands in ``env``."""
+    unit = template("unit.service.j2", kind=kind, **UNIT)
+    files = [it for it in unit.splitlines() if it.startswith("EnvironmentFile=")]
+
+    assert files == [f"EnvironmentFile={AT}/env", f"EnvironmentFile=-{AT}/redis-{role}"]
+
+
+def test_verb_of_the_operator_gets_the_ledger_of_the_operator(run_options: list[str]) -> None:
+    files = [it for it in run_options if "EnvironmentFile=" in it]
+
+    assert [it.rpartition("/")[2] for it in files] == ["env", "redis-operator"]
+    assert files[-1].startswith("--property=EnvironmentFile=-")

@@ -3,13 +3,34 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 import redis
 
-from tests.guarded_server import GuardedServer, commands
+from batching.alerts import Alerts
+from batching.errors import LedgerUnavailableError
+from batching.inspect import census, counters, dead_letters, trace
+from batching.model import (
+    CANARY_ACCOUNT,
+    DeliveryStatus,
+    ForeignMessage,
+    InboundMessage,
+    Kind,
+    Limits,
+    Reason,
+    Stage,
+    Status,
+    WakeUp,
+)
+from batching.store import TAKEOVER_BEGINS, Store
+from runtime import health
+from runtime.notifier import Notifier
+from runtime.settings import load_settings
+from tests.batching.world import ANNA
+from tests.guarded_server import PASSWORDS, GuardedServer, commands, users
 from tests.processes import Guard, started
 from tests.repository import SERVICE
 
@@ -23,6 +44,33 @@ FORBIDDEN = (
 )
 #: What the user for wake-ups may do.
 OF_DRAMATIQ = ("KEYS *", "SET dramatiq:default text")
+#: The users of the processes, each with a part of what the application needs, and the verbs'.
+ROLES = ("web", "worker", "scheduler", "operator")
+#: Role → what somebody who stole its password would try.
+OF_OTHERS = {
+    "web": (
+        *("LRANGE {aa1.0}:o:c 0 -1", "LINDEX {aa1.0}:o:c 0", "LPOP {aa1.0}:o:c", "DEL {aa1.0}:o:c"),
+        *("LTRIM {aa1.0}:o:c 1 0", "PEXPIRE {aa1.0}:o:c 1", "RENAME {aa1.0}:o:c aa:k"),
+        *("LRANGE {aa1.0}:f:c 0 -1", "LINDEX {aa1.0}:f:c 0", "DEL {aa1.0}:f:c"),
+        *("LRANGE {aa1.0}:history:c 0 -1", "RPUSH {aa1.0}:history:c text", "SCAN 0"),
+        *("DEL {aa1.0}:c:c", "PEXPIRE {aa1.0}:c:c 1", "SET {aa1.0}:c:c text", "DEL aa:meta"),
+        *("DEL {aa1.0}:due", "SET {aa1.0}:model_off 1", "HSET {aa1.0}:spent:c count 0"),
+        *("XTRIM {aa1.0}:alerts MAXLEN 0", "XREADGROUP GROUP g r STREAMS {aa1.0}:alerts >"),
+        *("SET {aa1.0}:heartbeat 1", "SET {aa1.0}:circuit:salon 1", "SCRIPT LOAD return(1)"),
+    ),
+    "worker": (
+        *("SCRIPT LOAD return(1)", "SCAN 0", "LPOP {aa1.0}:o:c", "XTRIM {aa1.0}:alerts MAXLEN 0"),
+        *("XREADGROUP GROUP g r STREAMS {aa1.0}:alerts >", "XACK {aa1.0}:alerts g 1-1"),
+    ),
+    "scheduler": (
+        *("LRANGE {aa1.0}:o:c 0 -1", "LRANGE {aa1.0}:f:c 0 -1", "LRANGE {aa1.0}:history:c 0 -1"),
+        *("LRANGE {aa1.0}:d:b 0 -1", "LINDEX {aa1.0}:d:b 0", "DEL {aa1.0}:d:b", "DEL {aa1.0}:o:c"),
+        *("RPUSH {aa1.0}:o:c text", "HSET {aa1.0}:c:c id b", "HGETALL {aa1.0}:c:c", "SCAN 0"),
+        *("ZADD {aa1.0}:due 0 c", "ZREM {aa1.0}:lease c", "GET {aa1.0}:sent:p", "DEL aa:meta"),
+        *("SET {aa1.0}:model_off 1", "RENAME {aa1.0}:o:c aa:k", "LPOP {aa1.0}:o:c"),
+    ),
+    "operator": (),
+}
 #: Redis and Valkey word it differently; DEBUG is switched off for everybody.
 REFUSAL = (
     "permissions|ACL failure|DEBUG command not allowed"
@@ -34,6 +82,7 @@ OF_THE_BROKER = {"broker.py"}
 NAMES = {
     "delete": "del",
     "incr": "incrby",
+    "script_exists": "script|exists",
     "script_load": "script|load",
     "xgroup_create": "xgroup|create",
     "xinfo_groups": "xinfo|groups",
@@ -41,7 +90,7 @@ NAMES = {
 #: Methods that are no commands, or of no client of Redis, or asked for where it is allowed.
 NO_COMMANDS = {
     *("pipeline", "execute", "execute_command", "get_connection_kwargs", "config_get"),
-    *("build_request", "send", "watch"),
+    *("build_request", "send", "stream", "watch"),
 }
 
 
@@ -58,6 +107,14 @@ def servers(valkey_binary: str, guard: Guard) -> Iterator[dict[str, GuardedServe
 @pytest.fixture
 def ledger(servers: dict[str, GuardedServer]) -> GuardedServer:
     return servers["app"]
+
+
+def binary_of(program: str, valkey_binary: str) -> str:
+    binary = valkey_binary if program == "valkey" else shutil.which(program)
+    if not binary:
+        assert os.environ.get("CI") != "true", f"{program} is missing: apt install {program}"
+        pytest.skip(f"no {program}: apt install {program}")
+    return binary
 
 
 def scripted(package: str, directory: str) -> set[str]:
@@ -83,6 +140,24 @@ def test_application_may_do_what_the_code_does_and_nothing_else() -> None:
     connection = {"auth", "client|setname", "evalsha", "multi", "exec"}
 
     assert commands("app") == called() | scripted("batching", "lua") | connection
+    assert commands("operator") == commands("app")
+
+
+def test_each_role_may_do_a_part_of_that_and_two_may_load_scripts() -> None:
+    """After a restart of Redis the scheduler loads them, which strangers do not reach."""
+    may = {role: commands(role) for role in ROLES}
+
+    assert [role for role in ROLES if may[role] - commands("app")] == []
+    assert [role for role in ROLES if "script|load" in may[role]] == ["scheduler", "operator"]
+
+
+def test_user_without_a_password_is_off() -> None:
+    """An installation that knows one user for all goes on with it, or is done with it."""
+    for given in ({"app", "admin"}, {*ROLES, "admin"}):
+        lines = users("ledger", {name: PASSWORDS[name] for name in given}).splitlines()
+        on = {line.split()[1] for line in lines if line.startswith("user ") and " on " in line}
+
+        assert on == given
 
 
 def test_user_for_wake_ups_may_do_what_dramatiq_does_and_little_else() -> None:
@@ -104,6 +179,183 @@ def test_user_for_wake_ups_may_do_what_dramatiq_does_and_little_else() -> None:
 def test_user_is_refused(servers: dict[str, GuardedServer], user: str, command: str) -> None:
     with servers[user].client() as client, pytest.raises(redis.ResponseError, match=REFUSAL):
         client.execute_command(*command.split())
+
+
+@pytest.fixture(params=["valkey", "redis-server"])
+def roles(
+    request: pytest.FixtureRequest, valkey_binary: str, guard: Guard
+) -> Iterator[GuardedServer]:
+    """Return a ledger's server, of either kind, on which every role has a user."""
+    binary = binary_of(request.param, valkey_binary)
+    with started(GuardedServer(binary, guard, "app")) as server:
+        yield server
+
+
+def store_of(server: GuardedServer, user: str) -> Store:
+    return Store(server.client(user=user), privacy_key="key")
+
+
+def waiting(store: Store) -> str:
+    """Have a customer's message wait in a ledger; return the conversation."""
+    conversation = store.conversation_id("salon", ANNA)
+    message = InboundMessage("salon", ANNA, "m1", Kind.TEXT, "Hi")
+    assert store.append(conversation, message, Limits()).status == Status.ACCEPTED
+    return conversation
+
+
+def letter(store: Store, conversation: str = "") -> str:
+    """Return the id of a dead letter."""
+    conversation = conversation or store.conversation_id("salon", "dead")
+    account = CANARY_ACCOUNT if conversation.startswith("k_") else "salon"
+    message = InboundMessage(account, "dead", "m1", Kind.TEXT, "Hi")
+    store.append(conversation, message, replace(Limits(), max_messages=1))
+    (batch,) = store.collect(store.shard_of(conversation), limit=1)
+    run = store.begin(batch.wake_up)
+    assert run
+    store.dead_letter(run, Reason.POISON, "worker_died")
+    return batch.wake_up.batch_id
+
+
+def test_each_role_is_refused_what_is_for_others(roles: GuardedServer) -> None:
+    """Not one of these is known by what it answers: permission is looked at first."""
+    allowed = []
+    for role, theirs in OF_OTHERS.items():
+        with roles.client(user=role) as client:
+            for command in (*theirs, *FORBIDDEN):
+                try:
+                    client.execute_command(*command.split())
+                except redis.ResponseError as error:
+                    if re.search(REFUSAL, str(error)):
+                        continue
+                allowed.append((role, command))
+
+    assert allowed == []
+
+
+def test_web_can_add_what_customers_write_and_not_read_it_by_any_script(
+    roles: GuardedServer,
+) -> None:
+    operator, web = store_of(roles, "operator"), store_of(roles, "web")
+    operator.open()
+    web.open()
+    conversation = waiting(web)
+    shard = web.shard_of(conversation)
+    wake_up = WakeUp(conversation, "b1", 1, Stage.GENERATE)
+    attacks: dict[str, Callable[[], object]] = {
+        "begin": lambda: web.begin(wake_up),
+        "collect": lambda: web.collect(shard, limit=200),
+        "erase": lambda: web.erase(conversation),
+        "audit": lambda: web.audit(shard, [conversation]),
+        "recover_orphan": lambda: web.recover_orphan(conversation),
+        "history": lambda: web.history(conversation),
+        "model_off": lambda: web.switch_model(on=False),
+    }
+
+    for name, attack in attacks.items():
+        with pytest.raises(LedgerUnavailableError):
+            print(name, attack())  # noqa: T201 - which of them it was
+
+    assert operator.peek(conversation).open_count == 1
+    assert len(operator.client.lrange(shard.open_messages(conversation), 0, -1)) == 1
+
+
+def test_web_may_do_what_any_webhook_or_status_asks_for(roles: GuardedServer) -> None:
+    operator, web = store_of(roles, "operator"), store_of(roles, "web")
+    operator.load_scripts()
+    web.open()
+    conversation = waiting(web)
+    person = ForeignMessage("salon", ANNA, "phone-1", "person")
+    tag = web.tag("salon", conversation, "b1", 0)
+    failed = DeliveryStatus("salon", "p1", "failed", "131047")
+
+    assert web.link(conversation, "salon", "alias")
+    assert not web.link(web.conversation_id("salon", "another"), "salon", "alias")
+    secondary = InboundMessage("salon", "alias", "m2", Kind.TEXT, "Hi", secondary=True)
+    assert web.owners([secondary]) == [conversation]
+    assert web.foreign(conversation, person, pause=True) == TAKEOVER_BEGINS
+    assert web.tags([failed]) == [None]
+    for batch, account in (("b1", "salon"), (letter(operator), "salon"), ("b1", "sister")):
+        tag = web.tag("salon", conversation, batch, 0)
+        web.mark_failed(account, tag, "p1", "131047")
+        web.mark_sent(account, tag, "p1")
+    web.probe()
+    assert web.alert_once("drift", "detail", cooldown_ms=1)
+    census(web), counters(web), Alerts(web).undelivered(), Alerts(web).throttled_counts()
+    assert roles.refusals() == set()
+
+
+def test_scheduler_may_do_what_alerts_checks_and_canaries_ask_for(roles: GuardedServer) -> None:
+    operator, scheduler = store_of(roles, "operator"), store_of(roles, "scheduler")
+    scheduler.open()
+    conversation = waiting(operator)
+    batch = letter(operator)
+    operator.alert_once("drift", "detail", cooldown_ms=1)
+    operator.switch_model(on=False)
+    canary = operator.conversation_id(CANARY_ACCOUNT, "c")
+    died = letter(operator, canary)
+    environ = {"REDIS_URL": roles.url(user="scheduler"), "BROKER_URL": "amqp://127.0.0.1/aa"}
+    context = health.context_of(scheduler, load_settings(environ), "scheduler")
+
+    health.Monitor(replace(context, account_ids=("salon",)))()
+    Notifier(Alerts(scheduler), "ledger", sentry=False)()
+    Alerts(scheduler).throttle([replace(it, entry_id="9-9") for it in Alerts(operator).newest(9)])
+    Alerts(scheduler).take(9)
+    trace(scheduler, canary)
+
+    scheduler.discard(canary, died, Reason.DISCARDED)
+    assert [it.batch_id for it in dead_letters(operator)] == [batch]
+    assert operator.peek(conversation).open_count == 1
+    assert roles.refusals() - {("scheduler", "command", "config|get")} == set()
+
+
+def test_worker_may_do_what_its_scripts_do() -> None:
+    """What they run is no more than what the application may; here, that none is forgotten."""
+    others = {"replay", "discard", "erase", "audit", "append", "link", "foreign"}
+    files = resources.files("batching").joinpath("lua").iterdir()
+    verbs = {file.name: file.read_text(encoding="utf-8") for file in files}
+    its = "".join(text for name, text in verbs.items() if name.removesuffix(".lua") not in others)
+    asked = {name.lower() for name in re.findall(r'redis\.p?call\(\s*"(\w+)"', its)}
+
+    assert asked - commands("worker") == set()
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_role_that_may_not_load_scripts_starts_when_others_have(
+    roles: GuardedServer, role: str
+) -> None:
+    with pytest.raises(LedgerUnavailableError, match=r"scripts_missing.*manage\.py check"):
+        store_of(roles, role).open()
+
+    store_of(roles, "operator").load_scripts()
+
+    assert store_of(roles, role).open()
+
+
+def test_scheduler_brings_scripts_back_after_a_restart_of_redis(roles: GuardedServer) -> None:
+    scheduler, web = store_of(roles, "scheduler"), store_of(roles, "web")
+    scheduler.open()
+    with roles.admin() as client:
+        client.script_flush()
+    with pytest.raises(LedgerUnavailableError, match="scripts_missing"):
+        waiting(web)
+
+    scheduler.watch()
+
+    assert scheduler.ledger_id() == web.ledger_id()
+    assert store_of(roles, "operator").peek(waiting(web)).open_count == 1
+
+
+def test_one_user_of_the_release_before_serves_as_it_did(roles: GuardedServer) -> None:
+    """It may load scripts, and not ask which are there."""
+    former = " ".join(f"+{name}" for name in sorted(commands("app") - {"script|exists"}))
+    with roles.admin() as client:
+        client.execute_command(
+            *f"ACL SETUSER app reset on >{PASSWORDS['app']} ~aa:* ~{{aa*}}* -@all {former}".split()
+        )
+    app = store_of(roles, "app")
+
+    assert app.open()
+    assert app.peek(waiting(app)).open_count == 1
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "KEYS *", "HLEN aa:k", "GET foreign"])
@@ -139,11 +391,7 @@ def test_what_scripts_wrote_is_there_after_a_restart(
     program: str, valkey_binary: str, guard: Guard
 ) -> None:
     """Redis 7.0 replays what a script did as a transaction of its user ``default``."""
-    binary = valkey_binary if program == "valkey" else shutil.which(program)
-    if not binary:
-        assert os.environ.get("CI") != "true", f"{program} is missing: apt install {program}"
-        pytest.skip(f"no {program}: apt install {program}")
-    with started(GuardedServer(binary, guard, "app")) as server:
+    with started(GuardedServer(binary_of(program, valkey_binary), guard, "app")) as server:
         with server.client() as client:
             digest = client.script_load(
                 'redis.call("HSET", KEYS[1], "a", 1) redis.call("HSET", KEYS[1], "b", 2)'

@@ -28,7 +28,9 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 #: Asked for on purpose, where it may be allowed: INFO says most of it too.
-DELIBERATE = ("app", "command", "config|get")
+DELIBERATE = {(user, "command", "config|get") for user in ("operator", "scheduler")}
+#: Each has a user of its own; the verbs have the operator's.
+ROLES = ("web", "worker", "scheduler")
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +48,22 @@ def broker(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
 def stack(
     valkey_binary: str, guard: Guard, ledger: GuardedServer, broker: GuardedServer
 ) -> Iterator[Stack]:
-    environ = {"BROKER_URL": broker.url(), "CANARY_EVERY_MS": "2000", "BATCH_LEASE_MS": "3000"}
-    environ |= {"BATCH_MAX_ATTEMPTS": "8"}
-    with running(Stack(valkey_binary, guard, environ, valkey=ledger)) as installation:
+    environ = {
+        "REDIS_URL": ledger.url(user="operator"),
+        "BROKER_URL": broker.url(),
+        "CANARY_EVERY_MS": "2000",
+        "BATCH_LEASE_MS": "3000",
+        "BATCH_MAX_ATTEMPTS": "8",
+    }
+    logins = {role: {"REDIS_URL": ledger.url(user=role)} for role in ROLES}
+    with running(Stack(valkey_binary, guard, environ, valkey=ledger, roles=logins)) as installation:
         yield installation
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_refused(ledger: GuardedServer, broker: GuardedServer) -> Iterator[None]:
     yield
-    assert ledger.refusals() - {DELIBERATE} == set()
+    assert ledger.refusals() - DELIBERATE == set()
     assert broker.refusals() == set()
 
 

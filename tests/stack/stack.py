@@ -55,6 +55,7 @@ class Stack:
     """One installation. ``start`` and ``stop`` it; ``environ`` goes over the usual settings.
 
     ``valkey``, ``model``, ``provider`` and the accounts, ``numbers``, may be given.
+    ``roles``: role → settings that its process alone has.
     ``processes`` are web, worker and scheduler by name: a test kills and starts them as it likes.
     ``canaries``: further words of customers, such as names, that may stand in no log, report or
     key.
@@ -70,6 +71,7 @@ class Stack:
         model: ModelApi | None = None,
         provider: ProviderApi | None = None,
         numbers: Sequence[BusinessNumber] = ALL,
+        roles: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.directory = guard.new_directory("e2e")
         self.guard = guard
@@ -85,10 +87,11 @@ class Stack:
         toml = accounts_toml(self.outside.url, prompt_file=str(prompt), numbers=numbers)
         Path(self.environ["ACCOUNTS_FILE"]).write_text(toml)
         self.processes: dict[str, OwnedProcess] = {}
-        self.process("web", *web(self.port))
+        own = roles or {}
+        self.process("web", *web(self.port), **own.get("web", {}))
         # Threads enough that a few calls which hang on purpose delay no other.
-        self.process("worker", *worker(threads=16))
-        self.process("scheduler", *SCHEDULER)
+        self.process("worker", *worker(threads=16), **own.get("worker", {}))
+        self.process("scheduler", *SCHEDULER, **own.get("scheduler", {}))
         self.customers: list[Customer] = []
         self.canaries: set[str] = set()
         self.ledger = LedgerView(

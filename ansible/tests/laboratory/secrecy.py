@@ -53,7 +53,10 @@ def vault_of(authority: Authority, *, ledger: str, broker: str, dsn: str) -> dic
     broker_certificate, broker_key = authority.sign("broker", f"IP:{broker}")
     proxy_certificate, proxy_key = authority.sign(SERVER_NAME)
     return {
-        "ledger_app_password": _random(),
+        "ledger_web_password": _random(),
+        "ledger_worker_password": _random(),
+        "ledger_scheduler_password": _random(),
+        "ledger_operator_password": _random(),
         "ledger_broker_password": _random(),
         "ledger_admin_password": _random(),
         "ledger_tls_ca": authority.certificate.read_text(),
