@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from batching.keys import META
-from batching.store import Store
+from batching.store import SCRIPTS, SCRIPTS_MISSING, Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.cli.conftest import ACCOUNTS as SIMULATED
 from tests.cli.conftest import Answer, Operator, announce_all
@@ -82,6 +82,31 @@ def test_check_of_a_good_installation_is_ready_to_start(operator: Operator) -> N
         "ok      account salon-1: answers by scripted on venom, prompt of 20 characters"
     )
     assert "ok      BROKER_URL: is another database than REDIS_URL" in lines
+
+
+def test_check_brings_the_scripts_for_processes_that_may_not_load_them(
+    operator: Operator, client: redis.Redis
+) -> None:
+    client.script_flush()
+
+    assert "ok      scripts: are in Redis" in operator("check").out.splitlines()
+    digests = [script.digest for script in SCRIPTS.values()]
+    assert client.script_exists(*digests) == [True] * len(digests)
+
+
+def test_check_by_a_user_who_may_not_load_scripts_says_so(
+    operator: Operator, client: redis.Redis, valkey: ValkeyServer
+) -> None:
+    client.script_flush()
+    client.execute_command("ACL", "SETUSER", "web", "on", ">pass", "~*", "+@all", "-script|load")
+
+    try:
+        done = operator("check", REDIS_URL=valkey.url(0).replace("//", "//web:pass@"))
+    finally:
+        client.execute_command("ACL", "DELUSER", "web")
+
+    assert done.status == 1
+    assert f"MISTAKE scripts: {SCRIPTS_MISSING}" in done.out.splitlines()
 
 
 def test_check_knows_the_fingerprint_and_the_ledger_of_the_processes(
