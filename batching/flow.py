@@ -36,6 +36,7 @@ from batching.model import (
     InboundMessage,
     Limits,
     Notice,
+    NotUnderstood,
     Outbound,
     Overdue,
     Reaped,
@@ -63,9 +64,10 @@ from batching.store import (
 
 log = logging.getLogger(__name__)
 
-#: An event that a call was queued for, and its conversation, "" for a status.
+#: An event that a call was queued for, and its conversation, "" where there is none.
 _Queued = tuple[Event, str]
 
+_DAY_MS = 86_400_000
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
 #: Authors whose message pauses our answers; messages of others only raise an alert.
@@ -98,6 +100,9 @@ def receive(
                 queued.append((event, owner))
             case DeliveryStatus():
                 queued += _take_status(round_trip, event, next(tags))
+            case NotUnderstood():
+                _alert_unread(round_trip, event)
+                queued.append((event, ""))
             case Notice():
                 about = {"account": event.account_id, "notice": event.name}
                 log.info("provider.noticed", extra=about)
@@ -309,6 +314,18 @@ def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) 
     return [(status, "")]
 
 
+def _alert_unread(round_trip: Pipeline, event: NotUnderstood) -> None:
+    """Queue the alert about what could not be read, once a day for each account and shape."""
+    detail = f"{event.reason}; fields: {event.shape}" if event.shape else event.reason
+    round_trip.alert_once(
+        "not_understood",
+        detail,
+        account_id=event.account_id,
+        cooldown_ms=_DAY_MS,
+        about=detail,
+    )
+
+
 def _log_received(event: Event, owner: str, value: object) -> None:
     about = {"account": event.account_id, "conversation": owner}
     match event, value:
@@ -329,6 +346,9 @@ def _log_received(event: Event, owner: str, value: object) -> None:
             log.error("status.refused", extra={"account": event.account_id})
         case DeliveryStatus(state="failed"), True:
             log.error("reply.undelivered", extra={"account": event.account_id, "code": event.code})
+        case NotUnderstood(), bool():
+            fields = {"reason": event.reason, "shape": event.shape}
+            log.error("webhook.not_understood", extra={"account": event.account_id} | fields)
         case ForeignMessage(), int() if value != OURS:
             log.warning("reply.foreign", extra=about | {"author": event.author})
             if value == TAKEOVER_BEGINS:

@@ -116,7 +116,20 @@ class Notice:
     name: str
 
 
-Event = InboundMessage | DeliveryStatus | ForeignMessage | Notice
+@dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """Something that may be a customer's message and could not be read; a person is alerted.
+
+    ``reason`` is a constant code. ``shape`` has names of fields, no values. ``account_id``: "" if
+    it is not known.
+    """
+
+    account_id: str
+    reason: str
+    shape: str
+
+
+Event = InboundMessage | DeliveryStatus | ForeignMessage | Notice | NotUnderstood
 
 
 class Reason(StrEnum):

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 #: How long a disk may take, ms; a webhook that waits longer is refused, and delivered again.
 SYNC_MS_MAX = 1_000
+#: How many cooldowns one kind of alert may have in an account: what comes from outside has bounds.
+COOLDOWNS_MAX = 1_024
 #: How old a shard's heartbeat may be before a flush renews it, ms.
 HEARTBEAT_RENEWED_MS = 1_000
 
@@ -447,10 +450,17 @@ class Scripts:
         args = (CIRCUIT_ALERT, detail, account_id, hour_ms, self.timing.defer_ms)
         return self._run("alert_once", names, args, bool)
 
-    def alert_once(self, kind: str, detail: str, *, account_id: str = "", cooldown_ms: int) -> bool:
-        """Alert a person about the installation; False if that was done within the cooldown."""
+    def alert_once(
+        self, kind: str, detail: str, *, account_id: str = "", cooldown_ms: int, about: str = ""
+    ) -> bool:
+        """Alert a person about the installation; False if that was done within the cooldown.
+
+        ``about``: what else has a cooldown of its own. So many at most as COOLDOWNS_MAX; beyond,
+        some share one.
+        """
         s = self.keyring.shards[0]
-        names = (s.cooldown(account_id, kind), s.alerts, s.stats)
+        number = f":{zlib.crc32(about.encode()) % COOLDOWNS_MAX}" if about else ""
+        names = (s.cooldown(account_id, f"{kind}{number}"), s.alerts, s.stats)
         return self._run("alert_once", names, (kind, detail, account_id, cooldown_ms, 0), bool)
 
     # What an operator decides.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from batching.errors import MalformedError
-from batching.model import Event, InboundMessage, Kind, Media, Notice
+from batching.model import Event, InboundMessage, Kind, Media, Notice, NotUnderstood
+from channels.dialects import is_receipt, looks_like_message, not_understood
 
 #: A JSON object.
 Record = dict[str, object]
@@ -26,6 +27,8 @@ URL_LENGTH_MAX = 4_096
 LISTED_MAX = 20
 #: Most items taken from one body. No provider sends nearly as many.
 ITEMS_MAX = 5_000
+#: So many kinds of things that were not understood are told of one body.
+UNREAD_MAX = 10
 
 #: Longest whole number read as text, in digits: Python refuses to print those of thousands.
 _DIGITS_MAX = 18
@@ -246,28 +249,48 @@ def required_object(value: object, name: str) -> Record:
 def read_items(found: Iterable[tuple[str | None, Reader, object]]) -> Parsed:
     """Return the events of items, in their order; what cannot be read is counted.
 
-    Each is an account, None for one that is not ours, the reader, and the item. Raise
+    At the end stands a NotUnderstood for each shape that could not be read, at most UNREAD_MAX.
+    Each item is an account, None for one that is not ours, the reader, and itself. Raise
     MalformedError with the code ``too_many_items`` for more than ITEMS_MAX.
     """
     taken = list(islice(found, ITEMS_MAX + 1))
     if len(taken) > ITEMS_MAX:
         raise MalformedError("too_many_items", f"items in one body: must be at most {ITEMS_MAX}")
     events: list[Event] = []
+    unread: dict[NotUnderstood, None] = {}
     unknown_accounts = malformed = 0
     for account_id, read, item in taken:
         if account_id is None:
             unknown_accounts += 1
             continue
         try:
-            events.append(read(account_id, required_object(item, "item")))
-        except MalformedError:
+            event = read(account_id, required_object(item, "item"))
+        except MalformedError as error:
             malformed += 1
-    return Parsed(tuple(events), unknown_accounts, malformed)
+            if is_receipt(item):
+                continue
+            event = not_understood(account_id, error.code, item)
+        if isinstance(event, NotUnderstood):
+            unread[event] = None
+        else:
+            events.append(event)
+    return Parsed((*events, *islice(unread, UNREAD_MAX)), unknown_accounts, malformed)
 
 
 def notice(name: str) -> Reader:
     """Return a reader that only counts an item, under ``name``."""
     return lambda account_id, _item: Notice(account_id, name)
+
+
+def unknown(name: str) -> Reader:
+    """Return a reader of what has no known name: it counts, but tells what may be a message."""
+
+    def read(account_id: str, item: Record) -> Event:
+        if looks_like_message(item):
+            return not_understood(account_id, name, item)
+        return Notice(account_id, name)
+
+    return read
 
 
 def message_of(

@@ -51,6 +51,7 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_circuits,
     health.check_models,
     health.check_overdue,
+    health.check_understood,
     health.check_canary,
 )
 

@@ -30,8 +30,8 @@ MEMORY_PERCENT_MAX = 80
 UNDELIVERED_MS_MAX = 300_000
 #: How many canaries in a row may be missing, and how late the last one may be, ms.
 CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
-#: How many of the newest alerts of each shard are searched for overdue batches.
-OVERDUE_ALERTS_MAX = 1_000
+#: How many of the newest alerts of each shard are searched for what still matters.
+RECENT_ALERTS_MAX = 1_000
 MONITOR_EVERY_MS = 10_000
 HOUR_MS = 3_600_000
 
@@ -363,7 +363,7 @@ def check_models(context: Context) -> list[CheckResult]:
 
 def _overdue_and_waiting(store: Store) -> list[str]:
     """Return the conversations whose overdue batch is still open or in flight, newest first."""
-    alerts = [it for it in Alerts(store).newest(OVERDUE_ALERTS_MAX) if it.kind == "overdue"]
+    alerts = [it for it in Alerts(store).newest(RECENT_ALERTS_MAX) if it.kind == "overdue"]
     pipeline: Any = store.client.pipeline(transaction=False)
     for alert in alerts:
         key = store.shard_of(alert.conversation_id).batches(alert.conversation_id)
@@ -393,6 +393,20 @@ def check_canary(context: Context) -> list[CheckResult]:
     says = f"last answered {age_ms} ms ago" if answered_ms else "was never answered"
     advice = "`manage.py alerts` tells the step where it was last seen (canary_late)"
     return [mistake("canary", says, advice)]
+
+
+def check_understood(context: Context) -> list[CheckResult]:
+    """Check that within a day nothing came in that may be a message and could not be read."""
+    since_ms = context.store.watch().now_ms - 24 * HOUR_MS
+    alerts = Alerts(context.store).newest(RECENT_ALERTS_MAX)
+    unread = [it for it in alerts if it.kind == "not_understood" and it.at_ms > since_ms]
+    if not unread:
+        return [ok("webhooks", "what came in within a day was understood")]
+    whose = unread[0].account_id or "an account"
+    says = f"{whose} was posted what is not understood: {unread[0].detail}"
+    more = f"; and {len(unread) - 1} more such alerts" if unread[1:] else ""
+    advice = "read the chats on its phone, then see to its gateway; `manage.py alerts` lists all"
+    return [mistake("webhooks", says + more, advice)]
 
 
 # The scheduler's monitor.

@@ -47,7 +47,7 @@ _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "
 _REPORTED_BY_ALERT = frozenset({
     "batch.dropped", "batch.overdue", "channel.stopped", "alias.conflicted", "reply.undelivered",
     "alarm.raised", "status.refused", "alert.told", "canary.late", "ledger.unbalanced",
-    "settings.drift",
+    "settings.drift", "webhook.not_understood",
 })  # fmt: skip
 #: What may stay in these parts of an event; whatever else a library adds is removed.
 _ALLOWED = {

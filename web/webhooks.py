@@ -18,8 +18,10 @@ import falcon
 import gevent  # type: ignore[import-untyped]
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
+from batching.errors import MalformedError
 from batching.flow import receive
-from batching.model import Status
+from batching.model import NotUnderstood, Status
+from channels.dialects import looks_like_message, not_understood
 from channels.inbound import Parsed
 from channels.provider import Challenge, Provider, Refusal, Request
 from runtime.accounts import AccountConfig
@@ -101,13 +103,8 @@ class Webhook:
         if owners is self._unknown:
             # Only a provider that asks for no proof comes so far.
             raise _not_found(f"account: no {provider.name} account has this id")
-        body = decode(req.content_type, request.raw)
-        if provider.shared:
-            parsed = self._parse_shared(body, owners[secrets[proof]])
-        elif provider.delivery_id:
-            parsed = provider.parse(body, account_id, provider.delivery_id(request, secrets))
-        else:
-            parsed = provider.parse(body, account_id)
+        accounts = owners[secrets[proof]] if provider.shared else {account_id: account_id}
+        parsed = self._parse(req.content_type, request, accounts, secrets)
         resp.media = acknowledge(self._runtime, parsed)
         if provider.accepted:
             provider.accepted(self._runtime.store, parsed.events)
@@ -121,7 +118,45 @@ class Webhook:
             verify = self._provider.verify_headers if refusal.reason == _TOO_LARGE else None
             if verify and verify(_request(req, b""), secrets) is not None:
                 log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - no fault
+                self._alert_unread(not_understood(account_id, refusal.reason, None))
             raise
+
+    def _parse(
+        self,
+        content_type: str | None,
+        request: Request,
+        accounts: Mapping[str, str],
+        secrets: Sequence[str],
+    ) -> Parsed:
+        """Return the events of a body whose proof fits ``accounts``.
+
+        Raise RefusalError and MalformedError; of what may be a message a person is alerted first.
+        """
+        account_id, *others = accounts.values()
+        about = "" if others else account_id
+        try:
+            body = decode(content_type, request.raw)
+        except RefusalError as refusal:
+            if request.raw.strip():
+                self._alert_unread(not_understood(about, refusal.reason, None))
+            raise
+        provider = self._provider
+        try:
+            if provider.shared:
+                return self._parse_shared(body, accounts)
+            if provider.delivery_id:
+                return provider.parse(body, account_id, provider.delivery_id(request, secrets))
+            return provider.parse(body, account_id)
+        except MalformedError as error:
+            if looks_like_message(body):
+                self._alert_unread(not_understood(about, error.code, body))
+            else:
+                _log_refused(provider, error.code)
+            raise
+
+    def _alert_unread(self, event: NotUnderstood) -> None:
+        """Alert a person, who else would not hear of it. Raise LedgerUnavailableError."""
+        receive(self._runtime.store, [event], self._runtime.accounts.limits_of)
 
     def _parse_shared(self, body: object, accounts: Mapping[str, str]) -> Parsed:
         """Return the events for ``accounts``, whose own secret proved the request.
@@ -297,8 +332,12 @@ def _is_deep(value: object) -> bool:
 
 
 def _refused(provider: Provider, refusal: Refusal, status: HTTPStatus) -> RefusalError:
-    log.warning("webhook.refused", extra={"channel": provider.name, "reason": refusal.code})
+    _log_refused(provider, refusal.code)
     return RefusalError(status, refusal.code, refusal.message)
+
+
+def _log_refused(provider: Provider, reason: str) -> None:
+    log.warning("webhook.refused", extra={"channel": provider.name, "reason": reason})
 
 
 def _not_found(message: str) -> RefusalError:

@@ -25,6 +25,7 @@ from batching.model import (
     Kind,
     Notice,
 )
+from channels.dialects import is_noise
 from channels.inbound import (
     LISTED_MAX,
     Content,
@@ -55,6 +56,7 @@ from channels.inbound import (
     sha256_matches,
     spoken,
     text,
+    unknown,
 )
 from channels.provider import Request
 from channels.venom.ids import chat, customer_of, is_ours, key, other_chat, peer
@@ -162,8 +164,10 @@ def _read(body: object, account_id: str) -> Parsed:
     if "event" in item:
         # The library's events change their form with its version: one that cannot be read is
         # counted and not refused, for the library could not correct it.
-        read = _EVENTS.get(text(item, "event"), notice("other_event"))
+        read = _EVENTS.get(text(item, "event").lower(), unknown("other_event"))
         return read_items([(account_id, read, item)])
+    if is_noise(item):
+        return Parsed((Notice(account_id, "other_event"),))
     if "messages" in item:
         return read_items((account_id, _message, found) for found in items(item, "messages"))
     read = _did(_reacted("emoji"), "messageId", about=True) if "emoji" in item else _message
@@ -186,6 +190,8 @@ _STATES = {
 #: ("ciphertext") comes again when it can.
 _NOISE = frozenset(
     {
+        # Says how many pictures follow; each is a message.
+        "album",
         "broadcast_notification",
         "call_log",
         "ciphertext",
@@ -288,7 +294,7 @@ def _only(kind: Kind) -> ContentReader:
     return lambda _item: described(kind)
 
 
-#: By ``event``; the others are the library's own affairs.
+#: By ``event`` in lower case; the others are the library's own affairs, or another library's.
 _EVENTS: dict[str, Reader] = {
     "onmessage": _message,
     "onanymessage": _message,
@@ -302,7 +308,7 @@ _EVENTS: dict[str, Reader] = {
     # surprise customers. It is counted, for a person to look at the phone.
     "unreadmessages": notice("unread_message"),
     "location": notice("live_location"),
-    **dict.fromkeys(("qrcode", "phoneCode"), notice("needs_login")),
+    **dict.fromkeys(("qrcode", "phonecode"), notice("needs_login")),
     **dict.fromkeys(("status-find", "session-logged"), notice("channel_state")),
     **dict.fromkeys(("onpresencechanged", "onparticipantschanged"), notice("presence")),
     "onupdatelabel": notice("label"),
@@ -324,7 +330,7 @@ _ENCODED = re.compile(r"data:[^,\s]*;base64,|/9j/|\S{1000}")
 def content(message: Record) -> Content:
     """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED."""
     found = text(message, "type") or _guessed_type(message)
-    return content_of(_CONTENTS.get(found, _unreadable("caption")), message)
+    return content_of(_CONTENTS.get(found, _unknown), message)
 
 
 def _guessed_type(message: Record) -> str:
@@ -383,6 +389,14 @@ def _list_reply(message: Record) -> Content:
 def _order(message: Record) -> Content:
     names = ("orderTitle", "title", "message")
     return described(Kind.ORDER, joined(" ", *(text(message, name) for name in names)))
+
+
+def _unknown(message: Record) -> Content:
+    """Return what cannot be shown, with the words that came along; the body may be bytes."""
+    words = text(message, "caption")
+    if not words and _guessed_type(message) == "chat":
+        words = _words(message)
+    return described(Kind.UNSUPPORTED, "" if words.strip() in _PLACEHOLDERS else words)
 
 
 def _unreadable(name: str) -> ContentReader:

@@ -56,6 +56,7 @@ from channels.inbound import (
     sha256_matches,
     spoken,
     text,
+    unknown,
     whole_number,
 )
 from channels.provider import Request
@@ -103,13 +104,33 @@ def _walk(body: object) -> Iterator[tuple[str, Reader, object]]:
             number = number or identifier(value, "recipient", "phone_number_id")
             # Some senders leave the field out; what they pass on are messages.
             field = text(change, "field") or "messages"
-            counted = notice(field if field in _COUNTED_FIELDS else "other_field")
+            counted = notice(field) if field in _COUNTED_FIELDS else unknown("other_field")
             if not value:
                 # It has no item, and is counted as a malformed one.
                 yield number, counted, None
                 continue
-            for path, read in _ROUTES.get(field, (((), counted),)):
-                yield from ((number, read, found) for found in items(value, *path))
+            yield from ((number, *found) for found in _found(value, field, counted))
+
+
+def _found(value: Record, field: str, counted: Reader) -> Iterator[tuple[Reader, object]]:
+    """Give the items of a change and their readers; of one without a list that we know, itself."""
+    routes = _ROUTES.get(field, (((), counted),))
+    if not any(not path or path[0] in value for path, _ in routes):
+        yield unknown("no_known_list"), value
+    for path, read in routes:
+        for item in items(value, *path):
+            yield read, _with_sender(item, value) if read is _message else item
+
+
+def _with_sender(item: object, value: Record) -> object:
+    """Return a message; one that names no sender has that of the one contact beside it alone."""
+    (*others, contact), messages = [None, *items(value, "contacts")], items(value, "messages")
+    if not isinstance(item, dict) or len(others) != 1 or len(messages) != 1:
+        return item
+    if identifier(item, "from") or identifier(item, "from_user_id"):
+        return item
+    beside = {"from": identifier(contact, "wa_id"), "from_user_id": identifier(contact, "user_id")}
+    return item | {name: found for name, found in beside.items() if found}
 
 
 # Events: one reader for each kind of item
@@ -396,6 +417,12 @@ def _choice(value: object) -> str:
     return text(value)
 
 
+def _unsupported(message: Record) -> Content:
+    """Return that something came which Meta does not pass on, with Meta's name of it if any."""
+    name = text(message, "unsupported", "type").replace("_", " ")
+    return described(Kind.UNSUPPORTED, f"({name})" if name.strip() else "")
+
+
 #: What the customer pressed or filled in, by ``interactive.type``.
 _REPLIES: dict[str, ContentReader] = {
     "button_reply": _words(Kind.BUTTON_REPLY, "title"),
@@ -420,4 +447,5 @@ _MESSAGES: dict[str, ContentReader] = {
     "order": _order,
     "reaction": lambda message: chosen(Kind.REACTION, text(message, "reaction", "emoji")),
     "revoke": lambda _message: described(Kind.DELETED),
+    "unsupported": _unsupported,
 }

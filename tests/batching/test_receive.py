@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from batching import flow
+from batching import flow, store
 from batching.errors import LedgerUnavailableError
 from batching.model import (
     TEXT_CHARACTERS_MAX,
@@ -15,6 +15,7 @@ from batching.model import (
     Kind,
     Limits,
     Media,
+    NotUnderstood,
     Status,
     Timing,
     decode,
@@ -211,6 +212,36 @@ def test_webhook_of_many_messages_is_one_round_trip(world: World, round_trips: C
     world.write("warm")
 
     assert round_trips(lambda: world.receive(*[world.message() for _ in range(9)])) == 1
+
+
+def test_what_is_not_understood_is_told_in_the_webhooks_round_trip_once_a_day_for_each_shape(
+    world: World, round_trips: Counting
+) -> None:
+    unread = [
+        NotUnderstood(account, "other_event", shape)
+        for account in ("salon", "sister")
+        for shape in ("data, event", "event, payload")
+    ]
+    world.receive(world.message(), NotUnderstood("", "broken_json", ""))
+
+    assert round_trips(lambda: world.receive(world.message(), *unread)) == 1
+    world.receive(*unread, *unread)
+
+    assert [kind for kind, _ in world.alerts()] == ["not_understood"] * 5
+    (shard,) = world.store.keyring.shards
+    left_ms = [world.client.pttl(key) for key in world.client.scan_iter(f"{shard.prefix}cooldown*")]
+    assert [DAY_MS - ms < 60_000 for ms in left_ms] == [True] * 5
+
+
+def test_shapes_without_end_cost_so_many_alerts_at_most(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who proves an account may still post what they like."""
+    monkeypatch.setattr(store, "COOLDOWNS_MAX", 3)
+
+    world.receive(*[NotUnderstood("salon", "other_event", f"a{n}") for n in range(50)])
+
+    assert len(world.alerts()) == 3
 
 
 @pytest.mark.parametrize("is_known", [True, False])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from batching.errors import MalformedError
-from batching.model import Kind
-from channels.inbound import ITEMS_MAX, LISTED_MAX, Parsed, described, made_id
-from tests.channels.payloads import FOLDERS, PATHS, load, message, read
+from batching.model import InboundMessage, Kind, Notice, NotUnderstood
+from channels.inbound import ITEMS_MAX, LISTED_MAX, UNREAD_MAX, Parsed, described, made_id
+from tests.channels.payloads import FOLDERS, PATHS, changed, load, message, read
 
 READINGS = {
     f"{folder}/{name}": reading for folder in FOLDERS for name, reading in load(folder).items()
@@ -87,6 +87,38 @@ def form(answers: object) -> dict[str, Any]:
                 id=f"form of {answers!s:.9}",
             )
             for answers in ("[" * 100_000, "7" * 5_000, "[]", '"text"', "{", 7, None)
+        ),
+        *(
+            pytest.param("venom/unknown_type", change, Kind.UNSUPPORTED, words, id=f"unknown {n}")
+            for n, (change, words) in enumerate(
+                [
+                    ({"caption": "", "body": "Is it free?"}, "Is it free?"),
+                    ({"caption": "Look", "body": "Is it free?"}, "Look"),
+                    ({"caption": "", "body": "", "message": "Is it free?"}, "Is it free?"),
+                    ({"caption": "", "body": BYTES}, ""),
+                    ({"caption": "", "body": "/9j/4AAQ"}, ""),
+                    ({"caption": "", "body": "QUJD", "mimetype": "image/jpeg"}, ""),
+                    ({"caption": "", "body": "QUJD", "isMedia": True}, ""),
+                    ({"caption": "", "body": "[Non-text message]"}, ""),
+                    ({"caption": "", "body": "[No] answer"}, "(No) answer"),
+                ]
+            )
+        ),
+        *(
+            pytest.param(
+                "whatsapp_cloud/unsupported",
+                {"unsupported": part},
+                Kind.UNSUPPORTED,
+                words,
+                id=f"unsupported {part!s:.20}",
+            )
+            for part, words in [
+                ({"type": "poll_creation"}, "(poll creation)"),
+                ({"type": "[edit]"}, "((edit))"),
+                ({"type": ["edit"]}, ""),
+                ({}, ""),
+                (None, ""),
+            ]
         ),
         pytest.param(
             "whatsapp_cloud/contacts",
@@ -201,10 +233,27 @@ def test_body_without_items_reads_as_nothing(body: object) -> None:
     assert read("whatsapp_cloud", body) == Parsed(())
 
 
+def test_header_of_an_album_adds_no_line() -> None:
+    """Its pictures are messages of their own."""
+    assert read("venom", changed("venom/chat", type="album")).events == (Notice("salon", "noise"),)
+
+
 def test_event_that_names_no_customer_is_counted() -> None:
     body = {"event": "onmessage", "session": "salon", "body": "x", "type": "chat"}
 
-    assert read("venom", body) == Parsed((), malformed=1)
+    told = NotUnderstood("salon", "missing_field", "body, event, session, type")
+    assert read("venom", body) == Parsed((told,), malformed=1)
+
+
+def test_what_cannot_be_read_is_told_once_for_each_shape_and_so_many_at_most() -> None:
+    odd: list[object] = [{f"{'a' * n}": 1} for n in range(1, UNREAD_MAX + 5)]
+
+    found = read("venom", {"messages": [*odd, *odd]})
+
+    assert found.events == tuple(
+        NotUnderstood("salon", "missing_field", "a" * n) for n in range(1, UNREAD_MAX + 1)
+    )
+    assert found.malformed == 2 * len(odd)
 
 
 def cloud_body(items: list[Any]) -> Any:
@@ -230,9 +279,107 @@ def test_body_of_too_many_items_is_refused(
 ) -> None:
     most = read(folder, body_of([item] * ITEMS_MAX))
 
-    assert len(most.events) + most.malformed == ITEMS_MAX
+    read_well = [event for event in most.events if not isinstance(event, NotUnderstood)]
+    assert len(read_well) + most.malformed == ITEMS_MAX
     with pytest.raises(MalformedError, match=f"must be at most {ITEMS_MAX}"):
         read(folder, body_of([item] * (ITEMS_MAX + 1)))
+
+
+def cloud_value(**value: object) -> Any:
+    body = load("whatsapp_cloud/text")
+    metadata = body["entry"][0]["changes"][0]["value"]["metadata"]
+    body["entry"][0]["changes"][0]["value"] = {"metadata": metadata} | value
+    return body
+
+
+NAMELESS = {name: value for name, value in GOOD.items() if name != "from"}
+CONTACT = {"profile": {"name": "Anna"}, "wa_id": "79990000001", "user_id": "RU.1000000000000001"}
+
+
+@pytest.mark.parametrize(
+    ("contact", "customer", "aliases"),
+    [
+        (CONTACT, "79990000001", ("RU.1000000000000001",)),
+        ({"wa_id": "79990000001"}, "79990000001", ()),
+        ({"user_id": "RU.1000000000000001"}, "RU.1000000000000001", ()),
+    ],
+)
+def test_one_message_without_a_sender_is_of_the_one_contact_beside_it(
+    contact: object, customer: str, aliases: tuple[str, ...]
+) -> None:
+    (event,) = read("whatsapp_cloud", cloud_value(contacts=[contact], messages=[NAMELESS])).events
+
+    assert isinstance(event, InboundMessage)
+    assert (event.customer, event.aliases) == (customer, aliases)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": [NAMELESS]},
+        {"contacts": [], "messages": [NAMELESS]},
+        {"contacts": [{}], "messages": [NAMELESS]},
+        {"contacts": ["79990000001"], "messages": [NAMELESS]},
+        {"contacts": [CONTACT, CONTACT], "messages": [NAMELESS]},
+        {"contacts": [CONTACT], "messages": [NAMELESS, NAMELESS]},
+    ],
+)
+def test_message_whose_sender_is_not_certain_is_told(value: dict[str, object]) -> None:
+    found = read("whatsapp_cloud", cloud_value(**value))
+
+    shape = "id, text, text.body, timestamp, type"
+    assert found.events == (NotUnderstood("salon", "missing_field", shape),)
+    assert found.malformed
+
+
+def test_contact_beside_a_message_does_not_replace_its_sender() -> None:
+    other = CONTACT | {"wa_id": "79990000002"}
+
+    (event,) = read("whatsapp_cloud", cloud_value(contacts=[other], messages=[GOOD])).events
+
+    assert isinstance(event, InboundMessage)
+    assert (event.customer, event.aliases) == ("79990000001", ())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"messages": []}, []),
+        ({"contacts": [CONTACT]}, [Notice("salon", "no_known_list")]),
+        ({"receipts": [{"id": "w"}]}, [Notice("salon", "no_known_list")]),
+        (
+            {"user_messages": [GOOD]},
+            [
+                NotUnderstood(
+                    "salon",
+                    "no_known_list",
+                    "metadata, metadata.display_phone_number, metadata.phone_number_id,"
+                    " user_messages, user_messages.from, user_messages.id, user_messages.text,"
+                    " user_messages.timestamp, user_messages.type",
+                )
+            ],
+        ),
+    ],
+)
+def test_change_without_a_known_list_leaves_a_trace(
+    value: dict[str, object], expected: list[object]
+) -> None:
+    assert list(read("whatsapp_cloud", cloud_value(**value)).events) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "is_told"),
+    [({"messages": [GOOD]}, True), ({"event": "PENDING", "message": "Approved"}, False)],
+)
+def test_change_of_an_unknown_field_is_told_if_it_looks_like_a_message(
+    value: dict[str, object], *, is_told: bool
+) -> None:
+    body = cloud_value(**value)
+    body["entry"][0]["changes"][0]["field"] = "messages_v2"
+
+    (event,) = read("whatsapp_cloud", body).events
+
+    assert isinstance(event, NotUnderstood) == is_told
 
 
 def test_change_without_field_holds_messages() -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
+from batching.alerts import Alerts
 from batching.audit import audit
 from batching.errors import MalformedError
 from batching.inspect import Counters, total
-from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, decode
+from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, NotUnderstood, decode
 from batching.store import Store
 from canary import channel as canary
 from channels import simulator, venom, whatsapp_cloud
@@ -134,6 +135,10 @@ class Judge:
         waiting = sum(map(len, wanted.values()))
         found = self._counters()
         assert (found["open"], found["accepted"]) == (waiting, waiting + model.suppressed)
+        unread = {it.account_id for it in parsed.events if isinstance(it, NotUnderstood)}
+        alerts = [it for it in Alerts(self._store).newest(100) if it.kind == "not_understood"]
+        assert {it.account_id for it in alerts} == unread
+        assert [it.detail for it in alerts if "7999000" in it.detail] == []
         self._taken += 1
         if self._taken % AUDIT_EVERY == 0:
             assert audit(self._store).problems == ()

@@ -12,7 +12,7 @@ from batching import flow
 from batching.alerts import Alerts
 from batching.inspect import Census, census
 from batching.keys import CANARY, FLEET, META
-from batching.model import InboundMessage, Kind, Limits, Reason
+from batching.model import InboundMessage, Kind, Limits, NotUnderstood, Reason
 from batching.store import Store
 from runtime import health
 from runtime.clients import redis_client
@@ -100,6 +100,11 @@ class Installation:
         self.write("wamid.1")
         self.store.switch_model(on=False)
 
+    def post_unread(self, *, ago_ms: int = 0) -> None:
+        event = NotUnderstood("salon", "other_event", "data, event")
+        flow.receive(self.store, [event], lambda _: BATCH)
+        self.clock.advance_ms(ago_ms)
+
     def delay_alert(self) -> None:
         """Write an alert whose id says that it was written so long ago."""
         at_ms = self.clock() - UNDELIVERED_MS_MAX - 1
@@ -168,6 +173,10 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_overdue, lambda p: p.become_overdue(alerted=False), MISTAKE,
      "batches that wait too long: 1"),
     (health.check_overdue, Installation.answer_overdue, OK, "no batch waits too long"),
+    (health.check_understood, lambda p: p.post_unread(), MISTAKE,
+     "salon was posted what is not understood: other_event; fields: data, event"),
+    (health.check_understood, lambda p: p.post_unread(ago_ms=24 * health.HOUR_MS), OK,
+     "was understood"),
     (health.check_models, lambda p: p.store.switch_model(on=False), WARNING,
      "are switched off; no message waits"),
     (health.check_models, Installation.wait_for_models, MISTAKE,
