@@ -6,14 +6,19 @@ import hmac
 import json
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import falcon.testing
 import pytest
 
 from batching.inspect import counters, total
 from batching.model import Timing
-from runtime.build import Runtime
-from tests.web.conftest import accepted
+from channels.provider import Request
+from channels.venom import VENOM as VENOM_PROVIDER
+from runtime.build import Runtime, build
+from tests.web.conftest import COMMON, accepted
 from tests.webhooks import (
     APP_SECRET,
     BARBER_NUMBER,
@@ -32,6 +37,7 @@ from tests.webhooks import (
     signature,
     text_message,
 )
+from web import create_app
 from web.webhooks import BODY_BYTES_MAX
 
 VERIFY = {
@@ -332,6 +338,39 @@ def test_stranger_cannot_tell_an_account_from_none(
     assert known.status_code in {401, 405, 413}
     assert (known.status_code, known.text) == (other.status_code, other.text)
     assert known.headers == other.headers
+
+
+def test_as_many_secrets_are_compared_for_an_unknown_account(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """By a body of megabytes the time would tell how many there are, and so whether there are."""
+    compared: list[int] = []
+
+    def verify(_request: Request, secrets: Sequence[str]) -> None:
+        compared.append(len(set(filter(None, secrets))))
+
+    nails = (
+        """[[account]]
+id = "{}"
+channel = "venom"
+api_url = "http://127.0.0.1:9"
+token_env = "NAILS_TOKEN"
+webhook_secret_env = {}
+"""
+        + COMMON
+    )
+    accounts = tmp_path / "gateways.toml"
+    secrets = ('["NAILS_SECRET"]', '["SALON_SECRET", "SALON_NEXT_SECRET"]')
+    accounts.write_text("".join(map(nails.format, ("nails", "hair"), secrets)))
+    channels = {"venom": replace(VENOM_PROVIDER, verify=verify)}
+    runtime = build("web", {**environ, "ACCOUNTS_FILE": str(accounts)}, channels=channels)
+    http = falcon.testing.TestClient(create_app(runtime))
+
+    for name in ("nails", "hair", "nobody"):
+        http.simulate_post(f"/webhooks/venom/{name}", body=GATEWAY_RAW, headers=JSON)
+    runtime.store.client.connection_pool.disconnect()
+
+    assert compared == [2, 2, 2]
 
 
 def test_account_without_proofs_that_is_none_is_not_found(caller: Caller) -> None:
