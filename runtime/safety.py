@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Of secrets that others make, or by which nobody can write to us.
 OTHER_LENGTH_MIN = 16
 
+#: Schemes in clear text → those with TLS.
+_SAFE = {"http": "https", "redis": "rediss", "amqp": "amqps"}
 #: Options of Redis' and RabbitMQ's addresses → values with which any certificate is good.
 _UNVERIFIED = {
     "ssl_cert_reqs": ("none", "optional"),
@@ -121,9 +123,9 @@ def _address_problems(name: str, url: str, allowed: Exceptions) -> Iterator[Mist
     if is_link_local(host) and host not in allowed.allow_link_local_hosts:
         problem = "is a link-local or metadata address, where no such service is"
         yield _refusal(name, url, problem, "allow_link_local_hosts", host)
-    is_clear = parts.scheme == "http" and not is_local(host)
-    if is_clear and host not in allowed.allow_http_hosts:
-        problem = "sends secrets or customers' words in clear text: use https://"
+    safe = _SAFE.get(parts.scheme)
+    if safe and not is_local(host) and host not in allowed.allow_http_hosts:
+        problem = f"sends secrets or customers' words in clear text: use {safe}://"
         yield _refusal(name, url, problem, "allow_http_hosts", host)
     option = _unverified(parts.query)
     if option and host not in allowed.allow_unverified_hosts:

@@ -88,6 +88,30 @@ UNVERIFIED = "takes any server's certificate"
 
 
 @pytest.mark.parametrize(
+    ("name", "url", "safe"),
+    [
+        ("REDIS_URL", "redis://app:kJ8sd72hFqLw01xP@10.0.0.7:6379/0", "rediss://"),
+        ("BROKER_URL", "redis://app:kJ8sd72hFqLw01xP@10.0.0.7:6380/0", "rediss://"),
+        ("BROKER_URL", "amqp://app:kJ8sd72hFqLw01xP@10.0.0.7/app", "amqps://"),
+    ],
+)
+def test_server_elsewhere_is_reached_by_tls_or_by_a_line_that_owns_up(
+    installed: Installation, name: str, url: str, safe: str
+) -> None:
+    """Customers' words cross that line, and the password of the whole ledger."""
+    installed.environ = {name: url}
+
+    refused = installed.refusals()
+    installed.allow('allow_http_hosts = ["10.0.0.7"]')
+
+    assert len(refused) == 1
+    assert refused[0].startswith(f"{name}=")
+    assert f"{CLEAR}: use {safe}" in refused[0]
+    assert "kJ8sd72hFqLw01xP" not in refused[0]
+    assert installed.refusals() == []
+
+
+@pytest.mark.parametrize(
     ("url", "problem", "exception", "host"),
     [
         ("http://gateway.internal:21465", CLEAR, "allow_http_hosts", "gateway.internal"),
