@@ -280,6 +280,7 @@ def test_web_may_do_what_any_webhook_or_status_asks_for(roles: GuardedServer) ->
         web.mark_sent(account, tag, "p1")
     web.probe()
     web.timing = replace(web.timing, waiting_max=1, overflow_ms=0)
+    assert web.alert_once("not_understood", "broken_json", cooldown_ms=1, about="broken_json")
     assert web.overflow(conversation, "salon")
     assert web.alert_once("drift", "detail", cooldown_ms=1)
     census(web), counters(web), Alerts(web).undelivered(), Alerts(web).throttled_counts()
