@@ -29,7 +29,7 @@ from runtime.clients import Role, database_id, redis_client
 from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.notifier import Notifier
-from runtime.safety import refuse_unsafe
+from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def build(
     settings = load_settings(environ)
     configs = load_accounts(settings, environ, channels)
     _start_reporting(settings, role)
-    refuse_unsafe(settings, configs, channels)
+    log_unsafe(settings, configs, channels)
     store = store_of(settings, redis_client(settings.redis_url, role))
     ledger_id = _open(store)
     me = this_process(

@@ -1,4 +1,4 @@
-"""What production refuses although it would work: guessable secrets, clear text, careless files.
+"""What ``check`` refuses in production: guessable secrets, clear text, careless files.
 
 Each refusal names its exception. Exceptions stand at the top of the accounts file, in one place.
 """
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from channels import CHANNELS
 from channels.provider import Provider
-from config import Mistake, Table, refuse
+from config import Mistake, Table
 from config.secrecy import SECRET_LENGTH_MIN, secret_problem
 from config.urls import host_of, is_link_local, is_local, password_of
 from runtime.accounts import AccountConfig, Exceptions, env_names, load_exceptions
@@ -32,15 +32,16 @@ _UNVERIFIED = {
 }
 
 
-def refuse_unsafe(
+def log_unsafe(
     settings: Settings, configs: Sequence[AccountConfig], channels: Mapping[str, Provider]
 ) -> None:
-    """Raise ConfigurationError with all that is ``unsafe`` in production; log what is ``exposed``.
+    """Log what is ``unsafe`` in production, and what is ``exposed``, at the start of a process.
 
-    For the start of a process, once its log is set up.
+    It starts all the same: what was good enough for the release before must not leave customers
+    without an answer. ``check`` refuses it, and with it every deployment.
     """
-    if settings.is_production:
-        refuse("safety", unsafe(settings, configs, channels))
+    for mistake in unsafe(settings, configs, channels) if settings.is_production else ():
+        log.error("settings.unsafe", extra={"setting": mistake.name, "problem": mistake.problem})
     for mistake in exposed(settings, configs, channels):
         log.warning("account.exposed", extra={"setting": mistake.name, "problem": mistake.problem})
 
