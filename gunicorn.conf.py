@@ -5,7 +5,9 @@ and settings to every worker that it starts later. For the same reason a deploy 
 processes and never sends HUP.
 """
 
+import contextlib
 import json
+import socket
 from http import HTTPStatus
 
 from gunicorn.glogging import Logger
@@ -25,11 +27,114 @@ class WithoutAccessLog(Logger):
         """Log nothing."""
 
 
+#: A worker keeps so many connections; beyond, those that wait for their client go, oldest first.
+CONNECTIONS_KEPT_MAX = 800
+
+
+class Connection:
+    """A client's socket whose worker can give it up while it waits for the client.
+
+    The application finds it in the environment as ``gunicorn.socket``. One that was given up reads
+    as ended, and can still be answered.
+    """
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self.waits, self.given_up = True, False
+        self._sends = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def recv(self, size: int) -> bytes:
+        """Return what came, b"" at the end."""
+        if self.given_up:
+            return b""
+        self.waits = True
+        data = self._client.recv(size)
+        self.waits = False
+        return b"" if self.given_up else data
+
+    def sendall(self, data: bytes) -> None:
+        """Send ``data``; a client that does not read makes us wait as well."""
+        self.waits = self._sends = True
+        self._client.sendall(data)
+        self.waits = self._sends = False
+
+    def give_up(self) -> None:
+        """Have whoever waits for the client find its end."""
+        self.given_up = True
+        # Whoever was being read can still be answered; whoever does not read cannot.
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR if self._sends else socket.SHUT_RD)
+
+
+class Room:
+    """The connections of a worker, by the beginning of their present request, oldest first.
+
+    An honest client sends its request at once, and is among the youngest until it is answered.
+    """
+
+    def __init__(self) -> None:
+        self._connections: dict[Connection, None] = {}
+        #: Connections given up since somebody last asked.
+        self.given_up = 0
+
+    def enter(self, connection: Connection) -> None:
+        """Take a connection, and give up the oldest where there are too many."""
+        self._connections[connection] = None
+        if len(self._connections) > CONNECTIONS_KEPT_MAX:
+            self._give_up(next((it for it in self._connections if it.waits), connection))
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection. Safe to run twice."""
+        self._connections.pop(connection, None)
+
+    def answered(self, connection: Connection) -> None:
+        """Let a connection be the youngest."""
+        if not connection.given_up:
+            self.leave(connection)
+            self._connections[connection] = None
+
+    def _give_up(self, connection: Connection) -> None:
+        self.leave(connection)
+        connection.give_up()
+        self.given_up += 1
+
+
 class DiscreetWorker(GeventWorker):
-    """Refuses a request that is not HTTP with the application's error body and a constant line.
+    """Makes room for new connections, and refuses what is not HTTP in the application's form.
 
     gunicorn's own page and line would repeat the request, its address and the secrets in it.
     """
+
+    def init_process(self) -> None:
+        """Serve, with a room of this process's own."""
+        self.room = Room()
+        super().init_process()
+
+    def handle(self, listener: object, client: socket.socket, addr: object) -> None:
+        """Serve one connection until its end."""
+        connection = Connection(client)
+        self.room.enter(connection)
+        try:
+            super().handle(listener, connection, addr)
+        finally:
+            self.room.leave(connection)
+
+    def handle_request(
+        self, listener_name: object, req: object, sock: Connection, addr: object
+    ) -> None:
+        """Serve one request of a connection."""
+        super().handle_request(listener_name, req, sock, addr)
+        self.room.answered(sock)
+
+    def notify(self) -> None:
+        """Tell the master each second that we live, and the log what was given up."""
+        super().notify()
+        if self.room.given_up:
+            self.log.warning("connection.given_up", extra={"count": self.room.given_up})
+            self.room.given_up = 0
 
     def handle_error(self, _req: object, client: object, _addr: object, exc: Exception) -> None:
         """Answer 400 if the request cannot be parsed, 500 to a failure outside the application."""

@@ -95,7 +95,12 @@ def defined_tests() -> set[str]:
 
 def missing_event(text: str) -> bool:
     """Say so of a log event; CONTRIBUTING shows how one is written."""
-    known = {*names("reference.md", "Log events"), "noun.verbed", "request.unreadable"}
+    known = {
+        *names("reference.md", "Log events"),
+        "noun.verbed",
+        "request.unreadable",
+        "connection.given_up",
+    }
     nouns = {name.partition(".")[0] for name in known}
     if not EVENT.fullmatch(text) or text.partition(".")[0] not in nouns:
         return False
