@@ -2,7 +2,7 @@
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  hash    stats
 -- KEYS[3]  stream  alerts
--- KEYS[4]  string  cooldown:<account>:overflow:<conversation>, there for an hour after such an alert
+-- KEYS[4]  string  cooldown:<account>:overflow:<conversation>, there for an hour after an alert
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  most messages a conversation may hold unanswered
