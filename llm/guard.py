@@ -170,7 +170,7 @@ _LOOK_ALIKE = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
 
 #: A sign as programs write it, and what may be base64 or hexadecimal, line ends included.
 _ESCAPE = re.compile(r"\\[ux]([0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})")
-_CODE = re.compile(r"[A-Za-z0-9+/_-](?:[A-Za-z0-9+/_-]|\s){19,}+")
+_CODE = re.compile(r"[A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{19,}+")
 
 
 def _words(text: str) -> list[str]:

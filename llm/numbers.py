@@ -18,7 +18,7 @@ _LOOKUPS_MAX = 1_500
 
 _SEPARATOR = r"[ \t.\-/()_·•*~,'’]"  # Swiss prices have a typographic apostrophe
 #: Digits with up to four separators between them; a comma and a space end it.
-RUN = re.compile(rf"\+?[ .(-]{{0,3}}\d(?:(?:(?!,\s){_SEPARATOR}){{0,4}}+\d)*+")
+RUN = re.compile(rf"\+?[ .(-]{{0,3}}\d(?:(?:(?!,\s){_SEPARATOR}){{0,4}}\d)*")
 _GROUP = re.compile(r"\d+")
 
 _DAY, _MONTH = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
