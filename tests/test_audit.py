@@ -46,7 +46,13 @@ def advisories() -> Iterator[Advisories]:
 def audit(url: str) -> subprocess.CompletedProcess[str]:
     """Run the target as it stands, with the environment as it is."""
     return subprocess.run(
-        ["make", "--old-file=.venv/.ready", "audit", f"ARGS=-s osv --osv-url {url}"],
+        [
+            "make",
+            "--no-print-directory",
+            "--old-file=.venv/.ready",
+            "audit",
+            f"ARGS=-s osv --osv-url {url}",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
