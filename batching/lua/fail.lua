@@ -8,7 +8,7 @@
 -- ARGV[3]  token
 -- ARGV[4]  outcome: retry (spends an attempt), defer (spends none), ambiguous (the part that was
 --          being sent may be out; if none was, or a status settled it, as retry), unusable (the
---          answer cost a question and is worth nothing: spends half of the attempts)
+--          answer cost a question and is worth nothing: as retry, but not beyond three attempts)
 -- ARGV[5]  wait, ms: until the next try, or for the provider's status
 -- ARGV[6]  detail, an error code
 -- Returns     1 done; 2 retry refused, the attempts are spent: dead_letter it; 0 stale.
@@ -27,13 +27,10 @@ if outcome == "ambiguous" and state == "sending" then
   redis.call("HINCRBY", KEYS[3], "ambiguous", 1)
 else
   if outcome ~= "defer" then
-    local limits, spends = limits_of(KEYS[5], limits_id), 1
+    local limits = limits_of(KEYS[5], limits_id)
+    if outcome == "unusable" then limits.max_attempts = math.min(3, limits.max_attempts) end
     if is_spent(limits, attempt, part, parts) then return 2 end
-    if outcome == "unusable" then
-      local half = math.ceil(limits.max_attempts / 2)
-      spends = math.max(1, math.min(half, limits.max_attempts - attempt))
-    end
-    redis.call("HINCRBY", KEYS[1], "attempt", spends)
+    redis.call("HINCRBY", KEYS[1], "attempt", 1)
   end
   -- An ambiguous part is sent again once at most: mark_sending reads this mark.
   if state == "ambiguous" then redis.call("HSET", KEYS[1], "resent", 1) end

@@ -259,11 +259,9 @@ class Plain:
             batch.state = "ambiguous"
         else:
             if outcome != "defer":
-                if batch.is_spent:
+                if batch.is_spent or (outcome == "unusable" and batch.attempt >= 3):
                     return SPENT
-                most = batch.limits.max_attempts
-                half = min(-(-most // 2), most - batch.attempt)
-                batch.attempt += max(1, half) if outcome == "unusable" else 1
+                batch.attempt += 1
             batch.resent = batch.resent or batch.state == "ambiguous"
             batch.state, batch.token = "waiting", ""
         batch.until_ms = self.clock() + wait_ms

@@ -236,7 +236,7 @@ LOST, REFUSED = AmbiguousError("cloud_timeout"), PermanentError("cloud_131047")
         ),
         pytest.param(
             [UNUSABLE] * 9, [], {"limits": Limits(max_attempts=3)}, [2_000] * 9,
-            End(DEAD, [("fatal_model", "model_recited")], 2, 0),
+            End(DEAD, [("fatal_model", "model_recited")], 3, 0),
             id="useless answers, three attempts",
         ),
         pytest.param(
@@ -246,8 +246,12 @@ LOST, REFUSED = AmbiguousError("cloud_timeout"), PermanentError("cloud_131047")
         ),
         pytest.param(
             [TIMEOUT, UNUSABLE, TIMEOUT, *[UNUSABLE] * 9], [], {}, [600_000] * 9,
-            End(DEAD, [("fatal_model", "model_recited")], 5, 0),
+            End(DEAD, [("fatal_model", "model_recited")], 4, 0),
             id="useless answers between failures",
+        ),
+        pytest.param(
+            [UNUSABLE, TIMEOUT], [], {}, [2_000, 10_000], End(ANSWERED, [], 3),
+            id="a failure after a useless answer waits no longer for that",
         ),
         pytest.param([UNUSABLE] * 2, [], {}, [2_000] * 2, End(ANSWERED, [], 3), id="two useless"),
         pytest.param(

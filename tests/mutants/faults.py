@@ -160,7 +160,7 @@ ENDING = (
     lua("what vanished is not counted", "dead_letter",
         'redis.call("HINCRBY", KEYS[5], "lost", lost)\n'),
     lua("a failed attempt is not counted", "fail",
-        'redis.call("HINCRBY", KEYS[1], "attempt", spends)', ""),
+        'redis.call("HINCRBY", KEYS[1], "attempt", 1)', ""),
     lua("a useless answer is asked for as often as any", "fail",
         'if outcome == "unusable" then', "if false then"),
     python("a useless answer is a failure like any other", "flow",

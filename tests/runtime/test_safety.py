@@ -342,6 +342,7 @@ def test_exception_written_wrong_is_a_mistake(
     assert caught.value.detail == f"{installed.accounts}: {mistake}"
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("role", ["web", "worker", "scheduler"])
 def test_process_that_starts_in_production_with_what_is_refused_says_so(
     installed: Installation, role: str, valkey: ValkeyServer
@@ -369,6 +370,7 @@ def test_process_that_starts_in_production_with_what_is_refused_says_so(
     assert '"1"' not in done.stdout
 
 
+@pytest.mark.usefixtures("client")
 def test_outside_production_the_same_installation_starts(
     installed: Installation, valkey: ValkeyServer
 ) -> None:
