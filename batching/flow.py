@@ -286,19 +286,20 @@ def _take_in(
 
 
 def _end_redeliveries(
-    store: Store, queued: Sequence[_Queued], values: Sequence[object]
-) -> list[object]:
+    store: Store, queued: Sequence[_Queued], values: Sequence[Any]
+) -> Sequence[Any]:
     """Return the values with OVERFLOW where a message found its conversation full for too long."""
-    settled, round_trip = list(values), store.pipeline(durable=True)
-    refused = {n: it for n, it in enumerate(values) if isinstance(it, Receipt)}
-    refused = {n: it for n, it in refused.items() if it.status is Status.FULL}
-    for n, receipt in refused.items():
-        event, _ = queued[n]
-        round_trip.overflow(receipt.conversation_id, event.account_id)
-    for (n, receipt), ends in zip(refused.items(), round_trip.execute(), strict=True):
-        if ends:
-            settled[n] = replace(receipt, status=Status.OVERFLOW)
-    return settled
+    receipts = {n: it for n, it in enumerate(values) if isinstance(it, Receipt)}
+    full = [n for n, receipt in receipts.items() if receipt.status is Status.FULL]
+    round_trip = store.pipeline(durable=True)
+    for n in full:
+        event, owner = queued[n]
+        round_trip.overflow(owner, event.account_id)
+    ends = dict(zip(full, round_trip.execute(), strict=True))
+    return [
+        replace(value, status=Status.OVERFLOW) if ends.get(n) else value
+        for n, value in enumerate(values)
+    ]
 
 
 def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) -> list[_Queued]:

@@ -112,13 +112,14 @@ def redact(
     """
     known = {it for it in (*published, *customers) if it.kind != "link"}
     pages = {it.key for it in published if it.kind == "link"} - {""}
+    hosts = {page.partition("/")[0] for page in pages} - _SHARED
     numbers = tails(it.key for it in known if it.kind == "number")
     counts: Counter[str] = Counter()
     pieces, done = list[str](), 0
     for found in sorted(
         find(answer, regions=regions, known_tails=numbers), key=lambda it: it.start
     ):
-        if found.contact in known or _is_published(found, answer, pages):
+        if found.contact in known or _is_published(found, answer, pages, hosts):
             continue
         counts[found.contact.kind] += 1
         pieces += [answer[done : found.start], REDACTED]
@@ -126,15 +127,16 @@ def redact(
     return "".join([*pieces, answer[done:]]), dict(counts)
 
 
-def _is_published(found: Found, answer: str, pages: Collection[str]) -> bool:
-    """Return whether a link leads to a host of the business, or names a shared one bare."""
+def _is_published(
+    found: Found, answer: str, pages: Collection[str], hosts: Collection[str]
+) -> bool:
+    """Return whether a link leads to one of ``hosts``, or to a shared one bare or by its page."""
     if found.contact.kind != "link" or not found.contact.key:
         return False
     host, _, path = found.contact.key.partition("/")
     if host in _SHARED:
         bare = not path and set(answer[found.start : found.end]).isdisjoint("/:?#")
         return bare or (bool(path) and found.contact.key in pages)
-    hosts = {it.partition("/")[0] for it in pages} - _SHARED
     return any(host == it or host.endswith(f".{it}") for it in hosts)
 
 

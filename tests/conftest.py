@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+import sentry_sdk
 from hypothesis import HealthCheck, Phase, settings
 
 from demo.child import DemoError
 from demo.valkey import find_server
+from tests.fake_sentry import FakeSentry
 from tests.fakes import FakeClock
 from tests.notify_socket import NotifySocket
 from tests.processes import Guard, LeftBehindError, started
@@ -205,6 +207,16 @@ def environ_of_accounts(
         }
 
     return write
+
+
+@pytest.fixture
+def sentry() -> Iterator[FakeSentry]:
+    """Yield a Sentry on the loopback; a test that reports to it stops with it."""
+    server = FakeSentry()
+    yield server
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
+    server.close()
 
 
 @pytest.fixture(autouse=True)

@@ -30,14 +30,20 @@ local function once(key, value, cooldown_ms)
   return redis.call("SET", key, value, "NX", "PX", cooldown_ms) and true or false
 end
 
--- Return 1 if an account may report about a part, 0 if nothing says whose it is; -1 if it is
--- another account's: that is counted and alerted.
-local function believe(conversation, account, seal, owner, header, stats, alerts, cooldown)
-  local known = owner or header.account
+-- Read what an account reports about: whether to believe it, 1; 0 if nothing says whose part it
+-- is; -1 if it is another account's: that is counted and alerted. Then whether the batch in flight
+-- is to send this part next, its state, and the header of the dead letter.
+local function reported(c, letter, stats, alerts, cooldown, conversation, account, batch, part,
+  seal)
+  local id, next_part, state, owner = unpack(redis.call("HMGET", c,
+    "id", "part", "state", "account"))
+  local header = cjson.decode(redis.call("LINDEX", letter, 0) or "{}")
+  local awaited = id == batch and next_part == part
+  local known = id == batch and owner or header.account
   if seal == "" and not known then return 0 end
   if seal ~= "0" and (known or account) == account
     and (header.conversation or conversation) == conversation then
-    return 1
+    return 1, awaited, state, header
   end
   redis.call("HINCRBY", stats, "status_refused", 1)
   if once(cooldown, conversation, 3600000) then alert(alerts, "status_refused", "", account) end

@@ -18,17 +18,14 @@
 --             is another account's, and nothing is recorded.
 -- Complexity  O(log N), N = leases.
 local conversation, account, batch, part = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local id, next_part, state, owner = unpack(redis.call("HMGET", KEYS[1],
-  "id", "part", "state", "account"))
-local header = cjson.decode(redis.call("LINDEX", KEYS[5], 0) or "{}")
-local believed = believe(conversation, account, ARGV[6], id == batch and owner, header,
-  KEYS[6], KEYS[7], KEYS[8])
+local believed, awaited, state = reported(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
+  conversation, account, batch, part, ARGV[6])
 if believed < 1 then return believed end
 local before = redis.call("GET", KEYS[3])
 remember_part("failed", KEYS[3], KEYS[4], ARGV[7])
 if before == "failed" then return 0 end
 redis.call("HINCRBY", KEYS[6], "undelivered", 1)
-if id == batch and next_part == part and state == "ambiguous" then
+if awaited and state == "ambiguous" then
   -- Certain now, and not sent again: the next reap makes it a dead letter, with its alert.
   redis.call("HSET", KEYS[1], "policy", "alert")
   redis.call("ZADD", KEYS[2], now_ms, conversation)

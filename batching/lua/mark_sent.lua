@@ -19,16 +19,13 @@
 --             is another account's, and nothing is recorded.
 -- Complexity  O(log N), N = leases or dead letters.
 local conversation, account, batch, part = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local id, next_part, state, owner = unpack(redis.call("HMGET", KEYS[1],
-  "id", "part", "state", "account"))
-local header = cjson.decode(redis.call("LINDEX", KEYS[5], 0) or "{}")
-local believed = believe(conversation, account, ARGV[6], id == batch and owner, header,
-  KEYS[6], KEYS[7], KEYS[8])
+local believed, awaited, state, header = reported(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
+  conversation, account, batch, part, ARGV[6])
 if believed < 1 then return believed end
 local record = conversation .. ":" .. batch .. ":" .. part
 if redis.call("GET", KEYS[3]) == "failed" then record = "failed" end
 remember_part(record, KEYS[3], KEYS[4], ARGV[7])
-if id == batch and next_part == part then
+if awaited then
   redis.call("HSET", KEYS[1], "part", part + 1)
   redis.call("HDEL", KEYS[1], "resent")
   trail(KEYS[10], "mark_sent", batch, part)

@@ -1,12 +1,8 @@
 """An installation in a directory of its own, with accounts, a prompt, secrets; and a Sentry."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sentry_sdk
-
-from tests.fake_sentry import FakeSentry
 
 ACCOUNTS = """
 [[account]]
@@ -72,13 +68,3 @@ def accounts_file(tmp_path: Path) -> Path:
     path = tmp_path / "accounts.toml"
     path.write_text(ACCOUNTS)
     return path
-
-
-@pytest.fixture
-def sentry() -> Iterator[FakeSentry]:
-    """Yield a Sentry on the loopback; a test that reports to it stops with it."""
-    server = FakeSentry()
-    yield server
-    sentry_sdk.get_client().close()
-    sentry_sdk.get_global_scope().set_client(None)
-    server.close()

@@ -1,7 +1,6 @@
 """What strangers can do to logs and to Sentry: nothing that hides what a person must see."""
 
 import json
-from collections.abc import Iterator
 
 import falcon.testing
 import pytest
@@ -32,15 +31,6 @@ REFUSED = [
     ("GET", "/nowhere", 404),
     ("GET", VENOM, 405),
 ]
-
-
-@pytest.fixture
-def sentry() -> Iterator[FakeSentry]:
-    server = FakeSentry()
-    yield server
-    sentry_sdk.get_client().close()
-    sentry_sdk.get_global_scope().set_client(None)
-    server.close()
 
 
 def serve(start: Start, sentry: FakeSentry, percent: int) -> falcon.testing.TestClient:
