@@ -157,6 +157,9 @@ def check_sync(client: redis.Redis) -> CheckResult:
     """Check that the server can confirm a write on its disk (WAITAOF). Raise RedisError."""
     try:
         client.execute_command("WAITAOF", 1, 0, 1)  # type: ignore[no-untyped-call]
+    except redis.exceptions.NoPermissionError:
+        says = "always: our user may not wait for the disk (WAITAOF)"
+        return mistake("BATCH_DURABILITY", says, "run site.yml, or give the user +waitaof")
     except redis.ResponseError as error:
         advice = (
             "set appendonly yes on Valkey, or on Redis 7.2 or newer; an older Redis does the same"

@@ -1,6 +1,8 @@
 """Servers with the users that the deployment gives them: its very template, filled in."""
 
 import hashlib
+import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,17 @@ PASSWORDS = {
 }
 
 
-def users(instance: str, passwords: Mapping[str, str] = PASSWORDS) -> str:
-    """Return the users of an instance, "ledger" or "broker", as the deployment writes them."""
+def users(
+    instance: str,
+    passwords: Mapping[str, str] = PASSWORDS,
+    *,
+    waits: bool = True,
+    simulates: bool = False,
+) -> str:
+    """Return the users of an instance, "ledger" or "broker", as the deployment writes them.
+
+    ``waits``: for a server that can wait for its disk; ``simulates``: not for production.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         trim_blocks=True,
@@ -35,22 +46,29 @@ def users(instance: str, passwords: Mapping[str, str] = PASSWORDS) -> str:
     environment.filters["hash"] = lambda text, name: hashlib.new(name, text.encode()).hexdigest()
     return environment.get_template("users.acl.j2").render(
         ledger_instance=instance,
+        ledger_has_waitaof=waits,
+        ledger_has_simulator=simulates,
         **{f"ledger_{name}_password": passwords.get(name, "") for name in PASSWORDS},
         **{f"ledger_{name}_password_previous": "" for name in PASSWORDS},
     )
 
 
-def commands(user: str) -> set[str]:
+def commands(user: str, *, waits: bool = True) -> set[str]:
     instance = "broker" if user == "broker" else "ledger"
-    (line,) = [line for line in users(instance).splitlines() if line.startswith(f"user {user} ")]
+    lines = users(instance, waits=waits).splitlines()
+    (line,) = [line for line in lines if line.startswith(f"user {user} ")]
     return {word[1:].rstrip(")") for word in line.split() if word.startswith("+")}
 
 
 class GuardedServer(ValkeyServer):
     """A server whose address carries ``user`` and password; nothing connects without one."""
 
-    def __init__(self, binary: str, guard: Guard, user: str) -> None:
+    def __init__(self, binary: str, guard: Guard, user: str, *, simulates: bool = False) -> None:
         self.user = user
+        told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
+        #: Whether it can wait for its disk, which Redis learned with 7.2.
+        self.waits = int(re.findall(r" v=(\d+\.\d+)", told.stdout)[0].replace(".", "")) >= 72
+        self._simulates = simulates
         super().__init__(binary, guard, append_only=True)
 
     def url(self, db: int = 0, *, user: str = "") -> str:
@@ -91,7 +109,8 @@ class GuardedServer(ValkeyServer):
 
     def _command(self) -> list[str]:
         path = self.directory / "users.acl"
-        path.write_text(users("broker" if self.user == "broker" else "ledger"))
+        instance = "broker" if self.user == "broker" else "ledger"
+        path.write_text(users(instance, waits=self.waits, simulates=self._simulates))
         return [*super()._command(), "--aclfile", str(path)]
 
 

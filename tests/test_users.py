@@ -20,12 +20,14 @@ from batching.model import (
     InboundMessage,
     Kind,
     Limits,
+    Outbound,
     Reason,
     Stage,
     Status,
     WakeUp,
 )
 from batching.store import TAKEOVER_BEGINS, Store
+from channels import simulator
 from runtime import health
 from runtime.notifier import Notifier
 from runtime.settings import load_settings
@@ -57,6 +59,7 @@ OF_OTHERS = {
         *("DEL {aa1.0}:due", "SET {aa1.0}:model_off 1", "HSET {aa1.0}:spent:c count 0"),
         *("XTRIM {aa1.0}:alerts MAXLEN 0", "XREADGROUP GROUP g r STREAMS {aa1.0}:alerts >"),
         *("SET {aa1.0}:heartbeat 1", "SET {aa1.0}:circuit:salon 1", "SCRIPT LOAD return(1)"),
+        *("LRANGE aa:simulator:c 0 -1", "RPUSH aa:simulator:c text"),
     ),
     "worker": (
         *("SCRIPT LOAD return(1)", "SCAN 0", "LPOP {aa1.0}:o:c", "XTRIM {aa1.0}:alerts MAXLEN 0"),
@@ -71,6 +74,8 @@ OF_OTHERS = {
     ),
     "operator": (),
 }
+#: A batch of one message is due at once.
+ONE = replace(Limits(), max_messages=1)
 #: Redis and Valkey word it differently; DEBUG is switched off for everybody.
 REFUSAL = (
     "permissions|ACL failure|DEBUG command not allowed"
@@ -133,6 +138,7 @@ def called() -> set[str]:
     text = "".join(path.read_text() for path in SERVICE if path.name not in OF_THE_BROKER)
     methods = set(re.findall(r"\b_?(?:client|pipeline|pipe|ledger)\.([a-z_]+)\(", text))
     methods |= set(re.findall(r'_streams\([^"\n]*"([a-z]+)"', text))
+    methods |= {name.lower() for name in re.findall(r'execute_command\(\s*"(\w+)"', text)}
     return {NAMES.get(name, name) for name in methods - NO_COMMANDS}
 
 
@@ -191,8 +197,8 @@ def roles(
         yield server
 
 
-def store_of(server: GuardedServer, user: str) -> Store:
-    return Store(server.client(user=user), privacy_key="key")
+def store_of(server: GuardedServer, user: str, *, synced: bool = False) -> Store:
+    return Store(server.client(user=user), privacy_key="key", synced=synced)
 
 
 def waiting(store: Store) -> str:
@@ -208,7 +214,7 @@ def letter(store: Store, conversation: str = "") -> str:
     conversation = conversation or store.conversation_id("salon", "dead")
     account = CANARY_ACCOUNT if conversation.startswith("k_") else "salon"
     message = InboundMessage(account, "dead", "m1", Kind.TEXT, "Hi")
-    store.append(conversation, message, replace(Limits(), max_messages=1))
+    store.append(conversation, message, ONE)
     (batch,) = store.collect(store.shard_of(conversation), limit=1)
     run = store.begin(batch.wake_up)
     assert run
@@ -311,6 +317,63 @@ def test_scheduler_may_do_what_alerts_checks_and_canaries_ask_for(roles: Guarded
     assert roles.refusals() - {("scheduler", "command", "config|get")} == set()
 
 
+def test_each_role_can_wait_for_the_disk_where_the_server_can(roles: GuardedServer) -> None:
+    """BATCH_DURABILITY=always asks for it as every role; an older Redis says what it lacks."""
+    wanted = "tells when a write is safe" if roles.waits else "this server cannot wait for its disk"
+    store_of(roles, "operator").open()
+
+    for user in (*ROLES, "app"):
+        with roles.client(user=user) as client:
+            found = health.check_sync(client)
+        assert wanted in found.says, user
+    if roles.waits:
+        web, worker = store_of(roles, "web", synced=True), store_of(roles, "worker", synced=True)
+        shard = web.shard_of(waiting(web))
+        pipeline = web.pipeline(durable=True)
+        pipeline.append("c_1", InboundMessage("salon", "b", "m1", Kind.TEXT, "Hi"), ONE)
+        (receipt,) = pipeline.execute()
+        assert receipt.status == Status.ACCEPTED
+        (batch,) = worker.collect(shard, limit=1)
+        run = worker.begin(batch.wake_up)
+        assert run
+        worker.mark_sending(run, 0, "alert")
+    assert roles.refusals() == set()
+
+
+def test_user_that_may_not_wait_for_the_disk_is_told_so(roles: GuardedServer) -> None:
+    """As before the users are brought up to date: it is not the server that cannot."""
+    if not roles.waits:
+        return
+    with roles.admin() as client:
+        client.execute_command("ACL", "SETUSER", "web", "reset", "on", ">p", "+@all", "-waitaof")
+    with redis.Redis(unix_socket_path=roles.socket, username="web", password="p") as client:
+        found = health.check_sync(client)
+
+    assert (found.level, found.advice) == (
+        health.Level.MISTAKE,
+        "run site.yml, or give the user +waitaof",
+    )
+
+
+def test_simulator_runs_under_the_roles_outside_of_production(
+    valkey_binary: str, guard: Guard
+) -> None:
+    with started(GuardedServer(valkey_binary, guard, "app", simulates=True)) as server:
+        operator, web, worker = (store_of(server, it) for it in ("operator", "web", "worker"))
+        operator.open()
+        written = InboundMessage("salon", ANNA, "m1", Kind.TEXT, "Hi")
+        conversation = waiting(web)
+
+        simulator.accepted(web, [written])
+        simulator.Simulator("salon", worker).send(Outbound(ANNA, "Hello", "tag", ("m1",)))
+
+        web.peek(conversation)
+        shown = simulator.conversation(web.client, conversation)
+        assert [it["text"] for it in shown] == ["Hi", "Hello"]
+        assert simulator.forget(operator, conversation) == 2
+        assert server.refusals() == set()
+
+
 def test_worker_may_do_what_its_scripts_do() -> None:
     """What they run is no more than what the application may; here, that none is forgotten."""
     others = {"replay", "discard", "erase", "audit", "append", "link", "foreign"}
@@ -350,7 +413,8 @@ def test_scheduler_brings_scripts_back_after_a_restart_of_redis(roles: GuardedSe
 
 def test_one_user_of_the_release_before_serves_as_it_did(roles: GuardedServer) -> None:
     """It may load scripts, and not ask which are there."""
-    former = " ".join(f"+{name}" for name in sorted(commands("app") - {"script|exists"}))
+    could = commands("app", waits=roles.waits) - {"script|exists"}
+    former = " ".join(f"+{name}" for name in sorted(could))
     with roles.admin() as client:
         client.execute_command(
             *f"ACL SETUSER app reset on >{PASSWORDS['app']} ~aa:* ~{{aa*}}* -@all {former}".split()

@@ -56,6 +56,7 @@ def stack(
         "CANARY_EVERY_MS": "2000",
         "BATCH_LEASE_MS": "3000",
         "BATCH_MAX_ATTEMPTS": "8",
+        "BATCH_DURABILITY": "always",
     }
     logins = {role: {"REDIS_URL": ledger.url(user=role)} for role in ROLES}
     with running(Stack(valkey_binary, guard, environ, valkey=ledger, roles=logins)) as installation:
