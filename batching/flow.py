@@ -30,7 +30,6 @@ from batching.model import (
     Collected,
     DeliveryStatus,
     Event,
-    Exchange,
     Expiry,
     ForeignMessage,
     InboundMessage,
@@ -166,7 +165,7 @@ def generate(
         answer = account.model.answer(history, run.turn, now_ms=run.now_ms)
         parts = account.channel.split(answer)
         # The reply is kept before it is sent: a retry must not ask the model twice.
-        if store.checkpoint(run, parts, Exchange(customer=run.turn, answer=answer)):
+        if store.checkpoint(run, parts, store.exchange(run, answer, parts)):
             log.info("reply.generated", extra=_about(run) | {"parts": len(parts)})
             _enqueue(queue, WakeUp(wake_up.conversation_id, wake_up.batch_id, 1, Stage.SEND))
 

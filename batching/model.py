@@ -3,8 +3,8 @@
 import json
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -18,6 +18,9 @@ _POSITIONS: Final = (
 )
 #: The number of a part, as a provider gives it back: what else stands there is not ours.
 _PART = re.compile(r"[0-9]{1,4}")
+#: How an exchange keeps a line of the customer's, and the digest of a part.
+_LINE = re.compile(r"([0-9a-f-]*):([0-9]{1,9}):([0-9a-f]*):([0-9]{1,9})")
+_DIGEST_OF_PART = re.compile(r"([0-9]{1,4}):([0-9a-f]+)")
 
 
 class Kind(StrEnum):
@@ -164,22 +167,65 @@ class WakeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A message of a customer in ``Exchange.customer``: the digest of its id, and its length.
+
+    ``length`` is in bytes of UTF-8. ``quotes``: the digest of the message that its first
+    ``quote_length`` bytes quote, "" for none.
+    """
+
+    digest: str
+    length: int
+    quotes: str = ""
+    quote_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
-    """One past turn of a conversation: what the customer wrote and what was answered."""
+    """One past turn of a conversation: what the customer wrote and what was answered.
+
+    The rest says where that is from, and is empty where an earlier release kept the exchange:
+    ``batch_id``; ``lines``, which joined by newlines are ``customer``; the ``lengths`` of the parts
+    of the answer, in characters; ``sent``, by part the digest of the provider's id.
+    """
 
     customer: str
     answer: str
+    batch_id: str = field(default="", compare=False)
+    lines: tuple[Line, ...] = field(default=(), compare=False)
+    lengths: tuple[int, ...] = field(default=(), compare=False)
+    sent: Mapping[int, str] = field(default_factory=dict, compare=False)
 
     def encode(self) -> str:
-        """Return the exchange as the history keeps it, a JSON list."""
-        return json.dumps([self.customer, self.answer], ensure_ascii=False)
+        """Return the exchange as the history keeps it, a JSON list of texts.
+
+        Its last is left to ``finish.lua``: only then the parts have ids.
+        """
+        lines = " ".join(
+            f"{line.digest}:{line.length}:{line.quotes}:{line.quote_length}" for line in self.lines
+        )
+        lengths = " ".join(map(str, self.lengths))
+        kept = [self.customer, self.answer, self.batch_id, lines, lengths, ""]
+        return json.dumps(kept, ensure_ascii=False)
 
     @classmethod
     def decode(cls, kept: bytes) -> Self:
-        """Return the exchange that ``encode`` kept; what a newer release added is ignored."""
-        found: list[str] = json.loads(kept)
-        customer, answer, *_ = (*found, "", "")
-        return cls(customer, answer)
+        """Return the exchange that ``encode`` kept; what another release added is ignored."""
+        found = [it if isinstance(it, str) else "" for it in json.loads(kept)]
+        customer, answer, batch_id, lines, lengths, sent, *_ = (*found, *[""] * 6)
+        digests = (_DIGEST_OF_PART.fullmatch(it) for it in sent.split())
+        return cls(
+            customer,
+            answer,
+            batch_id,
+            tuple(
+                Line(it[1], int(it[2]), it[3], int(it[4]))
+                for it in map(_LINE.fullmatch, lines.split())
+                if it
+            ),
+            tuple(int(it) for it in lengths.split() if it.isdecimal()),
+            {int(it[1]): it[2] for it in digests if it},
+        )
 
 
 @dataclass(frozen=True, slots=True)

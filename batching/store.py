@@ -32,6 +32,7 @@ from batching.model import (
     ForeignMessage,
     InboundMessage,
     Limits,
+    Line,
     Overdue,
     Peek,
     Reaped,
@@ -272,6 +273,19 @@ class Scripts:
         names = (s.batches(c), sent, s.takeover(c), cooldown, s.alerts, s.stats, formerly_sent)
         args = (c, event.account_id, event.author, self.timing.takeover_ms if pause else 0)
         return self._run("foreign", names, args, int)
+
+    def exchange(self, run: Run, answer: str, parts: Sequence[str]) -> Exchange:
+        """Return what the history keeps of an answered run: the texts, and what they are of."""
+        return Exchange(
+            customer=run.turn,
+            answer=answer,
+            batch_id=run.wake_up.batch_id,
+            lines=tuple(
+                Line(self.keyring.digest(run.account_id, it.message_id), len(it.text.encode()))
+                for it in run.messages
+            ),
+            lengths=tuple(map(len, parts)),
+        )
 
     def tag(self, account_id: str, conversation_id: str, batch_id: str, part: int) -> Tag:
         """Return the sealed tag of a part."""

@@ -92,7 +92,7 @@ end
 -- Forget a conversation's batch in flight, and schedule its next open batch.
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "limits", "state", "stage", "attempt", "rings",
-    "token", "reply", "parts", "part", "exchange", "policy", "resent")
+    "token", "reply", "parts", "part", "exchange", "policy", "resent", "sent")
   local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits"))
   if not count then return redis.call("DEL", c) end

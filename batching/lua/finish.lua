@@ -17,8 +17,8 @@
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
 local conversation, token, reason = ARGV[2], ARGV[3], ARGV[4]
 
-local holder, state, count, part, parts, exchange, batch = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "count", "part", "parts", "exchange", "id"))
+local holder, state, count, part, parts, exchange, batch, sent = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "count", "part", "parts", "exchange", "id", "sent"))
 if holder ~= token or state ~= "running" then
   return 0
 end
@@ -26,6 +26,8 @@ if reason == "" and (not parts or tonumber(part) < tonumber(parts)) then
   return 0
 end
 if reason == "" then
+  -- Its last field is for the digests of the parts: see Exchange.encode.
+  if sent then exchange = string.gsub(exchange, '""%]$', '"' .. sent .. '"]') end
   redis.call("RPUSH", KEYS[6], exchange)
   redis.call("LTRIM", KEYS[6], -ARGV[5], -1)
   redis.call("PEXPIRE", KEYS[6], ARGV[6])

@@ -26,7 +26,10 @@ local record = conversation .. ":" .. batch .. ":" .. part
 if redis.call("GET", KEYS[3]) == "failed" then record = "failed" end
 remember_part(record, KEYS[3], KEYS[4], ARGV[7])
 if awaited then
-  redis.call("HSET", KEYS[1], "part", part + 1)
+  -- For quotes of it, once it is in the history.
+  local sent = redis.call("HGET", KEYS[1], "sent") or ""
+  sent = sent .. part .. ":" .. string.match(KEYS[3], "[^:]*$") .. " "
+  redis.call("HSET", KEYS[1], "part", part + 1, "sent", sent)
   redis.call("HDEL", KEYS[1], "resent")
   trail(KEYS[10], "mark_sent", batch, part)
   if state == "sending" then

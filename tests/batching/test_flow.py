@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from batching.model import (
     Exchange,
     Kind,
     Limits,
+    Line,
     Stage,
     Status,
     Tag,
@@ -427,3 +429,19 @@ def test_trail_of_a_batch_that_waits_for_a_day_stays_short(world: World) -> None
     world.settle(*[60_000] * 200)
 
     assert world.client.llen(world.shard.trail(world.anna)) <= 102
+
+
+def test_history_knows_which_batch_messages_and_parts_an_exchange_is_of(world: World) -> None:
+    world.channel.length_max = 12
+    digest = partial(world.store.keyring.digest, "salon")
+
+    world.write("Привет", "open today?")
+    world.settle()
+
+    (exchange,) = world.store.history(world.anna)
+    answer = "Answer to: Привет\nopen today?"
+    assert exchange == Exchange("Привет\nopen today?", answer)
+    assert exchange.batch_id == world.tag().batch_id
+    assert exchange.lines == (Line(digest("id-1"), 12), Line(digest("id-2"), 11))
+    assert exchange.lengths == (12, 12, 5)
+    assert exchange.sent == {n: digest(f"out-{n + 1}") for n in range(3)}

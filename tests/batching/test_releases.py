@@ -330,6 +330,12 @@ FULL_MESSAGE: list[Any] = json.loads(encode(MESSAGE))
         ),
         pytest.param(_exchange, ["Hi"], Exchange("Hi", ""), id="exchange, missing field"),
         pytest.param(
+            _exchange,
+            ["Hi", "Hello", {}, "a:x::0 b", 7, "0:zz 1"],
+            Exchange("Hi", "Hello"),
+            id="exchange, unreadable fields",
+        ),
+        pytest.param(
             Limits.decode,
             json.dumps(asdict(Limits(lease_ms=10_000)) | {"new": 1}),
             Limits(lease_ms=10_000),
@@ -409,3 +415,18 @@ def test_letter_is_replayed_with_the_limits_of_the_release_that_replays_it(
     world.store.replay(letter.conversation_id, letter.batch_id, "salon", limits)
 
     assert world.begin(world.after(0)).limits == Limits(lease_ms=11_000)
+
+
+def test_exchange_of_this_release_is_one_that_the_release_before_can_read(world: World) -> None:
+    """It reads two texts, and ignores what follows; a reply of its own gets no ids."""
+    world.write("Hi")
+    world.settle()
+    wake_up = world.to_sending("again")
+    former = json.dumps(["again", "Answer to: again"])
+    world.client.hset(world.shard.batches(world.anna), "exchange", former)
+    world.send(wake_up)
+
+    kept = [json.loads(raw) for raw in world.client.lrange(world.shard.history(world.anna), 0, -1)]
+
+    assert kept[0][:2] == ["Hi", "Answer to: Hi"]
+    assert kept[1] == ["again", "Answer to: again"]
