@@ -39,6 +39,7 @@ class Kind(StrEnum):
     LIST_REPLY = "list_reply"
     FLOW_REPLY = "flow_reply"
     ORDER = "order"
+    PRODUCT = "product"
     POLL_VOTE = "poll_vote"
     EDITED = "edited"
     UNSUPPORTED = "unsupported"

@@ -25,6 +25,9 @@ ID_LENGTH_MAX = 512
 URL_LENGTH_MAX = 4_096
 #: Most entries of a list (contacts, products, options) that are spelled out.
 LISTED_MAX = 20
+#: Most fields of a form that are spelled out, the longest name and value of one in characters, and
+#: how deep they may lie.
+FIELDS_MAX, FIELD_NAME_MAX, FIELD_CHARACTERS_MAX, FIELD_DEPTH_MAX = 100, 100, 1_000, 8
 #: Most items taken from one body. No provider sends nearly as many.
 ITEMS_MAX = 5_000
 #: So many kinds of things that were not understood are told of one body.
@@ -59,6 +62,7 @@ _SENTENCES = {
     Kind.LIST_REPLY: "The customer chose from a list",
     Kind.FLOW_REPLY: "The customer filled in a form",
     Kind.ORDER: "The customer sent an order from the catalogue",
+    Kind.PRODUCT: "The customer sent a product of the catalogue",
     Kind.POLL_VOTE: "The customer voted in a poll",
     Kind.EDITED: "The customer corrected an earlier message",
     Kind.REACTION: "The customer reacted to a message",
@@ -371,6 +375,42 @@ def list_reply(reply: Record, otherwise: str = "") -> Content:
     """Return what the customer chose from a list of ours."""
     row = joined(": ", text(reply, "title"), text(reply, "description"))
     return Content(Kind.LIST_REPLY, spoken(row or otherwise))
+
+
+def fields(value: object, *hidden: str) -> str:
+    """Return everything readable in ``value``, flat: "name: words; appointment date: words".
+
+    Fields named in ``hidden`` are left out wherever they are. What lies deeper than FIELD_DEPTH_MAX
+    is not looked at, and beyond FIELDS_MAX only the fact is told; neither is asked of a customer.
+    """
+    said: list[str] = []
+    waiting: list[tuple[str, object, int]] = [("", value, 0)]
+    while waiting and len(said) < FIELDS_MAX:
+        name, found, depth = waiting.pop()
+        if isinstance(found, dict | list) and depth >= FIELD_DEPTH_MAX:
+            continue
+        if isinstance(found, dict):
+            inner = [(joined(" ", name, clean(key)[:FIELD_NAME_MAX]), each)
+                     for key, each in found.items() if key not in hidden]  # fmt: skip
+        elif isinstance(found, list) and any(isinstance(each, dict | list) for each in found):
+            inner = [(joined(" ", name, str(n)), each) for n, each in enumerate(found, 1)]
+        else:
+            words = joined(", ", *map(_choice, items(found)[:LISTED_MAX]))
+            words = " ".join(words.split())
+            said += [joined(": ", name, _shortened(words))] if words else []
+            continue
+        waiting += [(*pair, depth + 1) for pair in inner][::-1]
+    return "; ".join(said + (["and more"] if waiting else []))
+
+
+def _choice(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return text(value)
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= FIELD_CHARACTERS_MAX else f"{words[:FIELD_CHARACTERS_MAX]}…"
 
 
 def spoken(words: str) -> str:

@@ -322,7 +322,7 @@ _EVENTS: dict[str, Reader] = {
 _PLACEHOLDERS = frozenset({"[Non-text message]"})
 
 _CARD_NAME = re.compile(r"^FN[^:\n]*:(.+)$", re.MULTILINE)
-_CARD_PHONE = re.compile(r"^(?:\w+\.)?TEL[^:\n]*:(.+)$", re.MULTILINE)
+_CARD_FIELD = re.compile(r"^(?:\w+\.)?(?:TEL|EMAIL|ORG|ADR|URL)[^:\n]*:(.+)$", re.MULTILINE)
 #: Words have a space somewhere; so long a run without any is data.
 _ENCODED = re.compile(r"data:[^,\s]*;base64,|/9j/|\S{1000}")
 
@@ -379,16 +379,17 @@ def _contacts(message: Record) -> Content:
 def _card(card: str) -> tuple[str, list[str]]:
     """Return the name and the numbers of a vCard."""
     name = _CARD_NAME.search(card)
-    return name.group(1).strip() if name else "", [n.strip() for n in _CARD_PHONE.findall(card)]
+    rest = (parts.replace(";", " ").strip() for parts in _CARD_FIELD.findall(card))
+    return name.group(1).strip() if name else "", list(rest)
 
 
 def _list_reply(message: Record) -> Content:
     return list_reply(record(message, "listResponse"), _words(message))
 
 
-def _order(message: Record) -> Content:
-    names = ("orderTitle", "title", "message")
-    return described(Kind.ORDER, joined(" ", *(text(message, name) for name in names)))
+def _ordered(kind: Kind) -> ContentReader:
+    names = ("orderTitle", "title", "description", "message")
+    return lambda message: described(kind, joined(" ", *(text(message, name) for name in names)))
 
 
 def _unknown(message: Record) -> Content:
@@ -422,8 +423,8 @@ _CONTENTS: dict[str, ContentReader] = {
     "list_response": _list_reply,
     "buttons_response": _own_words(Kind.BUTTON_REPLY),
     "template_button_reply": _own_words(Kind.BUTTON_REPLY),
-    "order": _order,
-    "product": _order,
+    "order": _ordered(Kind.ORDER),
+    "product": _ordered(Kind.PRODUCT),
     "poll_creation": _unreadable("pollName"),
     "revoked": _only(Kind.DELETED),
 }

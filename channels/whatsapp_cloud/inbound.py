@@ -16,6 +16,7 @@ neighbours. A text message::
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from batching.errors import MalformedError
 from batching.model import (
@@ -28,7 +29,7 @@ from batching.model import (
     Tag,
 )
 from channels.inbound import (
-    LISTED_MAX,
+    FIELDS_MAX,
     Content,
     ContentReader,
     Parsed,
@@ -40,6 +41,7 @@ from channels.inbound import (
     contacts,
     content_of,
     described,
+    fields,
     identifier,
     items,
     joined,
@@ -312,6 +314,15 @@ _COUNTED_FIELDS = frozenset(
 
 # Content: the text that the model reads, by the kind of message
 
+#: Fields of which a customer knows nothing.
+_TECHNICAL = ("type", "id", "flow_token", "catalog_id", "payload", "sha256", "mime_type")
+
+#: A name and a whole value in JSON, even where what surrounds them is broken.
+_PAIR = re.compile(
+    r'"([^"\\]{1,100})"\s{0,9}:\s{0,9}("(?:[^"\\]|\\["\\/bfnrt]){0,1000}"|-?[1-9][0-9]{0,17}|true|false)'
+    r"(?=\s{0,9}[,}\]])"
+)
+
 
 def content(message: Record) -> Content:
     """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED.
@@ -328,7 +339,10 @@ def content(message: Record) -> Content:
 
 
 def _said(message: Record) -> Content:
-    return content_of(_MESSAGES.get(_type(message)), message)
+    name = _type(message)
+    if name in _MESSAGES:
+        return content_of(_MESSAGES[name], message)
+    return _readable(record(message, name))
 
 
 def _type(message: Record) -> str:
@@ -358,7 +372,30 @@ def _interactive(message: Record) -> Content:
     part = record(message, "interactive")
     name = text(part, "type") or next((name for name in _REPLIES if name in part), "")
     reply = record(part, name)
-    return content_of(_REPLIES.get(name) if reply else None, reply)
+    said = content_of(_REPLIES.get(name) if reply else None, reply)
+    return said if said.kind is not Kind.UNSUPPORTED else _readable(part)
+
+
+def _readable(part: Record) -> Content:
+    """Return the readable fields of what has no reader of its own."""
+    return described(Kind.UNSUPPORTED, fields(part, *_TECHNICAL))
+
+
+def _button(message: Record) -> Content:
+    reply = record(message, "button")
+    return Content(Kind.BUTTON_REPLY, spoken(text(reply, "text") or text(reply, "payload")))
+
+
+def _button_reply(reply: Record) -> Content:
+    return Content(Kind.BUTTON_REPLY, spoken(text(reply, "title") or text(reply, "id")))
+
+
+def _list_reply(reply: Record) -> Content:
+    return list_reply(reply, text(reply, "id"))
+
+
+def _shared_product(product: Record) -> Content:
+    return described(Kind.PRODUCT, fields(product, *_TECHNICAL))
 
 
 def _call_permission(reply: Record) -> Content:
@@ -378,8 +415,12 @@ def _contacts(message: Record) -> Content:
 
 def _contact(card: object) -> tuple[str, list[str]]:
     name = text(card, "name", "formatted_name") or text(card, "name", "first_name")
-    phones = items(card, "phones")
-    return name, [text(phone, "phone") or text(phone, "wa_id") for phone in phones]
+    phones = [text(phone, "phone") or text(phone, "wa_id") for phone in items(card, "phones")]
+    emails = [text(email, "email") for email in items(card, "emails")]
+    work = joined(", ", text(card, "org", "title"), text(card, "org", "company"))
+    urls = [text(url, "url") for url in items(card, "urls")]
+    streets = [fields(place, "type", "country_code") for place in items(card, "addresses")]
+    return name, [*phones, *emails, work, *streets, *urls]
 
 
 def _order(message: Record) -> Content:
@@ -397,24 +438,25 @@ def _product(product: object) -> str:
 
 def _form(reply: Record) -> Content:
     """Return a form's answers; they come as JSON in a string, and sometimes as broken JSON."""
-    try:
-        answers = record(json.loads(text(reply, "response_json")))
-    except (ValueError, RecursionError):
-        answers = {}
+    kept: object = at(reply, "response_json")
+    broken = ""
+    # A form's server may have made JSON of JSON.
+    for _ in range(2):
+        if isinstance(kept, str):
+            broken = text(kept)
+            try:
+                kept = json.loads(kept)
+            except (ValueError, RecursionError):
+                break
+    answers = kept if isinstance(kept, dict | list) else dict(_salvaged(broken))
     # The token is for the form's server alone.
-    said = listed(_answer(*pair) for pair in answers.items() if pair[0] != "flow_token")
-    return described(Kind.FLOW_REPLY, said or text(reply, "body"))
+    return described(Kind.FLOW_REPLY, fields(answers, "flow_token") or text(reply, "body"))
 
 
-def _answer(question: str, answer: object) -> str:
-    choices = joined(", ", *map(_choice, items(answer)[:LISTED_MAX]))
-    return f"{text(question)}: {choices}" if choices else ""
-
-
-def _choice(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return text(value)
+def _salvaged(broken: str) -> Iterator[tuple[str, object]]:
+    """Give the whole answers of a form whose JSON is cut off or otherwise broken."""
+    for found in islice(_PAIR.finditer(broken), FIELDS_MAX):
+        yield found.group(1), json.loads(found.group(2), strict=False)
 
 
 def _unsupported(message: Record) -> Content:
@@ -425,8 +467,9 @@ def _unsupported(message: Record) -> Content:
 
 #: What the customer pressed or filled in, by ``interactive.type``.
 _REPLIES: dict[str, ContentReader] = {
-    "button_reply": _words(Kind.BUTTON_REPLY, "title"),
-    "list_reply": list_reply,
+    "button_reply": _button_reply,
+    "list_reply": _list_reply,
+    "product": _shared_product,
     "nfm_reply": _form,
     "call_permission_reply": _call_permission,
 }
@@ -443,7 +486,7 @@ _MESSAGES: dict[str, ContentReader] = {
     "location": _location,
     "contacts": _contacts,
     "interactive": _interactive,
-    "button": _words(Kind.BUTTON_REPLY, "button", "text"),
+    "button": _button,
     "order": _order,
     "reaction": lambda message: chosen(Kind.REACTION, text(message, "reaction", "emoji")),
     "revoke": lambda _message: described(Kind.DELETED),
