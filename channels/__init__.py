@@ -5,6 +5,7 @@ call; ``channels.provider`` says what it gives. It knows no web framework and no
 CONTRIBUTING.md has the recipe for another.
 """
 
+from channels.explained import Explained, explained
 from channels.provider import Provider
 from channels.simulator import SIMULATOR
 from channels.venom import VENOM
@@ -14,3 +15,17 @@ from channels.whatsapp_cloud import WHATSAPP_CLOUD
 CHANNELS: dict[str, Provider] = {
     provider.name: provider for provider in (WHATSAPP_CLOUD, VENOM, SIMULATOR)
 }
+
+
+def explain(code: str) -> Explained | None:
+    """Return what a code such as ``cloud_131047`` means, in plain words; None if nobody knows it.
+
+    It is one that an alert, a dead letter or a ``failed`` status bears.
+    """
+    for provider in CHANNELS.values():
+        if found := provider.codes.get(code):
+            return found
+        start = f"{provider.prefix}_"
+        if provider.prefix and code.startswith(start):
+            return explained(code.removeprefix(start))
+    return None

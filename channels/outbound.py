@@ -28,7 +28,7 @@ TEXT_LENGTH_MAX = 4_096
 
 #: By the HTTP status, where a provider says nothing better. Any other status, 5xx among them,
 #: leaves open whether the message was taken: AmbiguousError.
-_BY_STATUS: Mapping[int, type[AdminError]] = {
+BY_STATUS: Mapping[int, type[AdminError]] = {
     **dict.fromkeys((*range(400, 500), 501), PermanentError),
     # Redirected, wrong token, no such address or number: true of every message of the account.
     **dict.fromkeys((*range(300, 400), 401, 403, 404, 405), ChannelStoppedError),
@@ -94,7 +94,7 @@ def refused(reply: Reply, code: str, error: type[AdminError] | None = None) -> A
 
     A TransientError carries the wait that was asked for.
     """
-    error = error or _BY_STATUS.get(reply.status, AmbiguousError)
+    error = error or BY_STATUS.get(reply.status, AmbiguousError)
     detail = f"the provider answered HTTP {reply.status}"
     if issubclass(error, TransientError):
         return error(code, detail, retry_after_ms=retry_after_ms(reply.headers))

@@ -13,6 +13,7 @@ import httpx2
 from batching.model import Event
 from batching.ports import Channel
 from batching.store import Store
+from channels.explained import Explained
 from channels.inbound import Parsed
 from config import Table
 
@@ -111,6 +112,10 @@ class Provider:
     accepted: Callable[[Store, Sequence[Event]], None] | None = None
     #: Returns the channel that sends for an account. Connects nowhere.
     build: Callable[[ChannelAccount, Outside], Channel]
+    #: What its codes mean, by the names that logs, alerts and dead letters show. Those of failed
+    #: calls, which all providers have, begin with ``prefix`` and stand in ``channels.outbound``.
+    codes: Mapping[str, Explained] = field(default_factory=dict)
+    prefix: str = ""
     #: Erases what the provider keeps of a conversation in Redis; returns how many keys.
     forget: Callable[[Store, str], int] | None = None
     #: Refused with ENVIRONMENT=production.

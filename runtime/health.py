@@ -18,6 +18,7 @@ from batching.errors import ConfigurationError, TransientError
 from batching.inspect import census, counters
 from batching.keys import CANARY
 from batching.store import Store, reached
+from channels import explain
 from runtime.clients import Role, database_id, redis_client, server_info
 from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
 from runtime.settings import Settings, is_redis
@@ -334,12 +335,14 @@ def check_circuits(context: Context) -> list[CheckResult]:
     """Check that no account's circuit is open: its customers would get no answers."""
     shards, ids = context.store.keyring.shards, context.account_ids
     codes = context.store.read([shard.circuit(name) for name in ids for shard in shards])
-    advice = "see to its key and its number at the provider; its batches wait meanwhile"
     found = []
     for n, account_id in enumerate(ids):
-        if why := set(filter(None, codes[n * len(shards) : (n + 1) * len(shards)])):
-            says = f"{account_id} cannot send: {', '.join(sorted(why))}"
-            found.append(mistake("accounts", says, advice))
+        if why := sorted(set(filter(None, codes[n * len(shards) : (n + 1) * len(shards)]))):
+            known = list(filter(None, map(explain, why)))
+            says = f"{account_id} cannot send: {', '.join(why)}"
+            says += "".join(f"; {it.says}" for it in known)
+            advice = known[0].advice if known else "see to its key and its number at the provider"
+            found.append(mistake("accounts", says, f"{advice}; its batches wait meanwhile"))
     return found or [ok("accounts", "all can send")]
 
 

@@ -5,7 +5,7 @@ import ast
 import inspect
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -16,9 +16,16 @@ from falcon.inspect import inspect_app
 
 import batching
 from batching import keys
+from batching.errors import (
+    AmbiguousError,
+    ChannelStoppedError,
+    PermanentError,
+    TransientError,
+)
 from batching.model import Reason
 from batching.store import CIRCUIT_ALERT
 from channels import CHANNELS
+from channels.whatsapp_cloud.codes import MEANINGS
 from cli import VERBS
 from config import Table, Whole
 from llm import MODELS
@@ -201,6 +208,35 @@ def checks() -> Iterator[str]:
         method = ast.unparse(call.func).removeprefix("health.")
         if path.name in {"health.py", "doctor.py"} and method in {"ok", "warning", "mistake"}:
             yield from filter(None, [constant(call.args[0])])
+
+
+def as_shown(codes: Sequence[str]) -> str:
+    """Return codes as the table shows them: three or more in a row by the first and the last."""
+    numbers = [int(code.split("_")[1]) for code in codes]
+    runs: list[list[str]] = []
+    for n, code in enumerate(codes):
+        if n and numbers[n] == numbers[n - 1] + 1:
+            runs[-1].append(code)
+        else:
+            runs.append([code])
+    few = 2
+    return ", ".join(
+        f"`{run[0]}` … `{run[-1]}`" if len(run) > few else ", ".join(f"`{it}`" for it in run)
+        for run in runs
+    )
+
+
+def test_error_codes_are_those_of_the_code() -> None:
+    becomes = {
+        TransientError: "tried again",
+        AmbiguousError: "may have arrived",
+        ChannelStoppedError: "the account stops",
+        PermanentError: "ends",
+    }
+
+    assert rows("reference.md", "Error codes of the Cloud API") == [
+        [as_shown(it.names), becomes[it.error], it.says, it.advice] for it in MEANINGS
+    ]
 
 
 # -- What can be asked of it

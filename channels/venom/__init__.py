@@ -2,7 +2,7 @@
 
 from channels.provider import Provider, Refusal
 from channels.venom.inbound import delivery_id, parse, verify, verify_headers
-from channels.venom.send import Config, build
+from channels.venom.send import CODES, PREFIX, Config, build
 
 __all__ = ["VENOM", "parse"]
 
@@ -22,4 +22,6 @@ VENOM = Provider(
     ),
     parse=parse,
     build=build,
+    codes=CODES,
+    prefix=PREFIX,
 )

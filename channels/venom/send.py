@@ -4,17 +4,44 @@ Neither knows an idempotency key, so a send is never blindly repeated. Neither c
 no later status can resolve an ambiguous one.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import quote
 
 from batching.errors import AmbiguousError, TransientError
 from batching.model import Outbound
+from channels.explained import Explained
 from channels.inbound import Record, at, items, record
 from channels.outbound import HttpChannel, refused
 from channels.provider import ChannelAccount, Outside
 from channels.venom.ids import is_lid, key
 from config import EnvName, EnvNames, Table, Url, Whole, Word
 from httpjson import Reply
+
+#: Begins the codes of its errors.
+PREFIX = "venom"
+
+#: What its codes mean, where it is not what they mean for every provider.
+CODES: Mapping[str, Explained] = {
+    "venom_http_404": Explained(
+        "the gateway's session is not connected, or api_url or session is wrong",
+        "log the phone in at the gateway, or correct the account",
+    ),
+    "venom_refused": Explained(
+        "the gateway says that it did not send", "see that the phone is logged in at the gateway"
+    ),
+    "venom_unclear": Explained(
+        "the gateway did not say clearly whether it sent",
+        "look at the chat on the phone, then replay or discard the dead letter",
+    ),
+    **{
+        f"venom_ack_{ack}": Explained(
+            "WhatsApp did not take the message from the phone",
+            "look at the chat on the phone, and send it again by hand",
+        )
+        for ack in range(-7, 0)
+    },
+}
 
 
 class Config(Table):
@@ -42,7 +69,7 @@ def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
         url=f"{config.api_url.rstrip('/')}{path}/send-message",
         token=account.secrets[config.token_env],
         timeout_ms=config.timeout_ms,
-        prefix="venom",
+        prefix=PREFIX,
         request=_to_gateway if is_gateway else _to_wppconnect,
         provider_id=_from_gateway if is_gateway else _from_wppconnect,
     )

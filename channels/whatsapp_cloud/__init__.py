@@ -1,8 +1,9 @@
 """WhatsApp Cloud API (Meta): webhooks in, text messages out."""
 
 from channels.provider import Challenge, Provider, Refusal
+from channels.whatsapp_cloud.codes import BY_NAME
 from channels.whatsapp_cloud.inbound import challenge, parse, verify
-from channels.whatsapp_cloud.send import Config, build
+from channels.whatsapp_cloud.send import PREFIX, Config, build
 
 __all__ = ["WHATSAPP_CLOUD", "parse"]
 
@@ -24,4 +25,6 @@ WHATSAPP_CLOUD = Provider(
         ),
     ),
     build=build,
+    codes=BY_NAME,
+    prefix=PREFIX,
 )

@@ -62,6 +62,7 @@ from channels.inbound import (
     whole_number,
 )
 from channels.provider import Request
+from channels.whatsapp_cloud.codes import error_name
 
 # Proofs
 
@@ -149,18 +150,10 @@ _IDENTITY_CHANGES = frozenset(
 #: A country and an opaque id, as in CO.1047385771169864; in a parent's form US.ENT.10473857.
 _BUSINESS_SCOPED = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+", re.ASCII)
 
-#: Meta's codes have seven digits at most; a longer number may be anything, a phone number too.
-_CODE_MAX = 9_999_999
-
 
 def is_business_scoped(customer: str) -> bool:
     """Return whether an id is a business-scoped one, which is addressed in another field."""
     return _BUSINESS_SCOPED.fullmatch(customer) is not None
-
-
-def error_name(code: int) -> str:
-    """Return our name of one of Meta's error codes, fit for logs and alerts."""
-    return f"cloud_{code}" if code <= _CODE_MAX else "cloud_other"
 
 
 def _message(account_id: str, item: Record) -> Event:

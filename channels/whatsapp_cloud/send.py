@@ -1,48 +1,25 @@
-"""Send text through the Cloud API, and what each of its refusals means.
+"""Send text through the Cloud API.
 
 The API knows no idempotency key, so a send is never blindly repeated. The error's code decides,
 not the HTTP status: 131056 comes as 400 and as 429, 3 comes as 500.
+``channels.whatsapp_cloud.codes`` says what each means.
 """
 
+from http import HTTPStatus
 from typing import Annotated
 
-from batching.errors import (
-    AdminError,
-    AmbiguousError,
-    ChannelStoppedError,
-    PermanentError,
-    TransientError,
-)
+from batching.errors import AdminError, AmbiguousError, TransientError
 from batching.model import Outbound
-from channels.inbound import Record, identifier, items, whole_number
+from channels.inbound import Record, at, identifier, items, whole_number
 from channels.outbound import HttpChannel, refused
 from channels.provider import ChannelAccount, Outside
-from channels.whatsapp_cloud.inbound import error_name, is_business_scoped
+from channels.whatsapp_cloud.codes import BY_NAME, error_name
+from channels.whatsapp_cloud.inbound import is_business_scoped
 from config import Digits, EnvName, EnvNames, Table, Url, Whole
 from httpjson import Reply
 
-_CODES: dict[type[AdminError], tuple[int, ...]] = {
-    TransientError: (
-        *(1, 2, 131016, 131057, 133016),  # the service is down or in maintenance
-        *(4, 80007, 130429),  # the app, the business or the number sends too fast
-        131056,  # this customer is written to too fast
-    ),
-    AmbiguousError: (131000,),  # "something went wrong": it may have gone out
-    ChannelStoppedError: (
-        *(0, 3, 10, 190, 131005),  # the token is no longer good, or not for this
-        *range(200, 300),  # a permission is missing
-        *(33, 131037, 131045, 133010),  # the number is gone, unnamed or not registered
-        *(368, 131031, 131042, 131048),  # locked, not paid for, or taken for spam
-    ),
-    PermanentError: (
-        *(131026, 131049, 131050, 130472, 130497),  # this customer cannot have it
-        131047,  # the customer wrote more than 24 hours ago
-        *(100, 131008, 131009, 131021, 131030),  # what we sent is wrong
-        *(131051, 131052, 131053, 131062, 131063),  # it is of a kind that is not taken
-        *range(132_000, 133_000),  # a template's fault
-    ),
-}
-_BY_CODE = {code: error for error, codes in _CODES.items() for code in codes}
+#: Begins the codes of its errors.
+PREFIX = "cloud"
 
 
 class Config(Table):
@@ -55,7 +32,7 @@ class Config(Table):
     access_token_env: EnvName
     app_secret_env: EnvNames
     verify_token_env: EnvName
-    api_url: Url = "https://graph.facebook.com/v24.0"
+    api_url: Url = "https://graph.facebook.com/v25.0"
     timeout_ms: Annotated[int, Whole(1_000, 60_000)] = 15_000
 
 
@@ -67,7 +44,7 @@ def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
         url=f"{config.api_url.rstrip('/')}/{config.phone_number_id}/messages",
         token=account.secrets[config.access_token_env],
         timeout_ms=config.timeout_ms,
-        prefix="cloud",
+        prefix=PREFIX,
         request=_request,
         provider_id=wamid,
     )
@@ -89,10 +66,25 @@ def wamid(reply: Reply) -> str:
     """Return the id of the message that was sent. Raise what the refusal means."""
     code = whole_number(reply.body, "error", "code")
     if code is not None:
-        raise refused(reply, error_name(code), _BY_CODE.get(code))
+        name = error_name(code, whole_number(reply.body, "error", "error_subcode") or 0)
+        raise refused(reply, name, _error(reply, name))
     if not reply.is_success:
         raise refused(reply, f"cloud_http_{reply.status}")
     found = next((identifier(sent, "id") for sent in items(reply.body, "messages")), "")
     if not found:
         raise AmbiguousError("cloud_no_id", "the Cloud API took a message and gave it no id")
     return found
+
+
+def _error(reply: Reply, name: str) -> type[AdminError] | None:
+    """Return what a code means, None where the HTTP status says it.
+
+    A code that we do not know may pass where Meta says so and the status says that nothing was
+    taken ("Handling Errors": ``is_transient``).
+    """
+    if meaning := BY_NAME.get(name):
+        return meaning.error
+    is_refusal = HTTPStatus.BAD_REQUEST <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_refusal and at(reply.body, "error", "is_transient") is True:
+        return TransientError
+    return None

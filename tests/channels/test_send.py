@@ -15,9 +15,11 @@ from batching.errors import (
 from batching.model import Outbound
 from batching.ports import Channel
 from batching.store import Store
+from channels import explain
 from channels.provider import ChannelAccount, Outside
 from channels.venom import VENOM
 from channels.whatsapp_cloud import WHATSAPP_CLOUD
+from channels.whatsapp_cloud.codes import BY_NAME, MEANINGS
 from channels.whatsapp_cloud.send import wamid
 from httpjson import ANSWER_BYTES_MAX
 from httpjson import Reply as Answer
@@ -235,15 +237,19 @@ def test_answer_without_success_means(
 
 #: The Cloud API's error.code, which decides whatever the HTTP status.
 CODES: dict[type[AdminError], list[int]] = {
-    TransientError: [1, 2, 4, 80007, 130429, 131016, 131056, 131057, 133016],
-    AmbiguousError: [131000],
+    TransientError: [
+        *[2, 4, 17, 32, 341, 613, 80000, 80007, 80008, 80014],
+        *[130429, 131016, 131056, 131057, 133004, 133015, 133016],
+    ],
+    # "Invalid request or possible server error": nothing says that it was not taken.
+    AmbiguousError: [1, 131000],
     ChannelStoppedError: [
-        *[0, 3, 10, 33, 190, 200, 219, 299, 368],
-        *[131005, 131031, 131037, 131042, 131045, 131048, 133010],
+        *[0, 3, 10, 12, 33, 101, 102, 104, 190, 200, 219, 299, 368, 458, 463, 467, 803, 2500, 2635],
+        *[131005, 131031, 131037, 131042, 131044, 131045, 131048, 131064, 133010],
     ],
     PermanentError: [
         *[100, 130472, 130497, 131008, 131009, 131021, 131026, 131030, 131047, 131049, 131050],
-        *[131051, 131052, 131053, 131062, 131063, 132000, 132001, 132999],
+        *[131051, 131052, 131053, 131055, 131062, 131063, 132000, 132001, 132999, 135000, 137000],
     ],
 }
 #: The HTTP status, which decides without a code, and with an unknown one.
@@ -284,6 +290,64 @@ def test_code_decides_else_the_status(
         wamid(Answer(status, {}, {"error": {"code": code}}))
 
     assert (type(caught.value), caught.value.code) == (error, name)
+
+
+@pytest.mark.parametrize(
+    ("status", "given", "error", "name"),
+    [
+        # The number is gone, or not this token's: no message of the account can leave.
+        (400, {"code": 100, "error_subcode": 33}, ChannelStoppedError, "cloud_100_33"),
+        (400, {"code": "100", "error_subcode": "33"}, ChannelStoppedError, "cloud_100_33"),
+        (400, {"code": 100, "error_subcode": 2494010}, PermanentError, "cloud_100"),
+        (401, {"code": 190, "error_subcode": 463}, ChannelStoppedError, "cloud_190"),
+        (401, {"code": 102, "error_subcode": 467}, ChannelStoppedError, "cloud_102"),
+        # A code that is unknown to us, of which Meta says that it will pass.
+        (400, {"code": UNKNOWN_CODE, "is_transient": True}, TransientError, "cloud_999999"),
+        (400, {"code": UNKNOWN_CODE, "is_transient": False}, PermanentError, "cloud_999999"),
+        (500, {"code": UNKNOWN_CODE, "is_transient": True}, AmbiguousError, "cloud_999999"),
+        (400, {"code": 131047, "is_transient": True}, PermanentError, "cloud_131047"),
+    ],
+)
+def test_subcode_and_is_transient_decide_where_the_code_does_not(
+    status: int, given: dict[str, object], error: type[AdminError], name: str
+) -> None:
+    with pytest.raises(AdminError) as caught:
+        wamid(Answer(status, {}, {"error": given}))
+
+    assert (type(caught.value), caught.value.code) == (error, name)
+
+
+def test_code_has_one_meaning() -> None:
+    assert sum(len(meaning.names) for meaning in MEANINGS) == len(BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("cloud_131047", "24 hours"),
+        ("cloud_100_33", "does not exist"),
+        ("cloud_250", "permission"),
+        ("cloud_http_404", "address"),
+        ("cloud_http_502", "HTTP 502"),
+        ("cloud_http_422", "refused"),
+        ("cloud_timeout", "clearly"),
+        ("venom_http_404", "session"),
+        ("venom_http_401", "token"),
+        ("venom_refused", "did not send"),
+        ("venom_ack_-1", "did not take"),
+    ],
+)
+def test_code_is_explained_in_plain_words(code: str, words: str) -> None:
+    found = explain(code)
+
+    assert found is not None
+    assert words in found.says
+    assert found.advice
+
+
+@pytest.mark.parametrize("code", ["", "cloud_", "cloud_999999", "cloud_other", "model_429", "_1"])
+def test_unknown_code_is_not_explained(code: str) -> None:
+    assert explain(code) is None
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -66,7 +66,7 @@ def test_address_is_shown_without_its_secrets(form: str) -> None:
         ("rediss://[::1]/0?db=3", "rediss://[::1]/0?db=3"),
         ("unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=1"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
-        ("https://graph.facebook.com/v24.0", "https://graph.facebook.com/***"),
+        ("https://graph.facebook.com/v25.0", "https://graph.facebook.com/***"),
     ],
 )
 def test_server_and_database_of_an_address_are_shown(url: str, shown: str) -> None:

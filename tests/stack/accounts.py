@@ -72,7 +72,7 @@ def _entry(number: BusinessNumber, url: str, prompt_file: str) -> str:
         "access_token_env": "E2E_ACCESS_TOKEN",
         "app_secret_env": "E2E_APP_SECRET",
         "verify_token_env": "E2E_VERIFY_TOKEN",
-        "api_url": f"{url}/v24.0",
+        "api_url": f"{url}/v25.0",
     }
     gateway: Settings = {
         "session": number.phone_number_id,
