@@ -1,6 +1,7 @@
 """The operator's command line: ``python manage.py VERB``. The verbs are in cli/."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         parser.error(str(error))
     except AdminError as error:
-        print(error_text(error), file=sys.stderr)
+        if given.json:
+            write(json.dumps({"ok": False, "code": error.code, "error": error_text(error)}) + "\n")
+        else:
+            print(error_text(error), file=sys.stderr)
         return EXIT_ACT
     return EXIT_OK if fine else EXIT_ACT
 

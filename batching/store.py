@@ -151,11 +151,16 @@ def _run_all(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> l
     except redis.RedisError as error:
         raise LedgerUnavailableError("ledger_away", type(error).__name__) from error
     return [
-        LedgerUnavailableError("ledger_refused", type(answer).__name__)
-        if isinstance(answer, Exception)
-        else call.decode(_text(answer))
+        _refusal(answer) if isinstance(answer, Exception) else call.decode(_text(answer))
         for call, answer in zip(calls, answers, strict=True)
     ]
+
+
+def _refusal(error: Exception) -> LedgerUnavailableError:
+    """Return what a script's error is to the caller, with the error as its cause."""
+    refused = LedgerUnavailableError("ledger_refused", type(error).__name__)
+    refused.__cause__ = error
+    return refused
 
 
 def _load_scripts(client: redis.Redis, scripts: Sequence[Script]) -> None:

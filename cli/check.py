@@ -18,7 +18,7 @@ from cli.common import Request
 from runtime import health
 from runtime.accounts import AccountConfig, load_accounts
 from runtime.build import fingerprint_of
-from runtime.clients import PATIENCE, database_id, http_client
+from runtime.clients import PATIENCE, database_id, http_client, trouble
 from runtime.health import (
     CheckResult,
     Context,
@@ -76,18 +76,18 @@ def _running(request: Request) -> Iterator[CheckResult]:
     context = health.context_of(request.store(), request.settings(), "manage")
     context = replace(context, account_ids=tuple(request.accounts()))
     for first in FIRST:
-        found = first(context)
-        yield from found
-        if found[0].level is Level.MISTAKE:
+        results = first(context)
+        yield from results
+        if results[0].level is Level.MISTAKE:
             return
     for each in CHECKS:
         yield from each(context)
     try:
         yield from health.check_separate_databases(context)
     except redis.RedisError as error:
-        says = f"does not answer ({type(error).__name__})"
-        advice = "start the broker: until then nothing is flushed and nothing is answered"
-        yield mistake("BROKER_URL", says, advice)
+        found = trouble(error)
+        advice = f"{found.advice}; until then nothing is answered"
+        yield mistake("BROKER_URL", found.says, advice)
 
 
 def _show(
@@ -223,7 +223,8 @@ class Preflight:
             elif self._add(check_ledger_id(context)):
                 self.ledger["id"] = store.ledger_id()
         except (AdminError, redis.RedisError) as error:
-            self.results.append(mistake("ledger", f"cannot be read ({type(error).__name__})", ""))
+            found = trouble(error.__cause__ or error)
+            self.results.append(mistake("ledger", f"cannot be read: {found.says}", found.advice))
 
     def _load_scripts(self, store: Store) -> None:
         """Have Redis know the scripts before processes start whose users may not load them."""

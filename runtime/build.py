@@ -25,7 +25,7 @@ from runtime.accounts import (
     agreement,
     load_accounts,
 )
-from runtime.clients import Role, database_id, redis_client
+from runtime.clients import Role, database_id, redis_client, trouble
 from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.notifier import Notifier
@@ -119,7 +119,8 @@ def build_or_exit(role: Role) -> Runtime:
 def error_text(error: AdminError) -> str:
     """Return what is wrong, in lines for an operator: settings are named, not exceptions."""
     if isinstance(error, LedgerUnavailableError) and error.code != "scripts_missing":
-        return f"REDIS_URL: does not answer ({error.detail})"
+        found = trouble(error.__cause__ or error)
+        return f"REDIS_URL: {found.says}; {found.advice}"
     return error.detail or error.code
 
 

@@ -4,13 +4,17 @@ A provider waits for the web, so the web gives up first: a webhook that finds no
 within WEB_ANSWER_S_MAX even where packets vanish. The other roles wait longer and repeat less.
 """
 
-from dataclasses import dataclass
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import httpx2
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, NoPermissionError
 from redis.retry import Retry
 
 from batching.errors import ConfigurationError
@@ -74,6 +78,65 @@ def redis_client(url: str, role: Role) -> redis.Redis:
         ),
     )
     return redis.Redis(connection_pool=pool)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a Redis does not serve us, in words that follow its setting's name, and what to do."""
+
+    says: str
+    advice: str
+
+
+_START = "start the server, or correct the address"
+_RIGHTS = "give the user the rights of its role: docs/security.md has them"
+_NUMBER = "end the address with the number of a database that it has, 0..15 by default"
+_AUTHORITY = "name the authority by ssl_ca_certs in the address, and the host as its certificate"
+_CLEAR = "write redis:// for a server without TLS; for one with it, see its log"
+_SLOW = "see whether it is overloaded, a firewall is between, or rediss:// should be redis://"
+#: redis-py has few classes for many causes: what the system raised first tells more, and the first
+#: word of what the server said.
+_TROUBLES: tuple[tuple[type[BaseException], str, Trouble], ...] = (
+    (
+        redis.AuthenticationError,
+        "",
+        Trouble("refuses our user or password", "correct both in the address; the server is up"),
+    ),
+    (NoPermissionError, "", Trouble("lets our user in, and refuses it a command", _RIGHTS)),
+    (redis.BusyLoadingError, "", Trouble("is still loading its data", "wait until it has")),
+    (redis.ReadOnlyError, "", Trouble("is a replica", "use the address of the primary")),
+    (redis.OutOfMemoryError, "", Trouble("is full", "give it more maxmemory")),
+    (redis.ResponseError, "MISCONF", Trouble("cannot save to its disk", "look at its disk")),
+    (redis.ResponseError, "DB", Trouble("refuses the database of the address", _NUMBER)),
+    (InvalidResponse, "", Trouble("does not answer as a Redis does", "correct host and port")),
+    (socket.gaierror, "", Trouble("does not answer: its host's name is unknown", "correct it")),
+    (
+        ssl.SSLCertVerificationError,
+        "",
+        Trouble("does not answer: its certificate is not trusted", _AUTHORITY),
+    ),
+    (ssl.SSLError, "", Trouble("does not answer: no TLS connection came about", _CLEAR)),
+    (ConnectionRefusedError, "", Trouble("does not answer: nothing listens there", _START)),
+    (FileNotFoundError, "", Trouble("does not answer: there is no such socket", "correct it")),
+    (TimeoutError, "", Trouble("does not answer in time", _SLOW)),
+)
+
+
+def trouble(error: BaseException) -> Trouble:
+    """Return why a command failed, without its message, which may quote the address."""
+    for each in _causes(error):
+        for kind, word, found in _TROUBLES:
+            if isinstance(each, kind) and str(each).startswith(word):
+                return replace(found, says=f"{found.says} ({type(error).__name__})")
+    return Trouble(f"does not answer ({type(error).__name__})", _START)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what was raised first, then what it became, the last of which is ``error``."""
+    before = error.__cause__ or error.__context__
+    if before is not None:
+        yield from _causes(before)
+    yield error
 
 
 def http_client() -> httpx2.Client:

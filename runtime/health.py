@@ -19,7 +19,7 @@ from batching.inspect import census, counters
 from batching.keys import CANARY
 from batching.store import Store, reached
 from channels import explain
-from runtime.clients import Role, database_id, redis_client, server_info
+from runtime.clients import Role, database_id, redis_client, server_info, trouble
 from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
 from runtime.settings import Settings, is_redis
 
@@ -84,15 +84,14 @@ def check_server(
     """
     try:
         client.ping()
-        found = [ok(about, "is reachable"), _check_writes(client, about)]
+        results = [ok(about, "is reachable"), _check_writes(client, about)]
         if keeps:
-            found.append(_check_eviction(client, about))
-            found += _check_disk(client, about, production=production)
+            results.append(_check_eviction(client, about))
+            results += _check_disk(client, about, production=production)
     except redis.RedisError as error:
-        # By its class: its message may quote the address, and so a password.
-        says = f"does not answer ({type(error).__name__})"
-        return [mistake(about, says, "start the server, or correct the address")]
-    return found
+        found = trouble(error)
+        return [mistake(about, found.says, found.advice)]
+    return results
 
 
 def _check_writes(client: redis.Redis, about: str) -> CheckResult:

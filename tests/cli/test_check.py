@@ -252,15 +252,23 @@ ABSENT = ":a-password@127.0.0.1:1/"
     [
         (
             *("check", "REDIS_URL", f"redis://{ABSENT}0"),
-            *("does not answer (ConnectionError)", "start the server, or correct the address"),
+            *(
+                "does not answer: nothing listens there (ConnectionError)",
+                "start the server, or correct the address",
+            ),
         ),
         (
             *("check", "BROKER_URL", f"amqp://user{ABSENT}", "nothing listens at 127.0.0.1:1 "),
             "start RabbitMQ, or correct the address",
         ),
         (
-            *("doctor", "BROKER_URL", f"redis://{ABSENT}1", "does not answer (ConnectionError)"),
-            "start the broker: until then nothing is flushed and nothing is answered",
+            *(
+                "doctor",
+                "BROKER_URL",
+                f"redis://{ABSENT}1",
+                "does not answer: nothing listens there (ConnectionError)",
+            ),
+            "start the server, or correct the address; until then nothing is answered",
         ),
         ("check", "BATCH_RING_MS", "9000", "is now called BATCH_WAKE_UP_MS; ", "rename it"),
     ],
@@ -361,5 +369,5 @@ def test_doctor_without_redis_says_only_that(operator: Operator) -> None:
 
     assert (done.status, done.err) == (1, "")
     assert [found["says"] for found in done.json["findings"]] == [
-        "does not answer (ConnectionError)"
+        "does not answer: nothing listens there (ConnectionError)"
     ]

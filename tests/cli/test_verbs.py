@@ -23,7 +23,28 @@ def test_verb_without_redis_fails_in_plain_words(operator: Operator, arguments: 
     answer = operator(*arguments.split(), REDIS_URL="redis://127.0.0.1:1/0")
 
     assert (answer.status, answer.out) == (1, "")
-    assert answer.err == "REDIS_URL: does not answer (ConnectionError)\n"
+    assert answer.err == (
+        "REDIS_URL: does not answer: nothing listens there (ConnectionError); "
+        "start the server, or correct the address\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "ledger_away"),
+        ({"BATCH_SHARDS": "0"}, "settings"),
+        ({"ACCOUNTS_FILE": "missing.toml"}, "accounts"),
+    ],
+)
+def test_program_gets_json_where_the_verb_cannot_run(
+    operator: Operator, change: dict[str, str], code: str
+) -> None:
+    answer = operator("dead", "replay", "b1", "--json", **change)
+
+    assert (answer.status, answer.err) == (1, "")
+    assert (answer.json["ok"], answer.json["code"]) == (False, code)
+    assert next(iter(change)) in answer.json["error"]
 
 
 @pytest.mark.parametrize(("arguments", "status"), [("trace id-1", 1), ("dead --help", 0)])

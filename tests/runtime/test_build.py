@@ -118,6 +118,9 @@ def test_process_that_must_sync_refuses_a_server_that_cannot(
     assert synced.store.synced
 
 
+NOTHING_THERE = "does not answer: nothing listens there (ConnectionError)"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -127,7 +130,7 @@ def test_process_that_must_sync_refuses_a_server_that_cannot(
         ),
         (
             {"REDIS_URL": "redis://:a-password@127.0.0.1:1/0"},
-            "REDIS_URL: does not answer (ConnectionError)\n",
+            f"REDIS_URL: {NOTHING_THERE}; start the server, or correct the address\n",
         ),
     ],
 )

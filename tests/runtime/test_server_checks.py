@@ -1,10 +1,15 @@
 """Real servers with wrong settings, and what the checks say of each."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from threading import Thread
+
 import pytest
 
 from batching.store import Store
 from runtime.clients import redis_client
-from runtime.health import CheckResult, Context, Level, check_separate_databases, check_server
+from runtime.health import Context, Level, check_separate_databases, check_server
 from runtime.settings import load_settings
 from tests.valkey_server import ValkeyServer
 
@@ -91,23 +96,68 @@ def test_broker_may_forget(durable: ValkeyServer) -> None:
     assert said(durable, APPEND_NOTHING, EVICT, keeps=False) == [REACHABLE, WRITES]
 
 
-def test_server_with_another_password_is_one_mistake(durable: ValkeyServer) -> None:
-    assert said(durable, "CONFIG SET requirepass right") == [
-        ("mistake", "does not answer (AuthenticationError)")
-    ]
+@pytest.fixture
+def locked(durable: ValkeyServer) -> Iterator[ValkeyServer]:
+    """Return a server that asks for a password, and has a user who may do next to nothing."""
+    client = durable.client(0)
+    client.execute_command("ACL", "SETUSER", "weak", "on", ">a-password", "~*", "+ping")
+    client.config_set("requirepass", "a-password")
+    yield durable
+    client.config_set("requirepass", "")
 
 
-def test_server_that_is_away_is_one_mistake_without_its_password() -> None:
-    away = redis_client("redis://:a-password@127.0.0.1:1/0", "manage")
+@pytest.fixture
+def impostor() -> Iterator[int]:
+    """Return the port of a server that speaks HTTP, whatever it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
 
-    assert check_server(away, "REDIS_URL", keeps=True, production=True) == [
-        CheckResult(
-            Level.MISTAKE,
-            "REDIS_URL",
-            "does not answer (ConnectionError)",
-            "start the server, or correct the address",
-        )
-    ]
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    visitor, _ = server.accept()
+                    with visitor:
+                        visitor.recv(1_000)
+                        visitor.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        yield int(server.getsockname()[1])
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+#: The address; what is said, and the word that the advice turns on.
+TROUBLES = [
+    ("redis://{locked}/0", "refuses our user or password (AuthenticationError)", "server is up"),
+    ("redis://:b@{locked}/0", "refuses our user or password (AuthenticationError)", "server is up"),
+    (
+        "redis://me:b@{locked}/0",
+        "refuses our user or password (AuthenticationError)",
+        "server is up",
+    ),
+    ("redis://weak:a-password@{locked}/0", "lets our user in, and refuses it a command", "rights"),
+    ("redis://:a-password@{locked}/99", "refuses the database of the address", "number"),
+    ("redis://:a-password@127.0.0.1:1/0", "does not answer: nothing listens there", "start"),
+    ("redis://:a-password@no-such-host.invalid/0", "its host's name is unknown", "correct"),
+    ("unix:///no/such.sock?password=a-password", "there is no such socket", "correct"),
+    ("redis://:a-password@127.0.0.1:{impostor}/0", "does not answer as a Redis does", "port"),
+    ("rediss://:a-password@127.0.0.1:{impostor}/0", "no TLS connection came about", "redis://"),
+]
+
+
+@pytest.mark.parametrize(("url", "says", "advice"), TROUBLES)
+def test_server_that_does_not_serve_us_is_one_mistake_that_names_the_cause(
+    locked: ValkeyServer, impostor: int, url: str, says: str, advice: str
+) -> None:
+    address = url.format(locked=f"127.0.0.1:{locked.port}", impostor=impostor)
+    client = redis_client(address, "manage")
+
+    (found,) = check_server(client, "REDIS_URL", keeps=True, production=True)
+
+    assert (found.level, found.about) == (Level.MISTAKE, "REDIS_URL")
+    assert says in found.says
+    assert advice in found.advice
+    assert "a-password" not in found.says + found.advice
 
 
 def context(ledger_url: str, broker_url: str) -> Context:
