@@ -314,7 +314,9 @@ def trace(store: Store, conversation_id: str) -> Trace:
     letters = tuple(dead_letters(store, headers))
     fields = {name.decode(): value.decode() for name, value in kept.items()}
     batch_ids = [fields.get("open_id", ""), fields.get("id", "")]
-    account_id = next(filter(None, [fields.get("account"), *(x.account_id for x in letters)]), "")
+    steps = tuple(step for step in map(_step, trail) if step)
+    accounts = [fields.get("account"), *(x.account_id for x in letters), *map(_account_of, steps)]
+    account_id = next(filter(None, accounts), "")
     circuit_ms, overdue_ms = _waits(store, c, account_id, batch_ids)
     messages = {
         decode("", raw).message_id: batch_id
@@ -329,7 +331,7 @@ def trace(store: Store, conversation_id: str) -> Trace:
         open=_open(fields, due_ms),
         flight=_flight(fields, lease_ms),
         dead_letters=letters,
-        steps=tuple(step for step in map(_step, trail) if step),
+        steps=steps,
         overdue_ms=overdue_ms,
         taken_over_ms=max(0, taken_over_ms),
         circuit_ms=circuit_ms,
@@ -388,6 +390,14 @@ def _step(raw: bytes) -> Step | None:
     verb, batch_id, *rest = words
     rest = [_FORMER_WORDS.get((verb, word), word) for word in rest]
     return Step(int(at_ms), _FORMER_VERBS.get(verb, verb), batch_id, tuple(rest))
+
+
+def _account_of(step: Step) -> str:
+    """Return the account that a step names, "" for none: releases before did not write it."""
+    match step.verb, step.words:
+        case "collect", (_, _, account_id, *_):
+            return account_id
+    return ""
 
 
 class MessageState(StrEnum):

@@ -6,9 +6,10 @@ from argparse import ArgumentParser
 
 from canary.channel import webhook_secret
 from canary.probe import Probe
-from cli.common import Request, UsageError, span, up_to
+from cli.common import Request, UsageError, up_to
 from config.urls import is_http, shown_url
 from runtime.clients import http_client
+from runtime.units import span
 
 #: Longer than the default BATCH_LEASE_MS: a worker that died with the canary before ours must not
 #: look like a web process that fails.

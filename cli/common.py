@@ -32,7 +32,6 @@ NOTICE = (
     "Notice: the logs of sudo and systemd, the shell's history and ps show what is typed on a "
     "command line, here a customer's id. Type - in its place: then it is asked for."
 )
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
 class UsageError(Exception):
@@ -138,14 +137,6 @@ def moment(at_ms: int) -> str:
     """Return a time for a person, UTC with milliseconds."""
     at = datetime.fromtimestamp(at_ms / 1_000, UTC).replace(tzinfo=None)
     return at.isoformat(" ", "milliseconds")
-
-
-def span(ms: int) -> str:
-    """Return a duration in its largest fitting unit: 12 ms, 9.1 s, 3 min, 5 h, 2 d."""
-    for size, unit in _UNITS:
-        if ms >= size:
-            return f"{ms / 1_000:.1f} s" if unit == "s" else f"{ms // size} {unit}"
-    return f"{ms} ms"
 
 
 def table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:

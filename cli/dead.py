@@ -22,10 +22,10 @@ from cli.common import (
     confirmed,
     moment,
     printable,
-    span,
     table,
 )
 from runtime.accounts import AccountConfig
+from runtime.units import span
 
 _NAME = re.compile(r"(?:(c_[0-9a-f]{24}):)?(b[0-9]{1,20})")
 _COLUMNS = ("batch", "reason", "account", "conversation", "age", "messages", "detail")

@@ -7,9 +7,10 @@ from collections import Counter
 from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.audit import audit
 from batching.inspect import MESSAGES, by_reason, counters, total
-from cli.common import Request, as_json, moment, span, table, up_to
+from cli.common import Request, as_json, moment, table, up_to
 from runtime.fleet import Member, drift, members, missing
 from runtime.health import UNDELIVERED_MS_MAX
+from runtime.units import span
 
 #: Longer than any step takes, so that a step in between is over at the second scan.
 AUDIT_PAUSE_S = 1.0
@@ -79,7 +80,7 @@ def show_fleet(request: Request) -> bool:
 
 
 def _member_line(member: Member) -> str:
-    state = "alive" if member.is_alive else f"silent for {member.silent_ms} ms"
+    state = "alive" if member.is_alive else f"silent for {span(member.silent_ms)}"
     return f"{member.name}  release {member.release}  settings {member.fingerprint}  {state}"
 
 
@@ -98,7 +99,10 @@ def show_alerts(request: Request) -> bool:
     counts = Counter(alert.kind for alert in kept)
     oldest_ms = alerts.undelivered().oldest_ms
     late = oldest_ms > UNDELIVERED_MS_MAX
-    lines = table([_alert_row(alert) for alert in newest]) or ["No alerts."]
+    sentry = bool(request.settings().sentry_dsn)
+    lines = table([_alert_row(alert, sentry=sentry) for alert in newest]) or ["No alerts."]
+    if not sentry:
+        lines.append("SENTRY_DSN is not set here: alerts go to the log alone, as alert.told.")
     lines += [f"{kind}: {count}" for kind, count in counts.most_common()]
     lines += [f"Throttled, for a summary: {name}: {n}" for name, n in throttled.items()]
     if late:
@@ -107,6 +111,7 @@ def show_alerts(request: Request) -> bool:
     document = {
         "ok": not late,
         "untold_ms": oldest_ms,
+        "sink": "sentry" if sentry else "log",
         "counts": dict(counts),
         "held": throttled,
         "alerts": [as_json(it, throttled="held", notified="told") for it in newest],
@@ -115,8 +120,8 @@ def show_alerts(request: Request) -> bool:
     return not late
 
 
-def _alert_row(alert: Alert) -> list[str]:
-    state = "notified" if alert.notified else "undelivered"
+def _alert_row(alert: Alert, *, sentry: bool) -> list[str]:
+    state = ("notified" if sentry else "logged") if alert.notified else "undelivered"
     return [moment(alert.at_ms), state, *(str(getattr(alert, name)) or "-" for name in _ALERT)]
 
 

@@ -27,8 +27,8 @@ from cli.common import (
     conversations,
     moment,
     read_id,
-    span,
 )
+from runtime.units import span
 
 #: What happened, by the verb of a step; the step's words fill the braces.
 _SENTENCES = {
@@ -219,7 +219,7 @@ def _then(found: Trace, at_ms: int) -> str:
 
 
 def _lines(found: Trace, at: MessageStatus | None, late: list[str]) -> list[str]:
-    account = found.account_id or "unknown, because nothing of it waits"
+    account = found.account_id or "unknown: its steps are kept for 7 days"
     lines = [f"conversation {found.conversation_id}, account {account}"]
     lines.append(f"accepted in the last 8 days: {found.accepted}")
     if at:

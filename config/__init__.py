@@ -130,9 +130,9 @@ def _one_or_two(value: object) -> object:
     return names
 
 
-EnvName = Annotated[
-    str, matches(r"[A-Z_][A-Z0-9_]{0,63}", "must be the NAME of an environment variable")
-]
+#: The form of an environment variable's name.
+ENV_NAME = r"[A-Z_][A-Z0-9_]{0,63}"
+EnvName = Annotated[str, matches(ENV_NAME, "must be the NAME of an environment variable")]
 #: One name, or two while one secret replaces the other.
 EnvNames = Annotated[list[EnvName], BeforeValidator(_one_or_two)]
 Digits = Annotated[str, matches(r"\d{5,20}", "must be 5..20 digits in quotes")]

@@ -26,6 +26,7 @@ from batching.store import Store
 from channels import CHANNELS
 from channels.provider import ChannelAccount, Outside, Provider
 from config import (
+    ENV_NAME,
     ENV_SUFFIX,
     EnvName,
     Mistake,
@@ -255,10 +256,7 @@ def _document(path: Path) -> tuple[Exceptions, list[Any]]:
         shown = shown_url(str(path)) if is_url(str(path)) else path
         raise ConfigurationError("accounts", f"ACCOUNTS_FILE={shown}: {problem}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # The parser's message may quote the file, and so a secret: only the position is shown.
-        position = re.search(r"\(at [^)]*\)$", str(error))
-        problem = f"is not TOML {position.group() if position else ''}".strip()
-        raise ConfigurationError("accounts", f"{path}: {problem}") from None
+        raise ConfigurationError("accounts", f"{path}: {_not_toml(raw, error)}") from None
     if given is None:
         raise ConfigurationError("accounts", f"{path}: must be at most {FILE_BYTES_MAX} bytes")
     tables = given.pop("account", [])
@@ -271,6 +269,19 @@ def _document(path: Path) -> tuple[Exceptions, list[Any]]:
         problem = f"must hold 1..{ACCOUNTS_MAX} tables [[account]]"
         raise ConfigurationError("accounts", f"{path}: {problem}; {_ADVICE}")
     return exceptions, tables
+
+
+def _not_toml(raw: bytes, error: ValueError) -> str:
+    """Return what is wrong with a file, and where. The parser's message may quote a secret."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 (at line {_line_of(error)})"
+    found = re.search(r"\(at (line \d+, column \d+)\)$", str(error))
+    lines = len(raw.splitlines())
+    return f"is not TOML (at {found[1] if found else f'its end, line {lines}'})"
+
+
+def _line_of(error: UnicodeDecodeError) -> int:
+    return error.object.count(b"\n", 0, error.start) + 1
 
 
 def _of_the_top(path: Path, error: ErrorDetails) -> Mistake:
@@ -317,7 +328,24 @@ class _Reader:
         given = {name: value for name, value in table.items() if name != "model"}
         entry = self._validated(_entry_type(provider.config), given)
         model = self._model(table)
-        return self._resolved(provider, entry, model) if entry and model else None
+        if entry and model:
+            return self._resolved(provider, entry, model)
+        self._look_further(table)
+        return None
+
+    def _look_further(self, table: Mapping[str, Any]) -> None:
+        """Add what is wrong outside the file too, so that all is told at once."""
+        if isinstance(name := table.get("prompt_file"), str) and "\0" not in name:
+            self._prompt(name)
+        model = table.get("model")
+        for path, part in (("", table), ("model.", model if isinstance(model, dict) else {})):
+            given = {name: value for name, value in part.items() if name.endswith(ENV_SUFFIX)}
+            self._secrets(
+                (f"{path}{name}", variable)
+                for name, variables in given.items()
+                for variable in (variables if isinstance(variables, list) else [variables])
+                if isinstance(variable, str) and re.fullmatch(ENV_NAME, variable)
+            )
 
     def _model(self, table: Mapping[str, object]) -> Table | None:
         given = table.get("model")
@@ -383,8 +411,8 @@ class _Reader:
         except OSError as error:
             problem = f"cannot be read ({error.strerror}); "
             problem += "it is looked for beside the accounts file"
-        except UnicodeDecodeError:
-            problem = "must be UTF-8 text"
+        except UnicodeDecodeError as error:
+            problem = f"must be UTF-8 text; line {_line_of(error)} is not"
         else:
             if text.strip() and len(raw) <= PROMPT_BYTES_MAX:
                 return text

@@ -24,6 +24,7 @@ from batching.store import SCRIPTS, Store, reached, server_ms
 from runtime import sentry
 from runtime.clients import database_id
 from runtime.logs import write_counted
+from runtime.units import span
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ def describe_lag(lag_ms: int) -> str:
     """Return what a flusher lag above FLUSHER_SILENT_MS_MAX, or NEVER, means."""
     if lag_ms == NEVER:
         return "this Redis was never flushed"
-    return f"this Redis was last flushed {lag_ms} ms ago"
+    return f"this Redis was last flushed {span(lag_ms)} ago"
 
 
 def is_silent(lag_ms: int) -> bool:

@@ -22,6 +22,7 @@ from channels import explain
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
 from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
 from runtime.settings import Settings, is_redis
+from runtime.units import size, span
 
 log = logging.getLogger(__name__)
 
@@ -214,6 +215,12 @@ def check_ledger_id(context: Context) -> list[CheckResult]:
     ours = context.ledger_id
     if found and ours in {found, ""}:
         return [ok("identity", f"the ledger is {found}")]
+    if not ours:
+        advice = (
+            "start the processes: the first makes one. If they ran already, they use another "
+            "REDIS_URL, or this Redis lost its data: docs/runbook.md says what to do then"
+        )
+        return [mistake("identity", "no ledger is in this Redis yet", advice)]
     says = f"ledger {found} is in the place of {ours}" if found else "no ledger is in this Redis"
     advice = (
         "it was emptied, or it is another one: correct REDIS_URL, or restore the old ledger; "
@@ -226,7 +233,7 @@ def check_flusher(context: Context) -> list[CheckResult]:
     """Check that batches are collected from this very Redis."""
     lag_ms = context.store.watch().flusher_lag_ms
     if not is_silent(lag_ms):
-        return [ok("flusher", f"last collected {lag_ms} ms ago")]
+        return [ok("flusher", f"last collected {span(lag_ms)} ago")]
     advice = "start a scheduler and a worker; if they run, give all processes the same REDIS_URL"
     return [mistake("flusher", describe_lag(lag_ms), advice)]
 
@@ -244,7 +251,7 @@ def check_agreement(context: Context) -> list[CheckResult]:
     if lasting := drift(found, grace_ms):
         advice = "restart the stale processes with the settings and the release of the others"
         return [mistake("fleet", says, advice) for says in lasting]
-    advice = f"end the deploy: from {grace_ms} ms on this is an alarm"
+    advice = f"end the deploy: from {span(grace_ms)} on this is an alarm"
     alive = sum(member.is_alive for member in found)
     return [warning("fleet", says, advice) for says in drift(found, 0)] or [
         ok("fleet", f"{alive} processes agree")
@@ -286,8 +293,8 @@ def check_memory(context: Context) -> list[CheckResult]:
         info = server_info(context.store.client, "memory")
     used, limit = int(str(info.get("used_memory", 0))), int(str(info.get("maxmemory", 0)))
     if not limit:
-        return [ok("memory", f"{used} bytes in use, without a limit")]
-    says = f"{used * 100 // limit} % of maxmemory={limit} in use"
+        return [ok("memory", f"{size(used)} in use, without a limit")]
+    says = f"{used * 100 // limit} % of maxmemory={size(limit)} in use"
     if used * 100 < limit * MEMORY_PERCENT_MAX:
         return [ok("memory", says)]
     advice = "give it more: when it is full, every webhook is refused until batches are answered"
@@ -310,9 +317,12 @@ def check_separate_databases(context: Context) -> list[CheckResult]:
 def check_alerts(context: Context) -> list[CheckResult]:
     """Check that alerts reach a person."""
     waiting = Alerts(context.store).undelivered()
-    says = f"undelivered: {waiting.count}, the oldest for {waiting.oldest_ms} ms"
+    says = f"undelivered: {waiting.count}, the oldest for {span(waiting.oldest_ms)}"
     if waiting.oldest_ms <= UNDELIVERED_MS_MAX:
-        return [ok("alerts", says)]
+        if context.settings.sentry_dsn:
+            return [ok("alerts", says)]
+        advice = "set SENTRY_DSN, or watch the log for alert.told"
+        return [warning("alerts", f"{says}; they go to the log alone", advice)]
     advice = "see that a scheduler runs and reaches SENTRY_DSN; `manage.py alerts` lists them"
     return [mistake("alerts", says, advice)]
 
@@ -324,7 +334,7 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
         return [ok("dead letters", "none wait")]
     says = (
         f"waiting: {found.dead_letters} with {found.dead} messages, "
-        f"the oldest for {found.oldest_dead_letter_ms} ms"
+        f"the oldest for {span(found.oldest_dead_letter_ms)}"
     )
     advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
     return [mistake("dead letters", says, advice)]
@@ -394,8 +404,8 @@ def check_canary(context: Context) -> list[CheckResult]:
     answered_ms, round_trip_ms = (int(n) if n and n.isdigit() else 0 for n in found)
     age_ms = now_ms - answered_ms
     if answered_ms and age_ms <= CANARIES_MISSED_MAX * settings.canary_every_ms + CANARY_SLACK_MS:
-        return [ok("canary", f"answered {age_ms} ms ago, after {round_trip_ms} ms")]
-    says = f"last answered {age_ms} ms ago" if answered_ms else "was never answered"
+        return [ok("canary", f"answered {span(age_ms)} ago, after {span(round_trip_ms)}")]
+    says = f"last answered {span(age_ms)} ago" if answered_ms else "was never answered"
     advice = "`manage.py alerts` tells the step where it was last seen (canary_late)"
     return [mistake("canary", says, advice)]
 

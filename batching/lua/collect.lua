@@ -38,7 +38,7 @@ for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
     redis.call("HINCRBY", KEYS[3], "open", 0 - count)
     redis.call("HINCRBY", KEYS[3], "flight", count)
     redis.call("HINCRBY", KEYS[3], "flush:" .. why, 1)
-    trail(prefix .. "trail:" .. conversation, "collect", batch, why, first_ms)
+    trail(prefix .. "trail:" .. conversation, "collect", batch, why, first_ms, account)
     taken[#taken + 1] = {conversation, account, batch, count, now_ms - first_ms, why}
   end
   if not gone then redis.call("ZREM", KEYS[1], conversation) end

@@ -360,7 +360,9 @@ def test_doctor_in_the_wrong_redis_says_so_and_makes_nothing(
     done = operator("doctor")
 
     assert done.status == 1
-    assert "MISTAKE identity: no ledger is in this Redis" in done.out
+    assert "MISTAKE identity: no ledger is in this Redis yet" in done.out
+    assert "start the processes" in done.out
+    assert "emptied" not in done.out
     assert client.exists(META) == client.exists("{aa1.0}:alerts") == 0
 
 

@@ -117,7 +117,7 @@ def test_steps_are_printed_in_order_with_the_waits_between_them(
         "answered",
     ]
     lines = told.out.splitlines()
-    assert lines[0] == f"conversation {conversation}, account unknown, because nothing of it waits"
+    assert lines[0] == f"conversation {conversation}, account salon"
     assert any(line.endswith(f"+9.0 s  {batch['steps'][1]['says']}") for line in lines)
     assert (told.status, lines[-1]) == (0, "nothing waits")
 

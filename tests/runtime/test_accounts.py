@@ -146,6 +146,22 @@ def test_every_mistake_of_every_account_is_told_at_once(accounts_file: Path) -> 
     ]
 
 
+def test_missing_prompt_and_secrets_are_told_beside_the_mistakes_of_the_file(
+    accounts_file: Path,
+) -> None:
+    edit(accounts_file, 'timezone = "Europe/Berlin"', 'timezone = "Nowhere"')
+    (accounts_file.parent / "prompt.md").unlink()
+
+    told = mistakes(accounts_file, {"SALON_TOKEN": "", "MODEL_KEY": ""})
+
+    assert [line.removeprefix("FILE: account salon-1: ") for line in told][:4] == [
+        "timezone=Nowhere: must be a time zone such as Europe/Berlin",
+        f"prompt_file=prompt.md: {ABSENT}; it is looked for beside the accounts file",
+        "access_token_env=SALON_TOKEN: this environment variable is not set",
+        "model.api_key_env=MODEL_KEY: this environment variable is not set",
+    ]
+
+
 def test_unset_secrets_are_named_by_their_variables(accounts_file: Path) -> None:
     assert mistakes(accounts_file, {"MODEL_KEY": "", "GATEWAY_SECRET": "a\n"}) == [
         "FILE: account salon-1: model.api_key_env=MODEL_KEY: this environment variable is not set",
@@ -190,19 +206,25 @@ COUNT = "FILE: must hold 1..1000 tables [[account]]; copy accounts.example.toml 
         ("", COUNT),
         ("[account]\nid = 1", COUNT),
         ("account = 1\nsecret-value\n", "FILE: is not TOML (at line 2, column 13)"),
+        ("account = 1\n[account", "FILE: is not TOML (at its end, line 2)"),
+        ("id = 1\n\nid = 2\n", "FILE: is not TOML (at line 3, column 7)"),
+        ("[[account]]\nid = '\udcff'\n", "FILE: is not UTF-8 (at line 2)"),
         ("[[accounts]]", "FILE: accounts: is not known here"),
         ("account = [3]", "FILE: account 1: must be a table"),
         ("#" * 1_000_001, "FILE: must be at most 1000000 bytes"),
         (None, f"ACCOUNTS_FILE=FILE: {ABSENT}; copy accounts.example.toml to begin"),
     ],
-    ids=["empty", "one table", "not TOML", "other name", "no table", "too large", "no file"],
+    ids=[
+        *("empty", "one table", "not TOML", "cut short", "twice", "not UTF-8", "other name"),
+        *("no table", "too large", "no file"),
+    ],
 )
 def test_file_of_another_form_is_refused_in_plain_words(
     tmp_path: Path, text: str | None, line: str
 ) -> None:
     path = tmp_path / "accounts.toml"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text.encode(errors="surrogateescape"))
 
     assert mistakes(path) == [line]
 

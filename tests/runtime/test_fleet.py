@@ -316,7 +316,7 @@ def test_redis_that_is_not_flushed_is_logged_when_it_lasts(
 
 def test_lag_is_described() -> None:
     assert describe_lag(NEVER) == "this Redis was never flushed"
-    assert describe_lag(30_001) == "this Redis was last flushed 30001 ms ago"
+    assert describe_lag(30_001) == "this Redis was last flushed 30.0 s ago"
 
 
 def test_errors_that_sentry_did_not_take_are_alerted(
