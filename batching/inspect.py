@@ -315,8 +315,7 @@ def trace(store: Store, conversation_id: str) -> Trace:
     fields = {name.decode(): value.decode() for name, value in kept.items()}
     batch_ids = [fields.get("open_id", ""), fields.get("id", "")]
     steps = tuple(step for step in map(_step, trail) if step)
-    accounts = [fields.get("account"), *(x.account_id for x in letters), *map(_account_of, steps)]
-    account_id = next(filter(None, accounts), "")
+    account_id = _account_of(fields, letters, steps)
     circuit_ms, overdue_ms = _waits(store, c, account_id, batch_ids)
     messages = {
         decode("", raw).message_id: batch_id
@@ -392,12 +391,14 @@ def _step(raw: bytes) -> Step | None:
     return Step(int(at_ms), _FORMER_VERBS.get(verb, verb), batch_id, tuple(rest))
 
 
-def _account_of(step: Step) -> str:
-    """Return the account that a step names, "" for none: releases before did not write it."""
-    match step.verb, step.words:
-        case "collect", (_, _, account_id, *_):
-            return account_id
-    return ""
+def _account_of(
+    fields: Mapping[str, str], letters: Sequence[DeadLetter], steps: Sequence[Step]
+) -> str:
+    """Return the account of a conversation, "" where nothing that is kept tells it."""
+    # Releases before did not write it into the step.
+    collected = [step.words[2] for step in steps if step.verb == "collect" and step.words[2:]]
+    named = [fields.get("account"), *(letter.account_id for letter in letters), *collected]
+    return next(filter(None, named), "")
 
 
 class MessageState(StrEnum):

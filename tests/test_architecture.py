@@ -18,6 +18,7 @@ ODD_SIZES = {
     "batching/model.py": "every value of the flow beside how it is stored",
     "batching/store.py": "every script's method beside the others, as in asynq's rdb.go",
     "bench/noop.py": "the application that gunicorn runs for comparison",
+    "runtime/units.py": "what the command line and the checks share of printing",
     "wsgi.py": "an entry point",
 }
 FUNCTION_LINES_MAX = 40
