@@ -317,11 +317,8 @@ def trace(store: Store, conversation_id: str) -> Trace:
     steps = tuple(step for step in map(_step, trail) if step)
     account_id = _account_of(fields, letters, steps)
     circuit_ms, overdue_ms = _waits(store, c, account_id, batch_ids)
-    messages = {
-        decode("", raw).message_id: batch_id
-        for batch_id, raws in zip(batch_ids, contents, strict=True)
-        for raw in raws
-    }
+    held = zip(batch_ids, contents, strict=True)
+    messages = {decode("", raw).message_id: batch_id for batch_id, raws in held for raw in raws}
     return Trace(
         conversation_id=c,
         now_ms=store.now_ms(),
