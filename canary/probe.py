@@ -17,7 +17,7 @@ from batching.keys import CANARY, CANARY_ANSWERED, CANARY_TURN
 from batching.model import CANARY_ACCOUNT, Reason
 from batching.store import Store, reached
 from canary.channel import CUSTOMER
-from httpjson import CallError, post_json
+from httpjson import CallError, call_json
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Probe:
     def post(self, url: str, message_id: str) -> str:
         """Post a canary to the web process at ``url``; return why it was refused, "" if taken."""
         try:
-            reply = post_json(
+            reply = call_json(
                 self._http,
                 f"{url}/webhooks/canary",
                 {"message_id": message_id},

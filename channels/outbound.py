@@ -19,7 +19,7 @@ from batching.errors import (
     TransientError,
 )
 from batching.model import Outbound
-from httpjson import ErrorMap, Failure, Reply, post_json, retry_after_ms
+from httpjson import ErrorMap, Failure, Reply, call_json, retry_after_ms
 
 #: The longest a connection may take, for each address of the host, ms.
 CONNECT_MS_MAX = 5_000
@@ -41,6 +41,9 @@ BY_STATUS: Mapping[int, type[AdminError]] = {
 class HttpChannel:
     """A channel that hands each part over by one POST of JSON.
 
+    ``probed`` raises where the answer of a GET of ``probe_url`` says that the account cannot send;
+    None for a provider without such an address.
+
     An empty ``token`` sends none. ``timeout_ms`` bounds a whole call. ``prefix`` begins the codes
     of errors. ``request`` returns the body to post. ``provider_id`` returns the id that an answer
     gives, "" for none, and raises where the part was not taken or may not have been.
@@ -53,6 +56,8 @@ class HttpChannel:
     prefix: str
     request: Callable[[Outbound], Mapping[str, object]]
     provider_id: Callable[[Reply], str]
+    probe_url: str = ""
+    probed: Callable[[Reply], None] | None = None
     text_length_max: int = TEXT_LENGTH_MAX
 
     def split(self, text: str) -> list[str]:
@@ -61,16 +66,28 @@ class HttpChannel:
 
     def send(self, outbound: Outbound) -> str:
         """Hand one part over and return its id; not safe to run twice. See Channel.send."""
-        reply = post_json(
+        return self.provider_id(self._call(self.url, self.request(outbound)))
+
+    def probe(self) -> bool:
+        """Ask the provider, without sending, whether it lets the account in.
+
+        False where it cannot be asked. Raise what a refusal means, or a failed call.
+        """
+        if self.probed is None:
+            return False
+        self.probed(self._call(self.probe_url))
+        return True
+
+    def _call(self, url: str, body: object = None) -> Reply:
+        return call_json(
             self.http,
-            self.url,
-            self.request(outbound),
+            url,
+            body,
             headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
             timeout_ms=self.timeout_ms,
             connect_ms_max=CONNECT_MS_MAX,
             errors=send_errors(self.prefix),
         )
-        return self.provider_id(reply)
 
 
 def send_errors(prefix: str) -> ErrorMap:

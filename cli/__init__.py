@@ -6,7 +6,12 @@ from cli.common import Verb
 #: Of a verb that returned whether all is well.
 EXIT_OK, EXIT_ACT = 0, 1
 VERBS = (
-    Verb("check", "check settings, accounts and Redis before anything starts", check.check),
+    Verb(
+        "check",
+        "check settings, accounts and Redis before anything starts",
+        check.check,
+        check.arguments,
+    ),
     Verb("doctor", "check the running installation: what is wrong, and what to do", check.doctor),
     Verb("balance", "print the ledger's counters, and whether they add up", status.show_balance),
     Verb(

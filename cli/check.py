@@ -4,6 +4,7 @@
 """
 
 import socket
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ from batching.errors import AdminError, ConfigurationError, LedgerUnavailableErr
 from batching.keys import META
 from batching.store import Store
 from cli.common import Request
+from cli.online import check_online
 from runtime import health
 from runtime.accounts import AccountConfig, load_accounts
 from runtime.build import fingerprint_of
@@ -54,6 +56,15 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_understood,
     health.check_canary,
 )
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add --online."""
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="also ask each account's provider, and its model a question of a few words",
+    )
 
 
 def check(request: Request) -> bool:
@@ -163,6 +174,8 @@ class Preflight:
             says = f"{self.fingerprint}, of every process with these settings and accounts"
             self.results.append(ok("fingerprint", says))
         self._check_servers(settings)
+        if configs is not None and self.request.arguments.online:
+            self.results += check_online(configs, self.request.store())
 
     def _check_accounts(self, settings: Settings) -> tuple[AccountConfig, ...] | None:
         """Return the accounts, None if there are mistakes."""

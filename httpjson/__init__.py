@@ -1,4 +1,4 @@
-"""POST JSON once, under one deadline, on one connection, and report what is certain on failure.
+"""Call once for JSON, under one deadline, on one connection; report what is certain on failure.
 
 The caller says by an ErrorMap what each Failure means to it. No error holds a URL, a header or a
 body.
@@ -93,21 +93,21 @@ class Reply:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
-def post_json(
+def call_json(
     client: httpx2.Client,
     url: str,
-    body: object,
+    body: object = None,
     *,
     headers: Mapping[str, str],
     timeout_ms: int,
     connect_ms_max: int,
     errors: ErrorMap | None = None,
 ) -> Reply:
-    """POST ``body`` as JSON and return the whole answer, whatever its status; follow no redirect.
+    """POST ``body`` as JSON, or GET if it is None; return the whole answer, whatever its status.
 
-    ``timeout_ms`` bounds everything from connecting to the last byte, ``connect_ms_max`` the
-    connection to each address of the host. Raise what ``errors`` has for the failure, CallError
-    without it.
+    No redirect is followed. ``timeout_ms`` bounds everything from connecting to the last byte,
+    ``connect_ms_max`` the connection to each address of the host. Raise what ``errors`` has for the
+    failure, CallError without it.
     """
     connect_ms = min(timeout_ms, connect_ms_max)
     try:
@@ -117,7 +117,9 @@ def post_json(
                 url,
                 deadline,
                 # A lone surrogate has no bytes in UTF-8.
-                content=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+                content=None
+                if body is None
+                else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
                 headers={**headers, **_HEADERS},
                 timeout=httpx2.Timeout(timeout_ms / 1000, connect=connect_ms / 1000),
             )
@@ -177,7 +179,7 @@ class Deadline:
 def _exchange(client: httpx2.Client, url: str, deadline: Deadline, **request: Any) -> Reply:  # noqa: ANN401 - of httpx
     try:
         with client.stream(
-            "POST",
+            "GET" if request["content"] is None else "POST",
             url,
             follow_redirects=False,
             extensions={"trace": deadline.watch},

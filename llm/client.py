@@ -18,7 +18,7 @@ from pydantic import AfterValidator
 from batching.errors import AdminError, PermanentError, TransientError, UnusableAnswerError
 from batching.model import Exchange
 from config import EnvName, Table, Url, Whole, Word
-from httpjson import ErrorMap, Failure, Reply, post_json, retry_after_ms
+from httpjson import ErrorMap, Failure, Reply, call_json, retry_after_ms
 from llm.prompt import Prompt, dialogue, window
 
 #: Limit for connecting to one address of the host, ms.
@@ -125,7 +125,7 @@ class HttpModel(ABC):
         settings: dict[str, Any] = {"model": self.config.model}
         if self.config.temperature is not None:
             settings["temperature"] = self.config.temperature
-        return post_json(
+        return call_json(
             self._http,
             self._url,
             settings | self.request(messages, now_ms),

@@ -243,6 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             request.done_ns = time.monotonic_ns()
 
+    do_GET = do_POST  # noqa: N815 - the standard library's name
+
     def _reply(self, reply: Reply) -> None:
         self.send_response(reply.status)
         self.send_header("Content-Length", str(len(reply.content)))

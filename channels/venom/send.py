@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from batching.errors import AmbiguousError, TransientError
+from batching.errors import AmbiguousError, ChannelStoppedError, TransientError
 from batching.model import Outbound
 from channels.explained import Explained
 from channels.inbound import Record, at, items, record
@@ -64,15 +64,26 @@ def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
     config: Config = account.config
     is_gateway = config.flavour == "gateway"
     path = "" if is_gateway else f"/api/{quote(config.session, safe='')}"
+    url = f"{config.api_url.rstrip('/')}{path}"
     return HttpChannel(
         http=outside.http,
-        url=f"{config.api_url.rstrip('/')}{path}/send-message",
+        url=f"{url}/send-message",
         token=account.secrets[config.token_env],
         timeout_ms=config.timeout_ms,
         prefix=PREFIX,
         request=_to_gateway if is_gateway else _to_wppconnect,
         provider_id=_from_gateway if is_gateway else _from_wppconnect,
+        probe_url=f"{url}/check-connection-session",
+        probed=None if is_gateway else _connected,
     )
+
+
+def _connected(reply: Reply) -> None:
+    """Raise if the session is not connected (wppconnect-server, ``checkConnectionSession``)."""
+    if not reply.is_success:
+        raise refused(reply, f"venom_http_{reply.status}")
+    if at(reply.body, "status") is not True:
+        raise ChannelStoppedError("venom_http_404", "the session is not connected")
 
 
 def _to_wppconnect(outbound: Outbound) -> Record:

@@ -39,14 +39,17 @@ class Config(Table):
 def build(account: ChannelAccount, outside: Outside) -> HttpChannel:
     """Return the channel of one business number."""
     config: Config = account.config
+    number_url = f"{config.api_url.rstrip('/')}/{config.phone_number_id}"
     return HttpChannel(
         http=outside.http,
-        url=f"{config.api_url.rstrip('/')}/{config.phone_number_id}/messages",
+        url=f"{number_url}/messages",
         token=account.secrets[config.access_token_env],
         timeout_ms=config.timeout_ms,
         prefix=PREFIX,
         request=_request,
         provider_id=wamid,
+        probe_url=f"{number_url}?fields=id",
+        probed=_raise_refusal,
     )
 
 
@@ -62,14 +65,19 @@ def _request(outbound: Outbound) -> Record:
     }
 
 
-def wamid(reply: Reply) -> str:
-    """Return the id of the message that was sent. Raise what the refusal means."""
+def _raise_refusal(reply: Reply) -> None:
+    """Raise what a refusal means; do nothing where the answer is none."""
     code = whole_number(reply.body, "error", "code")
     if code is not None:
         name = error_name(code, whole_number(reply.body, "error", "error_subcode") or 0)
         raise refused(reply, name, _error(reply, name))
     if not reply.is_success:
         raise refused(reply, f"cloud_http_{reply.status}")
+
+
+def wamid(reply: Reply) -> str:
+    """Return the id of the message that was sent. Raise what the refusal means."""
+    _raise_refusal(reply)
     found = next((identifier(sent, "id") for sent in items(reply.body, "messages")), "")
     if not found:
         raise AmbiguousError("cloud_no_id", "the Cloud API took a message and gave it no id")

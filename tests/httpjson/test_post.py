@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 import httpjson
-from httpjson import ANSWER_BYTES_MAX, CallError, Failure, post_json
+from httpjson import ANSWER_BYTES_MAX, CallError, Failure, call_json
 from tests.http_server import Deed, HttpServer, Reply, closed_port, drip, hang, hang_up, reset, say
 
 TOKEN = "token-of-the-tests"
@@ -26,7 +26,7 @@ def call(
     timeout_ms: int = 5_000,
     connect_ms_max: int = 5_000,
 ) -> httpjson.Reply:
-    return post_json(
+    return call_json(
         http,
         f"{url}/send/secret-path",
         body,
