@@ -1,6 +1,7 @@
 """The demo as a whole: which processes, in which environment and order, and when it is ready."""
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,17 +9,20 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
+from dotenv import set_key
 
 from batching.errors import ConfigurationError
 from demo.child import ROOT, SCHEDULER, Child, DemoError, web, worker
 from demo.screen import Screen
 from demo.valkey import EmbeddedValkey
 from runtime.settings import (
+    ENV_FILE,
     REDIS_SCHEMES,
     Settings,
     database_of,
     load_settings,
     process_environment,
+    setting_names,
     url_problem,
 )
 
@@ -32,6 +36,9 @@ AI Admin is running.
   Open            http://127.0.0.1:{port}/simulator
   and write       two or three quick messages, as a customer would.
   One answer      comes {idle} s after the last of them.
+
+  Look inside     {manage} doctor
+                  and so with balance, fleet, alerts, dead list, trace -
 
 {kept}  Stop with Ctrl-C."""
 
@@ -48,6 +55,7 @@ class Play:
         self._port = port
         self._data = data
         self._children: list[Child] = []
+        self._written: list[Path] = []
 
     def run(self) -> None:
         """Return after a signal. Raise DemoError if something did not start, or died."""
@@ -69,6 +77,8 @@ class Play:
             # First what takes messages, last what keeps them.
             for child in reversed(self._children):
                 child.stop(lambda: len(self._signals) > 1)
+            for path in self._written:
+                path.unlink(missing_ok=True)
 
     def _start(self) -> str:
         """Start everything; return what to say once it is ready."""
@@ -82,6 +92,9 @@ class Play:
             embedded_url, kept = valkey.url, f"Conversations are kept in {self._data}."
         environ = demo_environment(given, embedded_url, port=self._port)
         settings = _checked(environ)
+        env_file = self._data / ENV_FILE
+        write_settings(env_file, environ)
+        self._written.append(env_file)
         commands = {
             "worker": (*worker(), "--worker-shutdown-timeout", "5000"),
             "scheduler": SCHEDULER,
@@ -90,7 +103,10 @@ class Play:
         for name, arguments in commands.items():
             command = (sys.executable, "-m", *arguments)
             self._children.append(Child(name, command, environ=environ, listen=self._screen.log))
-        return WELCOME.format(port=self._port, idle=f"{settings.batch_idle_ms / 1000:g}", kept=kept)
+        typed = [_near(Path(sys.executable)), "manage.py", "--env-file", _near(env_file)]
+        manage = shlex.join(typed)
+        idle = f"{settings.batch_idle_ms / 1000:g}"
+        return WELCOME.format(port=self._port, idle=idle, manage=manage, kept=kept)
 
     def _is_ready(self, deadline: float) -> bool:
         """Return whether /readyz says so. Raise DemoError after the deadline."""
@@ -104,6 +120,21 @@ class Play:
         if time.monotonic() > deadline:
             raise DemoError(f"Not ready within {READY_S_MAX:.0f} s; /readyz says: {says}")
         return False
+
+
+def write_settings(path: Path, environ: Mapping[str, str]) -> None:
+    """Write the settings for manage.py, as a file that our user alone can read."""
+    given = {name: environ[name] for name in setting_names() if environ.get(name)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    for name, value in given.items():
+        set_key(path, name, value)
+
+
+def _near(path: Path) -> str:
+    """Return a path as somebody in the present directory may type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _checked(environ: Mapping[str, str]) -> Settings:

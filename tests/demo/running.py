@@ -1,6 +1,7 @@
 """A demo as a process, and what of it is alive."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,11 @@ class RunningDemo:
             timeout=DEADLINE_S,
             check=False,
         )
+
+    def looking_inside(self) -> list[str]:
+        """Return the command that the demo advises for looking inside."""
+        (line,) = (line for line in self.log().splitlines() if line.startswith("  Look inside"))
+        return shlex.split(line.removeprefix("  Look inside"))
 
     def write(self, message_id: str, text: str) -> None:
         """Write as the customer."""

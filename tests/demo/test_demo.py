@@ -36,11 +36,18 @@ def test_three_quick_messages_get_one_answer_and_ctrl_c_leaves_only_the_conversa
     eventually(demo.is_typing)
     eventually(demo.answers)
     answered = demo.answers()
+    looked = demo.run(demo.looking_inside())
+    env_file = demo.data / ".env"
+    mode = env_file.stat().st_mode & 0o777
     code = demo.end_with(signal.SIGINT)
+    gone = demo.run(demo.looking_inside())
     log, left = demo.log(), started.keys() & live_processes().keys()
     demo.start()
 
     assert [answer["answers"] for answer in answered] == [["m0", "m1", "m2"]]
+    assert looked.stdout.splitlines()[0].startswith("All is well."), looked
+    assert (mode, gone.returncode) == (0o600, 2)
+    assert f"{env_file}: there is no such file" in gone.stderr
     assert (code, left) == (0, set())
     # Valkey, two gunicorns, two dramatiqs, the scheduler at least.
     assert len(started) >= 6

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.play import ACCOUNTS_FILE, demo_environment, next_database
+from demo.play import ACCOUNTS_FILE, demo_environment, next_database, write_settings
 from demo.screen import notable
 from demo.valkey import find_server
+from runtime.settings import process_environment
 
 OWN = {
     "ACCOUNTS_FILE": str(ACCOUNTS_FILE),
@@ -55,6 +56,20 @@ def test_environment_of_the_processes(given: dict[str, str], environ: dict[str, 
     embedded = None if "REDIS_URL" in given else "redis://127.0.0.1:7000/{}".format
 
     assert demo_environment(given, embedded, port=8000) == given | environ | OWN
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "two words", "a#b # c", "it's", 'a "b"', r"back\slash", "$HOME", "é"]
+)
+def test_command_line_reads_the_settings_that_the_demo_wrote(tmp_path: Path, value: str) -> None:
+    env_file = tmp_path / "data" / ".env"
+
+    write_settings(env_file, {"RELEASE": value, "PRIVACY_KEY": "k", "HOME": "/home/me"})
+
+    read = process_environment(env_file)
+    assert (read["RELEASE"], read["PRIVACY_KEY"]) == (value, "k")
+    assert "HOME" not in env_file.read_text().replace(value, "")
+    assert env_file.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
