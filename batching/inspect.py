@@ -142,7 +142,8 @@ class DeadLetter:
     @property
     def may_repeat(self) -> bool:
         """Return whether the customer may have the answer, or a part of it, already."""
-        unknown = self.reason == Reason.AMBIGUOUS or self.detail == "flight_missing"
+        doubtful = self.reason in {Reason.AMBIGUOUS, Reason.RESTORED}
+        unknown = doubtful or self.detail == "flight_missing"
         return unknown or self.parts_sent > 0
 
 

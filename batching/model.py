@@ -145,6 +145,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     AMBIGUOUS = "ambiguous"
     VANISHED = "vanished"
+    RESTORED = "restored"
     ERASED = "erased"
     DISCARDED = "discarded"
     TAKEOVER = "takeover"

@@ -1,6 +1,6 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-from cli import canary, check, dead, erase, status, trace
+from cli import canary, check, dead, erase, export, hold, status, trace
 from cli.common import Verb
 
 #: Of a verb that returned whether all is well.
@@ -35,6 +35,8 @@ VERBS = (
         status.show_alerts,
         status.add_alerts,
     ),
+    Verb("export", "print all that is kept of a customer", export.run, export.arguments),
     Verb("erase", "delete all that is kept of a customer", erase.run, erase.arguments),
+    Verb("hold", "after a restore: give what waits to a person", hold.run, hold.arguments),
     Verb("audit", "compare the counters with what is really kept", status.show_audit),
 )

@@ -204,6 +204,24 @@ def conversations(request: Request, store: Store) -> list[str]:
     return list(found)
 
 
+def add_conversation(parser: ArgumentParser) -> None:
+    """Add the conversation, --customer and --account; see ``named_conversations``."""
+    parser.add_argument("conversation", nargs="?", help="its id, c_ and 24 hex digits")
+    add_customer(parser)
+
+
+def named_conversations(request: Request, store: Store) -> list[str]:
+    """Return the conversation that was typed, or those of --customer. Raise UsageError."""
+    typed = request.arguments
+    if (typed.conversation is None) == (typed.customer is None):
+        raise UsageError("name a conversation, or a customer by --customer")
+    if typed.conversation is None:
+        return conversations(request, store)
+    if not CONVERSATION.fullmatch(typed.conversation):
+        raise UsageError("a conversation is c_ and 24 hex digits; a customer is --customer")
+    return [typed.conversation]
+
+
 def account_ids(request: Request) -> list[str]:
     """Return --account alone, or all accounts. Raise UsageError."""
     configs, given = request.accounts(), request.arguments.account

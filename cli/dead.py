@@ -57,6 +57,10 @@ _ADVICE: dict[str, str] = {
         "something deleted a part of it in Redis; find out what, read what is left, replay or "
         "answer by hand"
     ),
+    Reason.RESTORED: (
+        "it waited when the backup was made, and may have been answered since; discard it if the "
+        "log has batch.answered of it or the chat shows an answer, else replay"
+    ),
 }
 
 

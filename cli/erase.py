@@ -7,14 +7,7 @@ from dataclasses import asdict
 from batching.erase import erase
 from batching.inspect import trace
 from channels import CHANNELS
-from cli.common import (
-    CONVERSATION,
-    Request,
-    UsageError,
-    add_customer,
-    confirmed,
-    conversations,
-)
+from cli.common import Request, add_conversation, confirmed, named_conversations
 
 REMAINS = (
     "The append-only file keeps deleted texts until it is rewritten: run BGREWRITEAOF now.",
@@ -28,25 +21,17 @@ REMAINS = (
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the conversation, --customer, --account and --yes."""
-    parser.add_argument("conversation", nargs="?", help="its id, c_ and 24 hex digits")
-    add_customer(parser)
+    add_conversation(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(request: Request) -> bool:
     """Erase the conversations; False if there was nothing, or the operator declined."""
-    store, typed = request.open_store(), request.arguments
-    if (typed.conversation is None) == (typed.customer is None):
-        raise UsageError("name a conversation, or a customer by --customer")
-    if typed.conversation is None:
-        named = conversations(request, store)
-    elif CONVERSATION.fullmatch(typed.conversation):
-        named = [typed.conversation]
-    else:
-        raise UsageError("a conversation is c_ and 24 hex digits; a customer is --customer")
+    store = request.open_store()
+    named = named_conversations(request, store)
     known = [c for c in named if trace(store, c).is_known]
     warning = f"This deletes for good: {', '.join(known) or 'nothing that is known'}."
-    if not confirmed([warning], "Go on?", yes=typed.yes):
+    if not confirmed([warning], "Go on?", yes=request.arguments.yes):
         return False
     total: Counter[str] = Counter()
     for conversation in named:
