@@ -1,7 +1,7 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-from cli import canary, check, dead, erase, export, hold, status, trace
-from cli.common import Verb
+from cli import canary, check, dead, rights, status, trace
+from cli.common import Verb, add_conversation
 
 #: Of a verb that returned whether all is well.
 EXIT_OK, EXIT_ACT = 0, 1
@@ -28,15 +28,21 @@ VERBS = (
         status.add_model,
     ),
     Verb("trace", "print where a message is, step by step", trace.run, trace.arguments),
-    Verb("dead", "list, show, replay or discard dead letters", dead.run, dead.arguments),
+    Verb(
+        "dead",
+        "list, show, replay, discard or hold dead letters",
+        dead.run,
+        dead.arguments,
+    ),
     Verb(
         "alerts",
         "print alerts, and whether they were delivered",
         status.show_alerts,
         status.add_alerts,
     ),
-    Verb("export", "print all that is kept of a customer", export.run, export.arguments),
-    Verb("erase", "delete all that is kept of a customer", erase.run, erase.arguments),
-    Verb("hold", "after a restore: give what waits to a person", hold.run, hold.arguments),
+    Verb(
+        "export", "print all that is kept of a customer", rights.run_export, common.add_conversation
+    ),
+    Verb("erase", "delete all that is kept of a customer", rights.run_erase, rights.add_erase),
     Verb("audit", "compare the counters with what is really kept", status.show_audit),
 )

@@ -1,4 +1,4 @@
-"""``dead list|show|replay|discard``: batches that were not answered, and what to do about them."""
+"""``dead list|show|replay|discard|hold``: what was not answered, and what to do about it."""
 
 import re
 from argparse import SUPPRESS, ArgumentParser
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+from batching.hold import hold
 from batching.inspect import (
     DeadLetter,
     conversation_of,
@@ -25,10 +26,17 @@ from cli.common import (
     table,
 )
 from runtime.accounts import AccountConfig
+from runtime.fleet import members
 from runtime.units import span
 
 _NAME = re.compile(r"(?:(c_[0-9a-f]{24}):)?(b[0-9]{1,20})")
 _COLUMNS = ("batch", "reason", "account", "conversation", "age", "messages", "detail")
+#: How long ``hold`` waits for bursts to end and leases to run out, s.
+HOLD_S = 120
+_HOLDS = (
+    "Every batch that waits becomes a dead letter, to be replayed or discarded one by one. "
+    "This is for a ledger that was restored from a copy, before any process starts."
+)
 _GONE = "there is no such dead letter"
 _FULL = "its conversation holds too many unanswered messages, replay it when they are answered"
 
@@ -65,7 +73,7 @@ _ADVICE: dict[str, str] = {
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the four actions and what each takes."""
+    """Add the five actions and what each takes."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     def add(name: str, summary: str, act: Callable[[Request], bool]) -> ArgumentParser:
@@ -78,6 +86,7 @@ def arguments(parser: ArgumentParser) -> None:
     showing = add("show", "one, and what to do about it", _show)
     replaying = add("replay", "put back to be answered", _replay)
     discarding = add("discard", "delete for good, unanswered", _discard)
+    holding = add("hold", "after a restore: make dead letters of what waits", _hold)
     for action in (listing, replaying):
         action.add_argument("--reason", help="only those with this reason")
         action.add_argument("--account", help="only those of an account")
@@ -86,7 +95,7 @@ def arguments(parser: ArgumentParser) -> None:
     replaying.add_argument("batch", nargs="*")
     replaying.add_argument("--all", action="store_true", help="all that --reason, --account select")
     discarding.add_argument("batch", nargs="+")
-    for action in (replaying, discarding):
+    for action in (replaying, discarding, holding):
         action.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -183,6 +192,22 @@ def _discard(request: Request) -> bool:
         return store.discard(letter.conversation_id, letter.batch_id, Reason.DISCARDED)
 
     return _apply(request, "discarded", discard, letters, refused)
+
+
+def _hold(request: Request) -> bool:
+    """Make dead letters of what waits; False if something still does, or the operator declined."""
+    store = request.open_store()
+    alive = [member.name for member in members(store.client) if member.is_alive]
+    if alive:
+        raise UsageError(f"stop all processes first, alive are: {', '.join(alive)}")
+    if not confirmed([_HOLDS], "Go on?", yes=request.arguments.yes):
+        return False
+    held = hold(store, wait_s=HOLD_S)
+    lines = [f"Batches held: {held.batches}. See dead list --reason restored."]
+    if held.messages:
+        lines.append(f"Messages that still wait: {held.messages}. Run this again.")
+    request.show(asdict(held), lines)
+    return not held.messages
 
 
 def _apply(

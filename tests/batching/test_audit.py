@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from batching.audit import SCANS_MAX, Scan, audit
-from batching.erase import erase
 from batching.errors import PermanentError
 from batching.inspect import dead_letters
 from batching.keys import Shard
+from batching.rights import erase
 from tests.batching.world import BORIS, World
 from tests.fakes import FakeModel
 

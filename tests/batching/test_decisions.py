@@ -2,10 +2,10 @@
 
 import pytest
 
-from batching.erase import erase
 from batching.errors import PermanentError
 from batching.inspect import DeadLetter, dead_letters
 from batching.model import Reason, Timing
+from batching.rights import erase
 from batching.store import FULL
 from tests.batching.world import BORIS, World
 from tests.fakes import FakeModel

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batching.audit import audit
-from batching.erase import erase
 from batching.inspect import counters, dead_letters
 from batching.model import (
     Exchange,
@@ -25,6 +24,7 @@ from batching.model import (
     Timing,
     WakeUp,
 )
+from batching.rights import erase
 from batching.store import FULL, Outcome, Store
 from tests.batching.plain import Plain
 from tests.fakes import FakeClock

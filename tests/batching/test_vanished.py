@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from batching.audit import audit
-from batching.erase import erase
 from batching.inspect import dead_letters
+from batching.rights import erase
 from tests.batching.world import BORIS, World
 
 

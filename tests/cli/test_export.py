@@ -6,7 +6,7 @@ import pytest
 
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import CANARY, Operator
-from tests.cli.test_erase import everything, live
+from tests.cli.test_rights import everything, live
 
 
 def test_copy_has_all_texts_of_the_customer_and_nobody_elses(

@@ -1,9 +1,9 @@
-"""``hold``: what waits in a restored ledger goes to a person."""
+"""``dead hold``: what waits in a restored ledger goes to a person."""
 
 import pytest
 
 from batching.inspect import dead_letters
-from cli import hold
+from cli import dead
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import Operator, announce_all
 
@@ -19,7 +19,7 @@ def test_everything_that_waits_becomes_a_dead_letter_whatever_its_stage(
     world.write("still open", account="sister")
     world.wait(60_000)
 
-    held = operator("hold", "--yes", "--json")
+    held = operator("dead", "hold", "--yes", "--json")
 
     assert (held.status, held.json) == (0, {"batches": 3, "messages": 0})
     letters = dead_letters(world.store)
@@ -27,18 +27,18 @@ def test_everything_that_waits_becomes_a_dead_letter_whatever_its_stage(
     assert sorted(letter.stage for letter in letters) == ["generate", "generate", "send"]
     assert all(letter.may_repeat for letter in letters)
     assert world.counts() == {"accepted": 4, "answered": 1, "dead": 3}
-    assert operator("hold", "--yes").out.startswith("Batches held: 0.")
+    assert operator("dead", "hold", "--yes").out.startswith("Batches held: 0.")
     assert operator("dead", "list").status == 1
 
 
 def test_what_is_not_due_yet_is_said(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold, "WAIT_S", 0)
+    monkeypatch.setattr(dead, "HOLD_S", 0)
     world.clock.advance_ms(4_000_000)
     world.write("in the future of the server")
 
-    held = operator("hold", "--yes")
+    held = operator("dead", "hold", "--yes")
 
     assert held.status == 1
     assert "Messages that still wait: 1. Run this again." in held.out
@@ -46,7 +46,7 @@ def test_what_is_not_due_yet_is_said(
 
 def test_held_batch_can_be_replayed_and_is_then_answered(world: World, operator: Operator) -> None:
     world.write("hello")
-    operator("hold", "--yes")
+    operator("dead", "hold", "--yes")
 
     operator("dead", "replay", "--all", "--reason", "restored", "--yes")
     world.settle(4_000_000)
@@ -58,9 +58,9 @@ def test_processes_must_be_stopped_and_the_operator_sure(world: World, operator:
     world.write("hello", customer=ANNA)
     announce_all(world.client)
 
-    alive = operator("hold", "--yes")
+    alive = operator("dead", "hold", "--yes")
     world.client.delete("aa:fleet")
-    unsure = operator("hold")
+    unsure = operator("dead", "hold")
 
     assert (alive.status, unsure.status) == (2, 2)
     assert "stop all processes first, alive are: scheduler:host-1:7" in alive.err

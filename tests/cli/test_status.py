@@ -8,8 +8,8 @@ import redis
 
 from batching import alerts as streams
 from batching.alerts import Alerts
-from batching.erase import erase
 from batching.keys import FLEET
+from batching.rights import erase
 from batching.store import Store
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import CANARY, SILENT, Operator, announce_all, refused

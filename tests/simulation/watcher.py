@@ -9,10 +9,10 @@ from typing import Any
 import redis
 
 from batching.audit import audit
-from batching.erase import erase
 from batching.inspect import DeadLetter, counters, dead_letters, find_dead_letters
 from batching.keys import Shard
 from batching.model import Reason
+from batching.rights import erase
 from batching.store import Store
 from tests.history.checker import DROPS
 from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed, TakenOver

@@ -9,7 +9,7 @@ import pytest
 
 from channels.simulator import accepted
 from channels.simulator import conversation as both_sides
-from cli.erase import REMAINS
+from cli.rights import REMAINS
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import CANARY, Operator, answered, refused
 from tests.fakes import FakeModel

@@ -1,14 +1,26 @@
-"""``erase``: delete all that is kept of a customer, and say what remains and why."""
+"""``export`` and ``erase``: a copy of all that is kept of a customer, and its deletion."""
 
 from argparse import ArgumentParser
 from collections import Counter
 from dataclasses import asdict
+from json import dumps
 
-from batching.erase import erase
 from batching.inspect import trace
+from batching.rights import erase, export
 from channels import CHANNELS
-from cli.common import Request, add_conversation, confirmed, named_conversations
+from cli.common import (
+    Request,
+    add_conversation,
+    confirmed,
+    named_conversations,
+    printable,
+    write,
+)
 
+ELSEWHERE = (
+    "Backups hold what was kept when they were made. Logs, alerts and Sentry name the conversation "
+    "by a digest alone. Providers of the messenger and of the model keep records of their own."
+)
 REMAINS = (
     "The append-only file keeps deleted texts until it is rewritten: run BGREWRITEAOF now.",
     "Backups and snapshots of Redis keep them until they are deleted.",
@@ -19,13 +31,13 @@ REMAINS = (
 )
 
 
-def arguments(parser: ArgumentParser) -> None:
+def add_erase(parser: ArgumentParser) -> None:
     """Add the conversation, --customer, --account and --yes."""
     add_conversation(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def run(request: Request) -> bool:
+def run_erase(request: Request) -> bool:
     """Erase the conversations; False if there was nothing, or the operator declined."""
     store = request.open_store()
     named = named_conversations(request, store)
@@ -49,3 +61,15 @@ def run(request: Request) -> bool:
     remains = list(REMAINS) if found else []
     request.show({"conversations": known, "erased": dict(total), "remains": remains}, lines)
     return found
+
+
+def run_export(request: Request) -> bool:
+    """Print a document with the texts, for the customer; False if nothing is kept."""
+    store = request.open_store()
+    known = [it for it in named_conversations(request, store) if trace(store, it).is_known]
+    document = {
+        "conversations": [export(store, conversation) for conversation in known],
+        "elsewhere": ELSEWHERE,
+    }
+    write(printable(dumps(document, ensure_ascii=False, indent=2)) + "\n")
+    return bool(known)

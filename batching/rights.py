@@ -1,16 +1,16 @@
-"""A customer's right to be forgotten: delete everything that the ledger keeps of a conversation.
+"""A customer's rights: a copy of all that the ledger keeps of a conversation, and its deletion.
 
 A worker that has the batch in flight loses its token and sends nothing more. The messages are
 counted as suppressed. No alert is raised, and nothing is recorded about who it was: that would be
 another note about the customer.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from batching.inspect import dead_letter_headers
-from batching.model import Reason
+from batching.inspect import dead_letter_headers, trace
+from batching.model import Reason, decode
 from batching.scan import scan_keys
 from batching.store import Store, reached
 
@@ -70,3 +70,30 @@ def _delete_ids(store: Store, conversation_id: str) -> tuple[int, int]:
                     if value and value.decode().partition(":")[0] == conversation_id:
                         deleted[kind] += int(client.delete(key))
     return deleted["alias:"], deleted["sent:"]
+
+
+def export(store: Store, conversation_id: str) -> dict[str, Any]:
+    """Return what is kept of a conversation, ready for JSON. Raise LedgerUnavailableError.
+
+    Times are ms. Of messages that were answered only digests are kept, beside the history: their
+    number is here. ``erase`` deletes all of it.
+    """
+    shard, found = store.shard_of(conversation_id), trace(store, conversation_id)
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for key in (shard.flight_messages(conversation_id), shard.open_messages(conversation_id)):
+        pipeline.lrange(key, 0, -1)
+    with reached():
+        flight, open_ = pipeline.execute()
+    return {
+        "conversation": conversation_id,
+        "account": found.account_id,
+        "exported_ms": found.now_ms,
+        "accepted": found.accepted,
+        "history": [
+            {"customer": exchange.customer, "answer": exchange.answer}
+            for exchange in store.history(conversation_id)
+        ],
+        "waiting": [asdict(decode(found.account_id, raw)) for raw in [*flight, *open_]],
+        "dead_letters": [asdict(letter) for letter in found.dead_letters],
+        "steps": [asdict(step) for step in found.steps],
+    }
