@@ -40,9 +40,7 @@ VERBS = (
         status.show_alerts,
         status.add_alerts,
     ),
-    Verb(
-        "export", "print all that is kept of a customer", rights.run_export, common.add_conversation
-    ),
+    Verb("export", "print all that is kept of a customer", rights.run_export, add_conversation),
     Verb("erase", "delete all that is kept of a customer", rights.run_erase, rights.add_erase),
     Verb("audit", "compare the counters with what is really kept", status.show_audit),
 )
