@@ -33,6 +33,7 @@ from batching.model import (
     Expiry,
     ForeignMessage,
     InboundMessage,
+    Kind,
     Limits,
     Notice,
     NotUnderstood,
@@ -41,6 +42,7 @@ from batching.model import (
     Reaped,
     Reason,
     Receipt,
+    Reception,
     Run,
     Stage,
     Status,
@@ -52,6 +54,7 @@ from batching.store import (
     CIRCUIT_OPEN,
     DONE,
     GO,
+    GREETING,
     OURS,
     SPENT,
     TAKEOVER_BEGINS,
@@ -66,6 +69,7 @@ log = logging.getLogger(__name__)
 #: An event that a call was queued for, and its conversation, "" where there is none.
 _Queued = tuple[Event, str]
 
+_HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
@@ -74,7 +78,10 @@ _TAKES_OVER = frozenset({"person", "meta_agent"})
 
 
 def receive(
-    store: Store, events: Sequence[Event], limits_of: Callable[[str], Limits]
+    store: Store,
+    events: Sequence[Event],
+    limits_of: Callable[[str], Limits],
+    reception_of: Callable[[str], Reception] = lambda _: Reception(),
 ) -> list[Receipt]:
     """Bring a webhook's events into the ledger; return a receipt for each message, in order.
 
@@ -82,6 +89,7 @@ def receive(
     conversations that are full. Each message is taken or refused by itself. Raise
     LedgerUnavailableError: then nothing may be acknowledged, and all may be delivered again.
     """
+    events = [_recognised(event, reception_of(event.account_id)) for event in events]
     customers = [event for event in events if isinstance(event, InboundMessage | ForeignMessage)]
     owners = iter(store.owners(customers))
     tags = iter(store.tags([event for event in events if isinstance(event, DeliveryStatus)]))
@@ -91,8 +99,9 @@ def receive(
         match event:
             case InboundMessage():
                 owner = next(owners)
-                limits = limits_of(event.account_id)
-                queued += _take_in(round_trip, owner, event, limits)
+                account_id = event.account_id
+                limits, reception = limits_of(account_id), reception_of(account_id)
+                queued += _take_in(round_trip, owner, event, limits, reception)
             case ForeignMessage():
                 owner = next(owners)
                 round_trip.foreign(owner, event, pause=event.author in _TAKES_OVER)
@@ -273,15 +282,39 @@ def recover_orphan(store: Store, conversation_id: str) -> None:
 # Helpers of receive.
 
 
+def _recognised(event: Event, reception: Reception) -> Event:
+    """Return the event; only a notice for what the business's app sends by itself."""
+    if isinstance(event, ForeignMessage) and reception.is_automatic(event.text):
+        return Notice(event.account_id, "automatic_text")
+    return event
+
+
 def _take_in(
-    round_trip: Pipeline, owner: str, message: InboundMessage, limits: Limits
+    round_trip: Pipeline,
+    owner: str,
+    message: InboundMessage,
+    limits: Limits,
+    reception: Reception,
 ) -> list[_Queued]:
     """Queue what a message brings; return an entry for each call."""
     for alias in message.aliases:
         round_trip.link(owner, message.account_id, alias)
-    suppressed = message.kind if message.kind in SILENT_KINDS else ""
-    round_trip.append(owner, message, limits, suppressed=suppressed)
-    return [(message, owner)] * (len(message.aliases) + 1)
+    is_call = message.kind is Kind.CALL
+    is_silent = message.kind in SILENT_KINDS or (is_call and reception.on_call != "answer")
+    round_trip.append(owner, message, limits, suppressed=message.kind if is_silent else "")
+    queued: list[_Queued] = [(message, owner)] * (len(message.aliases) + 1)
+    account_id, about = message.account_id, f"{owner}:{message.message_id}"
+    if message.kind is Kind.PAYMENT:
+        round_trip.alert_once(
+            "customer_paid", owner, account_id=account_id, cooldown_ms=_DAY_MS, about=about
+        )
+        queued.append((Notice(account_id, "customer_paid"), owner))
+    elif is_call and reception.on_call == "alert":
+        round_trip.alert_once(
+            "customer_called", owner, account_id=account_id, cooldown_ms=_HOUR_MS, about=owner
+        )
+        queued.append((Notice(account_id, "customer_called"), owner))
+    return queued
 
 
 def _end_redeliveries(
@@ -349,8 +382,12 @@ def _log_received(event: Event, owner: str, value: object) -> None:
         case NotUnderstood(), bool():
             fields = {"reason": event.reason, "shape": event.shape}
             log.error("webhook.not_understood", extra={"account": event.account_id} | fields)
+        case Notice(), True:
+            log.warning("customer.noticed", extra=about | {"notice": event.name})
         case ForeignMessage(), int() if value != OURS:
             log.warning("reply.foreign", extra=about | {"author": event.author})
+            if value == GREETING:
+                log.info("takeover.awaited", extra=about | {"author": event.author})
             if value == TAKEOVER_BEGINS:
                 log.info("takeover.started", extra=about | {"author": event.author})
 

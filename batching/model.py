@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 #: The reserved account of the canary; no other may bear its name.
 CANARY_ACCOUNT: Final = "canary"
@@ -46,10 +46,33 @@ class Kind(StrEnum):
     REACTION = "reaction"
     DELETED = "deleted"
     CALL = "call"
+    PAYMENT = "payment"
 
 
 #: Kinds that ask for no answer: counted as suppressed, with the kind as the reason.
-SILENT_KINDS = frozenset({Kind.REACTION, Kind.DELETED, Kind.CALL})
+SILENT_KINDS = frozenset({Kind.REACTION, Kind.DELETED})
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """How an account takes in what is no plain message.
+
+    ``on_call``: "answer" gives a call to the model as a line of the turn, "alert" tells a person,
+    "ignore" counts it. ``automatic_texts``: what the business's app sends by itself (greeting, away
+    message), each as ``plain`` returns it.
+    """
+
+    on_call: Literal["answer", "alert", "ignore"] = "answer"
+    automatic_texts: frozenset[str] = frozenset()
+
+    def is_automatic(self, text: str) -> bool:
+        """Return whether a text from our number is one that the app sends by itself."""
+        return plain(text) in self.automatic_texts
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without case, and with one space where there is any white space."""
+    return " ".join(text.casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +121,15 @@ class DeliveryStatus:
 class ForeignMessage:
     """A message from our number that we may not have sent.
 
-    ``author``: person, meta_agent, app or unknown.
+    ``author``: person, meta_agent, app or unknown. ``text``: its words, "" if unknown; they are
+    compared with the account's automatic texts and kept nowhere.
     """
 
     account_id: str
     customer: str
     provider_id: str
     author: str
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def secondary(self) -> bool:
@@ -364,7 +389,9 @@ class Timing:
     messages a conversation may hold unanswered before the webhook is refused. ``overflow_ms``: how
     long the oldest of them may wait until further ones are counted and acknowledged instead, and a
     person is alerted: no provider need deliver them for days. ``takeover_ms``: how long we are
-    silent after a person wrote. ``history_*``: exchanges kept for the model.
+    silent after a person wrote. ``greeting_ms``: what leaves the phone so soon after the first
+    message of a new customer may be the app's greeting, which is no takeover; the batch then waits
+    ``greeting_pause_ms`` for a person to go on. ``history_*``: exchanges kept for the model.
     ``sent_ms``, ``alias_ms``: how long ids of our messages and second ids of customers are kept.
     """
 
@@ -373,6 +400,8 @@ class Timing:
     ambiguous_ms: int = 60_000
     defer_ms: int = 60_000
     takeover_ms: int = 1_800_000
+    greeting_ms: int = 5_000
+    greeting_pause_ms: int = 60_000
     seen_ms: int = 8 * 86_400_000
     seen_max: int = 1_000
     waiting_max: int = 200

@@ -68,8 +68,8 @@ DONE, SPENT = 1, 2
 GONE, FULL = -1, -2
 #: The kind of the alert that an account's circuit is open.
 CIRCUIT_ALERT = "channel_stopped"
-#: How foreign answers: we sent it ourselves; a takeover begins by it.
-OURS, TAKEOVER_BEGINS = 0, 2
+#: How foreign answers: we sent it ourselves; a takeover begins by it; the app may have sent it.
+OURS, TAKEOVER_BEGINS, GREETING = 0, 2, 4
 #: What becomes of a run without success: try again, wait for the account, the part may be out, or
 #: the answer is unusable.
 Outcome = Literal["retry", "defer", "ambiguous", "unusable"]
@@ -271,12 +271,20 @@ class Scripts:
         return self._run("link", (shard.alias(account_id, digest), shard.alerts), args, bool)
 
     def foreign(self, conversation_id: str, event: ForeignMessage, *, pause: bool) -> int:
-        """Note a message from our number; OURS, or TAKEOVER_BEGINS where ``pause`` begins one."""
+        """Note a message from our number; OURS, or TAKEOVER_BEGINS where ``pause`` begins one.
+
+        GREETING where it may be the app's own, sent to a new customer: the batch then waits.
+        """
         s, c = self.shard_of(conversation_id), conversation_id
         sent, formerly_sent = self._sent(s, event.account_id, event.provider_id)
         cooldown = s.cooldown(event.account_id, "foreign_reply")
-        names = (s.batches(c), sent, s.takeover(c), cooldown, s.alerts, s.stats, formerly_sent)
-        args = (c, event.account_id, event.author, self.timing.takeover_ms if pause else 0)
+        names = (
+            s.batches(c), sent, s.takeover(c), cooldown, s.alerts, s.stats, formerly_sent, s.due,
+            s.seen(c),
+        )  # fmt: skip
+        timing = self.timing
+        waits = (timing.takeover_ms if pause else 0, timing.greeting_ms, timing.greeting_pause_ms)
+        args = (c, event.account_id, event.author, *waits)
         return self._run("foreign", names, args, int)
 
     def exchange(self, run: Run, answer: str, parts: Sequence[str]) -> Exchange:

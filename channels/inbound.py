@@ -67,7 +67,8 @@ _SENTENCES = {
     Kind.EDITED: "The customer corrected an earlier message",
     Kind.REACTION: "The customer reacted to a message",
     Kind.DELETED: "The customer deleted a message",
-    Kind.CALL: "The customer called",
+    Kind.CALL: "The customer called and was not answered",
+    Kind.PAYMENT: "The customer made a payment",
     Kind.UNSUPPORTED: "The customer sent something that cannot be shown here",
 }
 
@@ -295,6 +296,22 @@ def unknown(name: str) -> Reader:
         return Notice(account_id, name)
 
     return read
+
+
+#: What somebody does to a message that stands already, by the name of its type. Done on our own
+#: phone it says nothing new to the customer, so that nobody takes the conversation over by it.
+OWN_ACTS = {
+    "edit": "own_edit",
+    "message_edit": "own_edit",
+    "reaction": "own_reaction",
+    "revoke": "own_deletion",
+    "revoked": "own_deletion",
+    "pin": "own_mark",
+    "pinned_message": "own_mark",
+    "keep_in_chat": "own_mark",
+    "poll_update": "own_vote",
+    "protocol": "own_edit",
+}
 
 
 def message_of(

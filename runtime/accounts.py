@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar
@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError, LedgerUnavailableError
-from batching.model import CANARY_ACCOUNT, Budget, Limits
+from batching.model import CANARY_ACCOUNT, Budget, Limits, Reception, plain
 from batching.ports import Account
 from batching.store import Store
 from channels import CHANNELS
@@ -76,6 +76,11 @@ class AccountEntry(Table):
     batch: AccountLimits = AccountLimits()
     budget: AccountBudget = AccountBudget()
     ambiguous: Literal["alert", "resend"] = "alert"
+    on_call: Literal["answer", "alert", "ignore"] = "answer"
+    automatic_texts: tuple[
+        Annotated[str, matches(r"(?s).*\S.*", "must be the whole text, at most 4096 characters")],
+        ...,
+    ] = ()
 
 
 Hosts = tuple[
@@ -124,11 +129,23 @@ class AccountConfig:
         """Return the name of the account's provider."""
         return self.entry.channel
 
+    @property
+    def reception(self) -> Reception:
+        """Return how the account takes in calls and what its own app sends."""
+        return _reception(self.entry.on_call, self.entry.automatic_texts)
+
     def secrets_of(self, key: str) -> tuple[str, ...]:
         """Return the secrets that a key of the account names; none for the key ""."""
         return tuple(
             self.secrets[variable] for name, variable in env_names(self.entry) if name == key
         )
+
+
+@lru_cache(maxsize=ACCOUNTS_MAX)
+def _reception(
+    on_call: Literal["answer", "alert", "ignore"], automatic_texts: tuple[str, ...]
+) -> Reception:
+    return Reception(on_call, frozenset(map(plain, automatic_texts)))
 
 
 class AccountRegistry:
@@ -174,6 +191,11 @@ class AccountRegistry:
         """Return the account's limits, those of the settings for one that is not configured."""
         config = self._configs.get(account_id)
         return self._limits if config is None else config.limits
+
+    def reception_of(self, account_id: str) -> Reception:
+        """Return how the account takes in calls and what its own app sends."""
+        config = self._configs.get(account_id)
+        return Reception() if config is None else config.reception
 
     def _build(self, config: AccountConfig) -> Account:
         entry, maker = config.entry, MODELS[config.model.provider]

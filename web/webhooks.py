@@ -226,7 +226,8 @@ def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
         log.error("webhook.malformed", extra={"count": parsed.malformed})
     if parsed.unknown_accounts:
         log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
-    receipts = receive(runtime.store, parsed.events, runtime.accounts.limits_of)
+    accounts = runtime.accounts
+    receipts = receive(runtime.store, parsed.events, accounts.limits_of, accounts.reception_of)
     runtime.silence.observe(receipt.flusher_lag_ms for receipt in receipts)
     counts = Counter(receipt.status for receipt in receipts)
     if full := counts[Status.FULL]:

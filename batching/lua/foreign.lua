@@ -6,13 +6,19 @@
 -- KEYS[5]  stream  alerts
 -- KEYS[6]  hash    stats
 -- KEYS[7]  string  sent:<provider message id>, as earlier releases named it
+-- KEYS[8]  zset    due
+-- KEYS[9]  zset    seen:<conversation>, message digest -> ms
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  author: person, meta_agent, app or unknown
 -- ARGV[5]  how long a takeover lasts, ms; 0 if the author's message is none
--- Returns     0 it is our own; 1 foreign; 2 foreign, and a takeover began; 3 it goes on.
--- Complexity  O(1).
+-- ARGV[6]  within so long after a new customer's first message it may be the app's greeting, ms
+-- ARGV[7]  how long the batch then waits for a person to go on, ms
+-- Returns     0 it is our own; 1 foreign; 2 foreign, and a takeover began; 3 it goes on; 4 it may be
+--             the app's greeting: no takeover began, and the batch waits.
+-- Complexity  O(log N), N = due conversations.
 local conversation, account, author, takeover_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local greeting_ms, pause_ms = ARGV[6], ARGV[7]
 
 -- While a part is on its way its id is not known yet: the echo may be faster than the answer.
 local state = redis.call("HGET", KEYS[1], "state")
@@ -24,6 +30,16 @@ if is_ours or state == "sending" or state == "ambiguous" then
 end
 redis.call("HINCRBY", KEYS[6], "foreign:" .. author, 1)
 if tonumber(takeover_ms) > 0 then
+  local opened, first_ms, flying, greeted = unpack(redis.call("HMGET", KEYS[1],
+    "open_count", "open_first", "count", "greeted"))
+  -- All that the customer ever wrote is in the open batch.
+  local is_new = opened and not flying and redis.call("ZCARD", KEYS[9]) <= tonumber(opened)
+  if is_new and not greeted and now_ms - first_ms <= tonumber(greeting_ms)
+    and redis.call("EXISTS", KEYS[3]) == 0 then
+    redis.call("HSET", KEYS[1], "greeted", 1)
+    redis.call("ZADD", KEYS[8], now_ms + pause_ms, conversation)
+    return 4
+  end
   return redis.call("SET", KEYS[3], author, "GET", "PX", takeover_ms) and 3 or 2
 end
 if once(KEYS[4], author, 3600000) then

@@ -28,6 +28,7 @@ from batching.model import (
 from channels.dialects import is_noise
 from channels.inbound import (
     LISTED_MAX,
+    OWN_ACTS,
     Content,
     ContentReader,
     Parsed,
@@ -170,11 +171,15 @@ def _read(body: object, account_id: str) -> Parsed:
         return Parsed((Notice(account_id, "other_event"),))
     if "messages" in item:
         return read_items((account_id, _message, found) for found in items(item, "messages"))
-    read = _did(_reacted("emoji"), "messageId", about=True) if "emoji" in item else _message
+    reacted = _did(_reacted("emoji"), "messageId", own="own_reaction", about=True)
+    read = reacted if "emoji" in item else _message
     return Parsed((read(account_id, item),))
 
 
 # Events: one reader for each kind of item
+
+#: Kinds that may bear the id of another message: of the one they are about, or of a call's line.
+_BORROWING_KINDS = SILENT_KINDS | {Kind.CALL}
 
 #: What became of a message of ours, by ``ack``; a negative one says that it failed.
 _STATES = {
@@ -214,20 +219,34 @@ def _message(account_id: str, item: Record) -> Event:
     found = key(item, "id", "messageId")
     if elsewhere := other_chat(item, found):
         return Notice(account_id, elsewhere)
+    ours = is_ours(item, found)
+    if ours and (own_act := _own_act(item)):
+        return Notice(account_id, own_act)
     if text(item, "type") in _NOISE:
         return Notice(account_id, "noise")
     if at(item, "isMdHistoryMsg") is True:
         return Notice(account_id, "history")
-    if is_ours(item, found):
+    if ours:
         # A phone, another program and our own sends look alike; the id tells which is ours.
         return ForeignMessage(
             account_id=account_id,
             customer=peer(chat(item, "to"), chat(item, "chatId"), found.chat).customer,
             provider_id=required(found.unique, "id"),
             author="unknown",
+            text=_words(item),
         )
     who = customer_of(item, "from", "chatId")
     return _inbound(account_id, item, who, content(item), found.unique)
+
+
+def _own_act(item: Record) -> str:
+    """Return how to count what our phone did to a message that stands already, "" for a new one.
+
+    An edited message comes again under its own id, with the key of the edit.
+    """
+    if record(item, "latestEditMsgKey") or text(item, "latestEditMsgKey"):
+        return OWN_ACTS["edit"]
+    return OWN_ACTS.get(text(item, "subtype"), "") or OWN_ACTS.get(text(item, "type"), "")
 
 
 def _status(account_id: str, item: Record) -> Event:
@@ -271,7 +290,7 @@ def _inbound(
     account_id: str, item: Record, who: Peer, said: Content, unique: str, *, about: str = ""
 ) -> InboundMessage:
     moment = text(item, "t") or text(item, "timestamp") or text(item, "offerTime")
-    if unique and said.kind in SILENT_KINDS:
+    if unique and said.kind in _BORROWING_KINDS:
         # It may bear the id of the message it is about, and must not be taken for that one.
         unique = f"{said.kind}_{unique}"
     message_id = unique or ("" if moment else _UNNAMED)
@@ -425,6 +444,7 @@ _CONTENTS: dict[str, ContentReader] = {
     "template_button_reply": _own_words(Kind.BUTTON_REPLY),
     "order": _ordered(Kind.ORDER),
     "product": _ordered(Kind.PRODUCT),
+    "payment": _only(Kind.PAYMENT),
     "poll_creation": _unreadable("pollName"),
     "revoked": _only(Kind.DELETED),
 }

@@ -30,6 +30,7 @@ from batching.model import (
 )
 from channels.inbound import (
     FIELDS_MAX,
+    OWN_ACTS,
     Content,
     ContentReader,
     Parsed,
@@ -170,9 +171,15 @@ def _message(account_id: str, item: Record) -> Event:
 
 
 def _call(account_id: str, item: Record) -> Event:
-    """Return that a customer called; our own calls and a call's progress are only counted."""
-    is_ours = text(item, "direction") == "BUSINESS_INITIATED"
-    if is_ours or text(item, "event") != "connect":
+    """Return that a customer called; our own calls and one that was picked up are only counted.
+
+    A call rings ("connect") and ends ("terminate") under one id, so that it is one message. We take
+    no calls: one that rings here is answered by nobody, unless another program does.
+    """
+    direction, event = text(item, "direction"), text(item, "event")
+    is_theirs = direction == "USER_INITIATED" or (event == "connect" and not direction)
+    is_missed = event == "connect" or (event == "terminate" and not whole_number(item, "duration"))
+    if not is_theirs or not is_missed:
         return Notice(account_id, "call")
     return _inbound(account_id, item, described(Kind.CALL))
 
@@ -196,6 +203,8 @@ def _standby_status(account_id: str, item: Record) -> Event:
     if text(item, "recipient_type") == "group" or any(map(item.get, participants)):
         return Notice(account_id, "group_status")
     state = text(item, "status")
+    if text(item, "type") == "payment" or record(item, "payment"):
+        return _payment(account_id, item)
     if state not in _STATES:
         return Notice(account_id, "other_status")
     codes = (whole_number(error, "code") for error in items(item, "errors"))
@@ -209,6 +218,42 @@ def _standby_status(account_id: str, item: Record) -> Event:
     )
 
 
+#: What became of a customer's payment, by its status. Any other is still on its way.
+_PAYMENTS = {"captured": "arrived", "success": "arrived", "failed": "failed"}
+
+
+def _payment(account_id: str, item: Record) -> Event:
+    """Return that a customer's payment arrived or failed; one that is on its way is counted.
+
+    Meta reports it among the statuses, under the id of the order that is paid.
+    """
+    state, part = text(item, "status"), record(item, "payment")
+    if state not in _PAYMENTS:
+        return Notice(account_id, "payment_pending")
+    customer = identifier(item, "recipient_id") or identifier(item, "from")
+    customer = customer or identifier(item, "recipient_user_id")
+    reference = identifier(part, "reference_id")
+    words = joined("; ", f"it {_PAYMENTS[state]}", reference and f"reference {reference}")
+    words = joined("; ", words, _amount(part))
+    paid = identifier(item, "id") or reference
+    return message_of(
+        required(account_id, "phone_number_id"),
+        Peer(required(customer, "recipient_id"), secondary=is_business_scoped(customer)),
+        described(Kind.PAYMENT, words),
+        message_id=f"{Kind.PAYMENT}_{state}_{paid}" if paid else "",
+        moment=text(item, "timestamp"),
+    )
+
+
+def _amount(payment: Record) -> str:
+    """Return an amount with its currency, "" where it is not told: ``value`` over ``offset``."""
+    value = whole_number(payment, "amount", "value")
+    offset = whole_number(payment, "amount", "offset") or 1
+    if value is None:
+        return ""
+    return joined(" ", f"{value / offset:.2f}", text(payment, "currency"))
+
+
 def _echo(author: str) -> Reader:
     """Return a reader of messages that left our number; ``author`` unless they say otherwise."""
 
@@ -217,6 +262,8 @@ def _echo(author: str) -> Reader:
         sent = record(item, "message") or item
         if item.get("group_id") or text(sent, "recipient_type") == "group":
             return Notice(account_id, "group_message")
+        if own_act := OWN_ACTS.get(_done(sent)):
+            return Notice(account_id, own_act)
         is_agent = text(item, "message_creation_type") == "created_by_1p_bot"
         customer = identifier(sent, "to") or identifier(item, "to_user_id")
         return ForeignMessage(
@@ -224,9 +271,22 @@ def _echo(author: str) -> Reader:
             customer=required(customer or identifier(sent, "recipient"), "to"),
             provider_id=required(identifier(item, "id"), "id"),
             author="meta_agent" if is_agent else author,
+            text=text(sent, "text", "body"),
         )
 
     return read
+
+
+def _done(sent: Record) -> str:
+    """Return the type of what was sent; of what Meta does not pass on, Meta's name of it if any.
+
+    That may be longer than the type's: ``message_edit``, ``reaction_message``.
+    """
+    kind = _type(sent)
+    if kind != "unsupported":
+        return kind
+    named = text(sent, "unsupported", "type")
+    return next((act for act in OWN_ACTS if act in named), kind)
 
 
 def _handover(account_id: str, item: Record) -> Event:

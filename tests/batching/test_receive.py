@@ -272,6 +272,7 @@ def test_second_id_never_moves_to_another_conversation(world: World) -> None:
 
 def test_person_who_answers_under_a_second_id_pauses_the_conversation(world: World) -> None:
     world.receive(world.message(aliases=(CO,)))
+    world.wait(6_000)
 
     world.receive(replace(PERSON, customer=CO))
     world.settle()

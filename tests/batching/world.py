@@ -16,6 +16,7 @@ from batching.model import (
     Kind,
     Limits,
     Receipt,
+    Reception,
     Run,
     Stage,
     Tag,
@@ -60,6 +61,7 @@ class World:
     limits: Limits = LIMITS
     ambiguous: str = "alert"
     budget: Budget | None = None
+    reception: Reception = field(default_factory=Reception)
     written: int = 0
 
     @property
@@ -102,7 +104,7 @@ class World:
 
     def receive(self, *events: Event) -> list[Receipt]:
         """Take events in as the web does."""
-        return flow.receive(self.store, events, lambda _: self.limits)
+        return flow.receive(self.store, events, lambda _: self.limits, lambda _: self.reception)
 
     def write(self, *texts: str, customer: str = ANNA, account: str = "salon") -> list[Receipt]:
         """Receive texts one by one."""
