@@ -14,8 +14,8 @@
 -- ARGV[5]  how long a takeover lasts, ms; 0 if the author's message is none
 -- ARGV[6]  within so long after a new customer's first message it may be the app's greeting, ms
 -- ARGV[7]  how long the batch then waits for a person to go on, ms
--- Returns     0 it is our own; 1 foreign; 2 foreign, and a takeover began; 3 it goes on; 4 it may be
---             the app's greeting: no takeover began, and the batch waits.
+-- Returns     0 it is our own; 1 foreign; 2 foreign, and a takeover began; 3 it goes on; 4 it may
+--             be the app's greeting: no takeover began, and the batch waits.
 -- Complexity  O(log N), N = due conversations.
 local conversation, account, author, takeover_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local greeting_ms, pause_ms = ARGV[6], ARGV[7]
