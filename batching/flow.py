@@ -99,9 +99,8 @@ def receive(
         match event:
             case InboundMessage():
                 owner = next(owners)
-                account_id = event.account_id
-                limits, reception = limits_of(account_id), reception_of(account_id)
-                queued += _take_in(round_trip, owner, event, limits, reception)
+                limits = limits_of(event.account_id)
+                queued += _take_in(round_trip, owner, event, limits, reception_of(event.account_id))
             case ForeignMessage():
                 owner = next(owners)
                 round_trip.foreign(owner, event, pause=event.author in _TAKES_OVER)
