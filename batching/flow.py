@@ -454,8 +454,10 @@ def _account_that_may_answer(store: Store, accounts: Accounts, run: Run) -> Acco
     elif run.taken_over:
         if store.finish(run, suppressed=Reason.TAKEOVER):
             log.info("batch.suppressed", extra=_about(run) | {"reason": Reason.TAKEOVER})
-    elif run.age_ms > run.limits.reply_deadline_ms:
-        dead_letter(store, run, Reason.DEADLINE, "reply_deadline")
+    elif run.now_ms - run.heard_ms > run.limits.reply_deadline_ms:
+        # By the provider's clock, as the provider counts: it may have been delivered days late.
+        is_old = run.age_ms > run.limits.reply_deadline_ms
+        dead_letter(store, run, Reason.DEADLINE, "reply_deadline" if is_old else "delivered_late")
     else:
         account = accounts.get(run.account_id)
         if account:

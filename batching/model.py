@@ -92,7 +92,7 @@ class InboundMessage:
     same webhook gave for the same person. ``secondary``: ``customer`` is itself an id that may
     belong to a conversation known by another one (a business-scoped id, a LID).
     ``text`` is what the model reads: the words, or a sentence that says what was sent.
-    ``sent_at_ms``: by the provider's clock, 0 if it says nothing; never used to order or to expire.
+    ``sent_at_ms``: by the provider's clock, 0 if it says nothing; see ``is_believed``.
     """
 
     account_id: str
@@ -412,6 +412,42 @@ class Timing:
     alias_ms: int = 180 * 86_400_000
 
 
+#: Age up to which a provider's clock is believed: no provider delivers later, and no ledger holds a
+#: message for longer. A clock that says more, or the future, is wrong.
+BELIEVED_MS = 30 * 86_400_000
+#: From this age on the model is told how old a message is: what is "today" in it is not today.
+_AGE_TOLD_MS = 600_000
+#: An age is told in the last of these units that it has twice, in milliseconds.
+_AGE_UNITS = (("minutes", 60_000), ("hours", 3_600_000), ("days", 86_400_000))
+
+
+def is_believed(sent_at_ms: int, now_ms: int) -> bool:
+    """Return whether a message can have been sent at ``sent_at_ms``, by a provider's clock."""
+    return 0 <= now_ms - sent_at_ms <= BELIEVED_MS
+
+
+def in_order(messages: Sequence[InboundMessage], now_ms: int) -> tuple[InboundMessage, ...]:
+    """Return messages, given as they arrived, as they were sent.
+
+    Those sent in the same second, and those whose clock is wrong, stay behind what arrived before.
+    """
+    last_ms, placed = 0, []
+    for number, message in enumerate(messages):
+        is_dated = is_believed(message.sent_at_ms, now_ms)
+        last_ms = max(last_ms, message.sent_at_ms if is_dated else 0)
+        placed.append((message.sent_at_ms if is_dated else last_ms, number, message))
+    return tuple(message for _, _, message in sorted(placed, key=lambda place: place[:2]))
+
+
+def _with_age(message: InboundMessage, now_ms: int) -> str:
+    """Return a message's text, behind how long ago it was sent if that is more than minutes."""
+    age_ms = now_ms - message.sent_at_ms
+    if age_ms < _AGE_TOLD_MS or not is_believed(message.sent_at_ms, now_ms):
+        return message.text
+    unit, unit_ms = [pair for pair in _AGE_UNITS if age_ms >= 2 * pair[1]][-1]
+    return f"[sent {age_ms // unit_ms} {unit} ago] {message.text}"
+
+
 #: Longest text that is kept of one message, in characters: as long as WhatsApp lets anybody write.
 TEXT_CHARACTERS_MAX = 65_536
 _KINDS = frozenset(Kind)
@@ -563,6 +599,8 @@ class Run:
 
     ``count`` messages were accepted; fewer in ``messages`` means that some vanished.
     ``parts``: the reply, () before there is one; ``part``: the first that was not sent yet.
+    ``messages``: by when they were sent. ``heard_ms``: when the newest was, or arrived if that is
+    unknown: from then on the provider takes an answer for a while.
     """
 
     wake_up: WakeUp
@@ -576,6 +614,7 @@ class Run:
     parts: tuple[str, ...] = ()
     part: int = 0
     taken_over: bool = False
+    heard_ms: int = 0
 
     @property
     def age_ms(self) -> int:
@@ -584,8 +623,8 @@ class Run:
 
     @property
     def turn(self) -> str:
-        """The batch as the model sees it: the texts in order of arrival, one a line."""
-        return "\n".join(message.text for message in self.messages)
+        """The batch as the model sees it: the texts as they were sent, one a line."""
+        return "\n".join(_with_age(message, self.now_ms) for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)

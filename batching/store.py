@@ -47,6 +47,7 @@ from batching.model import (
     Watch,
     decode,
     encode,
+    in_order,
 )
 
 log = logging.getLogger(__name__)
@@ -251,7 +252,7 @@ class Scripts:
         digest = self.keyring.digest(message.account_id, message.message_id)
         what = (digest, encode(message), suppressed, *limits.encode())
         caps = (timing.waiting_max, timing.seen_ms, timing.seen_max)
-        args = (c, message.account_id, *what, *caps)
+        args = (c, message.account_id, *what, *caps, message.sent_at_ms)
         return self._run(
             "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )
@@ -545,7 +546,8 @@ def _reaped(
 
 
 def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
-    now_ms, token, account_id, first_ms, kept, count, reply, part, taken_over, *messages = answer
+    now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
+    taken_over, heard_ms, *messages = rest
     limits = Limits.decode(kept)
     if limits is None:
         # The batch is this run's by now: with the defaults it can be answered all the same.
@@ -558,10 +560,11 @@ def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
         first_ms=first_ms,
         limits=limits or Limits(),
         count=count,
-        messages=tuple(decode(account_id, raw) for raw in messages),
+        messages=in_order([decode(account_id, raw) for raw in messages], now_ms),
         parts=tuple(json.loads(reply)) if reply else (),
         part=part,
         taken_over=bool(taken_over),
+        heard_ms=heard_ms,
     )
 
 

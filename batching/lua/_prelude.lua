@@ -56,6 +56,12 @@ local function remember_part(record, sent, formerly_sent, sent_ms)
   redis.call("SET", formerly_sent, "ours", "NX", "PX", sent_ms)
 end
 
+-- Return when a message was sent by its provider's clock, ms; now if that cannot be believed.
+local function sent_at(sent_ms)
+  local age_ms = now_ms - sent_ms
+  return age_ms >= 0 and age_ms <= 2592000000 and tonumber(sent_ms) or now_ms
+end
+
 -- Return up to `limit` members of a sorted set whose time has come, earliest first.
 local function until_now(index, limit)
   return redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)
@@ -91,8 +97,8 @@ end
 
 -- Forget a conversation's batch in flight, and schedule its next open batch.
 local function release(conversation, c, due, sets)
-  redis.call("HDEL", c, "id", "count", "first", "limits", "state", "stage", "attempt", "rings",
-    "token", "reply", "parts", "part", "exchange", "policy", "resent", "sent")
+  redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
+    "rings", "token", "reply", "parts", "part", "exchange", "policy", "resent", "sent")
   local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits"))
   if not count then return redis.call("DEL", c) end

@@ -17,6 +17,7 @@
 -- ARGV[9]  most messages a conversation may hold unanswered
 -- ARGV[10]  age at which a digest is forgotten, ms
 -- ARGV[11]  most digests kept
+-- ARGV[12]  when it was sent by the provider's clock, ms; 0 if unknown
 -- Returns     {status, batch, count, due ms, flusher's lag ms (-1: nobody flushes here)}; status:
 --             see batching.model.Status; full: the id is not recorded.
 -- Complexity  O(log N), N = due conversations.
@@ -24,12 +25,12 @@ local conversation, silent, limits_id, seen_ms = ARGV[2], ARGV[6], ARGV[7], ARGV
 local beat_ms = redis.call("GET", KEYS[6])
 local lag_ms = beat_ms and math.max(0, now_ms - beat_ms) or -1
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
-local function joins_none(status, why, count) tally(why) return {status, "", count, 0, lag_ms} end
-if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", "duplicate", 0) end
-local batch, count, first_ms, opened_with, flying = unpack(redis.call("HMGET", KEYS[1],
-  "open_id", "open_count", "open_first", "open_limits", "count"))
+local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
+if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", 0) end
+local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call("HMGET", KEYS[1],
+  "open_id", "open_count", "open_first", "open_limits", "count", "open_heard"))
 if silent == "" and (count or 0) + (flying or 0) >= tonumber(ARGV[9]) then
-  return joins_none("full", "full", tonumber(count or 0))
+  return joins_none("full", tonumber(count or 0))
 end
 -- The id is recorded only now that the message is taken: else its redelivery would be lost.
 redis.call("ZADD", KEYS[3], now_ms, ARGV[4])
@@ -37,24 +38,22 @@ redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - seen_ms)
 redis.call("ZREMRANGEBYRANK", KEYS[3], 0, -ARGV[11] - 1)
 redis.call("PEXPIRE", KEYS[3], seen_ms)
 tally("accepted")
-local why = "suppressed:" .. silent
-if silent ~= "" then tally("suppressed") return joins_none("suppressed", why, 0) end
+if silent ~= "" then tally("suppressed:" .. silent) return joins_none("suppressed", 0) end
 if not batch then
   batch, first_ms, opened_with = "b" .. redis.call("HINCRBY", KEYS[5], "seq", 1), now_ms, limits_id
   redis.call("HSETNX", KEYS[8], limits_id, ARGV[8])
   redis.call("HSET", KEYS[1], "account", ARGV[3], "open_id", batch, "open_first", now_ms,
     "open_limits", limits_id)
+  local overdue_ms = now_ms + limits_of(KEYS[8], limits_id).overdue_ms
+  redis.call("ZADD", KEYS[7], overdue_ms, conversation .. ":" .. batch)
 elseif opened_with ~= limits_id then
   tally("limits_mismatch") -- The batch keeps the limits that it was opened with.
 end
 redis.call("RPUSH", KEYS[2], ARGV[5])
 count = redis.call("HINCRBY", KEYS[1], "open_count", 1)
-redis.call("HSET", KEYS[1], "open_last", now_ms)
+heard_ms = math.max(count > 1 and heard_ms or 0, sent_at(ARGV[12]))
+redis.call("HSET", KEYS[1], "open_last", now_ms, "open_heard", heard_ms)
 tally("open")
-local limits = limits_of(KEYS[8], opened_with)
-if count == 1 then
-  redis.call("ZADD", KEYS[7], now_ms + limits.overdue_ms, conversation .. ":" .. batch)
-end
-local due_ms = due_at(limits, count, first_ms, now_ms)
+local due_ms = due_at(limits_of(KEYS[8], opened_with), count, first_ms, now_ms)
 if not flying then redis.call("ZADD", KEYS[4], due_ms, conversation) end
 return {"accepted", batch, count, due_ms, lag_ms}

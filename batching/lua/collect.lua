@@ -16,8 +16,8 @@ redis.call("SET", KEYS[4], now_ms)
 local taken = {}
 for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
   local c = prefix .. "c:" .. conversation
-  local account, batch, count, first_ms, limits_id, flying = unpack(redis.call("HMGET", c,
-    "account", "open_id", "open_count", "open_first", "open_limits", "id"))
+  local account, batch, count, first_ms, limits_id, flying, heard_ms = unpack(redis.call("HMGET", c,
+    "account", "open_id", "open_count", "open_first", "open_limits", "id", "open_heard"))
   local o, f = prefix .. "o:" .. conversation, prefix .. "f:" .. conversation
   local whole = account and batch and count and first_ms and limits_id
   local gone = not whole or (not flying and redis.call("EXISTS", f) == 1)
@@ -31,9 +31,11 @@ for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
     local kept = redis.call("LLEN", o)
     count = math.max(count, kept)
     if kept > 0 then redis.call("RENAME", o, f) end
-    redis.call("HDEL", c, "open_id", "open_count", "open_first", "open_last", "open_limits")
+    redis.call("HDEL", c, "open_id", "open_count", "open_first", "open_last", "open_limits",
+      "open_heard")
     redis.call("HSET", c, "id", batch, "count", count, "first", first_ms, "limits", limits_id,
-      "state", "claimed", "stage", "generate", "attempt", 1, "rings", 0)
+      "heard", heard_ms or first_ms, "state", "claimed", "stage", "generate", "attempt", 1,
+      "rings", 0)
     redis.call("ZADD", KEYS[2], now_ms + wake_up_ms, conversation)
     redis.call("HINCRBY", KEYS[3], "open", 0 - count)
     redis.call("HINCRBY", KEYS[3], "flight", count)

@@ -41,6 +41,7 @@ local id, batch, count, first_ms, limits_id, owner = unpack(redis.call("HMGET", 
 if not id then save(KEYS[5], KEYS[3], "flight", "flight_missing") end
 if not (batch and count and first_ms and limits_id and owner) then
   save(KEYS[4], KEYS[2], "open", "batch_missing")
-  redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits")
+  redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits",
+    "open_heard")
 end
 return found

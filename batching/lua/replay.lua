@@ -38,7 +38,8 @@ if not open_id then
   redis.call("HSET", KEYS[1], "account", account, "open_id", open_id, "open_last", now_ms,
     "open_limits", limits_id)
 end
-redis.call("HSET", KEYS[1], "open_first", now_ms)
+-- The person decides anew whether it can be answered, however old it is.
+redis.call("HSET", KEYS[1], "open_first", now_ms, "open_heard", now_ms)
 local overdue_ms = now_ms + limits_of(KEYS[9], opened_with).overdue_ms
 redis.call("ZADD", KEYS[7], overdue_ms, conversation .. ":" .. open_id)
 trail(KEYS[8], "replay", batch, open_id)

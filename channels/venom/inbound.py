@@ -48,6 +48,7 @@ from channels.inbound import (
     made_id,
     media_of,
     message_of,
+    moment_ms,
     notice,
     read_items,
     record,
@@ -289,7 +290,8 @@ def _did(said: ContentReader, *ids: str, own: str = "", about: bool = False) -> 
 def _inbound(
     account_id: str, item: Record, who: Peer, said: Content, unique: str, *, about: str = ""
 ) -> InboundMessage:
-    moment = text(item, "t") or text(item, "timestamp") or text(item, "offerTime")
+    moments = [text(item, name) for name in ("t", "timestamp", "offerTime")]
+    moment = next((it for it in moments if moment_ms(it)), next(filter(None, moments), ""))
     if unique and said.kind in _BORROWING_KINDS:
         # It may bear the id of the message it is about, and must not be taken for that one.
         unique = f"{said.kind}_{unique}"

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: A sentence in brackets in which a channel says what came in place of words.
-NOTE = re.compile(r"\[The customer [^\]]*\]")
+#: A sentence in brackets in which a channel says what came in place of words, or an age.
+NOTE = re.compile(r"\[(?:The customer|sent) [^\]]*\]")
 _MARK = re.compile("[A-Z_]{2,}")
 #: In a phrase ``*`` is the rest of a word, `` .. `` up to three words; ``|`` is between phrases.
 _SIGNS = {" .. ": r"\W+(?:\w+\W+){0,3}?", "*": r"\w*", " ": r"\W{1,3}", "|": "|"}

@@ -44,6 +44,7 @@ class Batch:
     part: int = 0
     policy: str = ""
     resent: bool = False
+    heard_ms: int = 0
 
     @property
     def due_ms(self) -> int:
@@ -124,7 +125,7 @@ class Plain:
         self.counts["accepted"] += 1
         batch = self._opened(c, limits)
         batch.messages.append(message)
-        batch.last_ms = now_ms
+        batch.last_ms = batch.heard_ms = now_ms
         if len(batch.messages) == 1:
             self.overdue[c, batch.batch_id] = now_ms + batch.limits.overdue_ms
         if c not in self.flight:
@@ -198,6 +199,7 @@ class Plain:
         return Run(
             *(wake_up, batch.token, "salon", now_ms, batch.first_ms, batch.limits),
             *(len(messages), messages, batch.parts, batch.part),
+            heard_ms=batch.heard_ms,
         )
 
     def renew(self, run: Run) -> bool:
@@ -304,7 +306,7 @@ class Plain:
         del self.dead[batch_id]
         batch = self._opened(c, limits)
         batch.messages[:0] = messages
-        batch.first_ms = self.clock()
+        batch.first_ms = batch.heard_ms = self.clock()
         self.overdue[c, batch.batch_id] = self.clock() + batch.limits.overdue_ms
         if c not in self.flight:
             self.due[c] = self.clock()

@@ -87,10 +87,14 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
 
 
 def _misordered(story: Story) -> Iterator[str]:
-    """Who wrote first is read first: within a batch, from batch to batch, and part by part."""
+    """Who wrote first is read first: within a batch, from batch to batch, and part by part.
+
+    In a batch, what was delivered late may come before what arrived earlier.
+    """
     for call in story.calls.values():
         for earlier, later in combinations(story.known(call.asked.words), 2):
-            if later.accepted < earlier.offered and _comparable(story, earlier, later):
+            swapped = later.accepted < earlier.offered and not earlier.late
+            if swapped and _comparable(story, earlier, later):
                 yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
     answered = _first_answers(story)
     for (sooner, reply), (later, other) in _pairs_of_a_person(answered):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 class Offered:
     """A webhook with the message was called, perhaps not for the first time.
 
-    ``silent``: the message asks for no answer, like a reaction.
+    ``silent``: the message asks for no answer, like a reaction. ``sent_ms``: by their clock.
     """
 
     at_ms: int
@@ -28,6 +28,7 @@ class Offered:
     customer: str
     word: str
     silent: bool = False
+    sent_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

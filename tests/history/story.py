@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from batching.model import Tag
+from batching.model import BELIEVED_MS, Tag
 from tests.history.events import (
     Accepted,
     Alerted,
@@ -39,6 +39,7 @@ class Message:
     silent: bool
     offered: int
     accepted: int = NEVER
+    late: bool = False
 
 
 @dataclass(slots=True)
@@ -101,8 +102,9 @@ class Story:
 
     def _note(self, place: int, event: object) -> None:  # noqa: C901, PLR0912 - one case an event
         match event:
-            case Offered(_, account, customer, word, silent):
+            case Offered(at_ms, account, customer, word, silent, sent_ms):
                 message = Message(word, (account, customer), silent, place)
+                message.late = 0 < at_ms - sent_ms <= BELIEVED_MS
                 self.messages.setdefault(word, message)
             case Accepted(_, word):
                 message = self.messages[word]

@@ -1,6 +1,7 @@
 """One simulated day: what customers write, and what people and fate do meanwhile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import redis
 
@@ -14,6 +15,8 @@ from tests.simulation.world import World
 #: Both accounts know the same numbers: their conversations must never meet.
 ACCOUNTS = ("salon", "sister")
 CUSTOMERS = ("79990000001", "79990000002", "79990000003")
+#: How late a message is delivered: a batch may have messages of an hour ago and of now.
+LATE_MS = (1_000, 30_000, 240_000, 3_600_000)
 STEPS_MS = (-600_000, -30_000, -1_000, 1_000, 30_000, 600_000)
 
 
@@ -63,11 +66,28 @@ class Day:
             burst = []
         for message in burst:
             at_ms += world.rng.choice((50, 500, 2_000, 8_000))
+            message = self._dated(message, at_ms)  # noqa: PLW2901 - the same with its time
             self.web.deliver(message, delay_ms=at_ms)
             if world.chance("webhook_twice_at_once"):
                 self.web.deliver(message, delay_ms=at_ms)
             if world.chance("webhook_again"):
                 self.web.deliver(message, delay_ms=at_ms + world.rng.randint(0, 120_000))
+
+    def _dated(self, message: InboundMessage, at_ms: int) -> InboundMessage:
+        """Return a message with its provider's time, which may be long ago or a lie.
+
+        Drawn apart from the world's chances, so that the day takes the same course.
+        """
+        rng = Random(f"{self.world.setup.day_ms} {message.text}")  # noqa: S311 - a day, no secret
+        sent_at_ms = self.world.now_ms + at_ms
+        match rng.randint(0, 9):
+            case 0:
+                sent_at_ms -= rng.choice(LATE_MS)
+                self.world.occurred["webhook late"] += 1
+            case 1:
+                sent_at_ms = rng.choice((0, 1, 1_072_915_200_000, 2 * sent_at_ms))
+                self.world.occurred["clock lies"] += 1
+        return replace(message, sent_at_ms=sent_at_ms)
 
     def take_over(self) -> None:
         name = f"phone-{self.world.now_ms}"

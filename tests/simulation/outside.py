@@ -24,6 +24,11 @@ USUAL_MS, SLOW_MS = (200, 8_000), (20_000, 90_000)
 CALL_MS, SOON_MS, LATE_MS = (20, 2_000), (50, 5_000), (20_000, 300_000)
 
 
+def _words(turn: str) -> tuple[str, ...]:
+    """Return the customers' words of a turn, without how old each is."""
+    return tuple(line.rpartition("] ")[2] for line in turn.split("\n"))
+
+
 @dataclass
 class SimulatedModel:
     """Answers with every word of the question, in one to three parts unlike any other.
@@ -39,8 +44,8 @@ class SimulatedModel:
         """Answer in time, late, or not at all."""
         world = self.world
         world.boundary()
-        call, words = next(self.calls), tuple(turn.split("\n"))
-        past = tuple(word for exchange in history for word in exchange.customer.split("\n"))
+        call, words = next(self.calls), _words(turn)
+        past = tuple(word for exchange in history for word in _words(exchange.customer))
         world.add(Asked(world.now_ms, call, words, self.account_id, world.worker, past))
         parts: tuple[str, ...] = ()
         try:

@@ -57,7 +57,7 @@ class Web:
         for message in messages:
             silent = message.kind in SILENT_KINDS
             person = (message.account_id, message.customer)
-            world.add(Offered(world.now_ms, *person, message.text, silent))
+            world.add(Offered(world.now_ms, *person, message.text, silent, message.sent_at_ms))
         limits = world.rng.choice(world.setup.limits)
         try:
             receipts = flow.receive(self.store, events, lambda _: limits)
