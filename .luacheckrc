@@ -4,7 +4,7 @@ files["batching/lua"] = {
   read_globals = {
     "redis", "cjson", "KEYS", "ARGV",
     -- What _prelude.lua, which store.py puts before each script, gives them.
-    "now_ms", "alert", "due_at", "is_spent", "limits_of", "once", "release",
+    "now_ms", "alert", "due_at", "is_spent", "is_whole", "limits_of", "once", "release",
     "remember_part", "reported", "sent_at", "trail", "until_now",
   },
   -- The server does not have these, or they have no business in a script.

@@ -6,7 +6,7 @@ import dramatiq
 
 from actors.broker import build_broker
 from actors.bulkhead import Bulkhead
-from actors.middleware import AtStop, Readiness
+from actors.middleware import AtStop, Pauses, Readiness
 from actors.tasks import BrokerQueue, Tasks, declare
 from runtime import sentry
 from runtime.build import build_or_exit
@@ -21,13 +21,14 @@ def main() -> None:
     """
     runtime = build_or_exit("worker")
     broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-worker")
-    bulkhead = Bulkhead()
+    bulkhead, pauses = Bulkhead(), Pauses()
     systemd = Systemd(systemd_environment())
-    for middleware in (bulkhead, Readiness(systemd), AtStop(runtime.fleet.stop, sentry.flush)):
+    at_stop = AtStop(runtime.fleet.stop, sentry.flush)
+    for middleware in (bulkhead, pauses, Readiness(systemd), at_stop):
         broker.add_middleware(middleware)
     queue = BrokerQueue(broker, runtime.store.client)
     alive = partial(sentry.check_in, runtime.store.client)
-    tasks = Tasks(runtime.store, runtime.accounts, queue, alive, bulkhead)
+    tasks = Tasks(runtime.store, runtime.accounts, queue, alive, bulkhead, pauses)
     declare(broker, tasks)
     dramatiq.set_broker(broker)
     runtime.fleet.start()

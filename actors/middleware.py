@@ -33,6 +33,8 @@ RECONNECT_S = 1.0
 SETTLE_S = 0.05
 #: How often a starting worker checks whether it consumes, s.
 READY_CHECK_S = 0.1
+#: How long a worker that ends still tries to tell the ledger what only it knows, s.
+LAST_TRIES_S = 4.0
 #: How often a worker checks that its master is alive, s.
 PARENT_CHECK_S = 1.0
 #: A model call takes seconds, a send less than a second, a flush milliseconds.
@@ -161,6 +163,29 @@ def _consumes(broker: Broker, worker: Worker) -> bool:
         return bool(broker.client.ping())
     except redis.RedisError:
         return False
+
+
+class Pauses(Middleware):
+    """Lets a run wait for the ledger, and no longer than a little once the worker is to end.
+
+    ``pauses(ms)`` waits and returns whether there is time for another try.
+    """
+
+    def __init__(self) -> None:
+        self._ends = threading.Event()
+        self._until_s = 0.0
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        """Give those that wait their last seconds."""
+        self._until_s = time.monotonic() + LAST_TRIES_S
+        self._ends.set()
+
+    def __call__(self, ms: int) -> bool:
+        """Wait; False if the worker ends and its last seconds are over."""
+        if not self._ends.wait(ms / 1000):
+            return True
+        time.sleep(ms / 1000)
+        return time.monotonic() < self._until_s
 
 
 class AtStop(Middleware):

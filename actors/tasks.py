@@ -18,7 +18,7 @@ from batching import flow
 from batching.errors import TransientError
 from batching.keys import FLUSH_GATE
 from batching.model import Stage, WakeUp
-from batching.ports import Accounts
+from batching.ports import Accounts, Pause
 from batching.store import Store, reached
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Tasks:
     """What the actors run. No failure reaches the broker: retrying is the ledger's work.
 
     ``flushed`` is called after every flush that reached the whole ledger. ``bulkhead`` bounds how
-    many threads an account with slow calls may use.
+    many threads an account with slow calls may use. ``pause``: waits while the ledger is away.
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class Tasks:
         queue: BrokerQueue,
         flushed: Callable[[], None] = lambda: None,
         bulkhead: Bulkhead | None = None,
+        pause: Pause = lambda _ms: False,
     ) -> None:
+        self._pause = pause
         self._bulkhead = bulkhead or Bulkhead()
         self._store = store
         self._accounts = accounts
@@ -121,7 +123,7 @@ class Tasks:
             account_id = self._store.account_of(wake_up.conversation_id)
             with self._bulkhead.slot(wake_up.stage, account_id) as may_begin:
                 if may_begin:
-                    step(wake_up, renew_lease=renew_lease)
+                    step(wake_up, renew_lease=renew_lease, pause=self._pause)
 
 
 def declare(broker: dramatiq.Broker, tasks: Tasks) -> None:

@@ -49,7 +49,7 @@ from batching.model import (
     Tag,
     WakeUp,
 )
-from batching.ports import Account, Accounts, LeaseRenewer, Queue
+from batching.ports import Account, Accounts, LeaseRenewer, Pause, Queue
 from batching.store import (
     CIRCUIT_OPEN,
     DONE,
@@ -60,7 +60,9 @@ from batching.store import (
     TAKEOVER_BEGINS,
     Held,
     Outcome,
+    Persistent,
     Pipeline,
+    Scripts,
     Store,
 )
 
@@ -155,55 +157,93 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
 
 
 def generate(
-    store: Store, accounts: Accounts, queue: Queue, wake_up: WakeUp, *, renew_lease: LeaseRenewer
+    store: Store,
+    accounts: Accounts,
+    queue: Queue,
+    wake_up: WakeUp,
+    *,
+    renew_lease: LeaseRenewer,
+    pause: Pause = lambda _ms: False,
 ) -> None:
     """Ask the model once for the batch, keep the reply, wake a worker to send it."""
     run = store.begin(wake_up)
     if run is None:
         return
+    steps = _persistent(store, run, pause)
     with (
-        _failure_becomes_state(store, run, Reason.FATAL_MODEL),
+        _failure_becomes_state(steps, run, Reason.FATAL_MODEL),
         _lease_renewed(store, run, renew_lease),
     ):
-        account = _account_that_may_answer(store, accounts, run)
+        account = _account_that_may_answer(steps, accounts, run)
         if account is None:
             return
         history = store.history(wake_up.conversation_id)
-        spend(store, run, account.budget)
+        spend(steps, run, account.budget)
         answer = account.model.answer(history, run.turn, now_ms=run.now_ms)
         parts = account.channel.split(answer)
         # The reply is kept before it is sent: a retry must not ask the model twice.
-        if store.checkpoint(run, parts, store.exchange(run, answer, parts)):
+        if steps.checkpoint(run, parts, store.exchange(run, answer, parts)):
             log.info("reply.generated", extra=_about(run) | {"parts": len(parts)})
             _enqueue(queue, WakeUp(wake_up.conversation_id, wake_up.batch_id, 1, Stage.SEND))
 
 
-def send(store: Store, accounts: Accounts, wake_up: WakeUp, *, renew_lease: LeaseRenewer) -> None:
+def send(
+    store: Store,
+    accounts: Accounts,
+    wake_up: WakeUp,
+    *,
+    renew_lease: LeaseRenewer,
+    pause: Pause = lambda _ms: False,
+) -> None:
     """Send the parts of the reply that were not sent yet; then the batch is answered."""
     run = store.begin(wake_up)
     if run is None:
         return
+    steps = _persistent(store, run, pause)
     with (
-        _failure_becomes_state(store, run, Reason.FATAL_PROVIDER),
+        _failure_becomes_state(steps, run, Reason.FATAL_PROVIDER),
         _lease_renewed(store, run, renew_lease),
     ):
         # With all parts out, only the end is to be recorded: whatever else holds by now.
         if run.part < len(run.parts):
-            account = _account_that_may_answer(store, accounts, run)
+            account = _account_that_may_answer(steps, accounts, run)
             if account is None:
                 return
             for part in range(run.part, len(run.parts)):
-                if not _send_part(store, account, run, part):
+                if not _send_part(steps, account, run, part):
                     return
-        if store.finish(run):
+        if steps.finish(run):
             log.info("batch.answered", extra=_about(run) | {"waited_ms": run.age_ms})
 
 
-# What each failure becomes.
+# A run's steps, and what each failure becomes.
+
+#: Between two tries to record a step, ms: the first pause, and the longest.
+PAUSE_MS, PAUSE_MS_MAX = 50, 200
+#: How often a step is tried while the ledger is away: for a quarter of an hour at least. Nobody
+#: else can take the batch meanwhile; what was sent, or answered by a model, is known here alone.
+TRIES_MAX = 4_500
+
+
+def _persistent(store: Store, run: Run, pause: Pause) -> Scripts:
+    """Return the steps of a run, each tried until the ledger has it: else its truth is lost.
+
+    A part that left would be in doubt, and an answer would be asked and paid for again. What is not
+    this run's any more the ledger refuses by its token.
+    """
+
+    def again(verb: str, tries: int, error: LedgerUnavailableError) -> bool:
+        if tries < TRIES_MAX and pause(min(PAUSE_MS * 2 ** min(tries - 1, 10), PAUSE_MS_MAX)):
+            return True
+        # All that is left to do: whoever finds the batch in doubt finds here what became of it.
+        log.error("step.unrecorded", extra=_about(run) | {"step": verb, "code": error.code})
+        return False
+
+    return Persistent(store, again)
 
 
 @contextmanager
-def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[None]:
+def _failure_becomes_state(store: Scripts, run: Run, fatal: Reason) -> Iterator[None]:
     """Map a run's exception to retry, defer, ambiguous or dead letter.
 
     Raise only LedgerUnavailableError: nothing can be recorded now, and the lease brings the batch
@@ -240,7 +280,7 @@ def _failure_becomes_state(store: Store, run: Run, fatal: Reason) -> Iterator[No
 
 
 def _set_back(
-    store: Store, run: Run, outcome: Outcome, wait_ms: int, fatal: Reason, code: str
+    store: Scripts, run: Run, outcome: Outcome, wait_ms: int, fatal: Reason, code: str
 ) -> None:
     """Let the batch wait for its next attempt; make it a dead letter where there is none left."""
     result = store.fail(run, outcome, wait_ms, code)
@@ -263,7 +303,7 @@ def backoff_ms(attempt: int, batch_id: str, *, least_ms: int | None = None) -> i
     return max(wait_ms, min(least_ms or 0, 3_600_000))
 
 
-def dead_letter(store: Store, batch: Held, reason: Reason, detail: str) -> None:
+def dead_letter(store: Scripts, batch: Held, reason: Reason, detail: str) -> None:
     """Give the batch to a person: a dead letter and one alert, in one step."""
     counts = store.dead_letter(batch, reason, detail)
     if counts:
@@ -447,7 +487,7 @@ def _enqueue(queue: Queue, wake_up: WakeUp) -> bool:
 # Helpers of generate and send.
 
 
-def _account_that_may_answer(store: Store, accounts: Accounts, run: Run) -> Account | None:
+def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Account | None:
     """Return the account of the run; None where the run ends here instead."""
     if len(run.messages) < run.count:
         dead_letter(store, run, Reason.VANISHED, "content_missing")
@@ -467,7 +507,7 @@ def _account_that_may_answer(store: Store, accounts: Accounts, run: Run) -> Acco
     return None
 
 
-def spend(store: Store, run: Run, budget: Budget | None) -> None:
+def spend(store: Scripts, run: Run, budget: Budget | None) -> None:
     """Count the question that the run is about to ask; without a budget any may be asked.
 
     Raise BudgetSpentError where it may not be asked; a person is alerted, once an hour. Safe to
@@ -484,7 +524,7 @@ def spend(store: Store, run: Run, budget: Budget | None) -> None:
     raise BudgetSpentError(refused.code, retry_after_ms=wait_ms)
 
 
-def _send_part(store: Store, account: Account, run: Run, part: int) -> bool:
+def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     """Hand one part to the channel; False if it is not this run's to send."""
     wake_up = run.wake_up
     tag = store.tag(run.account_id, wake_up.conversation_id, wake_up.batch_id, part)

@@ -576,8 +576,8 @@ class Reaped:
     wake_up: WakeUp
     account_id: str
     expiry: Expiry
-    token: str
-    policy: str
+    token: str = ""
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ class Queue(Protocol):
 LeaseRenewer = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
 
 
+#: Waits for so many ms between two tries to record a step; False when the process is about to end,
+#: and there is no time for another.
+Pause = Callable[[int], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """One business number: how it is answered, and by what limits.

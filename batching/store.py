@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Final, Literal, TypeVar, cast
 from uuid import uuid4
 
@@ -540,8 +540,8 @@ def _reaped(
     expired: list[list[Any]], overdue: list[list[str]]
 ) -> tuple[list[Reaped], list[Overdue]]:
     return [
-        Reaped(WakeUp(c, batch, attempt, Stage(stage)), account, Expiry(expiry), token, policy)
-        for c, account, batch, stage, attempt, expiry, token, policy in expired
+        Reaped(WakeUp(c, batch, attempt, Stage(stage)), account, Expiry(expiry), *held)
+        for c, account, batch, stage, attempt, expiry, *held in expired
     ], [Overdue(*names) for names in overdue]
 
 
@@ -605,6 +605,30 @@ class Pipeline(Scripts):
         if errors and raise_on_error:
             raise errors[0]
         return values
+
+
+class Persistent(Scripts):
+    """The same methods, each tried until the ledger took it: for what only this process knows.
+
+    ``again``: told of the verb, of how many tries failed and of the last error, says whether to
+    try once more; the error is raised where it says no. Each script is safe to run twice.
+    """
+
+    def __init__(
+        self, store: "Store", again: Callable[[str, int, LedgerUnavailableError], bool]
+    ) -> None:
+        super().__init__(store.keyring, store.timing, store.clock)
+        self._store = store
+        self._again = again
+
+    def _take(self, call: _Call, *, durable: bool) -> object:
+        for tries in count(1):
+            try:
+                return self._store._take(call, durable=durable)  # noqa: SLF001 - of our kind
+            except LedgerUnavailableError as error:
+                if not self._again(call.verb, tries, error):
+                    raise
+        raise AssertionError
 
 
 class Store(Scripts):

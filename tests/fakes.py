@@ -144,6 +144,24 @@ class FakeAccounts:
 
 
 @dataclass(slots=True)
+class FakePause:
+    """Waits for nothing; ``waits`` holds how long it was to wait. The process ends at the last.
+
+    ``after``: what happens in the pause of a number, from 1.
+    """
+
+    last: int = 9
+    after: dict[int, Callable[[], object]] = field(default_factory=dict)
+    waits: list[int] = field(default_factory=list)
+
+    def __call__(self, ms: int) -> bool:
+        """Record the wait and let happen what is to; False at the last."""
+        self.waits.append(ms)
+        self.after.get(len(self.waits), lambda: None)()
+        return len(self.waits) < self.last
+
+
+@dataclass(slots=True)
 class FakeLeaseRenewer:
     """A lease renewer that renews nothing by itself; ``calls`` holds what it was given."""
 

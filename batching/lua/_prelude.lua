@@ -95,10 +95,21 @@ local function due_at(limits, count, first_ms, last_ms)
   return math.min(last_ms + limits.idle_ms, first_ms + limits.max_wait_ms)
 end
 
+-- Return whether the record of a batch in flight has all that is always there.
+local function is_whole(c)
+  local kept = redis.call("HMGET", c,
+    "id", "account", "limits", "state", "stage", "count", "first", "attempt", "rings")
+  for n = 1, 9 do
+    if not kept[n] or n > 5 and not tonumber(kept[n]) then return false end
+  end
+  return true
+end
+
 -- Forget a conversation's batch in flight, and schedule its next open batch.
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
-    "rings", "token", "reply", "parts", "part", "exchange", "policy", "resent", "sent")
+    "rings", "token", "late", "reply", "parts", "part", "exchange", "policy", "resent",
+    "sent")
   local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits"))
   if not count then return redis.call("DEL", c) end

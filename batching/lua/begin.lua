@@ -19,11 +19,13 @@ local conversation, batch, stage, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local id, its_stage, its_attempt, state, account, first_ms, limits_id, count, reply, part, heard =
   unpack(redis.call("HMGET", KEYS[1], "id", "stage", "attempt", "state", "account", "first",
     "limits", "count", "reply", "part", "heard"))
-if id ~= batch or its_stage ~= stage or its_attempt ~= attempt or state ~= "claimed" then
+if id ~= batch or its_stage ~= stage or its_attempt ~= attempt or state ~= "claimed"
+  or not is_whole(KEYS[1]) then
   return {}
 end
 local token = redis.call("HINCRBY", KEYS[4], "seq", 1)
 redis.call("HSET", KEYS[1], "state", "running", "token", token)
+redis.call("HDEL", KEYS[1], "late")
 trail(KEYS[6], "begin", batch, stage, attempt)
 redis.call("ZADD", KEYS[3], now_ms + limits_of(KEYS[7], limits_id).lease_ms, conversation)
 local limits = redis.call("HGET", KEYS[7], limits_id) or limits_id

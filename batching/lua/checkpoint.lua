@@ -8,17 +8,19 @@
 -- ARGV[5]  number of parts
 -- ARGV[6]  exchange for the history, JSON
 -- ARGV[7]  how long a wake-up may stay unanswered, ms
--- Returns     1; 0 if the token is not (or no longer) that of a run of generate.
+-- Returns     1; 0 if the token is not that of a run of generate, or another has begun since.
 -- Complexity  O(log N), N = leases.
 local conversation, token, reply, parts = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local exchange, wake_up_ms = ARGV[6], ARGV[7]
 
-local holder, state, stage, batch = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "stage", "id"))
-if holder ~= token or state ~= "running" or stage ~= "generate" then
+local holder, state, stage, batch, late = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "stage", "id", "late"))
+-- Its lease ran out while the ledger could not be reached, and nobody has taken the batch since.
+local is_late = late == token and state == "claimed"
+if stage ~= "generate" or not (is_late or holder == token and state == "running") then
   return 0
 end
-redis.call("HDEL", KEYS[1], "token")
+redis.call("HDEL", KEYS[1], "token", "late")
 redis.call("HSET", KEYS[1], "state", "claimed", "stage", "send", "attempt", 1, "rings", 0,
   "reply", reply, "parts", parts, "part", 0, "exchange", exchange)
 redis.call("ZADD", KEYS[2], now_ms + wake_up_ms, conversation)

@@ -19,10 +19,10 @@ local function expire(conversation)
   local account, batch, state, stage, attempt, rings, token, policy, limits_id, part, parts =
     unpack(redis.call("HMGET", c, "account", "id", "state", "stage", "attempt", "rings", "token",
       "policy", "limits", "part", "parts"))
-  if not batch then return {conversation, account or "", "", "generate", 0, "vanished", "", ""} end
+  if not is_whole(c) then return {conversation, account or "", "", "generate", 0, "vanished"} end
   local expiry, wait_ms, repeats = state == "ambiguous" and "unresolved" or "wake_up", ARGV[4], 0
   if state == "claimed" then
-    -- The wake-up was lost, or the queue is long: another, more rarely, no attempt spent.
+    -- The wake-up was lost, or the queue is long: no attempt is spent.
     repeats, wait_ms = rings + 1, math.min(ARGV[4] * 2 ^ (rings + 1), tonumber(ARGV[5]))
   elseif state == "running" then
     redis.call("HINCRBY", KEYS[2], "worker_died", 1)
@@ -39,8 +39,8 @@ local function expire(conversation)
     redis.call("HINCRBY", KEYS[2], expiry, 1)
   end
   if expiry == "wake_up" then
-    redis.call("HDEL", c, "token")
-    redis.call("HSET", c, "state", "claimed", "rings", repeats)
+    redis.call("HDEL", c, "token") -- Until another begins, its answer is still taken: "late".
+    redis.call("HSET", c, "state", "claimed", "rings", repeats, "late", token or "")
   end
   redis.call("ZADD", KEYS[1], now_ms + wait_ms, conversation)
   if repeats == 0 then trail(prefix .. "trail:" .. conversation, "reap", batch, state, expiry) end

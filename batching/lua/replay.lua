@@ -21,8 +21,8 @@ local conversation, batch, account, limits_id = ARGV[2], ARGV[3], ARGV[4], ARGV[
 
 if not redis.call("ZSCORE", KEYS[5], batch) then return -1 end
 local count = redis.call("LLEN", KEYS[6]) - 1
-local waiting, flying, open_id, opened_with = unpack(redis.call("HMGET", KEYS[1],
-  "open_count", "count", "open_id", "open_limits"))
+local waiting, flying, open_id = unpack(redis.call("HMGET", KEYS[1],
+  "open_count", "count", "open_id"))
 local held = (waiting or 0) + (flying or 0)
 -- Into an empty conversation it fits whatever its size: nothing would ever make more room.
 if held > 0 and held + count > tonumber(ARGV[7]) then return -2 end
@@ -33,15 +33,14 @@ for _ = 1, count do
 end
 if count < 1 then return 0 end
 if not open_id then
-  open_id, opened_with = "b" .. redis.call("HINCRBY", KEYS[4], "seq", 1), limits_id
+  open_id = "b" .. redis.call("HINCRBY", KEYS[4], "seq", 1)
   redis.call("HSETNX", KEYS[9], limits_id, ARGV[6])
+  local overdue_ms = now_ms + limits_of(KEYS[9], limits_id).overdue_ms
+  -- The person decides anew whether it can be answered, however old it is.
   redis.call("HSET", KEYS[1], "account", account, "open_id", open_id, "open_last", now_ms,
-    "open_limits", limits_id)
+    "open_first", now_ms, "open_heard", now_ms, "open_limits", limits_id)
+  redis.call("ZADD", KEYS[7], overdue_ms, conversation .. ":" .. open_id)
 end
--- The person decides anew whether it can be answered, however old it is.
-redis.call("HSET", KEYS[1], "open_first", now_ms, "open_heard", now_ms)
-local overdue_ms = now_ms + limits_of(KEYS[9], opened_with).overdue_ms
-redis.call("ZADD", KEYS[7], overdue_ms, conversation .. ":" .. open_id)
 trail(KEYS[8], "replay", batch, open_id)
 redis.call("HINCRBY", KEYS[1], "open_count", count)
 redis.call("HINCRBY", KEYS[4], "dead", 0 - count)

@@ -40,6 +40,7 @@ class Batch:
     attempt: int = 1
     wake_ups: int = 0
     token: str = ""
+    late: str = ""
     parts: tuple[str, ...] = ()
     part: int = 0
     policy: str = ""
@@ -185,6 +186,7 @@ class Plain:
             case "ambiguous":
                 expiry = Expiry.UNRESOLVED
         if expiry is Expiry.WAKE_UP:
+            batch.late = batch.token or batch.late
             batch.state, batch.wake_ups, batch.token = "claimed", wake_ups, ""
         batch.until_ms = self.clock() + wait_ms
         return Reaped(batch.wake_up, "salon", expiry, batch.token, batch.policy)
@@ -194,7 +196,7 @@ class Plain:
         if batch is None or batch.state != "claimed" or batch.wake_up != wake_up:
             return None
         now_ms, messages = self.clock(), tuple(batch.messages)
-        batch.token, batch.state = str(self._number()), "running"
+        batch.token, batch.state, batch.late = str(self._number()), "running", ""
         batch.until_ms = now_ms + batch.limits.lease_ms
         return Run(
             *(wake_up, batch.token, "salon", now_ms, batch.first_ms, batch.limits),
@@ -210,10 +212,13 @@ class Plain:
 
     def checkpoint(self, run: Run, parts: Sequence[str], _: Exchange) -> bool:
         batch = self._holder(run, "running")
+        found = self.flight.get(run.wake_up.conversation_id)
+        if found and found.state == "claimed" and found.late == run.token:
+            batch = found
         if batch is None or batch.stage is not Stage.GENERATE:
             return False
         batch.state, batch.stage, batch.attempt, batch.wake_ups = "claimed", Stage.SEND, 1, 0
-        batch.token, batch.parts, batch.part = "", tuple(parts), 0
+        batch.token, batch.late, batch.parts, batch.part = "", "", tuple(parts), 0
         batch.until_ms = self.clock() + self.timing.wake_up_ms
         return True
 
@@ -304,10 +309,11 @@ class Plain:
         if held and held + len(messages) > self.timing.waiting_max:
             return FULL
         del self.dead[batch_id]
+        is_new = c not in self.open
         batch = self._opened(c, limits)
         batch.messages[:0] = messages
-        batch.first_ms = batch.heard_ms = self.clock()
-        self.overdue[c, batch.batch_id] = self.clock() + batch.limits.overdue_ms
+        if is_new:
+            self.overdue[c, batch.batch_id] = self.clock() + batch.limits.overdue_ms
         if c not in self.flight:
             self.due[c] = self.clock()
         return len(messages)

@@ -105,3 +105,22 @@ def test_erased_customer_leaves_no_words_behind(world: World, letter: DeadLetter
     kept += b"".join(client.keys("*history*"))
     assert b"words" not in kept
     assert b"flight" not in kept
+
+
+def test_replay_into_an_open_batch_leaves_its_clock(world: World) -> None:
+    """Whoever collects already is alerted to, and given up, as if nothing had been put in front."""
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.write("old")
+    world.settle()
+    (letter,) = dead_letters(world.store)
+    world.write("new")
+    before = world.client.hget(world.shard.batches(world.anna), "open_first")
+    alerted = world.client.zrange(world.shard.overdue, 0, -1, withscores=True)
+    world.wait(5_000)
+
+    world.store.replay(letter.conversation_id, letter.batch_id, "salon", world.limits)
+
+    assert world.client.hget(world.shard.batches(world.anna), "open_first") == before
+    assert world.client.zrange(world.shard.overdue, 0, -1, withscores=True) == alerted
+    world.settle(0)
+    assert world.model.turns == ["old", "old\nnew"]

@@ -164,3 +164,37 @@ def test_damaged_batch_becomes_a_dead_letter_and_delays_no_other(world: World, f
     world.write("later")
     world.settle()
     assert world.model.turns == ["whole", "later"]
+
+
+@pytest.mark.parametrize("missing", ["stage", "attempt", "rings", "state", "count", "first", "id"])
+@pytest.mark.parametrize("state", ["claimed", "running", "sending"])
+def test_batch_of_which_a_field_is_gone_is_a_dead_letter_and_stops_no_other(
+    world: World, missing: str, state: str
+) -> None:
+    """Its record says too little to go on; what its customer writes next is answered."""
+    wake_up = world.to_sending("broken") if state == "sending" else world.to_generating("broken")
+    if state == "running":
+        world.begin(wake_up)
+    if state == "sending":
+        world.begin_sending(wake_up)
+    world.client.hdel(world.shard.batches(world.anna), missing)
+    world.write("next")
+    world.write("other", customer=BORIS)
+
+    world.answer([wake_up])
+    world.settle(30_000, 10_000)
+
+    assert letters(world) == [("vanished", "flight_missing", "salon", ["broken"])]
+    assert world.alerts() == [("vanished", "flight_missing")]
+    assert world.model.turns[-2:] in (["next", "other"], ["other", "next"])
+    assert world.counts() == {"accepted": 3, "answered": 2, "dead": 1}
+
+
+def test_what_is_missing_of_a_broken_batch_is_counted_as_lost(world: World) -> None:
+    world.to_generating("one", "two")
+    world.client.hdel(world.shard.batches(world.anna), "rings")
+    world.client.lpop(world.shard.flight_messages(world.anna))
+
+    world.settle(10_000)
+
+    assert world.counts() == {"accepted": 2, "dead": 1, "lost": 1}

@@ -24,7 +24,15 @@ from batching.model import (
 )
 from batching.ports import Account
 from batching.store import GO, Store
-from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeLeaseRenewer, FakeModel, FakeQueue
+from tests.fakes import (
+    FakeAccounts,
+    FakeChannel,
+    FakeClock,
+    FakeLeaseRenewer,
+    FakeModel,
+    FakePause,
+    FakeQueue,
+)
 
 ANNA = "79990000001"
 BORIS = "79990000002"
@@ -58,6 +66,7 @@ class World:
     channel: FakeChannel = field(default_factory=FakeChannel)
     queue: FakeQueue = field(default_factory=FakeQueue)
     lease_renewer: FakeLeaseRenewer = field(default_factory=FakeLeaseRenewer)
+    pause: FakePause = field(default_factory=FakePause)
     limits: Limits = LIMITS
     ambiguous: str = "alert"
     budget: Budget | None = None
@@ -124,14 +133,14 @@ class World:
 
     def generate(self, wake_up: WakeUp) -> list[WakeUp]:
         """Run the generate actor and return the wake-ups that were enqueued."""
-        flow.generate(
-            self.store, self.accounts, self.queue, wake_up, renew_lease=self.lease_renewer
-        )
+        ways: Any = {"renew_lease": self.lease_renewer, "pause": self.pause}
+        flow.generate(self.store, self.accounts, self.queue, wake_up, **ways)
         return self.queue.take()
 
     def send(self, wake_up: WakeUp) -> None:
         """Run the send actor."""
-        flow.send(self.store, self.accounts, wake_up, renew_lease=self.lease_renewer)
+        ways: Any = {"renew_lease": self.lease_renewer, "pause": self.pause}
+        flow.send(self.store, self.accounts, wake_up, **ways)
 
     def answer(self, wake_ups: list[WakeUp]) -> None:
         """Do what the wake-ups ask for until they are silent."""

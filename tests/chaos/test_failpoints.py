@@ -11,9 +11,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import httpx2
 import pytest
+import redis
 
 from demo.child import web, worker
 from tests.chaos.failpoints import DIRECTORY, Action, Failpoints, Point
@@ -129,11 +131,9 @@ DROPPING = (Point.DROP_AFTER_DEAD_LETTER_BEFORE_ALERT, Point.ALERT_AFTER_POST_BE
 OTHERWISE = {
     **dict.fromkeys(product(DROPPING, Action), REFUSED),
     (Point.SEND_AFTER_MARK_SENDING, Action.EXIT): IN_DOUBT_UNSENT,
-    (Point.SEND_AFTER_MARK_SENDING, Action.LOST): IN_DOUBT_UNSENT,
     (Point.SEND_AFTER_WRITE, Action.EXIT): IN_DOUBT,
     (Point.SEND_AFTER_WRITE, Action.LOST): IN_DOUBT,
     (Point.SEND_AFTER_RESPONSE, Action.EXIT): IN_DOUBT,
-    (Point.SEND_AFTER_RESPONSE, Action.LOST): IN_DOUBT,
 }
 
 
@@ -170,3 +170,32 @@ def test_message_is_answered_once_or_a_person_is_notified(
     assert len(stack.events_of(customer)) == bool(expected.dead)
     eventually(lambda: all_delivered(stack.ledger), what="the alert to be acknowledged")
     ledger.check_counters()
+
+
+@pytest.mark.parametrize("point", [Point.GENERATE_AFTER_MODEL, Point.SEND_AFTER_RESPONSE])
+def test_ledger_that_takes_no_writes_when_something_is_known_costs_nothing(
+    stack: FailingStack, point: Point
+) -> None:
+    """It fails over between the provider's 200, or the model's, and the record of it."""
+    customer, ledger = stack.customer(), stack.ledger
+    stack.failpoints.arm(point, Action.PAUSE)
+    with in_background(lambda: _deliver(customer)):
+        pid = eventually(lambda: stack.failpoints.hit_by(point), what=f"{point} to be hit")
+        eventually(lambda: _state(pid) == "T", what=f"process {pid} to stand still")
+    ledger.client.replicaof("127.0.0.1", "1")
+    os.kill(pid, signal.SIGCONT)
+    refused = _refusals(ledger.client) + 5
+    eventually(lambda: _refusals(ledger.client) >= refused, what="writes that are refused")
+    ledger.client.replicaof("NO", "ONE")
+
+    ledger.wait_until_settled(customer)
+    assert customer.replies == [customer.line("Answer to: Hi")]
+    assert customer.turns == [customer.line("Hi")]
+    assert ledger.alerts_of(customer) == []
+    ledger.check_counters()
+
+
+def _refusals(client: redis.Redis) -> int:
+    """Return how many writes a read-only server has refused."""
+    stats: Any = client.info("errorstats")
+    return int(dict(stats.get("errorstat_READONLY", {})).get("count", 0))

@@ -90,7 +90,7 @@ FENCING = (
     lua("finish asks for no token", "finish",
         'if holder ~= token or state ~= "running" then', 'if state ~= "running" then'),
     lua("checkpoint asks for no token", "checkpoint",
-        "if holder ~= token or state", "if state"),
+        "holder == token and state", "state"),
     lua("mark_sending asks for no token", "mark_sending",
         'if holder ~= token or (state ~= "running"', 'if (state ~= "running"'),
     lua("fail asks for no token", "fail", _FENCED, _FENCED.replace("holder ~= token or ", "")),
@@ -111,6 +111,19 @@ FENCING = (
         'redis.call("HDEL", c, "token")'),
     lua("renew renews nothing", "renew",
         'redis.call("ZADD", KEYS[2], now_ms + lease_ms, conversation)'),
+)  # fmt: skip
+
+KNOWING = (
+    python("what a worker knows is told once, and forgotten", "flow",
+        "    return Persistent(store, again)\n", "    return store\n"),
+    python("a worker that may not wait waits on", "flow",
+        "if tries < TRIES_MAX and pause(", "if tries < TRIES_MAX or pause("),
+    lua("an answer that is late is thrown away", "checkpoint",
+        "late == token and state", "false and state"),
+    lua("an answer is taken although another has begun", "begin",
+        'redis.call("HDEL", KEYS[1], "late")\n'),
+    lua("an answer is taken for whatever is in flight", "checkpoint",
+        "late == token and state", "state"),
 )  # fmt: skip
 
 SENDING = (
@@ -207,6 +220,15 @@ ENDING = (
 )  # fmt: skip
 
 OPERATING = (
+    lua("a replay sets the clock of the open batch back", "replay",
+        "if not open_id then\n",
+        'redis.call("HSET", KEYS[1], "open_first", now_ms)\nif not open_id then\n'),
+    lua("a broken record stops the leases of its shard", "reap",
+        "if not is_whole(c) then", "if not batch then"),
+    lua("what is missing of a broken batch is in no counter", "recover_orphan",
+        'redis.call("HINCRBY", KEYS[6], "lost", lost)'),
+    lua("what waited behind a broken batch waits for ever", "recover_orphan",
+        'release(conversation, KEYS[1], KEYS[4], prefix .. "limits")'),
     lua("a replayed batch is not due", "replay",
         'redis.call("ZADD", KEYS[3], now_ms, conversation)'),
     lua("a replayed batch is turned round", "replay",
@@ -243,6 +265,6 @@ BETWEEN_RELEASES = (
 )  # fmt: skip
 
 MUTANTS = (
-    *(*ACCEPTING, *COLLECTING, *FENCING, *SENDING, *ENDING, *OPERATING),
+    *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *SENDING, *ENDING, *OPERATING),
     *BETWEEN_RELEASES,
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
@@ -137,11 +138,17 @@ class Workers:
             world.spawn(name, answer, delay_ms=world.rng.randint(*span))
 
     def _answer(self, wake_up: WakeUp) -> None:
+        ways: Any = {"renew_lease": self._renew_lease, "pause": self._pause}
         with suppress(TransientError):  # as the tasks of a worker do
             if wake_up.stage is Stage.GENERATE:
-                flow.generate(self.store, self, self, wake_up, renew_lease=self._renew_lease)
+                flow.generate(self.store, self, self, wake_up, **ways)
             else:
-                flow.send(self.store, self, wake_up, renew_lease=self._renew_lease)
+                flow.send(self.store, self, wake_up, **ways)
+
+    def _pause(self, ms: int) -> bool:
+        """Wait as a worker does whose ledger is away; now and then its process is to end."""
+        self.world.sleep(ms)
+        return not self.world.chance("worker_ends")
 
     @contextmanager
     def _renew_lease(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
