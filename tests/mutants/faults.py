@@ -46,7 +46,7 @@ ACCEPTING = (
     lua("an old message closes the window that a new one opened", "append",
         "math.max(count > 1 and heard_ms or 0, sent_at(ARGV[12]))", "sent_at(ARGV[12])"),
     lua("a replayed batch is judged by when it was sent", "replay",
-        ', "open_heard", now_ms)', ")"),
+        ', "open_heard", now_ms,', ","),
     python("a batch is read as it arrived", "model",
         "message.sent_at_ms if is_dated else last_ms, number", "0, number"),
     python("a message whose clock lies comes before what arrived earlier", "model",
