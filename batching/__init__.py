@@ -9,6 +9,8 @@ alert
     An entry that the ledger writes in the step that decides it, until a person was notified.
 ambiguous
     Handed to the provider, outcome unknown.
+apology
+    What an account says to a customer whose batch becomes a dead letter without an answer.
 attempt
     The number of the try of a stage, from 1.
 batch
@@ -16,7 +18,7 @@ batch
 channel
     The adapter of a provider: parses its webhooks, sends through its API.
 circuit
-    Open while an account cannot send; its batches wait.
+    Open while an account cannot send, or cannot ask its model; its batches wait.
 collect
     Move a due batch from open to in flight, under a lease.
 conversation
@@ -33,6 +35,8 @@ defer
     Let a batch wait without spending an attempt.
 due
     To be collected: the debounce window or the longest wait is over, or the batch is full.
+fallback
+    A further model of an account, asked while the one before cannot answer.
 flush
     Collect what is due, and handle expired leases.
 lease
@@ -43,10 +47,14 @@ limits
     The numbers that a batch obeys, stored with it when it is opened.
 message
     What a customer wrote, recorded or pressed.
+outage
+    What the model or the channel lacks for a while; it spends no attempt.
 outcome
     What became of a step of a run, such as retry, defer or dead letter.
 part
     A piece of the reply within the channel's length limit, sent in one call.
+probe
+    The one batch that may call while a circuit is open.
 reply
     The answer to a batch, stored before its first part is sent.
 run

@@ -3,7 +3,10 @@
     AdminError
     ├── TransientError            may pass: back off and try again
     │   ├── LedgerUnavailableError    Redis did not take the command
-    │   ├── ChannelStoppedError       the account cannot send: open its circuit, alert, defer
+    │   ├── StoppedError              the account's calls are in vain: open a circuit, alert, defer
+    │   │   ├── ChannelStoppedError       it cannot send
+    │   │   └── ModelStoppedError         its model cannot answer
+    │   ├── CircuitOpenError          the circuit is open: defer
     │   ├── BudgetSpentError          the model may not be asked now: defer
     │   └── UnusableAnswerError       the model was paid for nothing: ask twice more at most
     ├── PermanentError            will not pass: the batch becomes a dead letter
@@ -26,19 +29,42 @@ class AdminError(Exception):
 
 
 class TransientError(AdminError):
-    """May pass. ``retry_after_ms``: the least wait that the other side asked for, None if none."""
+    """May pass. ``retry_after_ms``: the least wait that the other side asked for, None if none.
 
-    def __init__(self, code: str, detail: str = "", *, retry_after_ms: int | None = None) -> None:
+    ``free``: a model that was asked certainly did no work, so the question counts in no budget.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        retry_after_ms: int | None = None,
+        free: bool = False,
+    ) -> None:
         super().__init__(code, detail)
         self.retry_after_ms = retry_after_ms
+        self.free = free
 
 
 class LedgerUnavailableError(TransientError):
     """Redis is away, read-only, full or too slow; nothing may be acknowledged."""
 
 
-class ChannelStoppedError(TransientError):
-    """The account as a whole cannot send (key revoked, number locked); no attempt is spent."""
+class StoppedError(TransientError):
+    """True of every batch of the account until a person acts; no attempt is spent."""
+
+
+class ChannelStoppedError(StoppedError):
+    """The account as a whole cannot send (key revoked, number locked)."""
+
+
+class ModelStoppedError(StoppedError):
+    """The account's model as a whole cannot answer (key refused, no money, no such model)."""
+
+
+class CircuitOpenError(TransientError):
+    """Not called at all, because it is in vain; ``retry_after_ms`` says when to try again."""
 
 
 class BudgetSpentError(TransientError):

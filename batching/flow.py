@@ -11,25 +11,30 @@ First the four steps, then what each failure becomes, then the helpers.
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batching.errors import (
     AmbiguousError,
     BudgetSpentError,
-    ChannelStoppedError,
+    CircuitOpenError,
     LedgerUnavailableError,
+    ModelStoppedError,
     PermanentError,
+    StoppedError,
     TransientError,
     UnusableAnswerError,
 )
 from batching.model import (
+    MODELS,
     SILENT_KINDS,
     Budget,
     Collected,
     DeliveryStatus,
+    Dependency,
     Event,
+    Exchange,
     Expiry,
     ForeignMessage,
     InboundMessage,
@@ -49,13 +54,13 @@ from batching.model import (
     Tag,
     WakeUp,
 )
-from batching.ports import Account, Accounts, LeaseRenewer, Pause, Queue
+from batching.ports import Account, Accounts, LeaseRenewer, Model, Pause, Queue
 from batching.store import (
-    CIRCUIT_OPEN,
     DONE,
     GO,
     GREETING,
     OURS,
+    PROBE,
     SPENT,
     TAKEOVER_BEGINS,
     Held,
@@ -73,6 +78,8 @@ _Queued = tuple[Event, str]
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
+#: How long before the reply deadline an apology is sent instead, ms; a tenth of it at most.
+_APOLOGY_MS = 600_000
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
 #: Authors whose message pauses our answers; messages of others only raise an alert.
@@ -170,21 +177,19 @@ def generate(
     if run is None:
         return
     steps = _persistent(store, run, pause)
-    with (
-        _failure_becomes_state(steps, run, Reason.FATAL_MODEL),
-        _lease_renewed(store, run, renew_lease),
-    ):
+    ending = _Ending(steps, run, Reason.FATAL_MODEL, queue)
+    with _failure_becomes_state(ending), _lease_renewed(store, run, renew_lease):
         account = _account_that_may_answer(steps, accounts, run)
         if account is None:
             return
+        ending.apology = account.apology
         history = store.history(wake_up.conversation_id)
-        spend(steps, run, account.budget)
-        answer = account.model.answer(history, run.turn, now_ms=run.now_ms)
+        answer = _ask(steps, account, run, history)
         parts = account.channel.split(answer)
         # The reply is kept before it is sent: a retry must not ask the model twice.
         if steps.checkpoint(run, parts, store.exchange(run, answer, parts)):
             log.info("reply.generated", extra=_about(run) | {"parts": len(parts)})
-            _enqueue(queue, WakeUp(wake_up.conversation_id, wake_up.batch_id, 1, Stage.SEND))
+            _enqueue(queue, _to_send(wake_up))
 
 
 def send(
@@ -200,10 +205,8 @@ def send(
     if run is None:
         return
     steps = _persistent(store, run, pause)
-    with (
-        _failure_becomes_state(steps, run, Reason.FATAL_PROVIDER),
-        _lease_renewed(store, run, renew_lease),
-    ):
+    ending = _Ending(steps, run, Reason.FATAL_PROVIDER)
+    with _failure_becomes_state(ending), _lease_renewed(store, run, renew_lease):
         # With all parts out, only the end is to be recorded: whatever else holds by now.
         if run.part < len(run.parts):
             account = _account_that_may_answer(steps, accounts, run)
@@ -212,7 +215,10 @@ def send(
             for part in range(run.part, len(run.parts)):
                 if not _send_part(steps, account, run, part):
                     return
-        if steps.finish(run):
+        if run.apology:
+            reason, detail = run.apology
+            dead_letter(steps, run, Reason(reason), f"{detail}; apology sent")
+        elif steps.finish(run):
             log.info("batch.answered", extra=_about(run) | {"waited_ms": run.age_ms})
 
 
@@ -242,65 +248,98 @@ def _persistent(store: Store, run: Run, pause: Pause) -> Scripts:
     return Persistent(store, again)
 
 
+@dataclass(slots=True)
+class _Ending:
+    """How a run ends that fails.
+
+    ``fatal``: why the batch is dead if the failure is permanent, or no attempt is left.
+    ``apology``: what its customer is sent first, "" for no word.
+    """
+
+    store: Scripts
+    run: Run
+    fatal: Reason
+    queue: Queue | None = None
+    apology: str = ""
+
+    def set_back(
+        self, outcome: Outcome, wait_ms: int, code: str, fatal: Reason | None = None
+    ) -> None:
+        """Let the batch wait for its next attempt; give it up where there is none left."""
+        run, limits = self.run, self.run.limits
+        until_ms = limits.reply_deadline_ms - min(_APOLOGY_MS, limits.reply_deadline_ms // 10)
+        if self.apology and run.now_ms - run.heard_ms + wait_ms > until_ms:
+            self.give_up(Reason.DEADLINE, code)
+            return
+        result = self.store.fail(run, outcome, wait_ms, code)
+        if result == SPENT:
+            self.give_up(fatal or self.fatal, code)
+        elif result == DONE:
+            fields = {"outcome": outcome, "code": code, "wait_ms": wait_ms}
+            log.warning("batch.retried", extra=_about(run) | fields)
+
+    def give_up(self, reason: Reason, code: str) -> None:
+        """Make the batch a dead letter, after an apology where the account has one."""
+        if self.run.apology:
+            reason, detail = Reason(self.run.apology[0]), self.run.apology[1]
+            code = f"{detail}; apology not sent: {code}"
+        if not (self.apology and self.queue):
+            dead_letter(self.store, self.run, reason, code)
+            return
+        parts = [self.apology]
+        exchange = self.store.exchange(self.run, self.apology, parts)
+        if self.store.checkpoint(self.run, parts, exchange, apology=(reason, code)):
+            log.warning("apology.prepared", extra=_about(self.run) | {"code": code})
+            _enqueue(self.queue, _to_send(self.run.wake_up))
+
+
 @contextmanager
-def _failure_becomes_state(store: Scripts, run: Run, fatal: Reason) -> Iterator[None]:
-    """Map a run's exception to retry, defer, ambiguous or dead letter.
+def _failure_becomes_state(ending: _Ending) -> Iterator[None]:
+    """Map a run's exception to retry, defer, outage, ambiguous or dead letter.
 
     Raise only LedgerUnavailableError: nothing can be recorded now, and the lease brings the batch
-    back. ``fatal``: why the batch is dead if the failure is permanent, or no attempt is left.
+    back.
     """
-    batch_id, attempt = run.wake_up.batch_id, run.wake_up.attempt
-    defer_ms, status_ms = store.timing.defer_ms, store.timing.ambiguous_ms
+    run, timing = ending.run, ending.store.timing
+    batch_id, defer_ms, status_ms = run.wake_up.batch_id, timing.defer_ms, timing.ambiguous_ms
     try:
         yield
     except LedgerUnavailableError:
         raise
-    except ChannelStoppedError as error:
-        if store.open_circuit(run, error.code):
-            fields = _about(run) | {"code": error.code}
-            log.error("channel.stopped", extra=fields)  # noqa: TRY400 - the code says it all
-        _set_back(store, run, "defer", defer_ms, fatal, error.code)
-    except BudgetSpentError as error:
-        _set_back(store, run, "defer", error.retry_after_ms or defer_ms, fatal, error.code)
+    except (BudgetSpentError, CircuitOpenError, StoppedError) as error:
+        ending.set_back("defer", error.retry_after_ms or defer_ms, error.code)
     except AmbiguousError as error:
-        _set_back(store, run, "ambiguous", status_ms, fatal, error.code)
+        ending.set_back("ambiguous", status_ms, error.code)
     except UnusableAnswerError as error:
         # Soon: the customer may have caused it, and then a person is to know of it.
-        _set_back(store, run, "unusable", backoff_ms(1, batch_id), fatal, error.code)
+        ending.set_back("unusable", backoff_ms(1, batch_id), error.code)
     except TransientError as error:
-        wait_ms = backoff_ms(attempt, batch_id, least_ms=error.retry_after_ms)
-        _set_back(store, run, "retry", wait_ms, fatal, error.code)
+        # Until the reply deadline: the batch is not to blame for what the provider lacks.
+        wait_ms = backoff_ms(run.tries + 1, batch_id, least_ms=error.retry_after_ms)
+        ending.set_back("outage", wait_ms, error.code)
     except PermanentError as error:
-        dead_letter(store, run, fatal, error.code)
+        ending.give_up(ending.fatal, error.code)
     except Exception as error:
         # Our own bug. A part may have been sent already: "ambiguous" retries only if none was.
         log.exception("batch.crashed", extra=_about(run))
-        code = type(error).__name__
-        _set_back(store, run, "ambiguous", status_ms, Reason.POISON, code)
-
-
-def _set_back(
-    store: Scripts, run: Run, outcome: Outcome, wait_ms: int, fatal: Reason, code: str
-) -> None:
-    """Let the batch wait for its next attempt; make it a dead letter where there is none left."""
-    result = store.fail(run, outcome, wait_ms, code)
-    if result == SPENT:
-        dead_letter(store, run, fatal, code)
-    elif result == DONE:
-        fields = {"outcome": outcome, "code": code, "wait_ms": wait_ms}
-        log.warning("batch.retried", extra=_about(run) | fields)
+        ending.set_back("ambiguous", status_ms, type(error).__name__, Reason.POISON)
 
 
 def backoff_ms(attempt: int, batch_id: str, *, least_ms: int | None = None) -> int:
-    """Return the wait after failed ``attempt`` (1, 2, ...): 1, 4, 16 ... s, at most 5 minutes.
+    """Return the wait after failure number ``attempt`` (1, 2, ...): 1, 4, 16 ... s, at most 5 min.
 
     Four is the base that Meta asks for between messages to one customer (error 131056). Up to a
     quarter is added, drawn from the batch's id, so that neighbours do not come back together.
     ``least_ms`` is what the other side asked for; it is obeyed up to an hour.
     """
-    wait_ms: int = min(1_000 * 4 ** (attempt - 1), 300_000)
-    wait_ms += wait_ms * (zlib.crc32(batch_id.encode()) % 250) // 1000
+    wait_ms: int = min(1_000 * 4 ** min(attempt - 1, 9), 300_000)
+    wait_ms += wait_ms * _spread(batch_id) // 1000
     return max(wait_ms, min(least_ms or 0, 3_600_000))
+
+
+def _spread(batch_id: str) -> int:
+    """Return 0..249, in thousandths, drawn from the batch's id."""
+    return zlib.crc32(batch_id.encode()) % 250
 
 
 def dead_letter(store: Scripts, batch: Held, reason: Reason, detail: str) -> None:
@@ -507,6 +546,95 @@ def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Ac
     return None
 
 
+def _ask(store: Scripts, account: Account, run: Run, history: Sequence[Exchange]) -> str:
+    """Return the answer of the first model that can be asked now.
+
+    Raise what the last of them raised.
+    """
+    spend(store, run, account.budget)
+    *before, last = _models(account, run.tries)
+    try:
+        for one in before:
+            with suppress(CircuitOpenError, ModelStoppedError):
+                return _ask_one(store, run, history, *one)
+        return _ask_one(store, run, history, *last)
+    except TransientError as error:
+        if error.free and account.budget:
+            store.refund(run)
+        raise
+
+
+def _ask_one(
+    store: Scripts, run: Run, history: Sequence[Exchange], of: Dependency, model: Model
+) -> str:
+    state = try_circuit(store, run, of)
+    with _circuit_follows(store, run, of, state):
+        return model.answer(history, run.turn, now_ms=run.now_ms)
+
+
+def _models(account: Account, tries: int) -> list[tuple[Dependency, Model]]:
+    """Return the models to ask, in this order, after so many tries that failed in passing.
+
+    From the second on all models take turns: what lasts longer than a hiccup is not waited for.
+    """
+    models = list[tuple[Dependency, Model]](
+        zip(MODELS, (account.model, *account.fallbacks), strict=False)
+    )
+    first = max(0, tries - 1) % len(models)
+    return models[first:] + models[:first]
+
+
+def try_circuit(store: Scripts, run: Run, of: Dependency) -> int:
+    """Return CLOSED or PROBE: the run may call. Raise CircuitOpenError where it is to wait."""
+    state = store.try_circuit(run.account_id, of, run.wake_up)
+    if state > 0:
+        # Not by a StoppedError: an open circuit must not open itself again.
+        wait_ms = state + state * _spread(run.wake_up.batch_id) // 1000
+        raise CircuitOpenError(f"{of}_stopped", retry_after_ms=wait_ms, free=True)
+    return state
+
+
+@contextmanager
+def _circuit_follows(store: Scripts, run: Run, of: Dependency, state: int) -> Iterator[None]:
+    """Open or close a circuit by what comes of a call. Raise what the call raises."""
+    account_id, wake_up = run.account_id, run.wake_up
+    try:
+        yield
+    except (UnusableAnswerError, PermanentError):
+        # It was answered: the fault is this batch's alone.
+        _close_circuit(store, run, of, state)
+        raise
+    except StoppedError as error:
+        if store.open_circuit(account_id, of, error.code, wake_up):
+            log_stopped(account_id, of, error.code)
+        raise
+    except Exception as error:
+        if state == PROBE:
+            store.open_circuit(
+                account_id, of, getattr(error, "code", type(error).__name__), wake_up
+            )
+        raise
+    _close_circuit(store, run, of, state)
+
+
+def _close_circuit(store: Scripts, run: Run, of: Dependency, state: int) -> None:
+    lasted_ms = store.close_circuit(run.account_id, of, run.wake_up) if state == PROBE else 0
+    about = {"account": run.account_id, "of": of, "stopped_ms": lasted_ms}
+    if lasted_ms and of is Dependency.CHANNEL:
+        log.info("channel.resumed", extra=about)
+    elif lasted_ms:
+        log.info("model.resumed", extra=about)
+
+
+def log_stopped(account_id: str, of: Dependency, code: str) -> None:
+    """Log that ``open_circuit`` alerted a person."""
+    about = {"account": account_id, "of": of, "code": code}
+    if of is Dependency.CHANNEL:
+        log.error("channel.stopped", extra=about)
+    else:
+        log.error("model.stopped", extra=about)
+
+
 def spend(store: Scripts, run: Run, budget: Budget | None) -> None:
     """Count the question that the run is about to ask; without a budget any may be asked.
 
@@ -530,15 +658,13 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     tag = store.tag(run.account_id, wake_up.conversation_id, wake_up.batch_id, part)
     customer = run.messages[-1].customer
     answers = tuple(message.message_id for message in run.messages)
+    state = try_circuit(store, run, Dependency.CHANNEL)
     # Recorded before it is sent: if the worker dies here, the part is ambiguous and not sent twice.
-    answer = store.mark_sending(run, part, account.ambiguous)
-    if answer == CIRCUIT_OPEN:
-        # Not by an exception: an open circuit must not open itself again, nor raise its alert.
-        defer_ms = store.timing.defer_ms
-        _set_back(store, run, "defer", defer_ms, Reason.FATAL_PROVIDER, "account_stopped")
-    if answer != GO:
+    policy = "alert" if run.apology else account.ambiguous
+    if store.mark_sending(run, part, policy) != GO:
         return False
-    provider_id = account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
+    with _circuit_follows(store, run, Dependency.CHANNEL, state):
+        provider_id = account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
     store.mark_sent(run.account_id, tag, provider_id)
     log.info("reply.part_sent", extra=_about(run) | {"part": part})
     return True
@@ -548,6 +674,11 @@ def _lease_renewed(
     store: Store, run: Run, renew_lease: LeaseRenewer
 ) -> AbstractContextManager[None]:
     return renew_lease(lambda: store.renew(run), run.limits.lease_ms)
+
+
+def _to_send(wake_up: WakeUp) -> WakeUp:
+    """Return the wake-up that has the reply of a batch sent."""
+    return WakeUp(wake_up.conversation_id, wake_up.batch_id, 1, Stage.SEND)
 
 
 def _about(run: Run) -> dict[str, object]:

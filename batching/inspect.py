@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from batching.keys import Shard
-from batching.model import InboundMessage, Reason, decode
+from batching.model import Circuit, InboundMessage, Reason, decode
 from batching.scan import scan_keys, scan_members
 from batching.store import Store, reached
 
@@ -273,7 +273,8 @@ class Trace:
     """A conversation as it stands. ``accepted``: messages of the last days.
 
     ``overdue_ms``: batch → when a person is alerted to it. ``taken_over_ms``, ``circuit_ms``: for
-    how much longer a person answers, or the account's circuit is open; 0 for neither.
+    how much longer a person answers, or until the last of the account's ``circuits``, which are
+    open, is probed; 0 for neither.
     ``batch_of``: message id → the batch that has its content.
     """
 
@@ -289,6 +290,7 @@ class Trace:
     taken_over_ms: int
     circuit_ms: int
     batch_of: dict[str, str]
+    circuits: tuple[Circuit, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -317,12 +319,12 @@ def trace(store: Store, conversation_id: str) -> Trace:
     batch_ids = [fields.get("open_id", ""), fields.get("id", "")]
     steps = tuple(step for step in map(_step, trail) if step)
     account_id = _account_of(fields, letters, steps)
-    circuit_ms, overdue_ms = _waits(store, c, account_id, batch_ids)
-    held = zip(batch_ids, contents, strict=True)
+    overdue_ms, circuits = _overdue(store, c, batch_ids), store.circuits([account_id])
+    held, now_ms = zip(batch_ids, contents, strict=True), store.now_ms()
     messages = {decode("", raw).message_id: batch_id for batch_id, raws in held for raw in raws}
     return Trace(
         conversation_id=c,
-        now_ms=store.now_ms(),
+        now_ms=now_ms,
         account_id=account_id,
         accepted=accepted,
         open=_open(fields, due_ms),
@@ -331,23 +333,18 @@ def trace(store: Store, conversation_id: str) -> Trace:
         steps=steps,
         overdue_ms=overdue_ms,
         taken_over_ms=max(0, taken_over_ms),
-        circuit_ms=circuit_ms,
+        circuit_ms=max((max(1, circuit.next_ms - now_ms) for circuit in circuits), default=0),
         batch_of=messages | {m.message_id: x.batch_id for x in letters for m in x.messages},
+        circuits=tuple(circuits),
     )
 
 
-def _waits(
-    store: Store, conversation_id: str, account_id: str, batch_ids: Sequence[str]
-) -> tuple[int, dict[str, int]]:
-    """Return how long the circuit stays open, and when a person is alerted to each batch."""
-    shard = store.shard_of(conversation_id)
-    pipeline: Any = store.client.pipeline(transaction=False)
-    pipeline.pttl(shard.circuit(account_id))
-    pipeline.zmscore(shard.overdue, [f"{conversation_id}:{batch_id}" for batch_id in batch_ids])
+def _overdue(store: Store, conversation_id: str, batch_ids: Sequence[str]) -> dict[str, int]:
+    """Return when a person is alerted to each batch."""
+    names = [f"{conversation_id}:{batch_id}" for batch_id in batch_ids]
     with reached():
-        circuit_ms, overdue_ms = pipeline.execute()
-    times = zip(batch_ids, overdue_ms, strict=True)
-    return max(0, circuit_ms), {batch_id: int(at_ms) for batch_id, at_ms in times if at_ms}
+        times: Any = store.client.zmscore(store.shard_of(conversation_id).overdue, names)
+    return {it: int(at_ms) for it, at_ms in zip(batch_ids, times, strict=True) if at_ms}
 
 
 def _open(fields: Mapping[str, str], due_ms: float | None) -> OpenBatch | None:

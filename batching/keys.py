@@ -92,9 +92,9 @@ class Shard:
         """
         return f"{self.prefix}sent:{provider_digest}"
 
-    def circuit(self, account_id: str) -> str:
-        """Return the string that is there while the account must not send: its circuit is open."""
-        return f"{self.prefix}circuit:{account_id}"
+    def circuit(self, account_id: str, of: str) -> str:
+        """Hash: the outage of an account's channel or model, and the batch that probes it."""
+        return f"{self.prefix}circuit:{account_id}:{of}"
 
     def cooldown(self, account_id: str, kind: str) -> str:
         """Return the string that is there for a while after an alert of a kind that repeats."""

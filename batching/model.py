@@ -192,6 +192,45 @@ class WakeUp:
     attempt: int
     stage: Stage
 
+    @property
+    def batch(self) -> str:
+        """Return the name of the batch, whatever the attempt."""
+        return f"{self.conversation_id}:{self.batch_id}"
+
+
+class Dependency(StrEnum):
+    """What an account needs to answer; each has a circuit of its own.
+
+    The fallbacks are the models that are asked while the one before cannot answer.
+    """
+
+    CHANNEL = "channel"
+    MODEL = "model"
+    FALLBACK_1 = "fallback-1"
+    FALLBACK_2 = "fallback-2"
+
+    @property
+    def alert(self) -> str:
+        """Return the kind of the alert that its circuit is open."""
+        return "channel_stopped" if self is Dependency.CHANNEL else "model_stopped"
+
+
+#: The models of an account, in the order in which they are asked.
+MODELS: Final = tuple(of for of in Dependency if of is not Dependency.CHANNEL)
+#: How many models may be asked while the first cannot answer.
+FALLBACKS_MAX: Final = len(MODELS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """An open circuit: why, since when, and when a batch may probe, by the server's clock, ms."""
+
+    account_id: str
+    of: Dependency
+    code: str
+    since_ms: int
+    next_ms: int
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -384,7 +423,8 @@ class Timing:
 
     ``wake_up_ms``: how long a wake-up may stay unanswered before it is enqueued again, doubling up
     to ``wake_up_max_ms``. ``ambiguous_ms``: how long the provider's status of a part may take.
-    ``defer_ms``: the pause of a batch whose account cannot send or ask now. ``seen_ms`` outlives
+    ``defer_ms``: the pause of a batch whose account cannot send or ask now, and the first pause of
+    a circuit, which doubles up to ``circuit_ms_max``. ``seen_ms`` outlives
     the longest redelivery known (Meta: 7 days), ``seen_max`` bounds its ids. ``waiting_max``:
     messages a conversation may hold unanswered before the webhook is refused. ``overflow_ms``: how
     long the oldest of them may wait until further ones are counted and acknowledged instead, and a
@@ -399,6 +439,7 @@ class Timing:
     wake_up_max_ms: int = 60_000
     ambiguous_ms: int = 60_000
     defer_ms: int = 60_000
+    circuit_ms_max: int = 300_000
     takeover_ms: int = 1_800_000
     greeting_ms: int = 5_000
     greeting_pause_ms: int = 60_000
@@ -601,6 +642,9 @@ class Run:
     ``parts``: the reply, () before there is one; ``part``: the first that was not sent yet.
     ``messages``: by when they were sent. ``heard_ms``: when the newest was, or arrived if that is
     unknown: from then on the provider takes an answer for a while.
+    ``tries``: how often this stage failed for what the provider lacks; no attempt is spent by it.
+    ``apology``: (reason, detail) of the dead letter that the batch becomes when ``parts``, an
+    apology, were sent; None for an answer.
     """
 
     wake_up: WakeUp
@@ -615,6 +659,8 @@ class Run:
     part: int = 0
     taken_over: bool = False
     heard_ms: int = 0
+    tries: int = 0
+    apology: tuple[str, str] | None = None
 
     @property
     def age_ms(self) -> int:

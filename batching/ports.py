@@ -15,7 +15,8 @@ class Model(Protocol):
         """Return the answer to ``turn``, the batch's texts joined by newlines; never empty.
 
         ``history``: earlier exchanges, oldest first. ``now_ms``: the server's clock, so that the
-        model knows the day. Raise TransientError or PermanentError. Safe to run twice.
+        model knows the day. Raise TransientError or PermanentError, ModelStoppedError where the
+        model refuses every question of the account. Safe to run twice.
         """
         ...
 
@@ -61,7 +62,10 @@ class Account:
     """One business number: how it is answered, and by what limits.
 
     ``ambiguous``: what to do with a part of which no status came: "alert" makes the batch a dead
-    letter, "resend" sends the part once more first. ``budget``: None where the model costs nothing.
+    letter, "resend" sends the part once more first. ``budget``: None where no model costs anything.
+    ``fallbacks``: further models, at most two, asked in turn while those before cannot answer.
+    ``apology``: sent to a customer whose batch becomes a dead letter without an answer, "" for no
+    word.
     """
 
     account_id: str
@@ -70,6 +74,8 @@ class Account:
     model: Model
     ambiguous: Literal["alert", "resend"] = "alert"
     budget: Budget | None = None
+    fallbacks: tuple[Model, ...] = ()
+    apology: str = ""
 
 
 class Accounts(Protocol):

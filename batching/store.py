@@ -25,8 +25,10 @@ from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.keys import Keyring, Shard
 from batching.model import (
     Budget,
+    Circuit,
     Collected,
     DeliveryStatus,
+    Dependency,
     Exchange,
     Expiry,
     ForeignMessage,
@@ -61,19 +63,27 @@ COOLDOWNS_MAX = 1_024
 #: How old a shard's heartbeat may be before a flush renews it, ms.
 HEARTBEAT_RENEWED_MS = 1_000
 
-#: How mark_sending answers: go; the account's circuit is open; the part is not this run's to send.
-GO, CIRCUIT_OPEN, STALE = 1, -1, 0
+#: How mark_sending answers: go; the part is not this run's to send.
+GO, STALE = 1, 0
 #: How fail answers: done; refused because the attempts are spent; STALE.
 DONE, SPENT = 1, 2
 #: How replay and discard answer instead of a number of messages.
 GONE, FULL = -1, -2
-#: The kind of the alert that an account's circuit is open.
-CIRCUIT_ALERT = "channel_stopped"
+#: How try_circuit answers instead of a wait: the circuit is closed; it is open, go as its probe.
+CLOSED, PROBE = 0, -1
+#: How long a probe that ends without a word keeps others from probing, ms.
+PROBE_MS = 300_000
+#: How long batches wait while another probes, ms.
+PROBED_MS = 5_000
+#: How long after a probe a status may still say that its part was refused, ms.
+LATE_MS = 30_000
+#: A circuit that opens so soon after it closed goes on with the outage before, ms.
+RELAPSE_MS = 600_000
 #: How foreign answers: we sent it ourselves; a takeover begins by it; the app may have sent it.
 OURS, TAKEOVER_BEGINS, GREETING = 0, 2, 4
-#: What becomes of a run without success: try again, wait for the account, the part may be out, or
-#: the answer is unusable.
-Outcome = Literal["retry", "defer", "ambiguous", "unusable"]
+#: What becomes of a run without success: try again, wait for the account, wait for the provider
+#: to be well again, the part may be out, or the answer is unusable.
+Outcome = Literal["retry", "defer", "outage", "ambiguous", "unusable"]
 
 #: What to do where scripts are missing and the user of REDIS_URL may not load them.
 SCRIPTS_MISSING = (
@@ -424,17 +434,38 @@ class Scripts:
             "spend", names, args, lambda answer: SpendRefusal(*answer) if answer else None
         )
 
-    def checkpoint(self, run: Run, parts: Sequence[str], exchange: Exchange) -> bool:
-        """Keep the reply and pass the batch on to sending."""
+    def refund(self, run: Run) -> bool:
+        """Take back the question that ``spend`` counted for the run; False if it counted none."""
+        c, home = run.wake_up.conversation_id, self.keyring.shards[0]
+        names = (
+            home.spent(c), home.spent_day(c), home.spent(run.account_id), home.spent(_ALL),
+            home.stats,
+        )  # fmt: skip
+        return self._run("refund", names, (run.token,), bool)
+
+    def checkpoint(
+        self,
+        run: Run,
+        parts: Sequence[str],
+        exchange: Exchange,
+        *,
+        apology: tuple[str, str] | None = None,
+    ) -> bool:
+        """Keep the reply and pass the batch on to sending.
+
+        ``apology``: reason and detail of the dead letter that it becomes when the reply, which is
+        no answer then, was sent.
+        """
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         reply = json.dumps(list(parts), ensure_ascii=False)
-        args = (c, run.token, reply, len(parts), exchange.encode(), self.timing.wake_up_ms)
+        after = " ".join(apology or ())
+        args = (c, run.token, reply, len(parts), exchange.encode(), self.timing.wake_up_ms, after)
         return self._run("checkpoint", (s.batches(c), s.lease, s.trail(c)), args, bool)
 
     def mark_sending(self, run: Run, part: int, policy: str) -> int:
-        """Record that ``part`` is about to leave; GO, CIRCUIT_OPEN or STALE."""
+        """Record that ``part`` is about to leave; GO or STALE."""
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
-        names = (s.batches(c), s.lease, s.circuit(run.account_id), s.trail(c))
+        names = (s.batches(c), s.lease, s.trail(c))
         args = (c, run.token, part, policy, run.limits.lease_ms)
         # As durable as what is acknowledged: after a power cut the part must not be sent again.
         return self._run("mark_sending", names, args, int, durable=True)
@@ -470,13 +501,32 @@ class Scripts:
 
     # What a person is alerted to.
 
-    def open_circuit(self, run: Run, detail: str) -> bool:
-        """Keep the run's account from sending for a while; whether a person is alerted by this."""
-        s, account_id = self.shard_of(run.wake_up.conversation_id), run.account_id
-        cooldown, hour_ms = s.cooldown(account_id, CIRCUIT_ALERT), 3_600_000
-        names = (cooldown, s.alerts, s.stats, s.circuit(account_id))
-        args = (CIRCUIT_ALERT, detail, account_id, hour_ms, self.timing.defer_ms)
-        return self._run("alert_once", names, args, bool)
+    def open_circuit(
+        self, account_id: str, of: Dependency, code: str, batch: WakeUp | None = None
+    ) -> bool:
+        """Stop the account's calls to its channel or a model; whether a person is alerted by this.
+
+        One batch probes after a pause, which doubles with every probe that fails. ``code``: why.
+        ``batch``: whose call failed, None where a status says so later. Safe to run twice.
+        """
+        home, timing = self.keyring.shards[0], self.timing
+        names = (home.circuit(account_id, of), home.alerts, home.stats)
+        pauses = (timing.defer_ms, timing.circuit_ms_max)
+        args = (account_id, of.alert, code, batch.batch if batch else "", *pauses)
+        return self._run("open_circuit", names, args, bool)
+
+    def try_circuit(self, account_id: str, of: Dependency, batch: WakeUp) -> int:
+        """Return CLOSED or PROBE where the batch may call now, else how long it is to wait, ms."""
+        names = (self.keyring.shards[0].circuit(account_id, of),)
+        return self._run("try_circuit", names, (batch.batch, PROBE_MS, PROBED_MS), int)
+
+    def close_circuit(self, account_id: str, of: Dependency, batch: WakeUp) -> int:
+        """Let calls go on after the probe of ``batch``; how long they were stopped, ms, 0 if not.
+
+        0 too where the failure was learnt late: then another batch probes before all may go.
+        """
+        names = (self.keyring.shards[0].circuit(account_id, of),)
+        return self._run("close_circuit", names, (batch.batch, LATE_MS, RELAPSE_MS), int)
 
     def alert_once(
         self, kind: str, detail: str, *, account_id: str = "", cooldown_ms: int, about: str = ""
@@ -489,7 +539,7 @@ class Scripts:
         s = self.keyring.shards[0]
         number = f":{zlib.crc32(about.encode()) % COOLDOWNS_MAX}" if about else ""
         names = (s.cooldown(account_id, f"{kind}{number}"), s.alerts, s.stats)
-        return self._run("alert_once", names, (kind, detail, account_id, cooldown_ms, 0), bool)
+        return self._run("alert_once", names, (kind, detail, account_id, cooldown_ms), bool)
 
     # What an operator decides.
 
@@ -547,7 +597,8 @@ def _reaped(
 
 def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
     now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
-    taken_over, heard_ms, *messages = rest
+    taken_over, heard_ms, tries, apology, *messages = rest
+    reason, _, detail = apology.partition(" ")
     limits = Limits.decode(kept)
     if limits is None:
         # The batch is this run's by now: with the defaults it can be answered all the same.
@@ -565,6 +616,8 @@ def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
         part=part,
         taken_over=bool(taken_over),
         heard_ms=heard_ms,
+        tries=tries,
+        apology=(reason, detail) if apology else None,
     )
 
 
@@ -807,6 +860,23 @@ class Store(Scripts):
         with reached():
             kept: Any = self.client.lrange(key, 0, -1)
         return [Exchange.decode(exchange) for exchange in kept]
+
+    def circuits(self, account_ids: Sequence[str]) -> list[Circuit]:
+        """Return the open circuits of the accounts, in their order, in one round trip."""
+        pipeline: Any = self.client.pipeline(transaction=False)
+        named = [(account_id, of) for account_id in account_ids for of in Dependency]
+        for account_id, of in named:
+            name = self.keyring.shards[0].circuit(account_id, of)
+            pipeline.hmget(name, "code", "since", "next", "closed")
+        with reached():
+            found = pipeline.execute() if named else []
+        return [
+            Circuit(account_id, of, code.decode(), int(since_ms), int(next_ms))
+            for (account_id, of), (code, since_ms, next_ms, closed) in zip(
+                named, found, strict=True
+            )
+            if code and since_ms and next_ms and not closed
+        ]
 
     def switch_model(self, *, on: bool) -> None:
         """Let questions be asked from now on, or none; what waits is kept. Safe to run twice."""

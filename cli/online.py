@@ -6,6 +6,7 @@ without the business's prompt, which costs some 500 tokens.
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from batching.errors import AdminError, UnusableAnswerError
 from batching.store import Store
@@ -30,7 +31,8 @@ def check_online(configs: Iterable[AccountConfig], store: Store) -> Iterator[Che
     with outside.http:
         for config in configs:
             yield _check_provider(config, outside)
-            yield _check_model(config, outside)
+            for _, table in config.models:
+                yield _check_model(config, table, outside)
 
 
 def _check_provider(config: AccountConfig, outside: Outside) -> CheckResult:
@@ -51,18 +53,18 @@ def _check_provider(config: AccountConfig, outside: Outside) -> CheckResult:
     return ok(about, f"{config.channel} has nothing that can be asked without sending")
 
 
-def _check_model(config: AccountConfig, outside: Outside) -> CheckResult:
-    about, name = f"account {config.account_id}", config.model.provider
+def _check_model(config: AccountConfig, table: Any, outside: Outside) -> CheckResult:  # noqa: ANN401 - of its provider
+    about, name = f"account {config.account_id}", table.provider
     maker = MODELS[name]
     if maker.free:
         return ok(about, f"the model {name} needs no key")
-    brief = config.model.model_copy(update={"output_tokens_max": _TOKENS_MAX})
+    brief = table.model_copy(update={"output_tokens_max": _TOKENS_MAX})
     model = maker.build(config=brief, secrets=config.secrets, prompt=_PROMPT, http=outside.http)
     try:
         model.answer([], _QUESTION, now_ms=time.time_ns() // 1_000_000)
     except UnusableAnswerError:
         pass  # It let us in, and that was the question.
     except AdminError as error:
-        says = f"the model {config.model.model} does not let us in: {error.code}"
+        says = f"the model {table.model} does not let us in: {error.code}"
         return mistake(about, says, _MODEL_ADVICE)
-    return ok(about, f"the model {config.model.model} answers")
+    return ok(about, f"the model {table.model} answers")

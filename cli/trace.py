@@ -16,6 +16,7 @@ from batching.inspect import (
     message_status,
     trace,
 )
+from batching.model import Dependency
 from batching.store import Store
 from cli.common import (
     CONVERSATION,
@@ -52,6 +53,7 @@ _TERMS = {
     ("collect", "size"): "it was full (size)",
     ("collect", "age"): "it had collected for long enough (age)",
     ("fail", "retry"): "failed, to be tried again",
+    ("fail", "outage"): "failed, to be tried again",
     ("fail", "unusable"): "the model's answer cannot be used, to be asked twice more at most",
     ("fail", "defer"): "failed, to wait for the account",
     ("fail", "ambiguous"): "a part may have been sent, the provider's status is awaited",
@@ -177,8 +179,11 @@ def _waits(found: Trace) -> list[str]:
         f"batch {letter.batch_id} waits for a person: dead show {letter.batch_id}"
         for letter in found.dead_letters
     ]
-    if found.circuit_ms:
-        lines.append(f"the account cannot send; tried again in {span(found.circuit_ms)}")
+    for circuit in found.circuits:
+        is_channel = circuit.of is Dependency.CHANNEL
+        cannot = "cannot send" if is_channel else f"cannot ask its {circuit.of}"
+        again = span(max(0, circuit.next_ms - found.now_ms))
+        lines.append(f"the account {cannot} ({circuit.code}); one batch tries again in {again}")
     if found.taken_over_ms:
         lines.append(f"a person answers this customer for another {span(found.taken_over_ms)}")
     return lines or ["nothing waits"]

@@ -1,21 +1,29 @@
 """A model behind an HTTP API: what all dialects share, its errors, and what of a text may be sent.
 
 Asking again costs money and does no other harm, so every failure of the network is a
-TransientError. Only a request of ours that cannot be sent or is refused, a refused key and an
-exhausted quota are permanent. No error holds a URL, a key or a body.
+TransientError. A refused key, an exhausted quota, a model that is not there and a request of ours
+that cannot be sent stop the model for the whole account; a question that is too long or filtered is
+its batch's own fault. No error holds a URL, a key or a body.
 """
 
 import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
 
 import httpx2
 from pydantic import AfterValidator
 
-from batching.errors import AdminError, PermanentError, TransientError, UnusableAnswerError
+from batching.errors import (
+    AdminError,
+    ModelStoppedError,
+    PermanentError,
+    TransientError,
+    UnusableAnswerError,
+)
 from batching.model import Exchange
 from config import EnvName, Table, Url, Whole, Word
 from httpjson import ErrorMap, Failure, Reply, call_json, retry_after_ms
@@ -26,6 +34,8 @@ CONNECT_MS_MAX = 10_000
 #: History sent again after the context overflowed: enough to know what "yes" refers to.
 SCARCE_EXCHANGES_MAX = 2
 SCARCE_CHARACTERS_MAX = 1_000
+#: Asked where a refusal may be due to the customer's words: it shows whose fault it is.
+HARMLESS = "Hello!"
 #: Four WhatsApp messages; anything longer is a model that does not stop.
 ANSWER_CHARACTERS_MAX = 16_000
 
@@ -54,9 +64,9 @@ class RemoteModel(Table):
 
 
 _ERRORS: ErrorMap = {
-    Failure.REQUEST: (PermanentError, "model_request"),
-    Failure.UNREACHABLE: (TransientError, "model_connection"),
-    Failure.CONNECT_TIMEOUT: (TransientError, "model_timeout"),
+    Failure.REQUEST: (ModelStoppedError, "model_request"),
+    Failure.UNREACHABLE: (partial(TransientError, free=True), "model_connection"),
+    Failure.CONNECT_TIMEOUT: (partial(TransientError, free=True), "model_timeout"),
     Failure.TIMEOUT: (TransientError, "model_timeout"),
     Failure.BROKEN: (TransientError, "model_connection"),
     Failure.OVERSIZED: (TransientError, "model_oversized"),
@@ -104,9 +114,16 @@ class HttpModel(ABC):
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
         """Return the model's answer, whole. Raise TransientError or PermanentError.
 
-        If the request is too long for the model, ask once more with less history.
+        If the request is too long for the model, ask once more with less history. If it is refused
+        for no reason that we know, ask something harmless: where that is refused too, the whole
+        account is meant, and no customer can bring that about by what they write.
         """
         end_s = time.monotonic() + self.config.timeout_ms / 1000
+
+        def ask(kept: Sequence[Exchange], turn: str) -> Reply:
+            left_ms = int((end_s - time.monotonic()) * 1000)
+            return self._post(dialogue(kept, turn), now_ms, max(1, left_ms))
+
         kept = window(history)
         reply = self._post(dialogue(kept, turn), now_ms, self.config.timeout_ms)
         error = error_of(reply)
@@ -114,9 +131,11 @@ class HttpModel(ABC):
             kept, exchanges_max=SCARCE_EXCHANGES_MAX, characters_max=SCARCE_CHARACTERS_MAX
         )
         if error is not None and error.code == "model_context" and fewer != kept:
-            left_ms = int((end_s - time.monotonic()) * 1000)
-            reply = self._post(dialogue(fewer, turn), now_ms, max(1, left_ms))
+            reply = ask(fewer, turn)
             error = error_of(reply)
+        if isinstance(error, UnexplainedError):
+            refused = error_of(ask((), HARMLESS))
+            error = refused.stopped if isinstance(refused, UnexplainedError) else refused or error
         if error is not None:
             raise error
         return clean(self.read(reply.body))
@@ -136,21 +155,52 @@ class HttpModel(ABC):
         )
 
 
+class UnexplainedError(PermanentError):
+    """Refused, and it is not known whether for the question or for who asks."""
+
+    @property
+    def stopped(self) -> ModelStoppedError:
+        """Return the error where a harmless question is refused as well."""
+        return ModelStoppedError(self.code, self.detail, free=True)
+
+
 #: After these statuses asking again may help.
 _RETRYABLE = frozenset({408, 409, 425, 429, *range(500, 1000)})
 _ERROR_STATUSES = range(400, 600)
-#: OpenAI sends a code with 429; Anthropic sends 402, or says it in the text of a 400.
-_QUOTA = re.compile(
+#: Of every question of the account: moved; key unknown; no money; no such model or path.
+_STOPS: Mapping[int, str] = {
+    **{status: f"model_{status}" for status in (*range(300, 400), 404, 405, 410)},
+    401: "model_auth",
+    402: "model_quota",
+}
+#: Refusals that may be due to the customer's words, or to who asks: 400, forbidden, unprocessable.
+_ABOUT_WORDS = frozenset({400, 403, 422})
+#: What errors say in code, type or message; of Anthropic, DeepSeek, LiteLLM, OpenAI, OpenRouter:
+#: docs.claude.com/en/api/errors, api-docs.deepseek.com/quick_start/error_codes,
+#: docs.litellm.ai/docs/exception_mapping, platform.openai.com/docs/guides/error-codes,
+#: openrouter.ai/docs/api/reference/errors-and-debugging.
+_NO_MONEY = re.compile(
+    # OpenAI sends a code with 429, Anthropic says it in the text of a 400, LiteLLM by a type.
     "insufficient_quota|billing_hard_limit_reached|billing_not_active|billing_error"
-    "|credit balance is too low|insufficient balance",
+    "|credit balance is too low|insufficient balance|budget_exceeded|budget has been exceeded",
     re.IGNORECASE,
 )
-#: OpenAI and Groq name a code; vLLM, DeepSeek, llama.cpp, Gemini and Anthropic only say it.
-_CONTEXT = re.compile(
-    "maximum context length|context[_ ]length|context size|prompt is too long|context limit"
-    "|input token count|reduce the length of the messages",
-    re.IGNORECASE,
-)
+_OWN_FAULTS: Mapping[str, re.Pattern[str]] = {
+    # OpenAI and Groq name a code; vLLM, DeepSeek, llama.cpp, Gemini and Anthropic only say it.
+    "model_context": re.compile(
+        "maximum context length|context[_ ]length|context size|prompt is too long|context limit"
+        "|input token count|reduce the length of the messages|ContextWindowExceeded"
+        "|string_above_max_length|request_too_large",
+        re.IGNORECASE,
+    ),
+    # OpenAI, Azure, LiteLLM and Alibaba have codes; OpenRouter, Anthropic and DeepSeek say it.
+    "model_filtered": re.compile(
+        "content[_ ]filter|content[_ ]policy|ContentPolicyViolation|content management policy"
+        "|ResponsibleAIPolicyViolation|moderation|was flagged|guardrail|invalid_prompt"
+        "|data_inspection_failed|content exists risk|prohibited_content",
+        re.IGNORECASE,
+    ),
+}
 
 
 def error_of(reply: Reply) -> AdminError | None:
@@ -165,26 +215,33 @@ def error_of(reply: Reply) -> AdminError | None:
         status = error.get("code", 0)
         if not isinstance(status, int) or status not in _ERROR_STATUSES:
             return TransientError("model_error", f"status {reply.status} with an error inside")
-    code = _operator_code(status, error or {})
-    if code is None and status in _RETRYABLE:
-        wait_ms = retry_after_ms(reply.headers)
-        return TransientError(f"model_{status}", retry_after_ms=wait_ms)
-    return PermanentError(code or f"model_{status}", f"status {status}")
+    said, detail = _said(error or {}), f"status {status}"
+    without_money = _NO_MONEY.search(said)
+    if status in _STOPS or (status == HTTPStatus.TOO_MANY_REQUESTS and without_money):
+        return ModelStoppedError(_STOPS.get(status, "model_quota"), detail, free=True)
+    if status in _RETRYABLE:
+        # A success with an error inside may have been paid for.
+        wait_ms, free = retry_after_ms(reply.headers), not reply.is_success
+        return TransientError(f"model_{status}", retry_after_ms=wait_ms, free=free)
+    if own := _own_fault(status, said):
+        return PermanentError(own, detail)
+    # Said with these, it may be the customer who said it: a harmless question shows.
+    code = "model_auth" if status == HTTPStatus.FORBIDDEN else f"model_{status}"
+    return UnexplainedError("model_quota" if without_money else code, detail)
 
 
-def _operator_code(status: int, error: Mapping[str, Any]) -> str | None:
-    """Return the code of an error that an operator must put right, None for any other."""
-    if status in {401, 403}:
-        return "model_auth"
-    values = (error.get(key) for key in ("code", "type", "message"))
-    said = "\n".join(value for value in values if isinstance(value, str))
-    if status == HTTPStatus.PAYMENT_REQUIRED or _QUOTA.search(said):
-        return "model_quota"
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
-        status in {400, 422} and _CONTEXT.search(said)
-    ):
+def _own_fault(status: int, said: str) -> str | None:
+    """Return the code of what is wrong with this question alone, None if that is not said."""
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return "model_context"
-    return None
+    found = (code for code, words in _OWN_FAULTS.items() if words.search(said))
+    return next(found, None) if status in _ABOUT_WORDS else None
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """Return what an error says, a line each."""
+    values = (error.get(key) for key in ("code", "type", "message"))
+    return "\n".join(value for value in values if isinstance(value, str))
 
 
 def _error_object(body: object) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError, LedgerUnavailableError
-from batching.model import CANARY_ACCOUNT, Budget, Limits, Reception, plain
+from batching.model import CANARY_ACCOUNT, FALLBACKS_MAX, Budget, Limits, Reception, plain
 from batching.ports import Account
 from batching.store import Store
 from channels import CHANNELS
@@ -81,6 +81,7 @@ class AccountEntry(Table):
         Annotated[str, matches(r"(?s).*\S.*", "must be the whole text, at most 4096 characters")],
         ...,
     ] = ()
+    apology: Annotated[str, matches(r"[^\0]{0,1000}", "must be at most 1000 characters")] = ""
 
 
 Hosts = tuple[
@@ -106,7 +107,8 @@ class Exceptions(Table):
 class AccountConfig:
     """An account ready to be built: limits resolved, prompt and secrets read.
 
-    ``entry`` has the keys of its channel too, ``model`` is the table of the provider it names.
+    ``entry`` has the keys of its channel too, ``model`` is the table of the provider it names,
+    ``fallbacks`` those of further models.
     ``business``: the text of the prompt file. ``secrets``: the value of each environment variable
     that the tables name. ``webhook_secrets`` prove a webhook, two while one replaces the other.
     """
@@ -118,6 +120,12 @@ class AccountConfig:
     business: str = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
     webhook_secrets: tuple[str, ...] = field(repr=False)
+    fallbacks: tuple[Any, ...] = ()
+
+    @property
+    def models(self) -> tuple[tuple[str, Any], ...]:
+        """Return the tables of all models, each after what its keys' names begin with."""
+        return (("model.", self.model), *(("model.fallback.", it) for it in self.fallbacks))
 
     @property
     def account_id(self) -> str:
@@ -198,25 +206,28 @@ class AccountRegistry:
         return Reception() if config is None else config.reception
 
     def _build(self, config: AccountConfig) -> Account:
-        entry, maker = config.entry, MODELS[config.model.provider]
+        entry = config.entry
         prompt = Prompt(business=config.business, language=entry.language, timezone=entry.timezone)
-        model = maker.build(
-            config=config.model, secrets=config.secrets, prompt=prompt, http=self._outside.http
-        )
+        model, *fallbacks = (self._model(config, table, prompt) for _, table in config.models)
+        free = all(MODELS[table.provider].free for _, table in config.models)
         account = ChannelAccount(entry.id, entry, config.secrets)
         return Account(
             account_id=entry.id,
             limits=config.limits,
             channel=self._channels[entry.channel].build(account, self._outside),
-            model=Guarded(
-                model,
-                prompt=prompt,
-                account_id=entry.id,
-                alert=partial(self._alert_redacted, entry.id),
-            ),
+            model=model,
             ambiguous=entry.ambiguous,
-            budget=None if maker.free else config.budget,
+            budget=None if free else config.budget,
+            fallbacks=tuple(fallbacks),
+            apology=entry.apology.strip(),
         )
+
+    def _model(self, config: AccountConfig, table: Any, prompt: Prompt) -> Guarded:  # noqa: ANN401 - of its provider
+        model = MODELS[table.provider].build(
+            config=table, secrets=config.secrets, prompt=prompt, http=self._outside.http
+        )
+        alert = partial(self._alert_redacted, config.account_id)
+        return Guarded(model, prompt=prompt, account_id=config.account_id, alert=alert)
 
     def _alert_redacted(self, account_id: str, removed: str) -> None:
         """Alert a person once an hour. The answer must not wait for it: the log has every one."""
@@ -238,7 +249,10 @@ def agreement(configs: Iterable[AccountConfig]) -> str:
 
 def _as_json(config: AccountConfig) -> dict[str, Any]:
     """Return the account as the file has it."""
-    return config.entry.model_dump(mode="json") | {"model": config.model.model_dump(mode="json")}
+    model, *fallbacks = (table.model_dump(mode="json") for _, table in config.models)
+    return config.entry.model_dump(mode="json") | {
+        "model": model | ({"fallback": fallbacks} if fallbacks else {})
+    }
 
 
 def load_accounts(
@@ -349,11 +363,34 @@ class _Reader:
             return None
         given = {name: value for name, value in table.items() if name != "model"}
         entry = self._validated(_entry_type(provider.config), given)
-        model = self._model(table)
-        if entry and model:
-            return self._resolved(provider, entry, model)
+        models = self._models(table)
+        if entry and models:
+            return self._resolved(provider, entry, models)
         self._look_further(table)
         return None
+
+    def _models(self, table: Mapping[str, object]) -> list[Table]:
+        """Return the account's model and its fallbacks, [] if one of them is a mistake."""
+        given = table.get("model")
+        if not isinstance(given, dict):
+            self._add("model", "must be a table" if "model" in table else "is missing")
+            return []
+        first = {name: value for name, value in given.items() if name != "fallback"}
+        further = given.get("fallback", [])
+        if not isinstance(further, list) or len(further) > FALLBACKS_MAX:
+            self._add("model.fallback", f"must be at most {FALLBACKS_MAX} tables")
+            return []
+        read = [self._model(first, "model.")]
+        read += [self._model(it, "model.fallback.") for it in further]
+        models = [model for model in read if model]
+        return models if len(models) == len(read) else []
+
+    def _model(self, given: object, path: str) -> Table | None:
+        if not isinstance(given, dict):
+            self._add(path.rstrip("."), "must be a table")
+            return None
+        maker = self._chosen(MODELS, given, "provider", path)
+        return self._validated(maker.config, given, path) if maker else None
 
     def _look_further(self, table: Mapping[str, Any]) -> None:
         """Add what is wrong outside the file too, so that all is told at once."""
@@ -368,14 +405,6 @@ class _Reader:
                 for variable in (variables if isinstance(variables, list) else [variables])
                 if isinstance(variable, str) and re.fullmatch(ENV_NAME, variable)
             )
-
-    def _model(self, table: Mapping[str, object]) -> Table | None:
-        given = table.get("model")
-        if not isinstance(given, dict):
-            self._add("model", "must be a table" if "model" in table else "is missing")
-            return None
-        maker = self._chosen(MODELS, given, "provider", "model.")
-        return self._validated(maker.config, given, "model.") if maker else None
 
     def _chosen(
         self, kinds: Mapping[str, Kind], table: Mapping[str, object], name: str, path: str = ""
@@ -398,7 +427,9 @@ class _Reader:
                 self._add_detail(detail, path)
         return None
 
-    def _resolved(self, provider: Provider, entry: AccountEntry, model: Table) -> AccountConfig:
+    def _resolved(
+        self, provider: Provider, entry: AccountEntry, models: Sequence[Table]
+    ) -> AccountConfig:
         limits = replace(self.settings.limits(), **entry.batch.model_dump(exclude_none=True))
         budget = replace(self.settings.budget(), **entry.budget.model_dump(exclude_none=True))
         ordered = order_mistakes(limits, "batch.{}".format, f"{self.where}: ")
@@ -408,9 +439,11 @@ class _Reader:
         if provider.development_only and self.settings.is_production:
             problem = "is refused with ENVIRONMENT=production: anybody could write to it"
             self._add("channel", problem, entry.channel)
-        secrets = self._secrets([*env_names(entry), *env_names(model, "model.")])
-        business = self._prompt(entry.prompt_file)
-        config = AccountConfig(entry, model, limits, budget, business, secrets, ())
+        model, *fallbacks = models
+        named = [*env_names(entry), *env_names(model, "model.")]
+        named += [it for table in fallbacks for it in env_names(table, "model.fallback.")]
+        secrets, business = self._secrets(named), self._prompt(entry.prompt_file)
+        config = AccountConfig(entry, model, limits, budget, business, secrets, (), (*fallbacks,))
         return replace(config, webhook_secrets=config.secrets_of(provider.secrets_field))
 
     def _secrets(self, named: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -473,7 +506,7 @@ def known_names(channels: Mapping[str, Provider] = CHANNELS) -> frozenset[str]:
     """Return every name that some table of the file may have."""
     tables: list[type[Table]] = [Exceptions, AccountEntry, AccountLimits, AccountBudget]
     tables += [kind.config for kinds in (channels, MODELS) for kind in kinds.values()]
-    return frozenset(name for table in tables for name in table.model_fields)
+    return frozenset({"fallback", *(name for table in tables for name in table.model_fields)})
 
 
 def _duplicates(

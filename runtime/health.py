@@ -17,6 +17,7 @@ from batching.alerts import Alerts
 from batching.errors import ConfigurationError, TransientError
 from batching.inspect import census, counters
 from batching.keys import CANARY
+from batching.model import Dependency
 from batching.store import Store, reached
 from channels import explain
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
@@ -340,18 +341,23 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
     return [mistake("dead letters", says, advice)]
 
 
+#: What an account cannot do while a circuit is open, and what a person is to see to.
+_STOPPED = {
+    "channel_stopped": ("cannot send", "see to its key and its number at the provider"),
+    "model_stopped": ("cannot ask its", "see to the model's key, its money and its name"),
+}
+
+
 def check_circuits(context: Context) -> list[CheckResult]:
     """Check that no account's circuit is open: its customers would get no answers."""
-    shards, ids = context.store.keyring.shards, context.account_ids
-    codes = context.store.read([shard.circuit(name) for name in ids for shard in shards])
     found = []
-    for n, account_id in enumerate(ids):
-        if why := sorted(set(filter(None, codes[n * len(shards) : (n + 1) * len(shards)]))):
-            known = list(filter(None, map(explain, why)))
-            says = f"{account_id} cannot send: {', '.join(why)}"
-            says += "".join(f"; {it.says}" for it in known)
-            advice = known[0].advice if known else "see to its key and its number at the provider"
-            found.append(mistake("accounts", says, f"{advice}; its batches wait meanwhile"))
+    for circuit in context.store.circuits(context.account_ids):
+        cannot, advice = _STOPPED[circuit.of.alert]
+        known = explain(circuit.code)
+        what = cannot if circuit.of is Dependency.CHANNEL else f"{cannot} {circuit.of}"
+        says = f"{circuit.account_id} {what}: {circuit.code}" + (f"; {known.says}" if known else "")
+        advice = known.advice if known else advice
+        found.append(mistake("accounts", says, f"{advice}; its batches wait meanwhile"))
     return found or [ok("accounts", "all can send")]
 
 

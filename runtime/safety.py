@@ -113,7 +113,7 @@ def _addresses(settings: Settings, configs: Iterable[AccountConfig]) -> Iterator
         if url := getattr(settings, name):
             yield name.upper(), url
     for config in configs:
-        for path, table in (("", config.entry), ("model.", config.model)):
+        for path, table in (("", config.entry), *config.models):
             for name, value in table:
                 if name.endswith("_url"):
                     yield f"{_where(config)}{path}{name}", value
@@ -181,9 +181,10 @@ def _secrets(
                 yield _Secret(name, variable, values[variable], is_apart=True)
             elif not _is_beside(config.entry):
                 yield _Secret(name, variable, values[variable])
-        if not _is_beside(config.model):
-            for name, variable in env_names(config.model, "model."):
-                yield _Secret(name, variable, values[variable])
+        for path, table in config.models:
+            if not _is_beside(table):
+                for name, variable in env_names(table, path):
+                    yield _Secret(name, variable, values[variable])
 
 
 def _is_beside(table: Table) -> bool:

@@ -22,8 +22,7 @@ from batching.errors import (
     PermanentError,
     TransientError,
 )
-from batching.model import Reason
-from batching.store import CIRCUIT_ALERT
+from batching.model import Dependency, Reason
 from channels import CHANNELS
 from channels.whatsapp_cloud.codes import MEANINGS
 from cli import VERBS
@@ -118,6 +117,8 @@ def keys_of_accounts() -> Iterator[tuple[str, str]]:
     yield from ((name, where) for where, table in tables for name in table.model_fields)
     # It chooses the table, and is in none.
     yield "provider", "[account.model]"
+    # Tables of their own.
+    yield "fallback", "[account.model]"
 
 
 def test_keys_of_accounts_are_those_of_the_code() -> None:
@@ -180,7 +181,7 @@ def alert_kinds() -> Iterator[str]:
     """Yield every kind of alert: of dead letters, of scripts, of the monitor and its kin."""
     yield from set(Reason) - DELIBERATE
     yield from (rule.kind for rule in ALERT_RULES)
-    yield CIRCUIT_ALERT
+    yield from {of.alert for of in Dependency}
     for _, call in calls():
         match call:
             case ast.Call(

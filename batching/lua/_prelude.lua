@@ -109,7 +109,7 @@ end
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
     "rings", "token", "late", "reply", "parts", "part", "exchange", "policy", "resent",
-    "sent")
+    "sent", "tries", "apology")
   local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits"))
   if not count then return redis.call("DEL", c) end

@@ -12,13 +12,14 @@
 -- ARGV[5]  attempt
 -- Returns     {now ms, token, account, first ms, limits as JSON or their id if no JSON is kept,
 --             count, reply JSON or "", part, 1 if a person has taken over, when the customer last
---             wrote, ms, message JSON ...}; {} if the attempt is over or in other hands.
+--             wrote, ms, tries that failed for what the provider lacked, the apology or "",
+--             message JSON ...}; {} if the attempt is over or in other hands.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
 local conversation, batch, stage, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local id, its_stage, its_attempt, state, account, first_ms, limits_id, count, reply, part, heard =
-  unpack(redis.call("HMGET", KEYS[1], "id", "stage", "attempt", "state", "account", "first",
-    "limits", "count", "reply", "part", "heard"))
+local id, its_stage, its_attempt, state, account, first_ms, limits_id, count, reply, part, heard,
+  tries, apology = unpack(redis.call("HMGET", KEYS[1], "id", "stage", "attempt", "state", "account",
+    "first", "limits", "count", "reply", "part", "heard", "tries", "apology"))
 if id ~= batch or its_stage ~= stage or its_attempt ~= attempt or state ~= "claimed"
   or not is_whole(KEYS[1]) then
   return {}
@@ -30,7 +31,8 @@ trail(KEYS[6], "begin", batch, stage, attempt)
 redis.call("ZADD", KEYS[3], now_ms + limits_of(KEYS[7], limits_id).lease_ms, conversation)
 local limits = redis.call("HGET", KEYS[7], limits_id) or limits_id
 local run = {now_ms, tostring(token), account, tonumber(first_ms), limits, tonumber(count),
-  reply or "", tonumber(part or 0), redis.call("EXISTS", KEYS[5]), tonumber(heard or first_ms)}
+  reply or "", tonumber(part or 0), redis.call("EXISTS", KEYS[5]), tonumber(heard or first_ms),
+  tonumber(tries or 0), apology or ""}
 for _, message in ipairs(redis.call("LRANGE", KEYS[2], 0, -1)) do
   run[#run + 1] = message
 end

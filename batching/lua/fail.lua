@@ -6,9 +6,10 @@
 -- KEYS[5]  hash    limits
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
--- ARGV[4]  outcome: retry (spends an attempt), defer (spends none), ambiguous (the part that was
---          being sent may be out; if none was, or a status settled it, as retry), unusable (the
---          answer cost a question and is worth nothing: as retry, but not beyond three attempts)
+-- ARGV[4]  outcome: retry (spends an attempt), defer (spends none), outage (spends none, and counts
+--          the tries, by which pauses grow), ambiguous (the part that was being sent may be out; if
+--          none was, or a status settled it, as retry), unusable (the answer cost a question and is
+--          worth nothing: as retry, but not beyond three attempts)
 -- ARGV[5]  wait, ms: until the next try, or for the provider's status
 -- ARGV[6]  detail, an error code
 -- Returns     1 done; 2 retry refused, the attempts are spent: dead_letter it; 0 stale.
@@ -26,7 +27,9 @@ if outcome == "ambiguous" and state == "sending" then
   redis.call("HSET", KEYS[1], "state", "ambiguous")
   redis.call("HINCRBY", KEYS[3], "ambiguous", 1)
 else
-  if outcome ~= "defer" then
+  if outcome == "outage" then
+    redis.call("HINCRBY", KEYS[1], "tries", 1)
+  elseif outcome ~= "defer" then
     local limits = limits_of(KEYS[5], limits_id)
     if outcome == "unusable" then limits.max_attempts = math.min(3, limits.max_attempts) end
     if is_spent(limits, attempt, part, parts) then return 2 end

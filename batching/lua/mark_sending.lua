@@ -1,14 +1,13 @@
 -- mark_sending: record that a part of the reply is about to be sent, before it is.
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
--- KEYS[3]  string  circuit:<account>, there while the account must not send
--- KEYS[4]  list    trail:<conversation>
+-- KEYS[3]  list    trail:<conversation>
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  part, from 0
 -- ARGV[5]  the account's policy should the outcome stay unknown: alert or resend
 -- ARGV[6]  lease, ms
--- Returns     1 go; 0 the token or the part is not this run's to send; -1 the circuit is open.
+-- Returns     1 go; 0 the token or the part is not this run's to send.
 -- Complexity  O(log N), N = leases.
 local conversation, token, part, policy, lease_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
@@ -19,10 +18,7 @@ if holder ~= token or (state ~= "running" and state ~= "sending") or stage ~= "s
   or next_part ~= part or tonumber(part) >= tonumber(parts) then
   return 0
 end
-if redis.call("EXISTS", KEYS[3]) == 1 then
-  return -1
-end
 redis.call("HSET", KEYS[1], "state", "sending", "policy", resent and "alert" or policy)
 redis.call("ZADD", KEYS[2], now_ms + lease_ms, conversation)
-trail(KEYS[4], "mark_sending", batch, part)
+trail(KEYS[3], "mark_sending", batch, part)
 return 1

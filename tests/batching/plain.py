@@ -46,6 +46,7 @@ class Batch:
     policy: str = ""
     resent: bool = False
     heard_ms: int = 0
+    tries: int = 0
 
     @property
     def due_ms(self) -> int:
@@ -202,6 +203,7 @@ class Plain:
             *(wake_up, batch.token, "salon", now_ms, batch.first_ms, batch.limits),
             *(len(messages), messages, batch.parts, batch.part),
             heard_ms=batch.heard_ms,
+            tries=batch.tries,
         )
 
     def renew(self, run: Run) -> bool:
@@ -219,6 +221,7 @@ class Plain:
             return False
         batch.state, batch.stage, batch.attempt, batch.wake_ups = "claimed", Stage.SEND, 1, 0
         batch.token, batch.late, batch.parts, batch.part = "", "", tuple(parts), 0
+        batch.tries = 0
         batch.until_ms = self.clock() + self.timing.wake_up_ms
         return True
 
@@ -265,7 +268,9 @@ class Plain:
         if outcome == "ambiguous" and batch.state == "sending":
             batch.state = "ambiguous"
         else:
-            if outcome != "defer":
+            if outcome == "outage":
+                batch.tries += 1
+            elif outcome != "defer":
                 if batch.is_spent or (outcome == "unusable" and batch.attempt >= 3):
                     return SPENT
                 batch.attempt += 1

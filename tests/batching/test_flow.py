@@ -222,9 +222,9 @@ LOST, REFUSED = AmbiguousError("cloud_timeout"), PermanentError("cloud_131047")
     ("model", "channel", "settings", "waits", "expected"),
     [
         pytest.param(
-            [TIMEOUT, TIMEOUT], [], {"limits": Limits(max_attempts=2)}, [2_000],
-            End(DEAD, [("fatal_model", "model_timeout")], 2, 0),
-            id="attempts spent",
+            [TIMEOUT] * 9, [], {"limits": Limits(max_attempts=1)}, [600_000] * 9,
+            End(ANSWERED, [], 10),
+            id="time-outs spend no attempt",
         ),
         pytest.param(
             [UNUSABLE] * 9, [], {}, [2_000] * 9,
@@ -248,7 +248,7 @@ LOST, REFUSED = AmbiguousError("cloud_timeout"), PermanentError("cloud_131047")
         ),
         pytest.param(
             [TIMEOUT, UNUSABLE, TIMEOUT, *[UNUSABLE] * 9], [], {}, [600_000] * 9,
-            End(DEAD, [("fatal_model", "model_recited")], 4, 0),
+            End(DEAD, [("fatal_model", "model_recited")], 5, 0),
             id="useless answers between failures",
         ),
         pytest.param(
@@ -335,24 +335,19 @@ def test_model_is_given_the_wait_that_it_asked_for(world: World) -> None:
 
 
 def test_account_that_cannot_send_waits_spends_no_attempt_and_alerts_once(world: World) -> None:
-    """It is tried again by itself; and an open circuit has no alert of its own, later neither."""
+    """More is in test_circuits.py."""
     world.limits = Limits(max_attempts=1)
-    world.channel = FakeChannel(STOPPED)
+    world.channel = FakeChannel(STOPPED, STOPPED)
     world.write("Hi")
     world.write("Hello", customer=BORIS)
-    world.settle()
-    open_ms = world.client.pttl(world.shard.circuit("salon"))
-    world.client.delete(world.shard.cooldown("salon", "channel_stopped"))
-    world.settle(60_000)
+    world.settle(9_000, 60_000)
 
     waiting = world.end()
-    world.client.delete(world.shard.circuit("salon"))
-    world.settle(60_000)
+    world.settle(150_000, 10_000)
 
-    assert 0 < open_ms <= world.store.timing.defer_ms
     alerts = [("channel_stopped", "cloud_190")]
-    assert waiting == End({"accepted": 2, "flight": 2}, alerts, 2)
-    assert world.end() == End({"accepted": 2, "answered": 2}, alerts, 2, 3)
+    assert waiting == End({"accepted": 2, "flight": 2}, alerts, 2, 2)
+    assert world.end() == End({"accepted": 2, "answered": 2}, alerts, 2, 4)
 
 
 def test_account_that_was_removed_keeps_its_batch_waiting(world: World) -> None:

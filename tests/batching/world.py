@@ -70,6 +70,8 @@ class World:
     limits: Limits = LIMITS
     ambiguous: str = "alert"
     budget: Budget | None = None
+    fallbacks: tuple[FakeModel, ...] = ()
+    apology: str = ""
     reception: Reception = field(default_factory=Reception)
     written: int = 0
 
@@ -77,7 +79,10 @@ class World:
     def accounts(self) -> FakeAccounts:
         """The salon, and its sister with the same model and channel."""
         return FakeAccounts.of(*(
-            Account(name, self.limits, self.channel, self.model, self.ambiguous, self.budget)  # type: ignore[arg-type]
+            Account(
+                name, self.limits, self.channel, self.model, self.ambiguous, self.budget,  # type: ignore[arg-type]
+                self.fallbacks, self.apology,
+            )
             for name in ("salon", "sister")
         ))  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from batching.keys import META
+from batching.model import Dependency
 from batching.store import SCRIPTS, SCRIPTS_MISSING, Store
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.cli.conftest import ACCOUNTS as SIMULATED
@@ -341,7 +342,7 @@ def test_doctor_of_a_healthy_installation_says_all_is_well(operator: Operator) -
 def test_doctor_says_what_to_do_where_a_person_must_act(operator: Operator, running: Store) -> None:
     (shard,) = running.keyring.shards
     running.client.hincrby(shard.stats, "accepted", 3)
-    running.client.set(shard.circuit("salon-1"), "gateway_401")
+    running.open_circuit("salon-1", Dependency.CHANNEL, "gateway_401")
 
     done = operator("doctor")
     told = mistakes(operator("doctor", "--json"))

@@ -7,12 +7,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from batching.errors import PermanentError, TransientError, UnusableAnswerError
+from batching.errors import (
+    ModelStoppedError,
+    PermanentError,
+    TransientError,
+    UnusableAnswerError,
+)
 from batching.model import Exchange
 from httpjson import ANSWER_BYTES_MAX
+from llm.client import HARMLESS
 from tests.http_server import Answer, Reply, closed_port, drip, hang, reset
 from tests.llm.dialects import KEY, TURN, Api, completion, dialogue, message
-from tests.llm.refusals import OVERFLOWS, PERMANENT, TRANSIENT, refusal
+from tests.llm.refusals import FILTERED, OVERFLOWS, STOPS, TRANSIENT, UNEXPLAINED, refusal
 
 of_openai = pytest.mark.parametrize("api", ["openai"], indirect=True)
 YES = Reply(200, completion("Yes."))
@@ -160,12 +166,57 @@ def test_answer_of_no_known_form_is_asked_for_again(api: Api, body: object) -> N
     assert api.failure(Reply(200, body)) == (TransientError, "model_malformed", None)
 
 
-@pytest.mark.parametrize("name", PERMANENT)
-def test_refusal_for_good_is_not_asked_again(api: Api, name: str) -> None:
-    reply, code = PERMANENT[name]
+@pytest.mark.parametrize("name", STOPS)
+def test_refusal_of_the_account_stops_its_model(api: Api, name: str) -> None:
+    reply, code = STOPS[name]
 
-    assert api.failure(reply) == (PermanentError, code, None)
+    assert api.failure(reply) == (ModelStoppedError, code, None)
     assert len(api.server.requests) == 1
+
+
+@pytest.mark.parametrize("name", FILTERED)
+def test_refusal_of_a_customers_words_stops_nobody_else(api: Api, name: str) -> None:
+    assert api.failure(FILTERED[name]) == (PermanentError, "model_filtered", None)
+    assert len(api.server.requests) == 1
+
+
+@pytest.mark.parametrize("name", UNEXPLAINED)
+def test_refusal_without_a_reason_is_the_accounts_if_a_harmless_question_is_refused(
+    api: Api, name: str
+) -> None:
+    """No customer can stop an account by what they write."""
+    reply, code = UNEXPLAINED[name]
+    past = [Exchange("q", "a")]
+
+    assert api.failure(reply, reply, history=past) == (ModelStoppedError, code, None)
+    whole = Reply(200, api.dialect.whole("Hello!"))
+    error, same, _ = api.failure(reply, whole, history=past)
+    assert (issubclass(error, PermanentError), same) == (True, code)
+    assert api.said() == [["q", "a", TURN], [HARMLESS]] * 2
+
+
+@pytest.mark.parametrize(
+    ("second", "outcome"),
+    [
+        (refusal(503), (TransientError, "model_503", None)),
+        (refusal(429, "insufficient_quota"), (ModelStoppedError, "model_quota", None)),
+    ],
+)
+def test_harmless_question_that_fails_otherwise_says_why(
+    api: Api, second: Reply, outcome: tuple[type[Exception], str, None]
+) -> None:
+    assert api.failure(refusal(400), second) == outcome
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_free"),
+    [(refusal(503), True), (refusal(401), True), (refusal(200, "oops"), False)],
+)
+def test_question_that_was_refused_is_free(api: Api, reply: Reply, *, is_free: bool) -> None:
+    with pytest.raises(TransientError) as caught:
+        api.ask(reply)
+
+    assert caught.value.free is is_free
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
@@ -228,7 +279,7 @@ def test_connection_that_takes_too_long_is_a_timeout(api: Api) -> None:
 
 @of_openai
 def test_url_that_cannot_be_asked_is_our_fault(api: Api) -> None:
-    assert api.failure(base_url="127.0.0.1") == (PermanentError, "model_request", None)
+    assert api.failure(base_url="127.0.0.1") == (ModelStoppedError, "model_request", None)
 
 
 @pytest.mark.parametrize("name", OVERFLOWS)

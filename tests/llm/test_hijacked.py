@@ -66,7 +66,8 @@ def test_nothing_but_fit_text_reaches_the_customer_who_asked(
 
     sent = [(outbound.customer, outbound.text) for outbound in world.channel.sent]
     assert sent == ([] if told is None else [("79990000001", told)])
-    assert world.counts() == {"accepted": 1, "dead" if told is None else "answered": 1}
+    # Without an answer a person has it, or it waits for a server that is well again.
+    assert world.counts().get("answered", 0) == (told is not None)
     (asked,) = api.server.requests
     assert sorted(asked.json) == ["max_completion_tokens", "messages", "model"]
     world.check()

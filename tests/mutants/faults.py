@@ -86,6 +86,50 @@ COLLECTING = (
     lua("what is due is seen a tick late", "watch", "at_ms <= now_ms", "at_ms < now_ms"),
 )  # fmt: skip
 
+CIRCUITS = (
+    lua("a circuit that is open lets everybody through", "try_circuit",
+        "if not next_ms or closed then return 0 end", "if true then return 0 end"),
+    lua("all that waited probe at once", "try_circuit",
+        "if probe and probe ~= batch and now_ms < tonumber(until_ms) then "
+        "return tonumber(meanwhile_ms) end\n", "\n"),
+    lua("a probe whose batch is gone keeps the circuit open for ever", "try_circuit",
+        "and now_ms < tonumber(until_ms) then", "then"),
+    lua("a probe whose worker died is not taken up by its batch", "try_circuit",
+        "if probe and probe ~= batch and", "if probe and"),
+    lua("nobody is told of an outage", "open_circuit", "alert(KEYS[2], kind, detail, account)\n"),
+    lua("every probe that fails is an alert", "open_circuit", "if tries then return 0 end\n"),
+    lua("pauses do not grow", "open_circuit", "* 2 ^ (tries or 0)", ""),
+    lua("pauses grow without end", "open_circuit", ", tonumber(ARGV[7]))", ", 1e12)"),
+    lua("a call that began before makes an outage longer", "open_circuit",
+        "and probe ~= batch and not", "and not"),
+    lua("a call that began before ends an outage", "close_circuit", " or probe ~= ARGV[2]", ""),
+    lua("a success that a status may take back ends an outage", "close_circuit",
+        "if late then", "if false then"),
+    lua("an outage that comes back soon is a new alert", "close_circuit",
+        'redis.call("HSET", KEYS[1], "closed", now_ms)\nredis.call("PEXPIRE", KEYS[1], ARGV[4])',
+        'redis.call("DEL", KEYS[1])'),
+    python("a probe that succeeds closes nothing", "flow",
+        "store.close_circuit(run.account_id, of, run.wake_up) if state == PROBE else 0", "0"),
+    python("a probe that fails in passing ends an outage", "flow",
+        "        if state == PROBE:\n            store.open_circuit",
+        "        if state == PROBE:\n            store.close_circuit"),
+    python("a model that is stopped opens no circuit", "flow",
+        "if store.open_circuit(account_id, of, error.code, wake_up):", "if False:"),
+    python("a fallback is not asked", "flow", "for one in before:", "for one in before[:0]:"),
+    python("an outage counts as questions", "flow", "if error.free and account.budget:",
+        "if False:"),
+    lua("a question is taken back twice", "refund", 'redis.call("HDEL", KEYS[1], "token")\n'),
+    lua("an outage spends attempts", "fail", 'if outcome == "outage" then', "if false then"),
+    lua("pauses of an outage do not grow", "fail", 'redis.call("HINCRBY", KEYS[1], "tries", 1)'),
+    lua("an apology counts as an answer", "checkpoint", ', "parts", parts + 1)', ")"),
+    python("an apology is finished as an answer", "flow", "if run.apology:\n            reason",
+        "if False:\n            reason"),
+    python("an apology in doubt is sent again", "flow",
+        'policy = "alert" if run.apology else account.ambiguous', "policy = account.ambiguous"),
+    python("an apology comes too late", "flow",
+        "if self.apology and run.now_ms - run.heard_ms + wait_ms > until_ms:", "if False:"),
+)  # fmt: skip
+
 FENCING = (
     lua("finish asks for no token", "finish",
         'if holder ~= token or state ~= "running" then', 'if state ~= "running" then'),
@@ -128,13 +172,13 @@ KNOWING = (
 
 SENDING = (
     python("a part leaves although the ledger refused it", "flow",
-        "    if answer != GO:\n        return False\n"),
+        "!= GO:\n        return False\n", "!= GO:\n        pass\n"),
     python("a part leaves unrecorded", "flow",
         "    store.mark_sent(run.account_id, tag, provider_id)\n"),
     python("a doubt is sent again against the policy", "flow",
         '    if batch.policy != "resend":\n        return False\n'),
     python("a lost answer of the provider is a failure like any other", "flow",
-        'run, "ambiguous", status_ms, fatal', 'run, "retry", 0, fatal'),
+        'set_back("ambiguous", status_ms, error.code)', 'set_back("retry", 0, error.code)'),
     lua("a batch whose worker died while sending is sent again", "reap",
         'elseif state == "sending" then', 'elseif state == "never" then'),
     lua("a doubt reported twice becomes a retry", "fail",
@@ -205,18 +249,18 @@ ENDING = (
     lua("a useless answer is asked for as often as any", "fail",
         'if outcome == "unusable" then', "if false then"),
     python("a useless answer is a failure like any other", "flow",
-        'store, run, "unusable"', 'store, run, "retry"'),
+        'set_back("unusable"', 'set_back("retry"'),
     lua("a dead worker's attempt is not counted", "reap",
         'attempt = redis.call("HINCRBY", c, "attempt", 1)'),
     lua("a failure waits for nothing", "fail",
         'redis.call("ZADD", KEYS[2], now_ms + wait_ms, conversation)'),
     python("spent attempts make no dead letter", "flow",
-        "        dead_letter(store, run, fatal, code)\n",
-        "        pass\n"),
+        "            self.give_up(fatal or self.fatal, code)\n",
+        "            pass\n"),
     python("a batch that kills its workers becomes no dead letter", "flow",
         'dead_letter(store, batch, Reason.POISON, "worker_died")', "pass"),
     python("a refusal for good is swallowed", "flow",
-        "dead_letter(store, run, fatal, error.code)", "pass"),
+        "ending.give_up(ending.fatal, error.code)", "pass"),
 )  # fmt: skip
 
 OPERATING = (
@@ -265,6 +309,6 @@ BETWEEN_RELEASES = (
 )  # fmt: skip
 
 MUTANTS = (
-    *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *SENDING, *ENDING, *OPERATING),
+    *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *CIRCUITS, *SENDING, *ENDING, *OPERATING),
     *BETWEEN_RELEASES,
 )

@@ -300,3 +300,64 @@ def test_agreement_changes_with_file_prompt_and_secrets(accounts_file: Path) -> 
     changed.add(agreement(load(edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001"))))
 
     assert len(changed) == 4
+
+
+# Further models, and a last word.
+
+FALLBACK = """
+[[account.model.fallback]]
+provider = "anthropic"
+model = "invented-2"
+api_key_env = "SPARE_KEY"
+"""
+SPARE = {"SPARE_KEY": "value-of-spare-key"}
+
+
+def test_account_may_have_fallbacks_and_an_apology(accounts_file: Path) -> None:
+    edit(accounts_file, "[account.batch]", f"{FALLBACK}{FALLBACK}\n[account.batch]")
+    edit(accounts_file, 'timezone = "', 'apology = "We will write to you."\ntimezone = "')
+
+    first, *others = load(accounts_file, SPARE)
+
+    assert [path for path, _ in first.models] == ["model.", *["model.fallback."] * 2]
+    assert [table.model for table in first.fallbacks] == ["invented-2"] * 2
+    assert first.secrets["SPARE_KEY"] == "value-of-spare-key"
+    assert first.entry.apology == "We will write to you."
+    assert [(it.fallbacks, it.entry.apology) for it in others] == [((), "")] * 2
+
+
+@pytest.mark.parametrize(
+    ("written", "mistake"),
+    [
+        (FALLBACK * 3, "model.fallback: must be at most 2 tables"),
+        ('fallback = "none"\n', "model.fallback: must be at most 2 tables"),
+        ("fallback = [3]\n", "model.fallback: must be a table"),
+        (FALLBACK.replace("anthropic", "none"), "model.fallback.provider=none: must be one of"),
+        (FALLBACK.replace("model =", "modle ="), "model.fallback.modle: is not known here"),
+    ],
+)
+def test_mistake_in_a_fallback_is_named(accounts_file: Path, written: str, mistake: str) -> None:
+    edit(accounts_file, "[account.batch]", f"{written}\n[account.batch]")
+
+    told = mistakes(accounts_file, SPARE)
+
+    assert any(f"account salon-1: {mistake}" in line for line in told), told
+
+
+def test_key_of_a_fallback_that_is_not_set_is_a_mistake(accounts_file: Path) -> None:
+    edit(accounts_file, "[account.batch]", f"{FALLBACK}\n[account.batch]")
+
+    (told,) = mistakes(accounts_file)
+
+    assert "model.fallback.api_key_env=SPARE_KEY: this environment variable is not set" in told
+
+
+def test_processes_with_another_fallback_or_apology_disagree(accounts_file: Path) -> None:
+    found = [agreement(load(accounts_file))]
+    edit(accounts_file, 'timezone = "', 'apology = "We will write to you."\ntimezone = "')
+    found.append(agreement(load(accounts_file)))
+    edit(accounts_file, "[account.batch]", f"{FALLBACK}\n[account.batch]")
+    found.append(agreement(load(accounts_file, SPARE)))
+    found.append(agreement(load(accounts_file, {"SPARE_KEY": "another"})))
+
+    assert len(set(found)) == 4

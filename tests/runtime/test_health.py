@@ -12,7 +12,7 @@ from batching import flow
 from batching.alerts import Alerts
 from batching.inspect import Census, census
 from batching.keys import CANARY, FLEET, META
-from batching.model import InboundMessage, Kind, Limits, NotUnderstood, Reason
+from batching.model import Dependency, InboundMessage, Kind, Limits, NotUnderstood, Reason
 from batching.store import Store
 from runtime import health
 from runtime.clients import redis_client
@@ -170,11 +170,14 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_dead_letters, Installation.dead_letter, MISTAKE,
      "waiting: 1 with 1 messages, the oldest for 0 ms"),
     (health.check_circuits,
-     lambda p: p.client.set(p.store.keyring.shards[0].circuit("barber"), "key"),
+     lambda p: p.store.open_circuit("barber", Dependency.CHANNEL, "key"),
      MISTAKE, "barber cannot send: key"),
     (health.check_circuits,
-     lambda p: p.client.set(p.store.keyring.shards[0].circuit("barber"), "cloud_100_33"),
+     lambda p: p.store.open_circuit("barber", Dependency.CHANNEL, "cloud_100_33"),
      MISTAKE, "barber cannot send: cloud_100_33; the number does not exist at this address"),
+    (health.check_circuits,
+     lambda p: p.store.open_circuit("barber", Dependency.FALLBACK_1, "model_auth"),
+     MISTAKE, "barber cannot ask its fallback-1: model_auth"),
     (health.check_overdue, lambda p: p.become_overdue(alerted=True), MISTAKE,
      "batches that wait too long: 1, such as c_"),
     (health.check_overdue, lambda p: p.become_overdue(alerted=False), MISTAKE,
