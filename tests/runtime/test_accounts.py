@@ -333,7 +333,7 @@ def test_account_may_have_fallbacks_and_an_apology(accounts_file: Path) -> None:
         ('fallback = "none"\n', "model.fallback: must be at most 2 tables"),
         ("fallback = [3]\n", "model.fallback: must be a table"),
         (FALLBACK.replace("anthropic", "none"), "model.fallback.provider=none: must be one of"),
-        (FALLBACK.replace("model =", "modell ="), "model.fallback.modell: is not known here"),
+        (FALLBACK.replace("model =", "models ="), "model.fallback.models: is not known here"),
     ],
 )
 def test_mistake_in_a_fallback_is_named(accounts_file: Path, written: str, mistake: str) -> None:
