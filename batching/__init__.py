@@ -7,6 +7,8 @@ account
     One business number on one channel.
 alert
     An entry that the ledger writes in the step that decides it, until a person was notified.
+amend
+    Carry out what a customer edited or deleted, in the step before a model is asked.
 ambiguous
     Handed to the provider, outcome unknown.
 apology
@@ -64,7 +66,7 @@ shard
 stage
     What a batch in flight waits for: generate or send.
 suppressed
-    Deliberately not answered, with a reason: takeover, reaction, discarded, erased.
+    Deliberately not answered, with a reason: takeover, reaction, deleted, discarded, erased.
 takeover
     A person answers the customer; we do not, for a while.
 token

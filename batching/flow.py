@@ -13,8 +13,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from batching.amend import amended
 from batching.errors import (
     AmbiguousError,
     BudgetSpentError,
@@ -28,7 +30,6 @@ from batching.errors import (
 )
 from batching.model import (
     MODELS,
-    SILENT_KINDS,
     Budget,
     Collected,
     DeliveryStatus,
@@ -53,6 +54,8 @@ from batching.model import (
     Status,
     Tag,
     WakeUp,
+    decode,
+    in_order,
 )
 from batching.ports import Account, Accounts, LeaseRenewer, Model, Pause, Queue
 from batching.store import (
@@ -80,6 +83,8 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 #: How long before the reply deadline an apology is sent instead, ms; a tenth of it at most.
 _APOLOGY_MS = 600_000
+#: How often a conversation is read again because it changed under the hand.
+AMENDS_MAX = 10
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
 #: Authors whose message pauses our answers; messages of others only raise an alert.
@@ -179,12 +184,17 @@ def generate(
     steps = _persistent(store, run, pause)
     ending = _Ending(steps, run, Reason.FATAL_MODEL, queue)
     with _failure_becomes_state(ending), _lease_renewed(store, run, renew_lease):
+        # First of all, for whatever ends the batch here: what was deleted is to be gone.
+        if any(message.amends for message in run.messages):
+            run, _ = _amended(store, run)
         account = _account_that_may_answer(steps, accounts, run)
         if account is None:
             return
         ending.apology = account.apology
-        history = store.history(wake_up.conversation_id)
-        answer = _ask(steps, account, run, history)
+        run, answer = _ask(store, steps, account, run)
+        if run.is_withdrawn:
+            _suppress(steps, run, Kind.DELETED)
+            return
         parts = account.channel.split(answer)
         # The reply is kept before it is sent: a retry must not ask the model twice.
         if steps.checkpoint(run, parts, store.exchange(run, answer, parts)):
@@ -378,7 +388,7 @@ def _take_in(
     for alias in message.aliases:
         round_trip.link(owner, message.account_id, alias)
     is_call = message.kind is Kind.CALL
-    is_silent = message.kind in SILENT_KINDS or (is_call and reception.on_call != "answer")
+    is_silent = message.is_silent or (is_call and reception.on_call != "answer")
     round_trip.append(owner, message, limits, suppressed=message.kind if is_silent else "")
     queued: list[_Queued] = [(message, owner)] * (len(message.aliases) + 1)
     account_id, about = message.account_id, f"{owner}:{message.message_id}"
@@ -530,9 +540,10 @@ def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Ac
     """Return the account of the run; None where the run ends here instead."""
     if len(run.messages) < run.count:
         dead_letter(store, run, Reason.VANISHED, "content_missing")
+    elif run.is_withdrawn:
+        _suppress(store, run, Kind.DELETED)
     elif run.taken_over:
-        if store.finish(run, suppressed=Reason.TAKEOVER):
-            log.info("batch.suppressed", extra=_about(run) | {"reason": Reason.TAKEOVER})
+        _suppress(store, run, Reason.TAKEOVER)
     elif run.now_ms - run.heard_ms > run.limits.reply_deadline_ms:
         # By the provider's clock, as the provider counts: it may have been delivered days late.
         is_old = run.age_ms > run.limits.reply_deadline_ms
@@ -546,30 +557,66 @@ def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Ac
     return None
 
 
-def _ask(store: Scripts, account: Account, run: Run, history: Sequence[Exchange]) -> str:
-    """Return the answer of the first model that can be asked now.
+def _suppress(store: Scripts, run: Run, reason: str) -> None:
+    """End the batch as deliberately not answered."""
+    if store.finish(run, suppressed=reason):
+        log.info("batch.suppressed", extra=_about(run) | {"reason": reason})
 
-    Raise what the last of them raised.
+
+def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
+    """Carry out the customer's edits and deletions; return what to ask the model, and the past.
+
+    A run without messages, which can do nothing any more, if it is not the holder's. Raise
+    TransientError where the conversation changes all the time.
     """
-    spend(store, run, account.budget)
+    digest_of = partial(store.keyring.digest, run.account_id)
+    for _ in range(AMENDS_MAX):
+        kept = store.recall(run)
+        if kept is None:
+            return replace(run, messages=(), count=0), []
+        if kept.has_amendments:
+            kept = replace(kept, letters=store.letters(run.wake_up.conversation_id))
+            change = amended(kept, digest_of)
+            if change.lists:
+                # Read again in either case: something may have come meanwhile.
+                store.amend(run, kept, change)
+                continue
+        history = [Exchange.decode(raw) for raw in kept.history]
+        arrived = [decode(run.account_id, raw) for raw in kept.flight]
+        run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
+        return run.quoting(history, digest_of), history
+    raise TransientError("conversation_busy")
+
+
+def _ask(store: Store, steps: Scripts, account: Account, run: Run) -> tuple[Run, str]:
+    """Return the answer of the first model that can be asked now, and the run as it was asked.
+
+    Nothing is asked of a run that the customer withdraws meanwhile. Raise what the last model
+    raised.
+    """
+    spend(steps, run, account.budget)
     *before, last = _models(account, run.tries)
     try:
         for one in before:
             with suppress(CircuitOpenError, ModelStoppedError):
-                return _ask_one(store, run, history, *one)
-        return _ask_one(store, run, history, *last)
+                return _ask_one(store, steps, run, *one)
+        return _ask_one(store, steps, run, *last)
     except TransientError as error:
         if error.free and account.budget:
-            store.refund(run)
+            steps.refund(run)
         raise
 
 
 def _ask_one(
-    store: Scripts, run: Run, history: Sequence[Exchange], of: Dependency, model: Model
-) -> str:
-    state = try_circuit(store, run, of)
-    with _circuit_follows(store, run, of, state):
-        return model.answer(history, run.turn, now_ms=run.now_ms)
+    store: Store, steps: Scripts, run: Run, of: Dependency, model: Model
+) -> tuple[Run, str]:
+    state = try_circuit(steps, run, of)
+    # Nothing comes between this and the question: a deletion until now is obeyed.
+    run, history = _amended(store, run)
+    if run.is_withdrawn:
+        return run, ""
+    with _circuit_follows(steps, run, of, state):
+        return run, model.answer(history, run.turn, now_ms=run.now_ms)
 
 
 def _models(account: Account, tries: int) -> list[tuple[Dependency, Model]]:

@@ -3,8 +3,8 @@
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, Literal, Self
@@ -19,7 +19,7 @@ _POSITIONS: Final = (
 #: The number of a part, as a provider gives it back: what else stands there is not ours.
 _PART = re.compile(r"[0-9]{1,4}")
 #: How an exchange keeps a line of the customer's, and the digest of a part.
-_LINE = re.compile(r"([0-9a-f-]*):([0-9]{1,9}):([0-9a-f]*):([0-9]{1,9})")
+_LINE = re.compile(r"([0-9a-f]*):([0-9]{1,9}):([0-9a-f]*):([0-9]{1,9})")
 _DIGEST_OF_PART = re.compile(r"([0-9]{1,4}):([0-9a-f]+)")
 
 
@@ -49,7 +49,7 @@ class Kind(StrEnum):
     PAYMENT = "payment"
 
 
-#: Kinds that ask for no answer: counted as suppressed, with the kind as the reason.
+#: Kinds that ask for no answer, but for a deletion that names its message.
 SILENT_KINDS = frozenset({Kind.REACTION, Kind.DELETED})
 
 
@@ -93,6 +93,8 @@ class InboundMessage:
     belong to a conversation known by another one (a business-scoped id, a LID).
     ``text`` is what the model reads: the words, or a sentence that says what was sent.
     ``sent_at_ms``: by the provider's clock, 0 if it says nothing; see ``is_believed``.
+    ``amends``: the id of the message that this one edits or deletes. ``quotes``: the id of the
+    message that it replies to, a customer's or ours; ``quoted``: its words where they came along.
     """
 
     account_id: str
@@ -104,6 +106,19 @@ class InboundMessage:
     aliases: tuple[str, ...] = ()
     secondary: bool = False
     media: Media | None = None
+    amends: str = ""
+    quotes: str = ""
+    quoted: str = ""
+
+    @property
+    def is_silent(self) -> bool:
+        """Return whether it asks for nothing: counted as suppressed, its kind is the reason."""
+        return self.kind in SILENT_KINDS and not self.amends
+
+    @property
+    def is_deletion(self) -> bool:
+        """Return whether it tells that a message was deleted."""
+        return self.kind is Kind.DELETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,20 +277,44 @@ class Exchange:
     lengths: tuple[int, ...] = field(default=(), compare=False)
     sent: Mapping[int, str] = field(default_factory=dict, compare=False)
 
+    def texts(self) -> Iterator[tuple[Line, str]]:
+        """Yield the lines and what each says; nothing where they do not make up ``customer``."""
+        left = self.customer.encode()
+        if sum(line.length + 1 for line in self.lines) != len(left) + 1:
+            return
+        for line in self.lines:
+            yield line, left[: line.length].decode(errors="replace")
+            left = left[line.length + 1 :]
+
+    def said(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what can be quoted of it: the digest of its id, whose it is, and the words."""
+        for line, text in self.texts():
+            yield (
+                line.digest,
+                "their own message",
+                text.encode()[line.quote_length :].decode(errors="replace"),
+            )
+        left, is_whole = self.answer, sum(self.lengths) == len(self.answer)
+        for part, length in enumerate(self.lengths):
+            yield self.sent.get(part, ""), "our message", left[:length]
+            # Channels drop the space where they cut.
+            left = left[length:] if is_whole else left[length:].lstrip()
+
     def encode(self) -> str:
         """Return the exchange as the history keeps it, a JSON list of texts.
 
-        Its last is left to ``finish.lua``: only then the parts have ids.
+        The last is "" until ``finish.lua``: only then the parts have ids.
         """
         lines = " ".join(
             f"{line.digest}:{line.length}:{line.quotes}:{line.quote_length}" for line in self.lines
         )
         lengths = " ".join(map(str, self.lengths))
-        kept = [self.customer, self.answer, self.batch_id, lines, lengths, ""]
+        sent = " ".join(f"{part}:{digest}" for part, digest in self.sent.items())
+        kept = [self.customer, self.answer, self.batch_id, lines, lengths, sent]
         return json.dumps(kept, ensure_ascii=False)
 
     @classmethod
-    def decode(cls, kept: bytes) -> Self:
+    def decode(cls, kept: str | bytes) -> Self:
         """Return the exchange that ``encode`` kept; what another release added is ignored."""
         found = [it if isinstance(it, str) else "" for it in json.loads(kept)]
         customer, answer, batch_id, lines, lengths, sent, *_ = (*found, *[""] * 6)
@@ -480,18 +519,20 @@ def in_order(messages: Sequence[InboundMessage], now_ms: int) -> tuple[InboundMe
     return tuple(message for _, _, message in sorted(placed, key=lambda place: place[:2]))
 
 
-def _with_age(message: InboundMessage, now_ms: int) -> str:
-    """Return a message's text, behind how long ago it was sent if that is more than minutes."""
+def _age(message: InboundMessage, now_ms: int) -> str:
+    """Return how long ago a message was sent, to stand before it; "" if that is a few minutes."""
     age_ms = now_ms - message.sent_at_ms
     if age_ms < _AGE_TOLD_MS or not is_believed(message.sent_at_ms, now_ms):
-        return message.text
+        return ""
     unit, unit_ms = [pair for pair in _AGE_UNITS if age_ms >= 2 * pair[1]][-1]
-    return f"[sent {age_ms // unit_ms} {unit} ago] {message.text}"
+    return f"[sent {age_ms // unit_ms} {unit} ago] "
 
 
 #: Longest text that is kept of one message, in characters: as long as WhatsApp lets anybody write.
 TEXT_CHARACTERS_MAX = 65_536
 _KINDS = frozenset(Kind)
+#: Fields that few messages have: they are kept by name, behind the others.
+_REFERENCES = ("amends", "quotes", "quoted")
 
 
 def encode(message: InboundMessage) -> bytes:
@@ -501,10 +542,13 @@ def encode(message: InboundMessage) -> bytes:
     """
     text, media = _bounded(message.text), message.media
     kept: list[Any] = [message.message_id, message.customer, text, message.sent_at_ms]
-    if message.kind is not Kind.TEXT or media is not None:
+    refers = {name: found for name in _REFERENCES if (found := getattr(message, name))}
+    if message.kind is not Kind.TEXT or media is not None or refers:
         kept.append(message.kind)
-    if media is not None:
-        kept.append([media.media_id, media.mime_type, media.url])
+    if media is not None or refers:
+        kept.append(media and [media.media_id, media.mime_type, media.url])
+    if refers:
+        kept.append(refers)
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -521,8 +565,9 @@ def decode(account_id: str, raw: str | bytes) -> InboundMessage:
     What a newer release added at the end is ignored, what is not there has its default.
     """
     kept: list[Any] = json.loads(raw)
-    kept += ("", "", "", 0, Kind.TEXT, None)[len(kept) :]
-    message_id, customer, text, sent_at_ms, kind, media, *_ = kept
+    kept += ("", "", "", 0, Kind.TEXT, None, {})[len(kept) :]
+    message_id, customer, text, sent_at_ms, kind, media, refers, *_ = kept
+    refers = refers if isinstance(refers, dict) else {}
     return InboundMessage(
         account_id=account_id,
         customer=customer,
@@ -531,6 +576,9 @@ def decode(account_id: str, raw: str | bytes) -> InboundMessage:
         text=text,
         sent_at_ms=sent_at_ms,
         media=None if media is None else Media(*media[: len(fields(Media))]),
+        amends=str(refers.get("amends", "")),
+        quotes=str(refers.get("quotes", "")),
+        quoted=str(refers.get("quoted", "")),
     )
 
 
@@ -635,6 +683,38 @@ class SpendRefusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a conversation, as it was read.
+
+    ``flight``: messages, of which there are to be ``count``; ``open``: those that wait behind them;
+    ``history``: exchanges; ``letters``: by batch, a header and messages.
+    """
+
+    count: int
+    flight: Sequence[str]
+    open: Sequence[str]
+    history: Sequence[str]
+    letters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def has_amendments(self) -> bool:
+        """Return whether there may be anything to carry out."""
+        return any('"amends":' in raw for raw in (*self.flight, *self.open))
+
+    def lists(self) -> dict[str, Sequence[str]]:
+        """Return the lists by the names that ``amend.lua`` has for them."""
+        return {"f": self.flight, "o": self.open, "history": self.history, **self.letters}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What lists are to become, by name, and how many messages end by it, by reason."""
+
+    lists: Mapping[str, Sequence[str]]
+    ended: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One attempt at one stage of a batch, fenced by ``token`` until its lease runs out.
 
@@ -645,6 +725,7 @@ class Run:
     ``tries``: how often this stage failed for what the provider lacks; no attempt is spent by it.
     ``apology``: (reason, detail) of the dead letter that the batch becomes when ``parts``, an
     apology, were sent; None for an answer.
+    ``quotes``: what each message replies to, as a sentence before its text, "" for nothing.
     """
 
     wake_up: WakeUp
@@ -661,6 +742,7 @@ class Run:
     heard_ms: int = 0
     tries: int = 0
     apology: tuple[str, str] | None = None
+    quotes: tuple[str, ...] = ()
 
     @property
     def age_ms(self) -> int:
@@ -668,9 +750,73 @@ class Run:
         return self.now_ms - self.first_ms
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether the customer has deleted all of it."""
+        return all(message.is_deletion for message in self.messages)
+
+    @property
+    def lines(self) -> list[str]:
+        """The texts as they were sent, each behind its age and what it replies to."""
+        quotes = self.quotes or [""] * len(self.messages)
+        return [
+            f"{_age(message, self.now_ms)}{quote}{message.text}"
+            for message, quote in zip(self.messages, quotes, strict=True)
+        ]
+
+    @property
     def turn(self) -> str:
-        """The batch as the model sees it: the texts as they were sent, one a line."""
-        return "\n".join(_with_age(message, self.now_ms) for message in self.messages)
+        """The batch as the model sees it: a line for each message."""
+        return "\n".join(self.lines)
+
+    def quoting(self, history: Sequence[Exchange], digest_of: Callable[[str], str]) -> Self:
+        """Return the run with what its messages reply to, as far as anything is known of that.
+
+        ``digest_of`` gives the digest of a message's id, by which the history knows it.
+        """
+        if not any(message.quotes or message.quoted for message in self.messages):
+            return self
+        said = {digest: (whose, words) for it in history for digest, whose, words in it.said()}
+        said |= {
+            digest_of(it.message_id): ("their own message", it.text)
+            for it in self.messages
+            if not it.is_deletion
+        }
+        return replace(self, quotes=tuple(_quote(it, digest_of, said) for it in self.messages))
+
+
+#: Square brackets of all scripts, and what looks like them. Corner brackets are quotation marks.
+_OPENING = "[⁅❲⟦⟬⦋⦍⦏⦗⹕⹗【〔〖〘〚︗︹︻﹇﹝［⌈⌊⸢⸤"
+_CLOSING = "]⁆❳⟧⟭⦌⦎⦐⦘⹖⹘】〕〗〙〛︘︺︼﹈﹞］⌉⌋⸣⸥"
+_ROUND = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_CLOSING))
+#: So many characters of what a message refers to are shown before it.
+EXCERPT_LENGTH_MAX = 200
+
+
+def spoken(words: str) -> str:
+    """Return a customer's own words with round brackets for square ones.
+
+    The prompt says that square brackets hold our own description of a message; customers must not
+    be able to forge one.
+    """
+    return words.translate(_ROUND)
+
+
+def excerpt(words: str) -> str:
+    """Return the beginning of ``words`` in one line, fit to stand in square brackets."""
+    line = " ".join(spoken(words[: 2 * EXCERPT_LENGTH_MAX]).split())
+    return line if len(line) <= EXCERPT_LENGTH_MAX else f"{line[:EXCERPT_LENGTH_MAX]}…"
+
+
+def _quote(
+    message: InboundMessage, digest_of: Callable[[str], str], said: Mapping[str, tuple[str, str]]
+) -> str:
+    if not message.quotes and not message.quoted:
+        return ""
+    known = said.get(digest_of(message.quotes)) if message.quotes else None
+    whose, words = known or ("a message", message.quoted)
+    if words := excerpt(words):
+        return f"[The customer replies to {whose}: {words}] "
+    return "[The customer replies to an earlier message that is not known here] "
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.keys import Keyring, Shard
 from batching.model import (
     Budget,
+    Change,
     Circuit,
     Collected,
     DeliveryStatus,
@@ -33,6 +34,7 @@ from batching.model import (
     Expiry,
     ForeignMessage,
     InboundMessage,
+    Kept,
     Limits,
     Line,
     Overdue,
@@ -60,6 +62,8 @@ SCHEMA = 1
 SYNC_MS_MAX = 1_000
 #: How many cooldowns one kind of alert may have in an account: what comes from outside has bounds.
 COOLDOWNS_MAX = 1_024
+#: How many dead letters are looked through for one of a conversation.
+LETTERS_MAX = 10_000
 #: How old a shard's heartbeat may be before a flush renews it, ms.
 HEARTBEAT_RENEWED_MS = 1_000
 
@@ -119,12 +123,13 @@ def _load() -> dict[str, Script]:
     # Those that bring something in are refused there, and the provider keeps it.
     flags = dict.fromkeys(texts, "#!lua flags=allow-oom\n")
     flags |= dict.fromkeys(("append", "link", "replay"), "")
-    flags |= dict.fromkeys(("audit", "watch"), "#!lua flags=no-writes\n")
+    flags |= dict.fromkeys(("audit", "recall", "watch"), "#!lua flags=no-writes\n")
     scripts = {verb: f"{flags[verb]}{prelude}{text}" for verb, text in texts.items()}
-    return {
-        verb: Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-        for verb, text in scripts.items()
-    }
+    return {verb: Script(text, _sha1(text)) for verb, text in scripts.items()}
+
+
+def _sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 #: Every script by its verb.
@@ -262,7 +267,10 @@ class Scripts:
         digest = self.keyring.digest(message.account_id, message.message_id)
         what = (digest, encode(message), suppressed, *limits.encode())
         caps = (timing.waiting_max, timing.seen_ms, timing.seen_max)
-        args = (c, message.account_id, *what, *caps, message.sent_at_ms)
+        amends = message.amends and self.keyring.digest(message.account_id, message.amends)
+        if amends and message.is_deletion:
+            amends = f"-{amends}"
+        args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends)
         return self._run(
             "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )
@@ -305,8 +313,13 @@ class Scripts:
             answer=answer,
             batch_id=run.wake_up.batch_id,
             lines=tuple(
-                Line(self.keyring.digest(run.account_id, it.message_id), len(it.text.encode()))
-                for it in run.messages
+                Line(
+                    self.keyring.digest(run.account_id, it.message_id),
+                    len(line.encode()),
+                    self.keyring.digest(run.account_id, it.quotes) if it.quotes else "",
+                    len(line.encode()) - len(it.text.encode()),
+                )
+                for it, line in zip(run.messages, run.lines, strict=True)
             ),
             lengths=tuple(map(len, parts)),
         )
@@ -416,6 +429,27 @@ class Scripts:
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         args = (c, run.token, run.limits.lease_ms)
         return self._run("renew", (s.batches(c), s.lease), args, bool)
+
+    def recall(self, run: Run) -> Kept | None:
+        """Return what a question to the model is made of; None if the run is not the holder's."""
+        s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
+        names = (s.batches(c), s.flight_messages(c), s.open_messages(c), s.history(c))
+        return self._run(
+            "recall", names, (run.token,), lambda answer: Kept(*answer) if answer else None
+        )
+
+    def amend(self, run: Run, kept: Kept, change: Change) -> bool:
+        """Change lists, in one step; False if one is not any more as it was read in ``kept``."""
+        s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
+        names = (s.batches(c), s.stats, s.overdue, s.dead, s.trail(c))
+        read = kept.lists()
+        lists = [
+            [name, len(read[name]), _sha1("\n".join(read[name])), list(raws)]
+            for name, raws in change.lists.items()
+        ]
+        what = (json.dumps(lists, ensure_ascii=False), json.dumps(change.ended))
+        args = (c, run.token, s.prefix, self.timing.history_ms, *what)
+        return self._run("amend", names, args, bool)
 
     def spend(self, run: Run, budget: Budget) -> SpendRefusal | None:
         """Count the question that the run is about to ask; None if it may be asked."""
@@ -853,6 +887,30 @@ class Store(Scripts):
                 place = tag.conversation_id, tag.batch_id, tag.part
                 found[n] = self.tag(statuses[n].account_id, *place)
         return found
+
+    def letters(self, conversation_id: str) -> dict[str, list[str]]:
+        """Return by batch the dead letters of a conversation: the header, then the messages.
+
+        Only the newest LETTERS_MAX of its shard are looked at.
+        """
+        shard = self.shard_of(conversation_id)
+        with reached():
+            ids: Any = self.client.zrange(shard.dead, -LETTERS_MAX, -1)
+            keys = [(it.decode(), shard.dead_letter(it.decode())) for it in ids]
+            pipeline: Any = self.client.pipeline(transaction=False)
+            for _, key in keys:
+                pipeline.lindex(key, 0)
+            headers = pipeline.execute()
+            own = [
+                (batch_id, key)
+                for (batch_id, key), header in zip(keys, headers, strict=True)
+                if header and f'"{conversation_id}"'.encode() in header
+            ]
+            for _, key in own:
+                pipeline.lrange(key, 0, -1)
+            found = pipeline.execute()
+        named = zip(own, found, strict=True)
+        return {batch_id: _text(raws) for (batch_id, _), raws in named if raws}
 
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first."""

@@ -9,11 +9,21 @@ import hmac
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from batching.errors import MalformedError
-from batching.model import Event, InboundMessage, Kind, Media, Notice, NotUnderstood
+from batching.model import (
+    SILENT_KINDS,
+    Event,
+    InboundMessage,
+    Kind,
+    Media,
+    Notice,
+    NotUnderstood,
+)
+from batching.model import excerpt as excerpt  # noqa: PLC0414 - every channel needs it
+from batching.model import spoken as spoken  # noqa: PLC0414
 from channels.dialects import is_receipt, looks_like_message, not_understood
 
 #: A JSON object.
@@ -43,11 +53,6 @@ _SECONDS_MAX = 10**11
 _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-#: Square brackets of all scripts, and what looks like them. Corner brackets are quotation marks.
-_OPENING = "[⁅❲⟦⟬⦋⦍⦏⦗⹕⹗【〔〖〘〚︗︹︻﹇﹝［⌈⌊⸢⸤"
-_CLOSING = "]⁆❳⟧⟭⦌⦎⦐⦘⹖⹘】〕〗〙〛︘︺︼﹈﹞］⌉⌋⸣⸥"
-_ROUND = str.maketrans(_OPENING + _CLOSING, "(" * len(_OPENING) + ")" * len(_CLOSING))
-
 #: What came, in words that a model can answer.
 _SENTENCES = {
     Kind.IMAGE: "The customer sent a picture that cannot be shown here",
@@ -106,6 +111,18 @@ class Content:
     text: str
     media: Media | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class Refers:
+    """What a message is about: see ``InboundMessage``."""
+
+    amends: str = ""
+    quotes: str = ""
+    quoted: str = ""
+
+
+#: What most messages refer to.
+NOTHING = Refers()
 
 #: Turns one item of a body into one event for an account ("" where the body names none). Raises
 #: MalformedError for an item that lacks what its event needs.
@@ -315,12 +332,19 @@ OWN_ACTS = {
 
 
 def message_of(
-    account_id: str, who: Peer, said: Content, *, message_id: str, moment: str, about: str = ""
+    account_id: str,
+    who: Peer,
+    said: Content,
+    *,
+    message_id: str,
+    moment: str,
+    about: str = "",
+    refers: Refers = NOTHING,
 ) -> InboundMessage:
     """Return a customer's message; one without an id gets one, the same each time it is delivered.
 
     ``moment``: its time, as ``moment_ms`` reads it. ``about``: the id of the message or the media
-    that it is about, if any.
+    that it is about, if any: a made id is of that too.
     """
     return InboundMessage(
         account_id=account_id,
@@ -332,6 +356,9 @@ def message_of(
         aliases=who.aliases,
         secondary=who.secondary,
         media=said.media,
+        amends=refers.amends,
+        quotes=refers.quotes,
+        quoted=excerpt(refers.quoted),
     )
 
 
@@ -357,6 +384,41 @@ def described(kind: Kind, words: str = "", media: Media | None = None) -> Conten
     """
     sentence = f"[{_SENTENCES[kind]}]"
     return Content(kind, f"{sentence} {spoken(words)}" if words else sentence, media)
+
+
+def referring(said: Content, *verbs: str) -> Content:
+    """Return ``said`` behind a sentence of what the customer refers to; ``verbs``: "" for nothing.
+
+    Two make one sentence. What asks for no answer stays as it is.
+    """
+    sentence = joined(" and ", *verbs)
+    if not sentence or said.kind in SILENT_KINDS:
+        return said
+    return replace(said, text=f"[The customer {sentence}] {said.text}")
+
+
+def forwarded(*, once: bool, often: bool = False) -> str:
+    """Return the verb for a message that somebody else wrote."""
+    if often:
+        return "forwarded this, which many have forwarded"
+    return "forwarded this" if once else ""
+
+
+def asks_about(product: str) -> str:
+    """Return the verb for a message about a product of the catalogue, by its id or name."""
+    return f"asks about the product: {excerpt(product)}" if product.strip() else ""
+
+
+def came_from(headline: str, body: str, *, place: str = "an advertisement") -> str:
+    """Return the verb for a conversation that began at an advertisement, or another ``place``."""
+    return joined(": ", f"came from {place}", excerpt(joined(": ", headline, body)))
+
+
+def corrected(said: Content) -> Content:
+    """Return the edit of a message; ``said`` is what it says now."""
+    if said.kind is Kind.UNSUPPORTED:
+        return said
+    return replace(said, kind=Kind.EDITED, text=f"{described(Kind.EDITED).text} {said.text}")
 
 
 def chosen(kind: Kind, words: str) -> Content:
@@ -428,15 +490,6 @@ def _choice(value: object) -> str:
 
 def _shortened(words: str) -> str:
     return words if len(words) <= FIELD_CHARACTERS_MAX else f"{words[:FIELD_CHARACTERS_MAX]}…"
-
-
-def spoken(words: str) -> str:
-    """Return a customer's own words with round brackets for square ones.
-
-    The prompt says that square brackets hold our own description of a message; customers must not
-    be able to forge one.
-    """
-    return words.translate(_ROUND)
 
 
 def joined(separator: str, *words: str) -> str:

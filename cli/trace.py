@@ -36,6 +36,7 @@ _SENTENCES = {
     "accept": "began to collect",
     "collect": "collected, because {0}",
     "begin": "attempt {1} to {0} began",
+    "amend": "the customer's edits and deletions were carried out",
     "checkpoint": "the reply is kept, parts: {0}",
     "mark_sending": "part {0} is being sent",
     "mark_sent": "part {0} was sent",

@@ -14,26 +14,28 @@
 -- ARGV[6]  why it asks for no answer, "" if it asks for one: such a message is only counted
 -- ARGV[7]  id of the limits for a batch opened by this
 -- ARGV[8]  these limits, JSON
--- ARGV[9]  most messages a conversation may hold unanswered
+-- ARGV[9]  most messages a conversation may hold unanswered; twice with edits and deletions
 -- ARGV[10]  age at which a digest is forgotten, ms
 -- ARGV[11]  most digests kept
 -- ARGV[12]  when it was sent by the provider's clock, ms; 0 if unknown
--- Returns     {status, batch, count, due ms, flusher's lag ms (-1: nobody flushes here)}; status:
---             see batching.model.Status; full: the id is not recorded.
+-- ARGV[13]  digest of the message that it edits, behind a "-" if it deletes that; "" for none
+-- Returns     {status, batch, count, due ms, flusher's lag ms}: see batching.model.Receipt.
 -- Complexity  O(log N), N = due conversations.
-local conversation, silent, limits_id, seen_ms = ARGV[2], ARGV[6], ARGV[7], ARGV[10]
+local silent, limits_id, seen_ms, amends = ARGV[6], ARGV[7], ARGV[10], ARGV[13]:match("%x+")
 local beat_ms = redis.call("GET", KEYS[6])
 local lag_ms = beat_ms and math.max(0, now_ms - beat_ms) or -1
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
 local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
 if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", 0) end
+if amends and redis.call("ZSCORE", KEYS[3], "-" .. amends) then silent = "deleted" end
 local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call("HMGET", KEYS[1],
   "open_id", "open_count", "open_first", "open_limits", "count", "open_heard"))
-if silent == "" and (count or 0) + (flying or 0) >= tonumber(ARGV[9]) then
-  return joins_none("full", tonumber(count or 0))
-end
+local held, held_max = (count or 0) + (flying or 0), ARGV[9] * (amends and 2 or 1)
+if silent == "" and held >= held_max then return joins_none("full", tonumber(count or 0)) end
 -- The id is recorded only now that the message is taken: else its redelivery would be lost.
 redis.call("ZADD", KEYS[3], now_ms, ARGV[4])
+-- What comes after its edit or deletion is a duplicate.
+if amends then redis.call("ZADD", KEYS[3], now_ms, amends, now_ms, ARGV[13]) end
 redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - seen_ms)
 redis.call("ZREMRANGEBYRANK", KEYS[3], 0, -ARGV[11] - 1)
 redis.call("PEXPIRE", KEYS[3], seen_ms)
@@ -45,15 +47,13 @@ if not batch then
   redis.call("HSET", KEYS[1], "account", ARGV[3], "open_id", batch, "open_first", now_ms,
     "open_limits", limits_id)
   local overdue_ms = now_ms + limits_of(KEYS[8], limits_id).overdue_ms
-  redis.call("ZADD", KEYS[7], overdue_ms, conversation .. ":" .. batch)
-elseif opened_with ~= limits_id then
-  tally("limits_mismatch") -- The batch keeps the limits that it was opened with.
-end
+  redis.call("ZADD", KEYS[7], overdue_ms, ARGV[2] .. ":" .. batch)
+elseif opened_with ~= limits_id then tally("limits_mismatch") end -- It keeps those of its opener.
 redis.call("RPUSH", KEYS[2], ARGV[5])
 count = redis.call("HINCRBY", KEYS[1], "open_count", 1)
 heard_ms = math.max(count > 1 and heard_ms or 0, sent_at(ARGV[12]))
 redis.call("HSET", KEYS[1], "open_last", now_ms, "open_heard", heard_ms)
 tally("open")
 local due_ms = due_at(limits_of(KEYS[8], opened_with), count, first_ms, now_ms)
-if not flying then redis.call("ZADD", KEYS[4], due_ms, conversation) end
+if not flying then redis.call("ZADD", KEYS[4], due_ms, ARGV[2]) end
 return {"accepted", batch, count, due_ms, lag_ms}

@@ -14,7 +14,7 @@ import base64
 import re
 import secrets as random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from batching.model import (
     SILENT_KINDS,
@@ -28,6 +28,7 @@ from batching.model import (
 from channels.dialects import is_noise
 from channels.inbound import (
     LISTED_MAX,
+    NOTHING,
     OWN_ACTS,
     Content,
     ContentReader,
@@ -35,12 +36,17 @@ from channels.inbound import (
     Peer,
     Reader,
     Record,
+    Refers,
     at,
+    came_from,
     chosen,
     contacts,
     content_of,
+    corrected,
     described,
     encoded,
+    forwarded,
+    identifier,
     items,
     joined,
     list_reply,
@@ -52,6 +58,7 @@ from channels.inbound import (
     notice,
     read_items,
     record,
+    referring,
     required,
     required_object,
     secret_matches,
@@ -59,9 +66,10 @@ from channels.inbound import (
     spoken,
     text,
     unknown,
+    whole_number,
 )
 from channels.provider import Request
-from channels.venom.ids import chat, customer_of, is_ours, key, other_chat, peer
+from channels.venom.ids import Key, chat, customer_of, is_ours, key, other_chat, peer
 
 # Proofs
 
@@ -218,16 +226,10 @@ _NOISE = frozenset(
 def _message(account_id: str, item: Record) -> Event:
     """Return a message a customer wrote, or the trace of one that left our number."""
     found = key(item, "id", "messageId")
-    if elsewhere := other_chat(item, found):
-        return Notice(account_id, elsewhere)
-    ours = is_ours(item, found)
-    if ours and (own_act := _own_act(item)):
-        return Notice(account_id, own_act)
-    if text(item, "type") in _NOISE:
-        return Notice(account_id, "noise")
-    if at(item, "isMdHistoryMsg") is True:
-        return Notice(account_id, "history")
-    if ours:
+    change = _change(item, found)
+    if counted := _counted(item, found, change):
+        return Notice(account_id, counted)
+    if is_ours(item, found):
         # A phone, another program and our own sends look alike; the id tells which is ours.
         return ForeignMessage(
             account_id=account_id,
@@ -237,7 +239,70 @@ def _message(account_id: str, item: Record) -> Event:
             text=_words(item),
         )
     who = customer_of(item, "from", "chatId")
-    return _inbound(account_id, item, who, content(item), found.unique)
+    if change:
+        refers = Refers(amends=change.target)
+        return _inbound(account_id, item, who, change.said, change.unique, refers=refers)
+    return _inbound(account_id, item, who, content(item), found.unique, refers=_reply(item))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """An edit or a deletion of the message ``target``, with an id of its own, "" for none."""
+
+    unique: str
+    target: str
+    said: Content
+
+
+def _counted(item: Record, found: Key, change: _Change | None) -> str:
+    """Return how to count what no customer writes to us, "" for anything else."""
+    if elsewhere := other_chat(item, found):
+        return elsewhere
+    if is_ours(item, found) and (own_act := _own_act(item)):
+        return own_act
+    if not change and text(item, "type") in _NOISE:
+        return "noise"
+    return "history" if at(item, "isMdHistoryMsg") is True else ""
+
+
+#: What a message of the protocol does to the one that its ``protocolMessageKey`` names.
+_REVOKES = frozenset({"admin_revoke", "revoke", "sender_revoke"})
+
+
+def _change(item: Record, found: Key) -> _Change | None:
+    """Return what an item edits or deletes, None where it is a message by itself.
+
+    The library tells of it by a message of the protocol, or once more by the message, changed.
+    """
+    target = key(item, "protocolMessageKey").unique
+    kind, subtype = text(item, "type"), text(item, "subtype")
+    if kind == "revoked" or (kind == "protocol" and subtype in _REVOKES):
+        said, target = described(Kind.DELETED), target or found.unique
+        return _Change(found.unique, target, said)
+    if kind == "protocol" and subtype == "message_edit" and target:
+        # Of a picture it brings the caption alone.
+        words: Record = {"type": "chat", "body": text(item, "caption") or _words(item)}
+        return _Change(found.unique, target, corrected(content(words)))
+    if last := key(item, "latestEditMsgKey").unique:
+        # The id of the protocol's message, which may have come too.
+        when = text(item, "latestEditSenderTimestampMs")
+        unique = last if last != found.unique else joined("_", "edited", last, when)
+        return _Change(unique, found.unique, corrected(content(item)))
+    return None
+
+
+def _reply(item: Record) -> Refers:
+    """Return what a message replies to; the words of that come along."""
+    quoted = record(item, "quotedMsg") or record(item, "quotedMsgObj")
+    words = text(quoted, "caption") or text(quoted, "title")
+    if not words and _guessed_type(quoted) == "chat":
+        words = _words(quoted)
+    ids = (
+        key(item, "quotedMsgId").unique,
+        identifier(item, "quotedStanzaID"),
+        key(quoted, "id").unique,
+    )
+    return Refers(quotes=next(filter(None, ids), ""), quoted=words)
 
 
 def _own_act(item: Record) -> str:
@@ -267,10 +332,13 @@ def _status(account_id: str, item: Record) -> Event:
     )
 
 
-def _did(said: ContentReader, *ids: str, own: str = "", about: bool = False) -> Reader:
+def _did(
+    said: ContentReader, *ids: str, own: str = "", about: bool = False, amends: Sequence[str] = ()
+) -> Reader:
     """Return a reader of what a customer did; the same by us is counted under the name ``own``.
 
-    ``ids``: the fields that may hold its id, with ``about`` the id of the message it is about.
+    ``ids``: the fields that may hold its id, with ``about`` the id of the message it is about;
+    ``amends``: those that may hold the id of the message that it deletes.
     """
 
     def read(account_id: str, item: Record) -> Event:
@@ -282,13 +350,21 @@ def _did(said: ContentReader, *ids: str, own: str = "", about: bool = False) -> 
         names = ("peerJid", "from", "chatId", "author")
         who = customer_of(item, *names, chat_id=found.chat)
         own_id, other_id = ("", found.unique) if about else (found.unique, "")
-        return _inbound(account_id, item, who, said(item), own_id, about=other_id)
+        refers = Refers(amends=key(item, *amends).unique)
+        return _inbound(account_id, item, who, said(item), own_id, about=other_id, refers=refers)
 
     return read
 
 
 def _inbound(
-    account_id: str, item: Record, who: Peer, said: Content, unique: str, *, about: str = ""
+    account_id: str,
+    item: Record,
+    who: Peer,
+    said: Content,
+    unique: str,
+    *,
+    about: str = "",
+    refers: Refers = NOTHING,
 ) -> InboundMessage:
     moments = [text(item, name) for name in ("t", "timestamp", "offerTime")]
     moment = next((it for it in moments if moment_ms(it)), next(filter(None, moments), ""))
@@ -296,7 +372,9 @@ def _inbound(
         # It may bear the id of the message it is about, and must not be taken for that one.
         unique = f"{said.kind}_{unique}"
     message_id = unique or ("" if moment else _UNNAMED)
-    return message_of(account_id, who, said, message_id=message_id, moment=moment, about=about)
+    return message_of(
+        account_id, who, said, message_id=message_id, moment=moment, about=about, refers=refers
+    )
 
 
 def _reacted(name: str) -> ContentReader:
@@ -322,7 +400,9 @@ _EVENTS: dict[str, Reader] = {
     "onselfmessage": lambda account_id, item: _message(account_id, {**item, "fromMe": True}),
     "onack": _status,
     "onreactionmessage": _did(_reacted("reactionText"), "id", own="own_reaction"),
-    "onrevokedmessage": _did(_only(Kind.DELETED), "id", "refId", own="own_deletion"),
+    "onrevokedmessage": _did(
+        _only(Kind.DELETED), "id", "refId", own="own_deletion", amends=("refId", "id")
+    ),
     "onpollresponse": _did(_voted, "msgId", about=True),
     "incomingcall": _did(_only(Kind.CALL), "id", own="own_call"),
     # What was unread when the library started may be weeks old: answering it all at once would
@@ -342,6 +422,9 @@ _EVENTS: dict[str, Reader] = {
 #: What a gateway puts where it could not read a message.
 _PLACEHOLDERS = frozenset({"[Non-text message]"})
 
+#: WhatsApp marks a message with two arrows from so many forwards on.
+_OFTEN_FORWARDED = 5
+
 _CARD_NAME = re.compile(r"^FN[^:\n]*:(.+)$", re.MULTILINE)
 _CARD_FIELD = re.compile(r"^(?:\w+\.)?(?:TEL|EMAIL|ORG|ADR|URL)[^:\n]*:(.+)$", re.MULTILINE)
 #: Words have a space somewhere; so long a run without any is data.
@@ -351,7 +434,15 @@ _ENCODED = re.compile(r"data:[^,\s]*;base64,|/9j/|\S{1000}")
 def content(message: Record) -> Content:
     """Return what ``message`` says; a kind unknown, broken or empty is Kind.UNSUPPORTED."""
     found = text(message, "type") or _guessed_type(message)
-    return content_of(_CONTENTS.get(found, _unknown), message)
+    often = (whole_number(message, "forwardingScore") or 0) >= _OFTEN_FORWARDED
+    advertisement = record(message, "ctwaContext")
+    return referring(
+        content_of(_CONTENTS.get(found, _unknown), message),
+        forwarded(once=at(message, "isForwarded") is True, often=often),
+        came_from(text(advertisement, "title"), text(advertisement, "description"))
+        if advertisement
+        else "",
+    )
 
 
 def _guessed_type(message: Record) -> str:

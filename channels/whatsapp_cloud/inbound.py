@@ -37,12 +37,17 @@ from channels.inbound import (
     Peer,
     Reader,
     Record,
+    Refers,
+    asks_about,
     at,
+    came_from,
     chosen,
     contacts,
     content_of,
+    corrected,
     described,
     fields,
+    forwarded,
     identifier,
     items,
     joined,
@@ -54,6 +59,7 @@ from channels.inbound import (
     notice,
     read_items,
     record,
+    referring,
     required,
     secret_matches,
     sha256_matches,
@@ -147,6 +153,9 @@ _STATES = frozenset({"sent", "delivered", "read", "played", "failed"})
 _IDENTITY_CHANGES = frozenset(
     {"user_changed_number", "user_changed_user_id", "customer_identity_changed"}
 )
+
+#: Types of what is about another message of the customer's.
+_AMENDS = frozenset({"edit", "revoke"})
 
 #: A country and an opaque id, as in CO.1047385771169864; in a parent's form US.ENT.10473857.
 _BUSINESS_SCOPED = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]+", re.ASCII)
@@ -304,6 +313,21 @@ def _inbound(account_id: str, item: Record, said: Content) -> InboundMessage:
         message_id=identifier(item, "id"),
         moment=text(item, "timestamp"),
         about=said.media.media_id if said.media else "",
+        refers=_refers(item),
+    )
+
+
+def _refers(item: Record) -> Refers:
+    """Return what a message edits, deletes or replies to.
+
+    A question about a product names it; the id beside that is of no message.
+    """
+    kind = _type(item)
+    context = record(item, "context") or record(item, "edit", "message", "context")
+    is_reply = kind != "reaction" and not context.get("referred_product")
+    return Refers(
+        amends=identifier(item, kind, "original_message_id") if kind in _AMENDS else "",
+        quotes=identifier(context, "id") if is_reply else "",
     )
 
 
@@ -385,13 +409,24 @@ def content(message: Record) -> Content:
     """
     if _type(message) != "edit":
         return _said(message)
-    edited = _said(record(message, "edit", "message"))
-    if edited.kind is Kind.UNSUPPORTED:
-        return edited
-    return Content(Kind.EDITED, f"{described(Kind.EDITED).text} {edited.text}", edited.media)
+    return corrected(_said(record(message, "edit", "message")))
 
 
 def _said(message: Record) -> Content:
+    context, referral = record(message, "context"), record(message, "referral")
+    often = at(context, "frequently_forwarded") is True
+    place = "a post" if text(referral, "source_type") == "post" else "an advertisement"
+    return referring(
+        _bare(message),
+        forwarded(once=at(context, "forwarded") is True, often=often),
+        asks_about(text(context, "referred_product", "product_retailer_id")),
+        came_from(text(referral, "headline"), text(referral, "body"), place=place)
+        if referral
+        else "",
+    )
+
+
+def _bare(message: Record) -> Content:
     name = _type(message)
     if name in _MESSAGES:
         return content_of(_MESSAGES[name], message)

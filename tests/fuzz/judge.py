@@ -12,7 +12,7 @@ from batching.alerts import Alerts
 from batching.audit import audit
 from batching.errors import MalformedError
 from batching.inspect import Counters, total
-from batching.model import SILENT_KINDS, TEXT_CHARACTERS_MAX, InboundMessage, NotUnderstood, decode
+from batching.model import TEXT_CHARACTERS_MAX, InboundMessage, NotUnderstood, decode
 from batching.store import Store
 from canary import channel as canary
 from channels import simulator, venom, whatsapp_cloud
@@ -51,6 +51,7 @@ class Model:
         self.suppressed = 0
         self._waiting_max = waiting_max
         self._seen: set[tuple[str, str, str]] = set()
+        self._deleted: set[tuple[str, str, str]] = set()
 
     def take(self, parsed: Parsed) -> Counter[str]:
         """Take the messages of a body; return how many came to what."""
@@ -62,12 +63,19 @@ class Model:
     def _take(self, message: InboundMessage) -> str:
         conversation = (message.account_id, message.customer)
         name = (*conversation, message.message_id)
-        is_silent = message.kind in SILENT_KINDS
+        about = (*conversation, message.amends)
+        is_silent = message.is_silent or about in self._deleted
+        room = self._waiting_max * (2 if message.amends else 1)
         if name in self._seen:
             return "duplicate"
-        if not is_silent and len(self.kept[conversation]) >= self._waiting_max:
+        if not is_silent and len(self.kept[conversation]) >= room:
             return "full"
         self._seen.add(name)
+        if message.amends:
+            # What comes after its edit or deletion is no news.
+            self._seen.add(about)
+            if message.is_deletion:
+                self._deleted.add(about)
         if is_silent:
             return "suppressed"
         self.kept[conversation].append(_as_kept(message))

@@ -7,7 +7,7 @@ from typing import Any
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
-from batching.model import SILENT_KINDS, Event, InboundMessage, Stage, Status, WakeUp, Watch
+from batching.model import Event, InboundMessage, Stage, Status, WakeUp, Watch
 from batching.ports import Account
 from batching.store import Store
 from scheduler.tick import needs_flush
@@ -56,7 +56,7 @@ class Web:
         world = self.world
         messages = [event for event in events if isinstance(event, InboundMessage)]
         for message in messages:
-            silent = message.kind in SILENT_KINDS
+            silent = message.is_silent
             person = (message.account_id, message.customer)
             world.add(Offered(world.now_ms, *person, message.text, silent, message.sent_at_ms))
         limits = world.rng.choice(world.setup.limits)

@@ -1,0 +1,161 @@
+"""What a customer's edits and deletions leave of what is kept. Pure: no I/O.
+
+What no model was asked about yet is changed, and the edit or deletion ends with it; in a dead
+letter too. What one was asked about is changed in the history, and the edit or deletion stays as a
+line of the turn, which tells of it. So does the edit of what is kept nowhere: its words may be all
+that came of the message. The deletion of what is kept nowhere ends.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from batching.model import Change, Exchange, InboundMessage, Kept, Kind, Line, decode, encode
+
+#: Stands for what was deleted.
+DELETED = "[The customer deleted this message]"
+#: Stands in our answers for the words of such a message, if it has so many characters: a "yes"
+#: that was deleted is a part of many sentences.
+HIDDEN, HIDDEN_LENGTH_MIN = "[…]", 8
+#: A sentence of ours before words of the customer's; no customer's text has such brackets.
+_SENTENCE = re.compile(r"\[[^\[\]]*\] ?")
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A message in a list. ``place``: its order; ``ended``: why it goes, "" if it stays."""
+
+    raw: str
+    place: int
+    message: InboundMessage
+    ended: str = ""
+
+    def become(self, message: InboundMessage) -> None:
+        self.message, self.raw = message, encode(message).decode()
+
+
+def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
+    """Return what edits and deletions change; no lists where nothing does. Safe to repeat.
+
+    ``digest_of`` gives the digest of a message's id, by which the history knows it.
+    """
+    numbers = count()
+    lists = {
+        name: [_Entry(raw, next(numbers), decode("", raw)) for raw in raws]
+        for name, raws in (*_letters(kept).items(), ("f", kept.flight), ("o", kept.open))
+    }
+    entries = [entry for each in lists.values() for entry in each]
+    history = [Exchange.decode(raw) for raw in kept.history]
+    revised = list(history)
+    for by in [*lists["f"], *lists["o"]]:
+        if by.message.amends and not by.ended:
+            is_told = _revise(revised, digest_of(by.message.amends), by.message)
+            _settle(by, is_changed=_change(entries, by), is_told=is_told)
+    ended = Counter(entry.ended for entry in entries)
+    if lists["f"] and all(entry.ended for entry in lists["f"]):
+        # A batch in flight is never empty: its last message stays, without its words, to end it.
+        last = lists["f"][-1]
+        ended[last.ended] -= 1
+        last.become(replace(last.message, kind=Kind.DELETED, text=DELETED, media=None, amends=""))
+        last.ended = ""
+    found = {name: [it.raw for it in each if not it.ended] for name, each in lists.items()}
+    for batch_id, (header, *_) in kept.letters.items():
+        found[batch_id].insert(0, header)
+    found["history"] = [
+        raw if new is old else new.encode()
+        for raw, old, new in zip(kept.history, history, revised, strict=True)
+    ]
+    changed = {name: it for name, it in found.items() if it != list(kept.lists()[name])}
+    return Change(changed, {why: number for why, number in ended.items() if why and number})
+
+
+def _letters(kept: Kept) -> dict[str, Sequence[str]]:
+    return {batch_id: raws[1:] for batch_id, raws in kept.letters.items()}
+
+
+def _settle(by: _Entry, *, is_changed: bool, is_told: bool) -> None:
+    """End an edit or a deletion that has been carried out, or let its line tell of it."""
+    if by.message.is_deletion and is_told:
+        by.become(replace(by.message, amends=""))
+    elif by.message.is_deletion or is_changed:
+        by.ended = Kind.DELETED if by.message.is_deletion else Kind.EDITED
+
+
+def _change(entries: Sequence[_Entry], by: _Entry) -> bool:
+    """Carry ``by`` out where its message waits or died; whether it does.
+
+    A message that was deleted stays so, whatever comes later.
+    """
+    target, deletes, is_found = by.message.amends, by.message.is_deletion, False
+    for entry in entries:
+        message = entry.message
+        if deletes and message.quotes == target and message.quoted:
+            entry.become(replace(message, quoted=""))
+        is_former = message.amends == target and (deletes or entry.place < by.place)
+        if entry is by or entry.ended or not (message.message_id == target or is_former):
+            continue
+        is_found = True
+        if deletes:
+            entry.ended = Kind.DELETED
+        elif not message.is_deletion:
+            entry.become(_edited(message, by.message))
+    return is_found
+
+
+def _edited(message: InboundMessage, edit: InboundMessage) -> InboundMessage:
+    """Return ``message`` with the words of its edit."""
+    words = edit.text
+    if edit.kind is Kind.EDITED and message.kind is not Kind.EDITED:
+        words = _SENTENCE.sub("", words, count=1)
+        if not words.startswith("[") and (ours := _SENTENCE.match(message.text)):
+            # An edit of a caption may come without what it is the caption of.
+            words = ours[0].rstrip() + " " + words
+    return replace(
+        message,
+        text=words,
+        media=edit.media or message.media,
+        quotes=edit.quotes or message.quotes,
+        quoted=edit.quoted or message.quoted,
+    )
+
+
+def _revise(history: list[Exchange], digest: str, by: InboundMessage) -> bool:
+    """Carry ``by`` out in the history; whether its message is there."""
+    secret, is_found = "", False
+    for n, exchange in enumerate(history):
+        former = dict(_words(exchange)).get(digest)
+        if former is not None:
+            secret, is_found = former if by.is_deletion else "", True
+        if any(digest in {line.digest, line.quotes} for line in exchange.lines):
+            history[n] = _with_lines(exchange, digest, by)
+        if len(secret) >= HIDDEN_LENGTH_MIN and secret in exchange.answer:
+            answer = exchange.answer.replace(secret, HIDDEN)
+            history[n] = replace(history[n], answer=answer)
+    return is_found
+
+
+def _with_lines(exchange: Exchange, digest: str, by: InboundMessage) -> Exchange:
+    said = [_line(line, text, digest, by) for line, text in exchange.texts()]
+    if not said:
+        return exchange
+    customer = "\n".join(text for _, text in said)
+    return replace(exchange, customer=customer, lines=tuple(line for line, _ in said))
+
+
+def _words(exchange: Exchange) -> Iterator[tuple[str, str]]:
+    """Yield the digest and the words of each message, without what it replies to."""
+    for line, text in exchange.texts():
+        yield line.digest, text.encode()[line.quote_length :].decode(errors="replace")
+
+
+def _line(line: Line, text: str, digest: str, by: InboundMessage) -> tuple[Line, str]:
+    """Return a line of the history after ``by``, which is about the message of ``digest``."""
+    if line.digest == digest:
+        text = DELETED if by.is_deletion else _SENTENCE.sub("", by.text, count=1)
+        return Line("" if by.is_deletion else digest, len(text.encode())), text
+    if line.quotes == digest and by.is_deletion:
+        words = text.encode()[line.quote_length :]
+        return Line(line.digest, len(words)), words.decode(errors="replace")
+    return line, text

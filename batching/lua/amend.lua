@@ -1,0 +1,60 @@
+-- amend: put what edits and deletions leave in place of what is kept, if that is still as it was.
+-- KEYS[1]  hash    c:<conversation>
+-- KEYS[2]  hash    stats
+-- KEYS[3]  zset    overdue
+-- KEYS[4]  zset    dead
+-- KEYS[5]  list    trail:<conversation>
+-- ARGV[2]  conversation id
+-- ARGV[3]  token
+-- ARGV[4]  key prefix of the shard; f:, o:, history:<conversation> and d:<batch> are made from it
+-- ARGV[5]  age at which the history is forgotten, ms
+-- ARGV[6]  lists, JSON: {{name, number of elements read, their SHA-1, {element ...}} ...}; name: f,
+--          o, history, or the batch of a dead letter; what came behind those that were read stays
+-- ARGV[7]  messages that end by this, JSON: reason -> how many
+-- Returns     1; 0 if a list has changed, or the token is not that of a run of generate.
+-- Complexity  O(N + log D), N = elements of the lists, D = dead letters.
+local conversation, token, prefix, history_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local lists, reasons = cjson.decode(ARGV[6]), cjson.decode(ARGV[7])
+
+local holder, state, stage, batch, open_id = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "stage", "id", "open_id"))
+if holder ~= token or state ~= "running" or stage ~= "generate" then return 0 end
+for _, list in ipairs(lists) do
+  local name, count, sha, own = list[1], list[2], list[3], {f = 1, o = 1, history = 1}
+  list.key = prefix .. (own[name] and name .. ":" .. conversation or "d:" .. name)
+  local found = redis.call("LRANGE", list.key, 0, count - 1)
+  if #found ~= count or redis.sha1hex(table.concat(found, "\n")) ~= sha then return 0 end
+end
+for _, list in ipairs(lists) do
+  local name, count, elements = list[1], list[2], list[4]
+  local ended, behind = count - #elements, redis.call("LRANGE", list.key, count, -1)
+  redis.call("DEL", list.key)
+  for _, kept in ipairs({elements, behind}) do
+    for _, element in ipairs(kept) do redis.call("RPUSH", list.key, element) end
+  end
+  if name == "history" then
+    redis.call("PEXPIRE", list.key, history_ms)
+  elseif name == "f" then
+    redis.call("HINCRBY", KEYS[1], "count", 0 - ended)
+    redis.call("HINCRBY", KEYS[2], "flight", 0 - ended)
+  elseif name == "o" then
+    redis.call("HINCRBY", KEYS[2], "open", 0 - ended)
+    if redis.call("HINCRBY", KEYS[1], "open_count", 0 - ended) == 0 then
+      redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits",
+        "open_heard")
+      redis.call("ZREM", KEYS[3], conversation .. ":" .. open_id)
+    end
+  else
+    redis.call("HINCRBY", KEYS[2], "dead", 0 - ended)
+    if #elements == 1 then -- Its header alone is nobody's message.
+      redis.call("DEL", list.key)
+      redis.call("ZREM", KEYS[4], name)
+    end
+  end
+end
+for reason, count in pairs(reasons) do
+  redis.call("HINCRBY", KEYS[2], "suppressed", count)
+  redis.call("HINCRBY", KEYS[2], "suppressed:" .. reason, count)
+end
+trail(KEYS[5], "amend", batch)
+return 1

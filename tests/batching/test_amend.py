@@ -1,0 +1,504 @@
+"""What customers take back or correct: gone, or replaced, wherever the message is by then."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from batching import flow
+from batching.amend import DELETED, HIDDEN, amended
+from batching.errors import PermanentError, TransientError
+from batching.inspect import dead_letters
+from batching.model import (
+    Exchange,
+    InboundMessage,
+    Kind,
+    Limits,
+    Status,
+    Timing,
+    WakeUp,
+)
+from tests.batching.world import BORIS, PERSON, World
+from tests.fakes import FakeModel
+
+SECRET = "Book me for 17:00, my secret is X"
+TOLD_DELETED = "[The customer deleted a message]"
+TOLD_EDITED = "[The customer corrected an earlier message] "
+
+
+def said(world: World, text: str = SECRET, message_id: str = "D1", **fields: Any) -> InboundMessage:
+    return world.message(text, message_id=message_id, **fields)
+
+
+def deletion(world: World, target: str = "D1", **fields: Any) -> InboundMessage:
+    return world.message(TOLD_DELETED, kind=Kind.DELETED, amends=target, **fields)
+
+
+def edit(world: World, text: str, target: str = "D1", **fields: Any) -> InboundMessage:
+    return world.message(TOLD_EDITED + text, kind=Kind.EDITED, amends=target, **fields)
+
+
+def everything(world: World) -> str:
+    """Return all that the ledger keeps, as text."""
+    client, found = world.client, []
+    for key in client.keys("{*"):
+        kind = client.type(key).decode()
+        read = {"list": lambda k: client.lrange(k, 0, -1), "hash": client.hgetall}
+        found.append(read[kind](key) if kind in read else "")
+    return repr(found)
+
+
+@pytest.mark.parametrize("order", ["deletion last", "deletion second", "deletion first"])
+def test_deleted_message_reaches_no_model(world: World, order: str) -> None:
+    """Delivered in whatever order: what comes after its deletion is a duplicate."""
+    first, gone, last = said(world), deletion(world), said(world, "Open on Sunday?", "D2")
+    orders = {
+        "deletion last": [first, last, gone],
+        "deletion second": [first, gone, last],
+        "deletion first": [gone, first, last],
+    }
+
+    world.receive(*orders[order])
+    world.settle()
+
+    assert world.model.turns == ["Open on Sunday?"]
+    assert "secret" not in everything(world)
+    taken = 2 if order == "deletion first" else 3
+    assert world.counts() == {"accepted": taken, "answered": 1, "suppressed": taken - 1}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_batch_of_deleted_messages_alone_ends_suppressed(world: World, count: int) -> None:
+    world.receive(*(said(world, message_id=f"D{n}") for n in range(count)))
+    world.receive(*(deletion(world, f"D{n}") for n in range(count)))
+    world.settle()
+
+    assert (world.model.turns, world.channel.texts) == ([], [])
+    assert world.counts() == {"accepted": 2 * count, "suppressed": 2 * count}
+    assert "secret" not in everything(world)
+    assert world.client.hget(world.shard.stats, "suppressed:deleted") == str(2 * count).encode()
+
+
+@pytest.mark.parametrize(
+    ("texts", "turn"),
+    [
+        (["For 18:00"], "For 18:00\nOpen on Sunday?"),
+        (["For 18:00", "For 19:00"], "For 19:00\nOpen on Sunday?"),
+    ],
+)
+def test_edit_replaces_the_line_and_adds_none(world: World, texts: list[str], turn: str) -> None:
+    world.receive(said(world), said(world, "Open on Sunday?", "D2"))
+    world.receive(*(edit(world, text) for text in texts))
+    world.settle()
+
+    assert world.model.turns == [turn]
+    edited = len(texts)
+    assert world.counts() == {"accepted": 2 + edited, "answered": 2, "suppressed": edited}
+    assert "secret" not in everything(world)
+
+
+def test_edit_of_a_caption_keeps_what_it_is_the_caption_of(world: World) -> None:
+    picture = "[The customer sent a picture that cannot be shown here]"
+    world.receive(
+        said(world, f"{picture} too long", kind=Kind.IMAGE), edit(world, "a little shorter")
+    )
+    world.settle()
+
+    assert world.model.turns == [f"{picture} a little shorter"]
+
+
+def test_edit_before_its_message_stands_for_it(world: World) -> None:
+    world.receive(edit(world, "For 18:00"))
+    world.receive(said(world))
+    world.settle()
+    world.receive(said(world))
+
+    assert world.model.turns == [TOLD_EDITED + "For 18:00"]
+    assert world.counts() == {"accepted": 1, "answered": 1}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_message_that_was_deleted_is_not_brought_back_by_its_edit(
+    world: World, *, later: bool
+) -> None:
+    """Reordered: the edit was made first. In one batch with the deletion, or in a later one."""
+    world.receive(said(world), deletion(world))
+    if later:
+        world.settle()
+    world.receive(edit(world, "my secret is Y"), said(world, "Open?", "D2"))
+    world.settle()
+
+    assert world.model.turns == ["Open?"]
+    assert "secret" not in everything(world)
+
+
+def test_edit_is_deleted_with_its_message(world: World) -> None:
+    world.receive(said(world, "Hi", "D0"))
+    world.settle()
+    world.receive(edit(world, "my secret is X", "D0"), deletion(world, "D0"))
+    world.receive(said(world, "Open?", "D2"))
+    world.settle()
+
+    assert world.model.turns[1:] == [f"{TOLD_DELETED}\nOpen?"]
+    assert "secret" not in everything(world)
+
+
+# The stages of a batch.
+
+
+def claimed(world: World) -> WakeUp:
+    world.receive(said(world))
+    return world.after(9_000)
+
+
+def third_attempt(world: World) -> WakeUp:
+    """Two questions failed; the third is to come."""
+    world.model = FakeModel(TransientError("model_503"), TransientError("model_503"))
+    wake_up = claimed(world)
+    for _ in range(2):
+        world.generate(wake_up)
+        wake_up = world.after(60_000)
+    return wake_up
+
+
+def at_its_limit(world: World) -> WakeUp:
+    """Ten messages, nine of them deleted: it is due at once."""
+    world.receive(*(said(world, message_id=f"D{n}") for n in range(1, 11)))
+    world.receive(*(deletion(world, f"D{n}") for n in range(2, 11)))
+    (wake_up,) = world.flush()
+    return wake_up
+
+
+@pytest.mark.parametrize("stage", [claimed, third_attempt, at_its_limit])
+@pytest.mark.parametrize("change", ["edit", "deletion"])
+def test_change_reaches_a_batch_in_flight_before_the_question(
+    world: World, stage: Callable[[World], WakeUp], change: str
+) -> None:
+    """The batch that waits behind it, which brought the change, ends with it."""
+    wake_up = stage(world)
+    world.receive(edit(world, "For 18:00") if change == "edit" else deletion(world))
+    asked = len(world.model.turns)
+    world.check()
+
+    world.answer([wake_up])
+
+    assert world.model.turns[asked:] == (["For 18:00"] if change == "edit" else [])
+    assert "secret" not in everything(world)
+    assert world.counts().get("answered", 0) == (change == "edit")
+    assert world.flush() == []
+    assert not world.client.exists(world.shard.batches(world.anna))
+
+
+def test_change_just_before_the_question_is_obeyed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the worker has read by then: the last thing before a question is to look again."""
+    wake_up = claimed(world)
+    spend = flow.spend
+
+    def spend_slowly(*args: Any) -> None:
+        spend(*args)
+        world.receive(deletion(world))
+
+    monkeypatch.setattr(flow, "spend", spend_slowly)
+    world.answer([wake_up])
+
+    assert world.model.turns == []
+    assert world.counts() == {"accepted": 2, "suppressed": 2}
+
+
+def test_change_between_reading_and_writing_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a webhook brings meanwhile is kept, and carried out too."""
+    world.receive(said(world), said(world, "Open?", "D2"), deletion(world))
+    wake_up = world.after(9_000)
+    amend, late = world.store.amend, [deletion(world, "D2"), said(world, "Hello?", "D3")]
+
+    def amend_slowly(*args: Any) -> bool:
+        while late:
+            world.receive(late.pop(0))
+        return amend(*args)
+
+    monkeypatch.setattr(world.store, "amend", amend_slowly)
+    world.answer([wake_up])
+    world.settle()
+
+    assert world.model.turns == ["Hello?"]
+    assert world.counts() == {"accepted": 5, "answered": 1, "suppressed": 4}
+
+
+def test_list_that_changed_under_the_hand_is_not_written(world: World) -> None:
+    world.receive(said(world), deletion(world))
+    run = world.begin(world.after(9_000))
+    kept = world.store.recall(run)
+    assert kept
+    change = amended(kept, str)
+    key = world.shard.flight_messages(world.anna)
+    (first, *others) = world.client.lrange(key, 0, -1)
+    world.client.lset(key, 0, first.replace(b"17:00", b"17:30"))
+
+    assert not world.store.amend(run, kept, change)
+
+    assert world.client.lrange(key, 1, -1) == others
+    world.client.lset(key, 0, first)
+    assert world.store.amend(run, kept, change)
+    assert not world.store.amend(replace(run, token="0"), kept, change)
+    assert world.store.recall(replace(run, token="0")) is None
+
+
+@pytest.mark.parametrize("change", ["edit", "deletion"])
+def test_change_during_the_model_call_is_told_in_the_next_turn(world: World, change: str) -> None:
+    """The answer leaves. What was deleted is in no history by then, nor what it said of that."""
+    late = [edit(world, "For 18:00") if change == "edit" else deletion(world)]
+
+    def meanwhile() -> None:
+        if late:
+            world.receive(late.pop())
+
+    world.model = FakeModel(before=meanwhile)
+    world.receive(said(world))
+    world.settle()
+    world.receive(said(world, "Open on Sunday?", "D2"))
+    world.settle()
+
+    turns = world.model.turns
+    assert turns[0] == SECRET
+    assert world.channel.texts[0] == f"Answer to: {SECRET}"
+    told = TOLD_EDITED + "For 18:00" if change == "edit" else TOLD_DELETED
+    assert turns[1:] == [f"{told}\nOpen on Sunday?"]
+    (past,) = world.model.questions[1].history
+    if change == "edit":
+        assert past.customer == "For 18:00"
+    else:
+        assert past == Exchange(DELETED, f"Answer to: {HIDDEN}")
+        assert "secret" not in everything(world)
+
+
+def test_deletion_after_the_answer_leaves_no_trace_and_asks_nothing(world: World) -> None:
+    world.receive(said(world, "Hi", "D0"), said(world), said(world, "Open?", "D2"))
+    world.settle()
+
+    world.receive(deletion(world))
+    world.settle()
+
+    assert len(world.model.turns) == 1
+    assert "secret" not in everything(world)
+    assert world.counts() == {"accepted": 4, "answered": 3, "suppressed": 1}
+    world.receive(said(world, "Thanks", "D3"))
+    world.settle()
+    (past,) = world.model.questions[1].history
+    assert past.customer == f"Hi\n{DELETED}\nOpen?"
+
+
+def test_edit_after_the_answer_is_answered(world: World) -> None:
+    world.receive(said(world))
+    world.settle()
+
+    world.receive(edit(world, "For 18:00"))
+    world.settle()
+
+    assert world.model.turns[1:] == [TOLD_EDITED + "For 18:00"]
+    assert world.model.questions[1].history[0].customer == "For 18:00"
+    assert world.counts() == {"accepted": 2, "answered": 2}
+
+
+def test_deletion_while_the_answer_leaves_is_told_in_the_next_turn(world: World) -> None:
+    world.receive(said(world))
+    (send,) = world.generate(world.after(9_000))
+    world.receive(deletion(world), said(world, "Open?", "D2"))
+
+    world.send(send)
+    world.settle()
+
+    assert world.model.turns[1:] == [f"{TOLD_DELETED}\nOpen?"]
+    assert "secret" not in everything(world)
+
+
+def test_short_word_that_was_deleted_stays_in_our_answers(world: World) -> None:
+    world.model = FakeModel("Yes, we do")
+    world.receive(said(world, "Yes"))
+    world.settle()
+    world.receive(deletion(world))
+    world.settle()
+
+    assert world.store.history(world.anna) == [Exchange(DELETED, "Yes, we do")]
+
+
+# Where it has ended otherwise.
+
+
+def dead(world: World, *messages: InboundMessage) -> None:
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.receive(*messages)
+    world.settle()
+
+
+def test_deletion_takes_a_message_out_of_its_dead_letter(world: World) -> None:
+    dead(world, said(world), said(world, "Open?", "D2"))
+    dead_of_boris = said(world, "my secret too", customer=BORIS)
+    world.model = FakeModel(PermanentError("model_auth"))
+    world.receive(dead_of_boris)
+    world.settle()
+
+    world.receive(deletion(world))
+    world.settle()
+
+    letters = {letter.conversation_id: letter for letter in dead_letters(world.store)}
+    assert [it.text for it in letters.pop(world.anna).messages] == ["Open?"]
+    assert [it.text for (letter) in letters.values() for it in letter.messages] == ["my secret too"]
+    assert world.counts() == {"accepted": 4, "dead": 2, "suppressed": 2}
+
+
+def test_dead_letter_ends_with_its_last_message(world: World) -> None:
+    dead(world, said(world))
+
+    world.receive(deletion(world))
+    world.settle()
+
+    assert dead_letters(world.store) == []
+    assert world.counts() == {"accepted": 2, "suppressed": 2}
+
+
+def test_edit_replaces_the_words_in_a_dead_letter(world: World) -> None:
+    """Nothing is asked: a person has the message."""
+    dead(world, said(world))
+
+    world.receive(edit(world, "For 18:00"))
+    world.settle()
+
+    (letter,) = dead_letters(world.store)
+    assert [it.text for it in letter.messages] == ["For 18:00"]
+    assert len(world.model.turns) == 1
+    assert world.store.replay(world.anna, letter.batch_id, "salon", Limits()) == 1
+    world.settle()
+    assert world.model.turns[1:] == ["For 18:00"]
+
+
+@pytest.mark.parametrize("why", ["takeover", "deadline", "vanished"])
+def test_change_is_carried_out_however_its_batch_ends(world: World, why: str) -> None:
+    """A person has taken over, it waited too long, or a part of it vanished."""
+    world.receive(said(world))
+    world.settle()
+    world.receive(said(world, "Open?", "D2"), deletion(world))
+    match why:
+        case "takeover":
+            world.receive(PERSON)
+        case "deadline":
+            world.wait(86_400_001)
+        case "vanished":
+            world.client.lpop(world.shard.open_messages(world.anna))
+
+    world.settle()
+
+    assert len(world.model.turns) == 1
+    assert "secret" not in everything(world)
+
+
+# What nobody may change by it.
+
+
+@pytest.mark.parametrize("change", ["edit", "deletion"])
+@pytest.mark.parametrize(
+    "whose",
+    [
+        {"customer": BORIS},
+        {"account": "sister"},
+        {"customer": BORIS, "account": "sister"},
+    ],
+    ids=["another customer's", "another account's", "both"],
+)
+@pytest.mark.parametrize("stage", ["open", "flight", "answered", "dead"])
+def test_change_by_another_does_nothing(
+    world: World, change: str, whose: dict[str, str], stage: str
+) -> None:
+    if stage == "dead":
+        world.model = FakeModel(PermanentError("model_auth"))
+    world.receive(said(world))
+    wake_ups = [] if stage == "open" else [world.after(9_000)]
+    if stage in {"answered", "dead"}:
+        world.answer(wake_ups)
+    by_other = deletion(world, **whose) if change == "deletion" else edit(world, "hm", **whose)
+
+    world.receive(by_other)
+    world.settle(9_000)
+    world.answer(wake_ups)
+    world.receive(said(world, "Thanks", "D2"))
+    world.settle()
+
+    assert SECRET in world.model.turns
+    others = [turn for turn in world.model.turns if turn not in {SECRET, "Thanks"}]
+    assert others == ([TOLD_EDITED + "hm"] if change == "edit" else [])
+    if stage == "dead":
+        assert [it.text for it in dead_letters(world.store)[0].messages] == [SECRET]
+    else:
+        assert world.model.questions[-1].history[0].customer == SECRET
+
+
+@pytest.mark.parametrize("target", ["out-1", "never seen", "D9"])
+def test_deletion_of_what_is_not_the_customers_does_nothing(world: World, target: str) -> None:
+    """A message of ours, one that is not known, and one of an earlier release's history."""
+    world.receive(said(world, "Hi"))
+    world.settle()
+    before = world.store.history(world.anna)
+
+    world.receive(deletion(world, target))
+    world.settle()
+    world.receive(said(world, "Open?", "D2"))
+    world.settle()
+
+    assert world.model.turns[1:] == ["Open?"]
+    assert list(world.model.questions[1].history) == before == [Exchange("Hi", "Answer to: Hi")]
+
+
+def test_second_deletion_does_nothing(world: World) -> None:
+    """The gateway tells of it by two events; the first may be delivered again, too."""
+    first = deletion(world)
+    world.receive(said(world), first)
+    receipts = world.receive(first, deletion(world))
+    world.settle()
+
+    world.receive(deletion(world), said(world, "Open?", "D2"))
+    world.settle()
+
+    assert [it.status for it in receipts] == [Status.DUPLICATE, Status.SUPPRESSED]
+    assert world.model.turns == ["Open?"]
+    assert world.counts() == {"accepted": 5, "answered": 1, "suppressed": 4}
+
+
+def test_change_finds_room_where_messages_do_not(world: World) -> None:
+    """But not without end: what a customer can have us keep is bounded."""
+    world.store.timing = Timing(waiting_max=2)
+    receipts = world.receive(
+        *(said(world), said(world, "Open?", "D2"), said(world, "full", "D3")),
+        *(deletion(world), edit(world, "Open now?", "D2"), edit(world, "Hm?", "D2")),
+    )
+    world.settle()
+
+    assert [it.status for it in receipts] == [
+        *(Status.ACCEPTED, Status.ACCEPTED, Status.FULL, Status.ACCEPTED, Status.ACCEPTED),
+        Status.FULL,
+    ]
+    assert world.model.turns == ["Open now?"]
+
+
+def test_deletion_that_names_no_message_is_only_counted(world: World) -> None:
+    (receipt,) = world.receive(world.message(TOLD_DELETED, kind=Kind.DELETED))
+
+    assert receipt.status is Status.SUPPRESSED
+    assert world.flush() == []
+
+
+def test_change_that_cannot_be_carried_out_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.receive(said(world), deletion(world))
+    monkeypatch.setattr(world.store, "amend", lambda *_: False)
+    world.answer([world.after(9_000)])
+    assert world.model.turns == []
+    monkeypatch.undo()
+
+    world.settle(2_000)
+
+    assert world.counts() == {"accepted": 2, "suppressed": 2}
