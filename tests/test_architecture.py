@@ -18,6 +18,7 @@ ODD_SIZES = {
     "batching/flow.py": "the story, and what each failure becomes: one is read with the other",
     "batching/model.py": "every value of the flow beside how it is stored",
     "batching/store.py": "every script's method beside the others, as in asynq's rdb.go",
+    "channels/inbound.py": "what every parser of a webhook shares",
     "channels/venom/inbound.py": "each event of a gateway beside what it says",
     "channels/whatsapp_cloud/inbound.py": "each item of Meta's webhooks beside what it says",
     "bench/noop.py": "the application that gunicorn runs for comparison",
