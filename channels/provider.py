@@ -122,6 +122,12 @@ class Provider:
     development_only: bool = False
 
     @property
+    def proof_fields(self) -> frozenset[str]:
+        """Return the fields of ``config`` whose secrets prove webhooks; all others are to send."""
+        challenge = self.challenge.secrets_field if self.challenge else ""
+        return frozenset({self.secrets_field, challenge} - {""})
+
+    @property
     def address(self) -> str:
         """Return where its webhooks are posted, as a template of a path."""
         return f"/webhooks/{self.name}" if self.shared else f"/webhooks/{self.name}/{{account_id}}"

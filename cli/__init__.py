@@ -12,6 +12,7 @@ VERBS = (
         check.check,
         check.arguments,
     ),
+    Verb("variables", "print which variables each role needs, by name", check.variables),
     Verb("doctor", "check the running installation: what is wrong, and what to do", check.doctor),
     Verb("balance", "print the ledger's counters, and whether they add up", status.show_balance),
     Verb(

@@ -20,7 +20,7 @@ from cli.online import check_online
 from runtime import health
 from runtime.accounts import AccountConfig, load_accounts
 from runtime.build import fingerprint_of
-from runtime.clients import PATIENCE, database_id, http_client, trouble
+from runtime.clients import PATIENCE, Role, database_id, http_client, trouble
 from runtime.health import (
     CheckResult,
     Context,
@@ -31,6 +31,7 @@ from runtime.health import (
     ok,
     warning,
 )
+from runtime.needs import secret_digests, variables_of
 from runtime.safety import exposed, unsafe
 from runtime.settings import Settings, former_names, load_settings, valid_settings
 
@@ -38,6 +39,13 @@ _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTAKE "}
 
 
+#: As hosts call the roles: each has a user of its own in Redis, and files of its own.
+USERS: dict[str, Role] = {
+    "web": "web",
+    "worker": "worker",
+    "scheduler": "scheduler",
+    "operator": "manage",
+}
 #: Without a Redis or a ledger in it the others cannot be answered.
 FIRST: tuple[health.Check, ...] = (health.check_durability, check_ledger_id)
 #: In the order in which they are worth reading.
@@ -71,9 +79,22 @@ def check(request: Request) -> bool:
     """Print every result; False if one is a mistake. Changes nothing and raises no AdminError."""
     found = Preflight(request)
     found.check()
-    facts: dict[str, object] = {"fingerprint": found.fingerprint, "ledger": found.ledger}
+    facts: dict[str, object] = {
+        "fingerprint": found.fingerprint,
+        "secrets": found.secrets,
+        "ledger": found.ledger,
+    }
     good, bad = "Ready to start.", "Processes will not start like this."
     return _show(request, found.results, facts, good=good, bad=bad)
+
+
+def variables(request: Request) -> bool:
+    """Print which variables each role needs; their values need not be there. Always True."""
+    environ = request.environ
+    configs = load_accounts(valid_settings(environ), environ, purposes=())
+    found = {name: sorted(variables_of(role, configs)) for name, role in USERS.items()}
+    request.show(found, [f"{name}: {', '.join(names)}" for name, names in found.items()])
+    return True
 
 
 def doctor(request: Request) -> bool:
@@ -131,13 +152,15 @@ def _line(result: CheckResult) -> str:
 class Preflight:
     """The results of a check, and what a deployment compares between hosts.
 
-    ``fingerprint``: that of the processes, "" if they would not start. ``ledger``: its id is ""
+    ``fingerprint``: that of the processes, "" if they would not start; ``secrets``: a digest of
+    what they are given beside. ``ledger``: its id is ""
     if it is not found, or not made yet.
     """
 
     request: Request
     results: list[CheckResult] = field(default_factory=list)
     fingerprint: str = ""
+    secrets: str = ""
     ledger: dict[str, object] = field(
         default_factory=lambda: {"id": "", "redis_run_id": "", "redis_db": 0}
     )
@@ -171,6 +194,7 @@ class Preflight:
             self._check_safety(settings, configs)
             self._check_proxy()
             self.fingerprint = fingerprint_of(settings, configs)
+            self.secrets = "".join(secret_digests(settings, configs, "manage").values())
             says = f"{self.fingerprint}, of every process with these settings and accounts"
             self.results.append(ok("fingerprint", says))
         self._check_servers(settings)

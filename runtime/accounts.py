@@ -7,7 +7,7 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, partial
@@ -42,6 +42,7 @@ from llm import MODELS
 from llm.guard import Guarded
 from llm.prompt import Prompt
 from runtime.clients import http_client
+from runtime.needs import NEEDED_BY, Purpose, env_names, named_secrets
 from runtime.settings import AccountBudget, AccountLimits, Settings, order_mistakes
 
 FILE_BYTES_MAX = 1_000_000
@@ -109,8 +110,9 @@ class AccountConfig:
 
     ``entry`` has the keys of its channel too, ``model`` is the table of the provider it names,
     ``fallbacks`` those of further models.
-    ``business``: the text of the prompt file. ``secrets``: the value of each environment variable
-    that the tables name. ``webhook_secrets`` prove a webhook, two while one replaces the other.
+    ``business``: the text of the prompt file. ``secrets_for``: the values of the environment
+    variables that the tables name, for each purpose of this process's role. ``webhook_secrets``
+    prove a webhook, two while one replaces the other; none in a role that takes none.
     """
 
     entry: AccountEntry
@@ -118,7 +120,7 @@ class AccountConfig:
     limits: Limits
     budget: Budget
     business: str = field(repr=False)
-    secrets: Mapping[str, str] = field(repr=False)
+    secrets_for: Mapping[Purpose, Mapping[str, str]] = field(repr=False)
     webhook_secrets: tuple[str, ...] = field(repr=False)
     fallbacks: tuple[Any, ...] = ()
 
@@ -126,6 +128,11 @@ class AccountConfig:
     def models(self) -> tuple[tuple[str, Any], ...]:
         """Return the tables of all models, each after what its keys' names begin with."""
         return (("model.", self.model), *(("model.fallback.", it) for it in self.fallbacks))
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Return the value of each environment variable that this process's role needs."""
+        return {name: value for it in self.secrets_for.values() for name, value in it.items()}
 
     @property
     def account_id(self) -> str:
@@ -143,10 +150,12 @@ class AccountConfig:
         return _reception(self.entry.on_call, self.entry.automatic_texts)
 
     def secrets_of(self, key: str) -> tuple[str, ...]:
-        """Return the secrets that a key of the account names; none for the key ""."""
-        return tuple(
-            self.secrets[variable] for name, variable in env_names(self.entry) if name == key
-        )
+        """Return the secrets that a key of the account names; none for the key "".
+
+        None either where the role of this process does not need them.
+        """
+        named = (variable for name, variable in env_names(self.entry) if name == key)
+        return tuple(self.secrets[variable] for variable in named if variable in self.secrets)
 
 
 @lru_cache(maxsize=ACCOUNTS_MAX)
@@ -242,9 +251,8 @@ class AccountRegistry:
 
 
 def agreement(configs: Iterable[AccountConfig]) -> str:
-    """Return all that processes must agree on, secrets included: for a keyed digest only."""
-    agreed = [[_as_json(it), it.business, dict(it.secrets)] for it in configs]
-    return json.dumps(agreed, sort_keys=True)
+    """Return all that processes of every role must agree on."""
+    return json.dumps([[_as_json(it), it.business] for it in configs], sort_keys=True)
 
 
 def _as_json(config: AccountConfig) -> dict[str, Any]:
@@ -256,17 +264,23 @@ def _as_json(config: AccountConfig) -> dict[str, Any]:
 
 
 def load_accounts(
-    settings: Settings, environ: Mapping[str, str], channels: Mapping[str, Provider] = CHANNELS
+    settings: Settings,
+    environ: Mapping[str, str],
+    channels: Mapping[str, Provider] = CHANNELS,
+    *,
+    purposes: Collection[Purpose] = tuple(NEEDED_BY),
 ) -> tuple[AccountConfig, ...]:
     """Return the accounts of the file that the settings name, in its order; at least one.
 
+    Secrets for other ``purposes`` are not looked at, and need not be there.
     Raise ConfigurationError with every mistake on a line of its own. Secrets are never shown.
     """
     path = settings.accounts_file
     configs, mistakes = list[AccountConfig](), list[Mistake]()
     _, tables = _document(path)
     for number, table in enumerate(tables, start=1):
-        reader = _Reader(f"{path}: account {_name(table, number)}", settings, environ, channels)
+        where = f"{path}: account {_name(table, number)}"
+        reader = _Reader(where, settings, environ, channels, purposes)
         config = reader.read(table)
         configs += [config] if config else []
         mistakes += reader.mistakes
@@ -351,6 +365,7 @@ class _Reader:
     settings: Settings
     environ: Mapping[str, str]
     channels: Mapping[str, Provider]
+    purposes: Collection[Purpose]
     mistakes: list[Mistake] = field(default_factory=list)
 
     def read(self, table: object) -> AccountConfig | None:
@@ -440,10 +455,11 @@ class _Reader:
             problem = "is refused with ENVIRONMENT=production: anybody could write to it"
             self._add("channel", problem, entry.channel)
         model, *fallbacks = models
-        named = [*env_names(entry), *env_names(model, "model.")]
-        named += [it for table in fallbacks for it in env_names(table, "model.fallback.")]
-        secrets, business = self._secrets(named), self._prompt(entry.prompt_file)
-        config = AccountConfig(entry, model, limits, budget, business, secrets, (), (*fallbacks,))
+        business = self._prompt(entry.prompt_file)
+        config = AccountConfig(entry, model, limits, budget, business, {}, (), (*fallbacks,))
+        named = named_secrets(provider, entry, config.models)
+        secrets = {purpose: self._secrets(named[purpose]) for purpose in self.purposes}
+        config = replace(config, secrets_for=secrets)
         return replace(config, webhook_secrets=config.secrets_of(provider.secrets_field))
 
     def _secrets(self, named: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -490,16 +506,6 @@ class _Reader:
         hidden = name.endswith(ENV_SUFFIX) or not isinstance(value, str | int | float)
         shown = shown_url(str(value)) if name.endswith("_url") else str(value)
         self._add(name, problem_of(error), None if hidden else shown)
-
-
-def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:
-    """Return the environment variables that a table names, each after the field that names it."""
-    named: list[tuple[str, str]] = []
-    for name, value in table:
-        if name.endswith(ENV_SUFFIX) and value is not None:
-            variables = value if isinstance(value, list) else [value]
-            named += [(f"{path}{name}", variable) for variable in variables]
-    return named
 
 
 def known_names(channels: Mapping[str, Provider] = CHANNELS) -> frozenset[str]:

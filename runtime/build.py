@@ -28,6 +28,7 @@ from runtime.accounts import (
 from runtime.clients import Role, database_id, redis_client, trouble
 from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
+from runtime.needs import purposes_of, secret_digests
 from runtime.notifier import Notifier
 from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
@@ -74,16 +75,16 @@ def build(
     """
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
-    configs = load_accounts(settings, environ, channels)
+    configs = load_accounts(settings, environ, channels, purposes=purposes_of(role))
     _start_reporting(settings, role)
     log_unsafe(settings, configs, channels)
     store = store_of(settings, redis_client(settings.redis_url, role))
-    ledger_id = _open(store)
     me = this_process(
         role,
         release=settings.release,
         fingerprint=fingerprint_of(settings, configs),
-        ledger_id=ledger_id,
+        ledger_id=_open(store),
+        secrets=secret_digests(settings, configs, role),
     )
     _log_start(settings, environ, store, me)
     everyone = with_canary(settings, configs)
@@ -97,7 +98,7 @@ def build(
         store=store,
         silence=silence,
         fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),
-        notifier=Notifier(Alerts(store), ledger_id, sentry=bool(settings.sentry_dsn)),
+        notifier=Notifier(Alerts(store), me.ledger_id, sentry=bool(settings.sentry_dsn)),
         fingerprint=me.fingerprint,
     )
 
@@ -139,7 +140,7 @@ def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[Ac
         limits=canary.LIMITS,
         budget=settings.budget(),
         business=canary.BUSINESS,
-        secrets={},
+        secrets_for={},
         webhook_secrets=(canary.webhook_secret(settings.privacy_key),),
     )
     return [*configs, account]

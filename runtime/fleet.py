@@ -13,8 +13,9 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 
 import redis
 
@@ -24,6 +25,7 @@ from batching.store import SCRIPTS, Store, reached, server_ms
 from runtime import sentry
 from runtime.clients import database_id
 from runtime.logs import write_counted
+from runtime.needs import Purpose
 from runtime.units import span
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Member:
     """A process as it announced itself.
 
     ``redis_run_id``, ``redis_db`` and ``ledger_id``: what it found at its last heartbeat.
+    ``webhook_secrets`` and ``answer_secrets``: keyed digests of those, "" where its role has none.
     ``silent_ms``: time since that heartbeat, set when it is read.
     """
 
@@ -73,6 +76,8 @@ class Member:
     redis_run_id: str = ""
     redis_db: int = 0
     ledger_id: str = ""
+    webhook_secrets: str = ""
+    answer_secrets: str = ""
 
     @property
     def name(self) -> str:
@@ -89,12 +94,29 @@ class Member:
         return asdict(self) | {"is_alive": self.is_alive}
 
 
-def this_process(role: str, *, release: str, fingerprint: str, ledger_id: str) -> Member:
+def this_process(
+    role: str,
+    *,
+    release: str,
+    fingerprint: str,
+    ledger_id: str,
+    secrets: Mapping[Purpose, str] = MappingProxyType({}),
+) -> Member:
     """Return this process as a member that has not announced itself yet."""
     host, pid = socket.gethostname(), os.getpid()
     text = json.dumps({verb: script.digest for verb, script in SCRIPTS.items()}, sort_keys=True)
     scripts = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Member(role, host, pid, release, fingerprint, scripts, ledger_id=ledger_id)
+    return Member(
+        role,
+        host,
+        pid,
+        release,
+        fingerprint,
+        scripts,
+        ledger_id=ledger_id,
+        webhook_secrets=secrets.get("webhooks", ""),
+        answer_secrets=secrets.get("answers", ""),
+    )
 
 
 def members(client: redis.Redis) -> list[Member]:
@@ -140,6 +162,18 @@ def drift(members: Sequence[Member], grace_ms: int) -> list[str]:
     alive = [member for member in members if member.is_alive]
     return [
         *_differences(alive, grace_ms, "settings or accounts", lambda m: m.fingerprint),
+        *_differences(
+            [it for it in alive if it.webhook_secrets],
+            grace_ms,
+            "secrets of webhooks",
+            lambda m: m.webhook_secrets,
+        ),
+        *_differences(
+            [it for it in alive if it.answer_secrets],
+            grace_ms,
+            "access tokens or model keys",
+            lambda m: m.answer_secrets,
+        ),
         *_differences(alive, grace_ms, "releases", lambda m: f"{m.release} (scripts {m.scripts})"),
     ]
 

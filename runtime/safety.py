@@ -15,7 +15,8 @@ from channels.provider import Provider
 from config import Mistake, Table
 from config.secrecy import SECRET_LENGTH_MIN, secret_problem
 from config.urls import host_of, is_link_local, is_local, password_of
-from runtime.accounts import AccountConfig, Exceptions, env_names, load_exceptions
+from runtime.accounts import AccountConfig, Exceptions, load_exceptions
+from runtime.needs import env_names
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY, ENV_FILE, Settings
 
 log = logging.getLogger(__name__)
@@ -166,14 +167,15 @@ class _Secret:
 def _secrets(
     configs: Iterable[AccountConfig], channels: Mapping[str, Provider]
 ) -> Iterator[_Secret]:
-    """Yield every secret that an account names, without those sent to a server beside us.
+    """Yield every secret of an account that this role needs, without those for a server beside us.
 
     Whoever is on this machine may have agreed on any word with such a server.
     """
     for config in configs:
         provider, values = channels[config.channel], config.secrets
         challenge = provider.challenge.secrets_field if provider.challenge else ""
-        for name, variable in env_names(config.entry):
+        held = [it for it in env_names(config.entry) if it[1] in values]
+        for name, variable in held:
             if name == provider.secrets_field:
                 yield _Secret(name, variable, values[variable], SECRET_LENGTH_MIN)
             elif name == challenge:
@@ -184,7 +186,8 @@ def _secrets(
         for path, table in config.models:
             if not _is_beside(table):
                 for name, variable in env_names(table, path):
-                    yield _Secret(name, variable, values[variable])
+                    if variable in values:
+                        yield _Secret(name, variable, values[variable])
 
 
 def _is_beside(table: Table) -> bool:

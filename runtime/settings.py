@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, cr
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 from redis.connection import SSLConnection, parse_url
 
+from batching.errors import ConfigurationError
 from batching.model import Budget, Limits, Timing
 from config import Mistake, Table, Whole, http_url, matches, problem_of, refuse, suggestion
 from config.secrecy import secret_problem
@@ -31,6 +32,8 @@ OUR_PREFIXES = ("AI_ADMIN_", "BATCH_", "BUDGET_")
 RENAMED = {"BATCH_RING_MS": "BATCH_WAKE_UP_MS"}
 #: Read from the working directory.
 ENV_FILE = Path(".env")
+#: The credential that systemd may hand over: a JSON object, name → value, of further variables.
+CREDENTIAL = "secrets"
 #: Lets a developer start without making secrets; production refuses it.
 DEVELOPMENT_PRIVACY_KEY = "development-only-privacy-key"
 
@@ -54,6 +57,9 @@ _PORT_REDIS = 6379
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _SECRET_LENGTH_MAX = 256
+
+#: Settings that processes of one role need; all others are for every role.
+OF_ONE_ROLE = {"CONSOLE_TOKEN": "web"}
 
 _SYSTEMD_NAMES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
@@ -244,19 +250,22 @@ class Settings(Table):
             ambiguous_ms=self.batch_ambiguous_ms,
         )
 
+    def digest(self, text: str) -> str:
+        """Return 12 hex digits that reveal nothing of ``text``."""
+        return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
+
     def fingerprint_with(self, *parts: str) -> str:
-        """Return 12 hex digits of all that processes must agree on, ``parts`` included.
+        """Return a digest of all that processes must agree on, ``parts`` included.
 
         Addresses are left out, because one database has many; the fleet compares databases by
-        themselves. Keyed, so that it reveals nothing of the secrets among the parts.
+        themselves.
         """
         agreed = {
             name: value
             for name, value in self.model_dump(mode="json").items()
             if name.startswith(("batch_", "budget_")) or name == "environment"
         }
-        text = json.dumps([sorted(agreed.items()), parts])
-        return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
+        return self.digest(json.dumps([sorted(agreed.items()), parts]))
 
 
 if TYPE_CHECKING:
@@ -322,10 +331,30 @@ def former_names(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def process_environment(env_file: Path = ENV_FILE) -> Mapping[str, str]:
-    """Return the environment over the ``.env`` of the working directory, if there is one."""
+    """Return the environment over the ``.env`` of the working directory, if there is one.
+
+    What neither gives a value comes from systemd's credential, if there is one. Raise
+    ConfigurationError for a credential in another form.
+    """
     source = DotEnvSettingsSource(BaseSettings, env_file=env_file, case_sensitive=True)
     given = {name: value for name, value in source.env_vars.items() if value is not None}
-    return given | dict(os.environ)
+    given |= os.environ
+    return given | {name: it for name, it in _credential().items() if not given.get(name)}
+
+
+def _credential() -> dict[str, str]:
+    """Return the variables that systemd handed over to this process alone, in no environment."""
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY") or os.devnull, CREDENTIAL)
+    try:
+        given = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError):
+        given = None
+    if isinstance(given, dict) and all(isinstance(value, str) for value in given.values()):
+        return given
+    problem = "must be a JSON object of texts, which this process may read"
+    raise ConfigurationError("settings", f"the credential {CREDENTIAL}: {problem}")
 
 
 def systemd_environment() -> Mapping[str, str]:

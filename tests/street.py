@@ -86,12 +86,13 @@ def street(
             f"{name.upper()}_{kind}": f"{name}-{kind}" for kind in ("TOKEN", "KEY", "VERIFY")
         }
     (tmp_path / "accounts.toml").write_text("\n".join(entries))
-    runtime = build("worker", environ)
-    http = falcon.testing.TestClient(create_app(runtime))
+    web, runtime = build("web", environ), build("worker", environ)
+    http = falcon.testing.TestClient(create_app(web))
     yield Street(runtime, provider, businesses, Caller(http), Workers(runtime))
     for business in businesses.values():
         business.outside.close()
-    runtime.store.client.connection_pool.disconnect()
+    for built in (web, runtime):
+        built.store.client.connection_pool.disconnect()
 
 
 def _business(n: int, name: str, provider: ProviderApi) -> Business:

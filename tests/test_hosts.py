@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
@@ -43,8 +44,8 @@ def template(name: str, **variables: object) -> str:
 
 
 @pytest.fixture
-def run_options(tmp_path: Path) -> list[str]:
-    """Return what the operator's command tells systemd of a unit that traces a customer."""
+def run_verb(tmp_path: Path) -> Callable[[], list[str]]:
+    """Return what runs the operator's command, and returns what it tells systemd of its unit."""
     deployment = tmp_path / "deployments" / "r1.abc"
     deployment.mkdir(parents=True)
     run, systemd_run = tmp_path / "run", tmp_path / "systemd-run"
@@ -54,16 +55,26 @@ def run_options(tmp_path: Path) -> list[str]:
     systemd_run.write_text(SYSTEMD_RUN)
     run.chmod(0o755)
     systemd_run.chmod(0o755)
-    subprocess.run(
-        [run, "r1.abc", "python", "manage.py", "trace", "--customer", ANNA],
-        env={"PATH": f"{tmp_path}:{os.defpath}"},
-        stdin=subprocess.DEVNULL,
-        check=True,
-        timeout=30,
-    )
-    said = (tmp_path / "said").read_text().splitlines()
-    assert said[-2:] == ["--customer", ANNA]
-    return said[: said.index("--")]
+
+    def traced() -> list[str]:
+        subprocess.run(
+            [run, "r1.abc", "python", "manage.py", "trace", "--customer", ANNA],
+            env={"PATH": f"{tmp_path}:{os.defpath}"},
+            stdin=subprocess.DEVNULL,
+            check=True,
+            timeout=30,
+        )
+        said = (tmp_path / "said").read_text().splitlines()
+        assert said[-2:] == ["--customer", ANNA]
+        return said[: said.index("--")]
+
+    return traced
+
+
+@pytest.fixture
+def run_options(run_verb: Callable[[], list[str]]) -> list[str]:
+    """Return the options of a unit that traces a customer."""
+    return run_verb()
 
 
 def test_journal_gets_a_description_instead_of_the_command_line(run_options: list[str]) -> None:
@@ -80,8 +91,10 @@ def test_no_service_can_read_the_secrets_of_another() -> None:
 
     rights = [(it["owner"], it["group"], it["mode"]) for it in (*written, *kept)]
 
-    assert [Path(it["dest"]).name for it in written] == ["env", "redis-{{ item }}"]
-    assert rights == [("root", "root", "0600")] * 3
+    assert [Path(it["dest"]).name for it in written] == [
+        *("env", "secrets-{{ item }}", "redis-{{ item }}")
+    ]
+    assert rights == [("root", "root", "0600")] * 4
 
 
 @pytest.mark.parametrize(
@@ -94,6 +107,31 @@ def test_process_gets_the_ledger_of_its_role_where_each_has_a_user(kind: str, ro
     files = [it for it in unit.splitlines() if it.startswith("EnvironmentFile=")]
 
     assert files == [f"EnvironmentFile={AT}/env", f"EnvironmentFile=-{AT}/redis-{role}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [("web", "web"), ("candidate", "web"), ("worker", "worker"), ("scheduler", "scheduler")],
+)
+def test_process_is_handed_the_secrets_of_its_role_and_starts_without_any(
+    kind: str, role: str
+) -> None:
+    """Units are shared: without a default systemd would not start a deployment of before."""
+    unit = template("unit.service.j2", kind=kind, **UNIT).splitlines()
+    handed = [it for it in unit if "Credential" in it]
+
+    assert handed == [f"LoadCredential=secrets:{AT}/secrets-{role}", "SetCredential=secrets:{}"]
+
+
+def test_verb_of_the_operator_gets_all_secrets_where_roles_have_their_own(
+    run_verb: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    former = run_verb()
+    secrets = tmp_path / "deployments" / "r1.abc" / "secrets-operator"
+    secrets.touch()
+
+    assert [it for it in former if "Credential" in it] == []
+    assert f"--property=LoadCredential=secrets:{secrets}" in run_verb()
 
 
 def test_verb_of_the_operator_gets_the_ledger_of_the_operator(run_options: list[str]) -> None:

@@ -51,7 +51,7 @@ def environ(
 
 @pytest.fixture
 def runtime(environ: dict[str, str]) -> Iterator[Runtime]:
-    built = build("web", environ, channels={**CHANNELS, PIGEON.name: PIGEON})
+    built = build("manage", environ, channels={**CHANNELS, PIGEON.name: PIGEON})
     yield built
     built.store.client.connection_pool.disconnect()
 

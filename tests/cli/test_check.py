@@ -127,6 +127,30 @@ def test_check_knows_the_fingerprint_and_the_ledger_of_the_processes(
     assert f"ok      identity: the ledger is {started['ledger_id']}" in said
 
 
+def test_check_knows_whether_hosts_have_the_same_secrets(operator: Operator) -> None:
+    """They are no part of the fingerprint, because not every role has them all."""
+    before = operator("check", "--json").json
+    changed = [
+        operator("check", "--json", **{name: f"{name}{SECRET}"}).json
+        for name in ("GATEWAY_TOKEN", "GATEWAY_SECRET")
+    ]
+
+    assert {it["fingerprint"] for it in changed} == {before["fingerprint"]}
+    assert len({it["secrets"] for it in [before, *changed]}) == 3
+
+
+def test_variables_are_named_without_their_values(operator: Operator) -> None:
+    """A playbook asks before it has given anybody a secret."""
+    said = operator("variables", "--json").json
+    unset = operator("variables", GATEWAY_TOKEN="", GATEWAY_SECRET="", PRIVACY_KEY="")
+
+    assert [("GATEWAY_SECRET" in it, "GATEWAY_TOKEN" in it) for it in said.values()] == [
+        *((True, False), (False, True), (False, False), (True, True))
+    ]
+    assert unset.status == 0
+    assert unset.out.splitlines() == [f"{role}: {', '.join(it)}" for role, it in said.items()]
+
+
 def test_check_without_a_redis_names_no_ledger(operator: Operator) -> None:
     """Nor a fingerprint where accounts have mistakes: no process will ever show one."""
     read = operator("check", "--json", REDIS_URL="redis://127.0.0.1:1/0", GATEWAY_TOKEN="").json

@@ -11,11 +11,18 @@ from batching.model import Budget, Limits
 from batching.ports import Channel
 from batching.store import Store
 from channels import CHANNELS
-from channels.provider import ChannelAccount, Outside
+from channels.provider import ChannelAccount, Outside, Provider
 from channels.simulator import SIMULATOR
 from llm.guard import Guarded
-from runtime.accounts import AccountConfig, AccountRegistry, agreement, load_accounts
-from runtime.settings import load_settings
+from runtime.accounts import (
+    AccountConfig,
+    AccountRegistry,
+    agreement,
+    load_accounts,
+)
+from runtime.clients import Role
+from runtime.needs import variables_of
+from runtime.settings import load_settings, setting_names
 from tests.fakes import NOON_MS, FakeChannel, FakeModel
 from tests.runtime.conftest import SECRETS
 
@@ -290,16 +297,43 @@ def test_answer_does_not_wait_for_the_alert(accounts_file: Path) -> None:
     assert account.model.answer((), "Hi", now_ms=NOON_MS) == "See […]"
 
 
-def test_agreement_changes_with_file_prompt_and_secrets(accounts_file: Path) -> None:
-    first = agreement(load(accounts_file))
-    assert agreement(load(accounts_file)) == first
+@pytest.mark.parametrize("provider", CHANNELS.values(), ids=CHANNELS)
+def test_every_secret_of_a_provider_is_for_webhooks_or_for_answers(provider: Provider) -> None:
+    """What the provider declares decides it; a field that proves nothing is for those who send."""
+    fields = {name for name in provider.config.model_fields if name.endswith("_env")}
+    challenge = {provider.challenge.secrets_field} if provider.challenge else set()
 
-    changed = {first, agreement(load(accounts_file, {"SALON_TOKEN": "another"}))}
+    assert provider.proof_fields == {provider.secrets_field, *challenge} - {""}
+    assert provider.proof_fields <= fields
+
+
+def test_variables_of_a_role_are_its_settings_and_what_the_accounts_name_for_it(
+    accounts_file: Path,
+) -> None:
+    configs = load(accounts_file)
+    roles: list[Role] = ["web", "worker", "scheduler", "manage"]
+    web, worker, scheduler, manage = (variables_of(role, configs) for role in roles)
+
+    assert web - scheduler == {
+        *("SALON_APP_SECRET", "SALON_NEXT_APP_SECRET", "SALON_VERIFY_TOKEN", "GATEWAY_SECRET"),
+        "CONSOLE_TOKEN",
+    }
+    assert worker - scheduler == {"SALON_TOKEN", "GATEWAY_TOKEN", "MODEL_KEY"}
+    assert scheduler == set(setting_names()) - {"CONSOLE_TOKEN"}
+    assert manage == web | worker
+
+
+def test_agreement_changes_with_file_and_prompt_and_not_with_secrets(accounts_file: Path) -> None:
+    """Not every role has them all: the fleet compares them apart."""
+    first = agreement(load(accounts_file))
+    assert agreement(load(accounts_file, {"SALON_TOKEN": "another"})) == first
+
+    changed = {first}
     (accounts_file.parent / "prompt.md").write_text("Closed on Mondays.\n")
     changed.add(agreement(load(accounts_file)))
     changed.add(agreement(load(edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001"))))
 
-    assert len(changed) == 4
+    assert len(changed) == 3
 
 
 # Further models, and a last word.

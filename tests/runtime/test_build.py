@@ -15,6 +15,7 @@ from llm.openai_compatible import OpenAICompatible
 from llm.scripted import Scripted
 from runtime import build as building
 from runtime.build import EXIT_CANNOT_START, build, build_or_exit
+from runtime.clients import Role
 from runtime.fleet import drift, members
 from tests.runtime.conftest import SECRETS
 from tests.valkey_server import ValkeyServer
@@ -31,9 +32,7 @@ def environ(valkey: ValkeyServer, client: redis.Redis, accounts_file: Path) -> d
     }
 
 
-@pytest.mark.parametrize(
-    "change", [{}, {"BATCH_IDLE_MS": "8000"}, {"SALON_TOKEN": "another"}], ids=str
-)
+@pytest.mark.parametrize("change", [{}, {"BATCH_IDLE_MS": "8000"}], ids=str)
 def test_process_with_other_settings_is_seen(
     environ: dict[str, str], change: dict[str, str]
 ) -> None:
@@ -49,6 +48,57 @@ def test_process_with_other_settings_is_seen(
         ("worker", worker.fingerprint, web.fleet.ledger_id),
     ]
     assert len(drift(found, 0)) == len(change)
+
+
+#: Role → names of the accounts' secrets that it needs.
+OWN: dict[Role, set[str]] = {
+    "web": {"SALON_APP_SECRET", "SALON_NEXT_APP_SECRET", "SALON_VERIFY_TOKEN", "GATEWAY_SECRET"},
+    "worker": {"SALON_TOKEN", "GATEWAY_TOKEN", "MODEL_KEY"},
+    "scheduler": set(),
+    "manage": set(SECRETS),
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("role", OWN)
+def test_stale_secret_is_seen_where_it_is_used(
+    environ: dict[str, str],
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    role: Role,
+    name: str,
+) -> None:
+    """A web process and a worker have none in common, and cannot differ in one."""
+    for number, (one, given) in enumerate([(role, {name: "another"}), *((it, {}) for it in OWN)]):
+        monkeypatch.setattr("os.getpid", lambda number=number: number)
+        build(one, environ | given).fleet.beat()
+
+    found = drift(members(client), 0)
+
+    assert len(found) == (name in OWN[role])
+
+
+@pytest.mark.parametrize("role", OWN)
+def test_process_keeps_the_secrets_of_its_role_alone(environ: dict[str, str], role: Role) -> None:
+    """Though all are in its environment, as in an installation by hand."""
+    runtime = build(role, environ)
+
+    held = [{**it.secrets, **dict.fromkeys(it.webhook_secrets)} for it in runtime.accounts]
+    values = {word for it in held for pair in it.items() for word in pair if word}
+
+    assert values & set(SECRETS.values()) == {SECRETS[name] for name in OWN[role]}
+
+
+@pytest.mark.parametrize("role", OWN)
+def test_process_starts_without_the_secrets_of_others_and_not_without_its_own(
+    environ: dict[str, str], role: Role
+) -> None:
+    given = {name: it for name, it in environ.items() if name not in set(SECRETS) - OWN[role]}
+
+    assert build(role, given).fingerprint == build("manage", environ).fingerprint
+    for name in OWN[role]:
+        with pytest.raises(ConfigurationError, match=f"{name}: this environment variable is not"):
+            build(role, given | {name: ""})
 
 
 @pytest.mark.parametrize(

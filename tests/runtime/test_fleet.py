@@ -146,6 +146,25 @@ def test_member_of_another_release_is_seen_and_hides_no_other(
     drift(found, 0)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "what"),
+    [
+        ({"webhook_secrets": "a"}, {"webhook_secrets": "b"}, "secrets of webhooks"),
+        ({"answer_secrets": "a"}, {"answer_secrets": "b"}, "access tokens or model keys"),
+        # Of different roles, or of a release that did not say.
+        ({"webhook_secrets": "a"}, {"answer_secrets": "b"}, ""),
+        ({"webhook_secrets": "a"}, {}, ""),
+        ({"webhook_secrets": "a"}, {"webhook_secrets": "a"}, ""),
+    ],
+)
+def test_secrets_are_compared_among_those_who_have_them(
+    one: dict[str, str], other: dict[str, str], what: str
+) -> None:
+    found = drift([replace(WEB, **one), replace(WEB, pid=14, **other), SCHEDULER], 0)  # type: ignore[arg-type]
+
+    assert [it.partition(" differ: ")[0] for it in found] == ([what] if what else [])
+
+
 def test_processes_that_agree_or_are_dead_have_no_drift() -> None:
     dead = replace(WORKER, fingerprint="f0", silent_ms=ALIVE_MS_MAX + 1)
 

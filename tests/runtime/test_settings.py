@@ -1,12 +1,21 @@
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from batching.errors import ConfigurationError
 from batching.model import Budget, Limits, Timing
-from runtime.settings import RENAMED, AccountLimits, Settings, former_names, load_settings
+from runtime.settings import (
+    RENAMED,
+    AccountLimits,
+    Settings,
+    former_names,
+    load_settings,
+    process_environment,
+)
 
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
@@ -255,6 +264,62 @@ def test_secrets_stay_out_of_repr_and_mistakes() -> None:
 
     for secret in (STRONG, STRONGER, "dsn-key", "redis-pass", "broker-pass"):
         assert secret not in shown
+
+
+def credential(
+    monkeypatch: pytest.MonkeyPatch, directory: Path, text: str | None
+) -> Mapping[str, str]:
+    """Return what a process reads that systemd handed ``text`` to; None for a directory alone."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+    if text is not None:
+        (directory / "secrets").write_text(text)
+    return process_environment(directory / ".env")
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "found"),
+    [
+        ('{"AA_KEY": "from systemd"}', None, "from systemd"),
+        # It contains what an environment could not: no quoting, no line end is read into it.
+        ('{"AA_KEY": "a\\"b\\\\c$d ${HOME}\\n"}', None, 'a"b\\c$d ${HOME}\n'),
+        ('{"AA_KEY": "from systemd"}', "", "from systemd"),
+        ('{"AA_KEY": "from systemd"}', "from outside", "from outside"),
+        ("{}", "from outside", "from outside"),
+        ("{}", None, None),
+        (None, None, None),
+    ],
+)
+def test_credential_gives_what_the_environment_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    text: str | None,
+    environ: str | None,
+    found: str | None,
+) -> None:
+    """An instance of a deployment of before is handed an empty one, and reads its environment."""
+    if environ is not None:
+        monkeypatch.setenv("AA_KEY", environ)
+
+    assert credential(monkeypatch, tmp_path, text).get("AA_KEY") == found
+
+
+@pytest.mark.parametrize("text", ["", "value-of-a-key", '["value-of-a-key"]', '{"AA_KEY": 1}'])
+def test_credential_of_another_form_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        credential(monkeypatch, tmp_path, text)
+
+    assert caught.value.detail == (
+        "the credential secrets: must be a JSON object of texts, which this process may read"
+    )
+
+
+def test_no_credential_is_looked_for_without_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setenv("AA_KEY", "from outside")
+
+    assert process_environment(Path("there-is-none"))["AA_KEY"] == "from outside"
 
 
 @pytest.mark.parametrize(
