@@ -1,6 +1,10 @@
 """The whole service as the Redis users that the deployment gives it: no command is refused."""
 
+import json
+import os
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +25,7 @@ from tests.guarded_server import GuardedServer
 from tests.http_server import hang
 from tests.outside import completion, model_error
 from tests.processes import Guard, started
-from tests.stack.accounts import HASTY, SALON, SHARED, THRIFTY
+from tests.stack.accounts import HASTY, SALON, SECRETS, SHARED, THRIFTY
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack, running
 from tests.waiting import eventually
@@ -31,8 +35,13 @@ pytestmark = pytest.mark.e2e
 DELIBERATE = {(user, "command", "config|get") for user in ("operator", "scheduler")}
 #: Tried by who is up before the scheduler has loaded the scripts, and then waits for them.
 DELIBERATE |= {(user, "command", "script|load") for user in ("web", "worker")}
-#: Each has a user of its own; the verbs have the operator's.
+#: Each has a user of its own; the verbs have the operator's. And what it needs of the secrets.
 ROLES = ("web", "worker", "scheduler")
+NEEDED: dict[str, set[str]] = {
+    "web": {"E2E_APP_SECRET", "E2E_VERIFY_TOKEN"},
+    "worker": {"E2E_ACCESS_TOKEN", "E2E_MODEL_KEY"},
+    "scheduler": set(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,11 @@ def broker(valkey_binary: str, guard: Guard) -> Iterator[GuardedServer]:
 
 @pytest.fixture(scope="module")
 def stack(
-    valkey_binary: str, guard: Guard, ledger: GuardedServer, broker: GuardedServer
+    valkey_binary: str,
+    guard: Guard,
+    ledger: GuardedServer,
+    broker: GuardedServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     environ = {
         "REDIS_URL": ledger.url(user="operator"),
@@ -58,9 +71,18 @@ def stack(
         "BATCH_MAX_ATTEMPTS": "8",
         "BATCH_DURABILITY": "always",
     }
-    logins = {role: {"REDIS_URL": ledger.url(user=role)} for role in ROLES}
-    with running(Stack(valkey_binary, guard, environ, valkey=ledger, roles=logins)) as installation:
+    own = {role: handed(role, tmp_path_factory.mktemp(role)) for role in ROLES}
+    for role in ROLES:
+        own[role]["REDIS_URL"] = ledger.url(user=role)
+    with running(Stack(valkey_binary, guard, environ, valkey=ledger, roles=own)) as installation:
         yield installation
+
+
+def handed(role: str, directory: Path) -> dict[str, str]:
+    """Return the environment of a process that systemd hands its secrets to, and no other."""
+    secrets = {name: SECRETS[name] for name in NEEDED[role]}
+    (directory / "secrets").write_text(json.dumps(secrets))
+    return {"CREDENTIALS_DIRECTORY": str(directory), **dict.fromkeys(SECRETS, "")}
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +130,47 @@ def test_every_verb_says_what_it_has_to_say(operator: Operator, stack: Stack) ->
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
     assert stack.ledger.dead_letters(boris) == []
     assert operator("trace", conversation).out != said[f"trace {conversation}"].out
+
+
+def test_memory_of_a_process_holds_the_secrets_of_its_role_alone(stack: Stack) -> None:
+    """Of each process whole, once it has worked: what a thief would find who took it over."""
+    anna = stack.customer()
+    anna.writes(anna.line("Hi"))
+    anna.wait_for_answers()
+
+    for role in ROLES:
+        pids = members(stack.processes[role].group)
+        held = {
+            name
+            for name, secret in SECRETS.items()
+            if any(secret.encode() in it for pid in pids for it in memory(pid))
+        }
+        environs = b"".join(Path(f"/proc/{pid}/environ").read_bytes() for pid in pids)
+        assert (role, held) == (role, NEEDED[role])
+        assert [it for it in SECRETS.values() if it.encode() in environs] == []
+
+
+def members(group: int) -> list[int]:
+    """Return the processes of a group."""
+    pids = [int(it.name) for it in Path("/proc").iterdir() if it.name.isdigit()]
+    found = []
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            found += [pid] if os.getpgid(pid) == group else []
+    assert found
+    return found
+
+
+def memory(pid: int) -> Iterator[bytes]:
+    """Yield each readable part of a process's memory."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as whole:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, *rest = line.split()
+            first, last = (int(number, 16) for number in place.split("-"))
+            if "r" in rights and not rest[-1].startswith("[v"):
+                whole.seek(first)
+                with suppress(OSError):
+                    yield whole.read(last - first)
 
 
 def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
