@@ -38,6 +38,7 @@ from batching.model import (
     Exchange,
     Expiry,
     ForeignMessage,
+    Gravity,
     InboundMessage,
     Kind,
     Limits,
@@ -125,8 +126,7 @@ def receive(
                 _alert_unread(round_trip, event)
                 queued.append((event, ""))
             case Notice():
-                about = {"account": event.account_id, "notice": event.name}
-                log.info("provider.noticed", extra=about)
+                queued += _take_notice(round_trip, event)
     values = _end_redeliveries(store, queued, round_trip.execute())
     for (event, owner), value in zip(queued, values, strict=True):
         _log_received(event, owner, value)
@@ -230,6 +230,7 @@ def send(
             dead_letter(steps, run, Reason(reason), f"{detail}; apology sent")
         elif steps.finish(run):
             log.info("batch.answered", extra=_about(run) | {"waited_ms": run.age_ms})
+            _note_sent(store, run)
 
 
 # A run's steps, and what each failure becomes.
@@ -435,6 +436,25 @@ def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) 
     return [(status, "")]
 
 
+def _take_notice(round_trip: Pipeline, notice: Notice) -> list[_Queued]:
+    """Queue what a provider says of the account itself; return an entry for each call."""
+    if notice.gravity is Gravity.QUIET:
+        about = {"account": notice.account_id, "notice": notice.name}
+        log.info("provider.noticed", extra=about)
+        return []
+    if notice.gravity is Gravity.WARNING or not notice.account_id:
+        round_trip.alert_once(
+            "channel_warning",
+            notice.detail,
+            account_id=notice.account_id,
+            cooldown_ms=_DAY_MS,
+            about=notice.name,
+        )
+    else:
+        round_trip.note_channel(notice.account_id, notice.gravity, notice.detail)
+    return [(notice, "")]
+
+
 def _alert_unread(round_trip: Pipeline, event: NotUnderstood) -> None:
     """Queue the alert about what could not be read, once a day for each account and shape."""
     detail = f"{event.reason}; fields: {event.shape}" if event.shape else event.reason
@@ -470,14 +490,28 @@ def _log_received(event: Event, owner: str, value: object) -> None:
         case NotUnderstood(), bool():
             fields = {"reason": event.reason, "shape": event.shape}
             log.error("webhook.not_understood", extra={"account": event.account_id} | fields)
-        case Notice(), True:
-            log.warning("customer.noticed", extra=about | {"notice": event.name})
+        case Notice(), bool():
+            _log_notice(event, owner, is_news=value)
         case ForeignMessage(), int() if value != OURS:
             log.warning("reply.foreign", extra=about | {"author": event.author})
             if value == GREETING:
                 log.info("takeover.awaited", extra=about | {"author": event.author})
             if value == TAKEOVER_BEGINS:
                 log.info("takeover.started", extra=about | {"author": event.author})
+
+
+def _log_notice(notice: Notice, owner: str, *, is_news: bool) -> None:
+    about = {"account": notice.account_id, "notice": notice.name}
+    if not is_news:
+        log.info("provider.noticed", extra=about)
+    elif notice.gravity is Gravity.QUIET:
+        log.warning("customer.noticed", extra=about | {"conversation": owner})
+    elif notice.gravity is Gravity.WELL:
+        log.info("channel.recovered", extra=about)
+    elif notice.gravity is Gravity.WARNING:
+        log.warning("channel.warned", extra=about)
+    else:
+        log.error("channel.lost", extra=about)
 
 
 # Helpers of flush.
@@ -715,6 +749,13 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     store.mark_sent(run.account_id, tag, provider_id)
     log.info("reply.part_sent", extra=_about(run) | {"part": part})
     return True
+
+
+def _note_sent(store: Store, run: Run) -> None:
+    """Note that the account's channel works, whatever its provider said; for a run that sent."""
+    told = "a message was sent"
+    if run.part < len(run.parts) and store.note_channel(run.account_id, Gravity.WELL, told):
+        log.info("channel.recovered", extra=_about(run) | {"notice": "sent"})
 
 
 def _lease_renewed(

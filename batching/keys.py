@@ -49,6 +49,8 @@ class Shard:
         self.limits = f"{prefix}limits"
         #: String: the time when a flusher last collected, ms.
         self.heartbeat = f"{prefix}heartbeat"
+        #: Hash: account → what its provider says of a channel that is lost.
+        self.channels = f"{prefix}channels"
         #: String: there while no model may be asked.
         self.model_off = f"{prefix}model_off"
 

@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any, Final, Literal, Self
 
@@ -152,12 +152,43 @@ class ForeignMessage:
         return True
 
 
+class Gravity(IntEnum):
+    """What a notice means for the account.
+
+    QUIET: nothing, it is logged. WARNING: a person is alerted. WELL: its channel works (again).
+    From OFFLINE on nothing can be sent, and the graver the harder it is to mend.
+    """
+
+    QUIET = -2
+    WARNING = -1
+    WELL = 0
+    OFFLINE = 1
+    LOGGED_OUT = 2
+    DEAD = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a provider reports that is neither a message nor a status; it is logged."""
+    """What a provider reports that is neither a message nor a status.
+
+    ``name``: a constant code. ``detail``: code, meaning and advice in plain words, joined by ": ",
+    "" for a QUIET one.
+    """
 
     account_id: str
     name: str
+    gravity: Gravity = Gravity.QUIET
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostChannel:
+    """A channel that its provider says is lost: since when by the server's clock, and in words."""
+
+    account_id: str
+    gravity: int
+    since_ms: int
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from batching.model import (
     Kept,
     Limits,
     Line,
+    LostChannel,
     Overdue,
     Peek,
     Reaped,
@@ -575,6 +576,15 @@ class Scripts:
         names = (s.cooldown(account_id, f"{kind}{number}"), s.alerts, s.stats)
         return self._run("alert_once", names, (kind, detail, account_id, cooldown_ms), bool)
 
+    def note_channel(self, account_id: str, gravity: int, detail: str) -> bool:
+        """Keep whether an account's channel is lost; whether a person is alerted by this.
+
+        ``gravity``: of a Notice; 0 where it works. ``detail``: in plain words. Safe to run twice.
+        """
+        home = self.keyring.shards[0]
+        names = (home.channels, home.alerts, home.stats)
+        return self._run("note_channel", names, (account_id, int(gravity), detail), bool)
+
     # What an operator decides.
 
     def replay(self, conversation_id: str, batch_id: str, account_id: str, limits: Limits) -> int:
@@ -935,6 +945,13 @@ class Store(Scripts):
             )
             if code and since_ms and next_ms and not closed
         ]
+
+    def lost_channels(self) -> list[LostChannel]:
+        """Return the channels that their providers say are lost, by account."""
+        with reached():
+            kept: Any = self.client.hgetall(self.keyring.shards[0].channels)
+        found = ((name.decode(), *value.decode().split(" ", 2)) for name, value in kept.items())
+        return [LostChannel(it[0], int(it[1]), int(it[2]), it[3]) for it in sorted(found)]
 
     def switch_model(self, *, on: bool) -> None:
         """Let questions be asked from now on, or none; what waits is kept. Safe to run twice."""

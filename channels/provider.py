@@ -107,6 +107,10 @@ class Provider:
     shared: bool = False
     #: The field of ``config`` with that number; two accounts must not have the same.
     number_field: str = ""
+    #: The field of ``config`` with what the provider names where it reports of several numbers at
+    #: once. If given, ``parse`` takes as its third argument ``accounts_of(group)``, which returns
+    #: the accounts of it that the request is proven for.
+    group_field: str = ""
     challenge: Challenge | None = None
     #: Called with the events of a webhook once the ledger has them.
     accepted: Callable[[Store, Sequence[Event]], None] | None = None

@@ -361,6 +361,18 @@ def check_circuits(context: Context) -> list[CheckResult]:
     return found or [ok("accounts", "all can send")]
 
 
+def check_channels(context: Context) -> list[CheckResult]:
+    """Check that no account's provider says that its channel is lost: logged out, or banned."""
+    now_ms = context.store.watch().now_ms
+    found = []
+    for lost in context.store.lost_channels():
+        code, says, advice = (*lost.detail.split(": ", 2), "", "")[:3]
+        since = span(max(0, now_ms - lost.since_ms))
+        says = f"{lost.account_id}: {says} ({code}, for {since})"
+        found.append(mistake("channels", says, advice))
+    return found or [ok("channels", "no provider says that one is lost")]
+
+
 def check_overdue(context: Context) -> list[CheckResult]:
     """Check that no batch waits too long, with or without an alert about it."""
     alerted, late = _overdue_and_waiting(context.store), census(context.store).overdue

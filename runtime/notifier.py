@@ -23,7 +23,10 @@ _DROPS = frozenset(Reason)
 #: Makes the id of an alert's event, the same for every attempt to send it.
 _NAMESPACE = uuid.UUID("6f0c7d1e-93a4-4b57-8f0a-6f5c1f1d9b7a")
 #: Kinds that warn of a batch that may still be answered.
-_WARNINGS = frozenset({"overdue", "foreign_reply"})
+_WARNINGS = frozenset({
+    "overdue", "foreign_reply", "channel_warning", "channel_recovered", "customer_called",
+    "customer_paid",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,9 @@ _REFUSALS = frozenset(range(400, 500))
 _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "x_signature"]
 #: Log events that the notifier reports from the ledger's alert, once for all processes.
 _REPORTED_BY_ALERT = frozenset({
-    "batch.dropped", "batch.overdue", "channel.stopped", "model.stopped", "alias.conflicted",
-    "reply.undelivered", "alarm.raised", "status.refused", "alert.told", "canary.late",
-    "ledger.unbalanced", "settings.drift", "webhook.not_understood",
+    "batch.dropped", "batch.overdue", "channel.stopped", "channel.lost", "model.stopped",
+    "alias.conflicted", "reply.undelivered", "alarm.raised", "status.refused", "alert.told",
+    "canary.late", "ledger.unbalanced", "settings.drift", "webhook.not_understood",
 })  # fmt: skip
 #: What may stay in these parts of an event; whatever else a library adds is removed.
 _ALLOWED = {

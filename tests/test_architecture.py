@@ -23,6 +23,7 @@ ODD_SIZES = {
     "channels/whatsapp_cloud/inbound.py": "each item of Meta's webhooks beside what it says",
     "bench/noop.py": "the application that gunicorn runs for comparison",
     "runtime/accounts.py": "an account's keys, how each is read, and the account that they make",
+    "runtime/health.py": "every check beside the others",
     "runtime/units.py": "what the command line and the checks share of printing",
     "wsgi.py": "an entry point",
 }

@@ -281,6 +281,9 @@ def test_web_may_do_what_any_webhook_or_status_asks_for(roles: GuardedServer) ->
     # A new customer's: it may be the app's greeting at first.
     answers = [web.foreign(conversation, person, pause=True) for _ in range(2)]
     assert answers == [GREETING, TAKEOVER_BEGINS]
+    assert [web.note_channel("salon", gravity, "code: words") for gravity in (2, 0)] == [True] * 2
+    assert web.note_channel("salon", 3, "code: words")
+    assert [it.account_id for it in web.lost_channels()] == ["salon"]
     assert web.tags([failed]) == [None]
     for batch, account in (("b1", "salon"), (letter(operator), "salon"), ("b1", "sister")):
         tag = web.tag("salon", conversation, batch, 0)

@@ -1,6 +1,6 @@
 """``/livez``, ``/readyz`` and ``/fleet``: for the load balancer and the operator."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -20,6 +20,8 @@ CHECKS: dict[str, Callable[[Context], list[CheckResult]]] = {
     "flusher": health.check_flusher,
     "fleet": health.check_agreement,
 }
+#: What an operator is told besides. One account's banned number makes no host unready.
+DETAILS: dict[str, Callable[[Context], list[CheckResult]]] = {"channels": health.check_channels}
 
 
 class Live:
@@ -40,23 +42,26 @@ class Ready:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 if every check holds, else 503; an operator is told which, in plain words."""
-        checks = self._checks()
+        checks = self._checks(CHECKS)
         ready = all(check["ok"] for check in checks.values())
         resp.status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         resp.cache_control = ["no-store"]
         resp.media = {"status": "ready" if ready else "not ready"}
         if self._operators.include(req):
+            details = self._checks(DETAILS) if checks["ledger"]["ok"] else {}
             resp.media |= {
-                "checks": checks,
+                "checks": checks | details,
                 "release": self._runtime.settings.release,
                 "fingerprint": self._runtime.fingerprint,
             }
 
-    def _checks(self) -> dict[str, dict[str, object]]:
+    def _checks(
+        self, asked: Mapping[str, Callable[[Context], list[CheckResult]]]
+    ) -> dict[str, dict[str, object]]:
         context = replace(self._context, ledger_id=self._runtime.fleet.ledger_id)
         checks: dict[str, dict[str, object]] = {}
-        for name, ask in CHECKS.items():
-            if checks and not checks["ledger"]["ok"]:
+        for name, ask in asked.items():
+            if "ledger" in checks and not checks["ledger"]["ok"]:
                 # Each further check would wait for the same Redis again.
                 checks[name] = _check("unknown: the ledger does not answer")
             else:

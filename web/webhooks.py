@@ -70,6 +70,12 @@ class Webhook:
         self._runtime = runtime
         self._provider = provider
         configs = [config for config in runtime.accounts if config.channel == provider.name]
+        #: The group of each account that names one.
+        self._groups = {
+            config.account_id: getattr(config.entry, provider.group_field)
+            for config in configs
+            if provider.group_field
+        }
         self._guesses = Guesses(runtime.store, f"the webhook of {provider.name}")
         owners = (
             {"": _owners(configs, provider.number_field)}
@@ -169,7 +175,14 @@ class Webhook:
             asked.add(number)
             return accounts.get(number)
 
-        parsed = self._provider.parse(body, account_of)
+        def accounts_of(group: str) -> list[str]:
+            # One account alone is meant, whatever group it names.
+            ids = list(accounts.values())
+            members = [it for it in ids if self._groups.get(it) == group]
+            return members or (ids if len(ids) == 1 and not self._groups.get(ids[0]) else [])
+
+        grouped = (accounts_of,) if self._provider.group_field else ()
+        parsed = self._provider.parse(body, account_of, *grouped)
         if parsed.unknown_accounts and asked.isdisjoint(accounts):
             log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
             raise _not_found(f"{self._provider.number_field}: no account of this app has it")

@@ -70,6 +70,7 @@ from channels.inbound import (
 )
 from channels.provider import Request
 from channels.venom.ids import Key, chat, customer_of, is_ours, key, other_chat, peer
+from channels.venom.news import session
 
 # Proofs
 
@@ -409,8 +410,13 @@ _EVENTS: dict[str, Reader] = {
     # surprise customers. It is counted, for a person to look at the phone.
     "unreadmessages": notice("unread_message"),
     "location": notice("live_location"),
-    **dict.fromkeys(("qrcode", "phonecode"), notice("needs_login")),
-    **dict.fromkeys(("status-find", "session-logged"), notice("channel_state")),
+    **dict.fromkeys(
+        (
+            *("qrcode", "phonecode", "status-find", "session-logged", "closesession"),
+            *("logoutsession", "onstatechange", "onstatechanged"),
+        ),
+        session,
+    ),
     **dict.fromkeys(("onpresencechanged", "onparticipantschanged"), notice("presence")),
     "onupdatelabel": notice("label"),
 }

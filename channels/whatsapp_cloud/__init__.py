@@ -17,6 +17,7 @@ WHATSAPP_CLOUD = Provider(
     parse=parse,
     shared=True,
     number_field="phone_number_id",
+    group_field="business_account_id",
     challenge=Challenge(
         challenge,
         "verify_token_env",

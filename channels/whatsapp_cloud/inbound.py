@@ -69,6 +69,7 @@ from channels.inbound import (
     whole_number,
 )
 from channels.provider import Request
+from channels.whatsapp_cloud import news
 from channels.whatsapp_cloud.codes import error_name
 
 # Proofs
@@ -91,23 +92,43 @@ def challenge(request: Request, verify_tokens: Sequence[str]) -> str | None:
 # The walk through a body
 
 
-def parse(body: object, account_of: Callable[[str], str | None]) -> Parsed:
+def parse(
+    body: object,
+    account_of: Callable[[str], str | None],
+    accounts_of: Callable[[str], Sequence[str]] = lambda _: (),
+) -> Parsed:
     """Return the events of a webhook's body, in its order.
 
-    ``account_of`` names the account of a phone_number_id, None for one that is not ours. Raise
+    ``account_of`` names the account of a phone_number_id, None for one that is not ours;
+    ``accounts_of`` those of a business account, for what Meta reports of that alone. Raise
     MalformedError for a body that is not an object with ``entry``, and for too many items.
     """
-    return read_items(
-        (account_of(number) if number else "", read, item) for number, read, item in _walk(body)
-    )
+    return read_items(_addressed(body, account_of, accounts_of))
 
 
-def _walk(body: object) -> Iterator[tuple[str, Reader, object]]:
-    """Give each item: the number it is addressed to, "" for none, its reader, and itself."""
+def _addressed(
+    body: object,
+    account_of: Callable[[str], str | None],
+    accounts_of: Callable[[str], Sequence[str]],
+) -> Iterator[tuple[str | None, Reader, object]]:
+    """Give each item with the account that it is for, "" for none, None for one that is not ours.
+
+    What is said of a business account is for each of its accounts.
+    """
+    for business, number, read, item in _walk(body):
+        if number:
+            yield account_of(number), read, item
+        else:
+            yield from ((it, read, item) for it in accounts_of(business) or ("",))
+
+
+def _walk(body: object) -> Iterator[tuple[str, str, Reader, object]]:
+    """Give each item: its business account and number, "" for none, its reader, and itself."""
     entries = at(body, "entry")
     if not isinstance(entries, dict | list):
         raise MalformedError("no_entry", "body: must be an object with entry, a list of objects")
     for entry in items(entries):
+        business = identifier(entry, "id")
         for change in items(entry, "changes") if isinstance(entry, dict) else [None]:
             value = record(change, "value")
             number = identifier(value, "metadata", "phone_number_id")
@@ -117,9 +138,9 @@ def _walk(body: object) -> Iterator[tuple[str, Reader, object]]:
             counted = notice(field) if field in _COUNTED_FIELDS else unknown("other_field")
             if not value:
                 # It has no item, and is counted as a malformed one.
-                yield number, counted, None
+                yield business, number, counted, None
                 continue
-            yield from ((number, *found) for found in _found(value, field, counted))
+            yield from ((business, number, *found) for found in _found(value, field, counted))
 
 
 def _found(value: Record, field: str, counted: Reader) -> Iterator[tuple[Reader, object]]:
@@ -354,7 +375,7 @@ _ROUTES: dict[str, tuple[_Route, ...]] = {
         (("messages",), _message),
         (("message_echoes",), _echo("unknown")),
         (("statuses",), _status),
-        (("errors",), notice("provider_error")),
+        (("errors",), news.error),
     ),
     "smb_message_echoes": ((("message_echoes",), _echo("person")),),
     # Meta's agent holds the conversation and answers it: what the customer writes is not ours.
@@ -366,27 +387,11 @@ _ROUTES: dict[str, tuple[_Route, ...]] = {
     "messaging_handovers": (((), _handover),),
     "user_id_update": ((("user_id_update",), notice("identity_changed")),),
     "calls": ((("calls",), _call), (("statuses",), notice("call"))),
+    **{field: (((), news.reader(field)),) for field in news.NEWS},
 }
 
 #: Fields that are counted under their own name. Among them "history": old messages, not new ones.
-_COUNTED_FIELDS = frozenset(
-    {
-        "account_alerts",
-        "account_review_update",
-        "account_update",
-        "business_capability_update",
-        "history",
-        "message_template_components_update",
-        "message_template_quality_update",
-        "message_template_status_update",
-        "phone_number_name_update",
-        "phone_number_quality_update",
-        "security",
-        "smb_app_state_sync",
-        "template_category_update",
-        "user_preferences",
-    }
-)
+_COUNTED_FIELDS = frozenset({"history", "smb_app_state_sync", "user_preferences"})
 
 
 # Content: the text that the model reads, by the kind of message

@@ -25,10 +25,13 @@ PREFIX = "cloud"
 class Config(Table):
     """The keys of an account: a number of Meta's WhatsApp Cloud API.
 
-    ``api_url`` ends with the API's version. ``timeout_ms`` bounds a whole call.
+    ``business_account_id``: of the WhatsApp Business account that the number belongs to; needed
+    only where several accounts share an app. ``api_url`` ends with the API's version.
+    ``timeout_ms`` bounds a whole call.
     """
 
     phone_number_id: Digits
+    business_account_id: Digits | None = None
     access_token_env: EnvName
     app_secret_env: EnvNames
     verify_token_env: EnvName
