@@ -47,6 +47,9 @@ class Counters:
 
 #: The counters of the conservation check.
 MESSAGES = ("accepted", "answered", "suppressed", "dead", "lost", "open", "flight")
+#: Counted by account, as by reason: whole replies that left, the messages they left in, which the
+#: provider may bill, and the questions to the model that collecting spared.
+SENT = ("replies_sent", "parts_sent", "calls_saved")
 
 
 def counters(store: Store) -> list[Counters]:

@@ -3,10 +3,11 @@
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Mapping
 
 from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.audit import audit
-from batching.inspect import MESSAGES, by_reason, counters, total
+from batching.inspect import MESSAGES, SENT, by_reason, counters, total
 from cli.common import Request, as_json, moment, table, up_to
 from runtime.fleet import Member, drift, members, missing
 from runtime.health import UNDELIVERED_MS_MAX
@@ -34,10 +35,16 @@ def show_balance(request: Request) -> bool:
         [_COUNTERS, *([str(getattr(it, name)) for name in _COUNTERS] for it in shards)],
         numbers=True,
     )
+    sent = _sent_by_account(named)
     lines += [
         f"Ever {kind}: {', '.join(f'{reason} {n}' for reason, n in counts.items())}"
         for kind, counts in ever.items()
         if counts
+    ]
+    lines += [
+        f"Sent by {account}: replies {it['replies_sent']}, in messages {it['parts_sent']}; "
+        f"calls of the model saved {it['calls_saved']}"
+        for account, it in sent.items()
     ]
     if broken:
         numbers = ", ".join(map(str, broken))
@@ -47,8 +54,18 @@ def show_balance(request: Request) -> bool:
     if not broken and not lost:
         lines.append("Every accepted message is accounted for.")
     documents = [{name: getattr(it, name) for name in (*_COUNTERS, "holds")} for it in shards]
-    request.show({"holds": not broken, "lost": lost, "shards": documents, "reasons": ever}, lines)
+    document = {"holds": not broken, "lost": lost, "shards": documents, "reasons": ever}
+    request.show(document | {"sent": sent}, lines)
     return not broken and not lost
+
+
+def _sent_by_account(named: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return the counters of SENT by account, sorted, for each account that sent something."""
+    kinds = {kind: by_reason(named, kind) for kind in SENT}
+    return {
+        account: {kind: counts.get(account, 0) for kind, counts in kinds.items()}
+        for account in kinds["parts_sent"]
+    }
 
 
 def show_audit(request: Request) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import falcon
 
-from batching.inspect import MESSAGES, Counters, by_reason, counters, total
+from batching.inspect import MESSAGES, SENT, Counters, by_reason, counters, total
 from batching.keys import CANARY
 from batching.store import reached
 from runtime.build import Runtime
@@ -57,6 +57,10 @@ class Metrics:
             yield f"# TYPE ai_admin_{kind}_total counter"
             for reason, count in by_reason(counted, kind).items():
                 yield f'ai_admin_{kind}_total{{reason="{reason}"}} {count}'
+        for kind in SENT:
+            yield f"# TYPE ai_admin_{kind}_total counter"
+            for account, count in by_reason(counted, kind).items():
+                yield f'ai_admin_{kind}_total{{account="{account}"}} {count}'
 
     def _ages(self) -> Iterator[str]:
         """Yield lags and ages in ms: 0 if nothing waits, -1 if there never was one."""

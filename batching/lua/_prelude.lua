@@ -62,6 +62,15 @@ local function sent_at(sent_ms)
   return age_ms >= 0 and age_ms <= 2592000000 and tonumber(sent_ms) or now_ms
 end
 
+-- Count a part that left, and with the last its reply, which spared a question for each message of
+-- its batch but one. Called where a part becomes known as sent: once, whoever reports it how often.
+local function count_sent(stats, account, part, parts, messages)
+  redis.call("HINCRBY", stats, "parts_sent:" .. account, 1)
+  if part + 1 ~= tonumber(parts) then return end
+  redis.call("HINCRBY", stats, "replies_sent:" .. account, 1)
+  redis.call("HINCRBY", stats, "calls_saved:" .. account, messages - 1)
+end
+
 -- Return up to `limit` members of a sorted set whose time has come, earliest first.
 local function until_now(index, limit)
   return redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)

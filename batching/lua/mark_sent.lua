@@ -31,6 +31,8 @@ if awaited then
   sent = sent .. part .. ":" .. string.match(KEYS[3], "[^:]*$") .. " "
   redis.call("HSET", KEYS[1], "part", part + 1, "sent", sent)
   redis.call("HDEL", KEYS[1], "resent")
+  local parts, messages = unpack(redis.call("HMGET", KEYS[1], "parts", "count"))
+  count_sent(KEYS[6], account, part, parts, messages)
   trail(KEYS[10], "mark_sent", batch, part)
   if state == "sending" then
     redis.call("HSET", KEYS[1], "state", "running")
@@ -48,5 +50,6 @@ redis.call("ZREM", KEYS[9], batch)
 redis.call("DEL", KEYS[5])
 redis.call("HINCRBY", KEYS[6], "dead", 0 - count)
 redis.call("HINCRBY", KEYS[6], "answered", count)
+count_sent(KEYS[6], account, part, header.parts, count)
 trail(KEYS[10], "mark_sent", batch, part)
 return 2

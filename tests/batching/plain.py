@@ -88,6 +88,7 @@ class Plain:
     #: Conversations whose overflow a person was alerted to.
     overflowed: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter)
     alerts: int = 0
 
     def _number(self) -> int:
@@ -238,6 +239,7 @@ class Plain:
         is_awaited = batch and batch.stage is Stage.SEND and batch.batch_id == tag.batch_id
         if batch and is_awaited and batch.part == tag.part:
             batch.part, batch.resent = tag.part + 1, False
+            self._count_sent(batch)
             if batch.state == "sending":
                 batch.state = "running"
             elif batch.state == "ambiguous":
@@ -245,9 +247,16 @@ class Plain:
             return True
         letter = self.dead.get(tag.batch_id)
         if letter and letter.part == tag.part == len(letter.parts) - 1:
+            letter.part = tag.part + 1
+            self._count_sent(letter)
             self.counts["answered"] += len(self.dead.pop(tag.batch_id).messages)
             return True
         return False
+
+    def _count_sent(self, batch: Batch) -> None:
+        self.sent["parts_sent"] += 1
+        if batch.part == len(batch.parts):
+            self.sent.update(replies_sent=1, calls_saved=len(batch.messages) - 1)
 
     def finish(self, run: Run, *, suppressed: str = "") -> bool:
         batch = self._holder(run, "running")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batching.audit import audit
-from batching.inspect import counters, dead_letters
+from batching.inspect import SENT, by_reason, counters, dead_letters
 from batching.model import (
     Exchange,
     Expiry,
@@ -317,6 +317,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (counted.holds, counted.lost) == (True, 0)
         ended = {name: counted.named[name] for name in ("accepted", "answered", "suppressed")}
         assert +Counter(ended) == +plain.counts
+        sent = {kind: by_reason(counted.named, kind).get("salon", 0) for kind in SENT}
+        assert +Counter(sent) == +plain.sent
         # No content expires, either.
         assert audit(self.store).problems == ()
 

@@ -51,6 +51,19 @@ def test_balance_names_reasons(world: World, operator: Operator) -> None:
     }
 
 
+def test_balance_names_what_left(world: World, operator: Operator) -> None:
+    """One reply to three messages: two questions to the model less, one message to be billed."""
+    world.write("Hi", "a haircut", "tomorrow?")
+    world.settle()
+
+    answer = operator("balance")
+
+    line = "Sent by salon: replies 1, in messages 1; calls of the model saved 2"
+    assert line in answer.out.splitlines()
+    figures = {"replies_sent": 1, "parts_sent": 1, "calls_saved": 2}
+    assert operator("balance", "--json").json["sent"] == {"salon": figures}
+
+
 def test_sound_ledger_agrees_with_its_counters(world: World, operator: Operator) -> None:
     refused(world)
     world.to_sending(CANARY)

@@ -9,7 +9,15 @@ from typing import Any
 import redis
 
 from batching.audit import audit
-from batching.inspect import DeadLetter, counters, dead_letters, find_dead_letters
+from batching.inspect import (
+    SENT,
+    DeadLetter,
+    by_reason,
+    counters,
+    dead_letters,
+    find_dead_letters,
+    total,
+)
 from batching.keys import Shard
 from batching.model import Reason
 from batching.rights import erase
@@ -96,8 +104,22 @@ class Watcher:
         """Check the same, and more, by the operator's own means. Raise BrokenError."""
         problems = [str(book) for book in counters(self.store) if not book.holds]
         problems += audit(self.store).problems
+        problems += self._miscounted()
         if problems:
             raise BrokenError("; ".join(problems))
+
+    def _miscounted(self) -> list[str]:
+        """Return how the counters of what was sent contradict those of what became of it.
+
+        A reply counts each message of its batch once, as itself or as a call saved, before the
+        batch is answered; rarely it is erased, or vanishes, in between.
+        """
+        named = total(counters(self.store))
+        parts, replies, saved = (sum(by_reason(named, kind).values()) for kind in SENT)
+        told = replies + saved
+        most = sum(named[name] for name in ("answered", "suppressed", "dead", "lost", "flight"))
+        holds = replies <= parts and named["answered"] <= told <= most
+        return [] if holds else [f"sent {parts} parts, {replies} replies to {told}: {dict(named)}"]
 
     def _note_expiries(self, keys: list[str], waits: list[int]) -> None:
         for key, wait_ms in zip(keys, waits, strict=True):

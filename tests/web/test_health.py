@@ -162,6 +162,7 @@ def test_metrics_count_what_happened_from_none_of_it(
     assert run
     store.dead_letter(run, "poison", "test")
     store.client.hset(CANARY, items=["answered_ms", "1", "round_trip_ms", "612"])
+    store.client.hset(shard.stats, "parts_sent:salon", 3)
 
     found = http.simulate_get("/metrics").text.splitlines()
 
@@ -177,6 +178,7 @@ def test_metrics_count_what_happened_from_none_of_it(
         'ai_admin_messages_accepted_total{shard="0"} 1',
         "ai_admin_duplicate_total 1",
         'ai_admin_dead_total{reason="poison"} 1',
+        'ai_admin_parts_sent_total{account="salon"} 3',
         'ai_admin_messages_dead{shard="0"} 1',
         "ai_admin_canary_round_trip_ms 612",
     } <= set(found)
