@@ -27,6 +27,7 @@ from batching.errors import (
 from batching.model import Exchange
 from config import EnvName, Table, Url, Whole, Word
 from httpjson import ErrorMap, Failure, Reply, call_json, retry_after_ms
+from llm.markup import spoken
 from llm.prompt import Prompt, dialogue, window
 
 #: Limit for connecting to one address of the host, ms.
@@ -272,24 +273,14 @@ _IDLE_JOINER = re.compile(
     "(?<![^\x00-\x7f\\s\u200c\u200d])[\u200c\u200d]+|[\u200c\u200d]++(?![^\x00-\x7f\\s\u200c\u200d])"
     "|(?<=[\u200c\u200d])[\u200c\u200d]+"
 )
-#: Reasoning that servers without a parser for it leave in the answer.
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-#: Templates that open the reasoning in the prompt leave only its end in the answer.
-_THOUGHT_END = re.compile(r"\A.*</think>", re.DOTALL)
 
 
 def clean(text: str) -> str:
-    """Return a model's text ready to send: no reasoning, nothing invisible, valid Unicode.
+    """Return a model's text ready to send: no markup, nothing invisible, valid Unicode.
 
-    Raise UnusableAnswerError: ``model_empty``, ``model_overlong``, or ``model_truncated`` where
-    only reasoning came.
+    Raise UnusableAnswerError: ``model_overlong``, and what ``llm.markup.spoken`` raises.
     """
-    text = _THOUGHT_END.sub("", _THOUGHT.sub("", text))
-    if text.lstrip().startswith("<think>"):
-        raise UnusableAnswerError("model_truncated", "reasoning without an end")
-    text = visible(text).encode("utf-8", "replace").decode().strip()
-    if not text:
-        raise UnusableAnswerError("model_empty")
+    text = spoken(visible(text).encode("utf-8", "replace").decode())
     if len(text) > ANSWER_CHARACTERS_MAX:
         raise UnusableAnswerError(
             "model_overlong", f"{len(text)} characters: must be 1..{ANSWER_CHARACTERS_MAX}"

@@ -18,7 +18,7 @@ HIJACKED: dict[str, tuple[object, str | None]] = {
     "tool beside words": (completion("Done", tool_calls=[TOOL]), "Done"),
     "tool instead of words": (completion(None, "tool_calls", tool_calls=[TOOL]), None),
     "function": (completion(None, "function_call", function_call=TOOL["function"]), None),
-    "orders as words": (completion('{"action": "refund"}'), '{"action": "refund"}'),
+    "orders as words": (completion('{"action": "refund"}'), None),
     "picture beside words": (
         completion(
             [

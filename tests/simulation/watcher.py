@@ -115,7 +115,7 @@ class Watcher:
         batch is answered; rarely it is erased, or vanishes, in between.
         """
         named = total(counters(self.store))
-        parts, replies, saved = (sum(by_reason(named, kind).values()) for kind in SENT)
+        replies, parts, saved = (sum(by_reason(named, kind).values()) for kind in SENT)
         told = replies + saved
         most = sum(named[name] for name in ("answered", "suppressed", "dead", "lost", "flight"))
         holds = replies <= parts and named["answered"] <= told <= most
