@@ -40,6 +40,7 @@ from config import (
 from config.urls import is_url, shown_url
 from llm import MODELS
 from llm.guard import Guarded
+from llm.markdown import Formatted, Formatting
 from llm.prompt import Prompt
 from runtime.clients import http_client
 from runtime.needs import NEEDED_BY, Purpose, env_names, named_secrets
@@ -77,6 +78,7 @@ class AccountEntry(Table):
     batch: AccountLimits = AccountLimits()
     budget: AccountBudget = AccountBudget()
     ambiguous: Literal["alert", "resend"] = "alert"
+    formatting: Formatting = "whatsapp"
     on_call: Literal["answer", "alert", "ignore"] = "answer"
     automatic_texts: tuple[
         Annotated[str, matches(r"(?s).*\S.*", "must be the whole text, at most 4096 characters")],
@@ -236,7 +238,9 @@ class AccountRegistry:
             config=table, secrets=config.secrets, prompt=prompt, http=self._outside.http
         )
         alert = partial(self._alert_redacted, config.account_id)
-        return Guarded(model, prompt=prompt, account_id=config.account_id, alert=alert)
+        # Inside of the guard, which must read what leaves.
+        shown = Formatted(model, config.entry.formatting)
+        return Guarded(shown, prompt=prompt, account_id=config.account_id, alert=alert)
 
     def _alert_redacted(self, account_id: str, removed: str) -> None:
         """Alert a person once an hour. The answer must not wait for it: the log has every one."""

@@ -25,7 +25,7 @@ from tests.webhooks import body
 __all__ = ["street"]
 
 FILES_TO_200_MAX = 9
-FILES_MAX = 22
+FILES_MAX = 24
 
 
 @dataclass(frozen=True, slots=True)

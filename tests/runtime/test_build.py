@@ -11,6 +11,7 @@ from channels.outbound import HttpChannel
 from channels.simulator import Simulator
 from llm.anthropic import Anthropic
 from llm.guard import Guarded
+from llm.markdown import Formatted
 from llm.openai_compatible import OpenAICompatible
 from llm.scripted import Scripted
 from runtime import build as building
@@ -122,9 +123,10 @@ def test_every_account_gets_its_channel_and_its_model_behind_the_guard(
 
     built = [accounts.get(config.account_id) for config in accounts]
 
-    assert {type(account.model) for account in built} == {Guarded}
+    assert {(type(it.model), type(it.model.model)) for it in built} == {(Guarded, Formatted)}
     assert [
-        (type(it.channel), type(it.model.model), it.ambiguous, it.limits.idle_ms) for it in built
+        (type(it.channel), type(it.model.model.model), it.ambiguous, it.limits.idle_ms)
+        for it in built
     ] == [
         (HttpChannel, OpenAICompatible, "alert", 4_000),
         (HttpChannel, Anthropic, "resend", 9_000),
