@@ -148,18 +148,18 @@ class _Renderer:
         said = token.content.split("\n")
         words = self._inline(token.children or [], bold=not heading)
         pieces = words.split(_LINE)
-        befores = [
+        prefixes = [
             source[: source.rfind(line.strip())] if line.strip() in source else ""
             for source, line in zip(self._source[start:end], said, strict=False)
         ]
         if heading and words.strip():
             self.found = True
-            before = re.sub(r"#{1,6}[ \t]*\Z", "", befores[0])
+            before = re.sub(r"#{1,6}[ \t]*\Z", "", prefixes[0])
             self._lines.append(before + self._bold(words.replace(_LINE, " ").strip()))
-        elif len(pieces) == len(befores):
-            self._lines += [before + piece for before, piece in zip(befores, pieces, strict=True)]
+        elif len(pieces) == len(prefixes):
+            self._lines += [before + piece for before, piece in zip(prefixes, pieces, strict=True)]
         else:
-            self._lines.append("".join(befores[:1]) + words.replace(_LINE, "\n"))
+            self._lines.append("".join(prefixes[:1]) + words.replace(_LINE, "\n"))
         self._next = end
 
     def _put_fence(self, token: Token) -> None:
