@@ -418,7 +418,7 @@ class Limits:
     max_wait_ms: int = 45_000
     overdue_ms: int = 120_000
     reply_deadline_ms: int = 86_400_000
-    lease_ms: int = 30_000
+    lease_ms: int = 10_000
     max_attempts: int = 8
 
     def encode(self) -> tuple[str, str]:
@@ -505,7 +505,7 @@ class Timing:
     ``sent_ms``, ``alias_ms``: how long ids of our messages and second ids of customers are kept.
     """
 
-    wake_up_ms: int = 10_000
+    wake_up_ms: int = 5_000
     wake_up_max_ms: int = 60_000
     ambiguous_ms: int = 60_000
     defer_ms: int = 60_000

@@ -32,16 +32,17 @@ log = logging.getLogger(__name__)
 
 #: The installation needs at least one process of each.
 ROLES = ("web", "worker", "scheduler")
-BEAT_EVERY_MS = 5_000
+BEAT_EVERY_MS = 3_000
 #: After three missed beats a process counts as dead.
-ALIVE_MS_MAX = 15_000
+ALIVE_MS_MAX = 9_000
 #: After this its entry is removed.
 SILENT_MS_MAX = 60_000
 #: Cooldown of an alert about the fleet, for the whole installation, ms.
 ALERT_COOLDOWN_MS = 3_600_000
 
-#: A flusher collects every few seconds; silent for longer, it is dead or uses another Redis, ms.
-FLUSHER_SILENT_MS_MAX = 30_000
+#: A flusher collects every 5 s at least; silent for longer, it or the broker is dead, or it uses
+#: another Redis, ms.
+FLUSHER_SILENT_MS_MAX = 10_000
 #: How long a process must see that before it logs it, ms: a new installation starts silent.
 SILENCE_LASTS_MS = 30_000
 #: After this the process logs it again, ms.

@@ -466,8 +466,9 @@ ALERT_RULES = (
     AlertRule("durability", check_durability),
     AlertRule("memory", check_memory),
     AlertRule("same_database", check_separate_databases),
-    # A deploy stops processes before it starts them.
-    AlertRule("missing_role", check_roles, lasting_ms=60_000),
+    # A restart takes seconds, of a process and of the broker.
+    AlertRule("missing_role", check_roles, lasting_ms=20_000),
+    AlertRule("flusher_silent", check_flusher, lasting_ms=20_000),
 )
 
 

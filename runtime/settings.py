@@ -211,7 +211,7 @@ class Settings(Table):
     batch_max_wait_ms: Annotated[int, Whole(100, 3_600_000)] = 45_000
     batch_overdue_ms: Annotated[int, Whole(1_000, 86_400_000)] = 120_000
     batch_reply_deadline_ms: Annotated[int, Whole(1_000, 604_800_000)] = 86_400_000
-    batch_lease_ms: Annotated[int, Whole(1_000, 600_000)] = 30_000
+    batch_lease_ms: Annotated[int, Whole(1_000, 600_000)] = 10_000
     batch_max_attempts: Annotated[int, Whole(1, 50)] = 8
 
     # Questions to models, failed ones included; beyond a budget batches wait.
@@ -223,7 +223,7 @@ class Settings(Table):
     batch_durability: Literal["everysec", "always"] = "everysec"
     batch_shards: Annotated[int, Whole(1, 1_024)] = 1
     batch_ambiguous_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
-    batch_wake_up_ms: Annotated[int, Whole(500, 60_000)] = 10_000
+    batch_wake_up_ms: Annotated[int, Whole(500, 60_000)] = 5_000
     flush_tick_ms: Annotated[int, Whole(10, 5_000)] = 50
     deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
     canary_url: CanaryUrl = ""

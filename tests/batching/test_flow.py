@@ -166,10 +166,10 @@ def test_wake_up_that_comes_twice_does_nothing_the_second_time(world: World, sta
 def test_lost_wake_up_is_enqueued_again_and_spends_no_attempt(world: World) -> None:
     lost = world.to_generating()
 
-    again = world.after(10_000)
-    world.wait(10_000)
+    again = world.after(5_000)
+    world.wait(5_000)
     assert world.flush() == []  # the second wait is twice as long
-    third = world.after(10_000)
+    third = world.after(5_000)
     world.answer([third])
 
     assert lost == again == third

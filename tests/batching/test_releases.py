@@ -243,7 +243,7 @@ def test_limits_of_the_release_before_are_obeyed(world: World) -> None:
     former_batch(world, "open")
     run = world.begin(world.after(9_000))
 
-    assert run.limits == Limits(max_attempts=2)
+    assert run.limits == Limits(max_attempts=2, lease_ms=30_000)
     world.begin(world.after(30_000))
     world.settle(30_000)
     assert world.alerts() == [("poison", "worker_died")]
@@ -253,7 +253,7 @@ def test_batch_of_this_release_is_one_that_the_release_before_can_read(world: Wo
     world.write("Hi")
     kept = world.client.hgetall(world.shard.batches(world.anna))
 
-    assert kept[b"open_limits"] == b"9000 10 45000 120000 86400000 30000 8"
+    assert kept[b"open_limits"] == b"9000 10 45000 120000 86400000 10000 8"
     assert set(kept) == {b"account", *(f"open_{x}".encode() for x in (
         "id", "count", "first", "heard", "last", "limits"))}  # fmt: skip
 

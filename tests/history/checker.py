@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from batching.model import Reason
-from tests.history.events import Doubted, History
+from tests.history.events import Apologized, Doubted, History
 from tests.history.story import NEVER, Call, Message, Person, Reply, Story
 
 #: Why a batch may become a dead letter; each has exactly one alert.
@@ -28,6 +28,7 @@ def check(
         *_lost(story),
         *_unalerted(story),
         *_doubled(story, resend),
+        *_apologized(story),
         *_misordered(story),
         *_overlapping(story),
         *_misdirected(story),
@@ -84,6 +85,14 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
             again = taken.tag in doubted or any(story.paused(who, 0, last) for who in senders)
             if len(copies) > 1 + (again and taken.account in resend):
                 yield f"sent twice: {taken.tag}, {len(copies)} times"
+
+
+def _apologized(story: Story) -> Iterator[str]:
+    """An apology is said once, and is no answer: its batch is with a person."""
+    said = Counter(event.tag for event in story.history if isinstance(event, Apologized))
+    for tag, times in said.items():
+        if times > 1:
+            yield f"apologized again: {tag}, {times} times"
 
 
 def _misordered(story: Story) -> Iterator[str]:
@@ -195,8 +204,8 @@ def _invented(story: Story) -> Iterator[str]:
 
 
 def _overasked(story: Story, max_attempts: int) -> Iterator[str]:
-    """A model is not asked about a batch for ever."""
-    asked = Counter(call.asked.words for call in story.calls.values())
+    """A model is not asked about a batch for ever, unless it could answer nobody."""
+    asked = Counter(call.asked.words for call in story.calls.values() if not call.lacked)
     for words, times in asked.items():
         starts = 1 + len(story.replays_of(words[0]))
         starts += sum(len(story.erasures[person]) for person in story.people(words))

@@ -56,11 +56,23 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """The question is over: answered, with these parts, or not, with none."""
+    """The question is over: answered, with these parts, or not, with none.
+
+    ``lacked``: the model could not answer anybody, so that the question is nobody's fault.
+    """
 
     at_ms: int
     call: int
     parts: tuple[str, ...] = ()
+    lacked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Apologized:
+    """The provider took an account's apology for a batch, the one named in ``tag``."""
+
+    at_ms: int
+    tag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +161,8 @@ class Discarded(_OfDeadLetter):
 
 
 Happening = (
-    Offered | Accepted | Asked | Replied | Taken | Doubted | Paused | TakenOver | HandedBack
-    | Died | Alerted | Replayed | Discarded | Erased
+    Offered | Accepted | Asked | Replied | Apologized | Taken | Doubted | Paused | TakenOver
+    | HandedBack | Died | Alerted | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

@@ -50,6 +50,7 @@ class Call:
     began: int
     ended: int = NEVER
     parts: tuple[str, ...] = ()
+    lacked: bool = False
 
 
 @dataclass(slots=True)
@@ -111,8 +112,9 @@ class Story:
                 message.accepted = min(message.accepted, place)
             case Asked():
                 self.calls[event.call] = Call(event, place)
-            case Replied(_, call, parts):
+            case Replied(_, call, parts, lacked):
                 self.calls[call].ended, self.calls[call].parts = place, parts
+                self.calls[call].lacked = lacked
             case Taken(_, _, _, tag):
                 self._note_taken(place, Tag.parse(tag), event)
             case Paused(_, worker):

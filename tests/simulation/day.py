@@ -6,7 +6,7 @@ from random import Random
 import redis
 
 from batching.model import ForeignMessage, InboundMessage, Kind
-from tests.simulation.outside import SimulatedChannel
+from tests.simulation.outside import SimulatedChannel, SimulatedModel
 from tests.simulation.service import Web
 from tests.simulation.watcher import Watcher
 from tests.simulation.wire import Wire
@@ -34,6 +34,7 @@ class Day:
     watcher: Watcher
     wire: Wire
     channels: dict[str, SimulatedChannel]
+    models: dict[str, SimulatedModel]
     client: redis.Redis
 
     def plan(self) -> None:
@@ -119,8 +120,15 @@ class Day:
         self.world.occurred["outage"] += 1
 
     def stop_account(self) -> None:
-        channel = self.channels[self.world.rng.choice(ACCOUNTS)]
-        channel.stopped_until_ms = self.world.now_ms + self.world.rng.randint(1_000, 120_000)
+        self._stop("channel_stopped", self.channels[self.world.rng.choice(ACCOUNTS)])
+
+    def stop_model(self) -> None:
+        """Have an account's model refuse every question for a while."""
+        self._stop("model_stopped", self.models[self.world.rng.choice(ACCOUNTS)])
+
+    def _stop(self, alert: str, what: SimulatedChannel | SimulatedModel) -> None:
+        what.stopped_until_ms = self.world.now_ms + self.world.rng.randint(1_000, 120_000)
+        self.world.occurred[f"reason for {alert}"] += 1
 
     def flush_scripts(self) -> None:
         """Have the server forget all scripts."""

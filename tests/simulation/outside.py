@@ -8,18 +8,23 @@ from typing import NoReturn
 from batching.errors import (
     AmbiguousError,
     ChannelStoppedError,
+    ModelStoppedError,
     PermanentError,
     TransientError,
     UnusableAnswerError,
 )
 from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
-from tests.history.events import Asked, Doubted, Replied, Taken
+from tests.history.events import Apologized, Asked, Doubted, Replied, Taken
 from tests.simulation.hub import Crash
 from tests.simulation.service import Web
 from tests.simulation.world import World
 
 #: What the channel splits an answer at.
 SEAM = "|"
+#: What an account says whose model has no answer; no customer writes it.
+APOLOGY = "We are sorry."
+#: Faults of an account or of the world: no batch may die of them.
+LACKS = frozenset({"model_auth", "model_503", "cloud_190", "cloud_131016"})
 USUAL_MS, SLOW_MS = (200, 8_000), (20_000, 90_000)
 CALL_MS, SOON_MS, LATE_MS = (20, 2_000), (50, 5_000), (20_000, 300_000)
 
@@ -39,6 +44,7 @@ class SimulatedModel:
     world: World
     account_id: str
     calls: "count[int]"
+    stopped_until_ms: int = 0
 
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:  # noqa: ARG002
         """Answer in time, late, or not at all."""
@@ -48,10 +54,14 @@ class SimulatedModel:
         past = tuple(word for exchange in history for word in _words(exchange.customer))
         world.add(Asked(world.now_ms, call, words, self.account_id, world.worker, past))
         parts: tuple[str, ...] = ()
+        lacked = False
         try:
             parts = self._think(call, words)
+        except TransientError as error:
+            lacked = not isinstance(error, UnusableAnswerError)
+            raise
         finally:
-            world.add(Replied(world.now_ms, call, parts))
+            world.add(Replied(world.now_ms, call, parts, lacked))
         world.boundary()
         return SEAM.join(parts)
 
@@ -61,6 +71,8 @@ class SimulatedModel:
         if world.chance("crash"):
             world.pause()
             raise Crash
+        if world.now_ms < self.stopped_until_ms and not world.healed:
+            raise ModelStoppedError("model_auth", free=True)
         if world.chance("model_transient"):
             asked_ms = world.rng.choice((None, 5_000, 120_000))
             raise TransientError("model_503", retry_after_ms=asked_ms)
@@ -133,7 +145,11 @@ class SimulatedChannel:
         self.sent += 1
         provider_id = f"{account}-out-{self.sent}"
         taken = (account, outbound.customer, tag, outbound.text, world.worker)
-        world.add(Taken(world.now_ms, *taken))
+        if outbound.text == APOLOGY:
+            world.occurred["apology"] += 1
+            world.add(Apologized(world.now_ms, tag))
+        else:
+            world.add(Taken(world.now_ms, *taken))
         if world.chance("status_failed"):
             self._report(provider_id, "failed", tag)
         elif not world.chance("status_lost"):

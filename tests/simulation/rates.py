@@ -54,6 +54,7 @@ DEEDS = {
     "step_clock": 3,
     "cut_off": 2,
     "stop_account": 2,
+    "stop_model": 2,
     "flush_scripts": 2,
 }
 

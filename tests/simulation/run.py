@@ -11,12 +11,13 @@ from random import Random
 
 import redis
 
+from batching.model import Dependency
 from batching.ports import Account
 from batching.store import Store
 from tests.history.checker import check
 from tests.history.events import Accepted, Happening, digest
 from tests.simulation.day import ACCOUNTS, Day, people
-from tests.simulation.outside import SimulatedChannel, SimulatedModel
+from tests.simulation.outside import APOLOGY, SimulatedChannel, SimulatedModel
 from tests.simulation.rates import Setup, draw
 from tests.simulation.service import Web, Workers
 from tests.simulation.watcher import BrokenError, Watcher
@@ -113,15 +114,20 @@ class Simulation:
             name: SimulatedChannel(world, self.web, name, tuple({*ACCOUNTS} - {name}))
             for name in ACCOUNTS
         }
+        models = {name: SimulatedModel(world, name, calls) for name in ACCOUNTS}
+        # One account has a second model, the other something to say without any.
+        second, *_ = ACCOUNTS
         accounts = {
             name: Account(
-                name, setup.limits[0], channel, SimulatedModel(world, name, calls),
+                name, setup.limits[0], channel, models[name],
                 "resend" if name in setup.resend else "alert",
+                fallbacks=(SimulatedModel(world, name, calls),) if name == second else (),
+                apology="" if name == second else APOLOGY,
             )
             for name, channel in channels.items()
         }  # fmt: skip
         self.workers = Workers(world, store, accounts)
-        self.day = Day(world, self.web, self.watcher, self.wire, channels, client)
+        self.day = Day(world, self.web, self.watcher, self.wire, channels, models, client)
 
     def live(self) -> None:
         """Go through the day, then let everything come to its end. Raise BrokenError."""
@@ -149,7 +155,19 @@ class Simulation:
         setup = self.world.setup
         self.watcher.dead_letters()
         max_attempts = max(limits.max_attempts for limits in setup.limits)
-        return check(self.world.history, resend=setup.resend, max_attempts=max_attempts)
+        return [
+            *check(self.world.history, resend=setup.resend, max_attempts=max_attempts),
+            *self._told_again(),
+        ]
+
+    def _told_again(self) -> Iterator[str]:
+        """Yield where a person was alerted to an outage more than once."""
+        for kind in sorted({of.alert for of in Dependency}):
+            alerts, reasons = (
+                self.world.occurred[f"{it} {kind}"] for it in ("alert", "reason for")
+            )
+            if alerts > reasons:
+                yield f"{kind}: {alerts} alerts of {reasons} outages"
 
 
 @contextmanager

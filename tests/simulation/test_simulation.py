@@ -24,6 +24,7 @@ EXPECTED = {
     *("receipt overflow", "alert overflow"),
     *("alert poison", "alert fatal_model", "alert fatal_provider", "alert ambiguous"),
     *("alert deadline", "alert undelivered", "alert channel_stopped"),
+    *("alert model_stopped", "apology"),
     "alert status_refused",
     *("clock step", "outage", "replayed", "discarded", "erased", "taken over"),
 }

@@ -24,6 +24,7 @@ from batching.rights import erase
 from batching.store import Store
 from tests.history.checker import DROPS
 from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed, TakenOver
+from tests.simulation.outside import LACKS
 from tests.simulation.world import World
 
 #: An expiry beyond this is not met in one simulated day.
@@ -128,6 +129,9 @@ class Watcher:
             if 0 <= wait_ms <= HORIZON_MS:
                 # The server has counted down a few real milliseconds already.
                 self._expire_after(key, -(-wait_ms // 1000) * 1000)
+            elif wait_ms > HORIZON_MS:
+                # What was to expire soon is to stay after all.
+                self._expiries.pop(key, None)
 
     def _expire_after(self, key: str, wait_ms: int) -> None:
         world, person = self._world, self._takeovers.get(key)
@@ -148,6 +152,8 @@ class Watcher:
         world, kind = self._world, alert["kind"]
         world.occurred[f"alert {kind}"] += 1
         batch = f"{alert.get('conversation', '')}:{alert.get('batch', '')}"
+        if kind in DROPS and kind != "deadline" and alert["detail"].partition(";")[0] in LACKS:
+            raise BrokenError(f"a batch died of what its account lacked: {alert}")
         if kind in DROPS:
             letters = find_dead_letters(self.store, alert["batch"])
             here = (x for x in letters if self.store.shard_of(x.conversation_id) == shard)
