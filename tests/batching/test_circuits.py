@@ -462,3 +462,15 @@ def test_account_without_an_apology_says_nothing(world: World) -> None:
 
     assert world.end() == End({"accepted": 1, "dead": 1}, [("fatal_model", "model_context")], 1, 0)
     assert ANNA not in [it.customer for it in world.channel.attempts]
+
+
+def test_question_is_taken_back_once(world: World) -> None:
+    """Neither twice, nor one that another run asked."""
+    run = world.begin(world.to_generating())
+    world.store.spend(run, AMPLE)
+    other = replace(run, token="0")
+
+    taken_back = [world.store.refund(it) for it in (other, run, run)]
+    world.store.spend(run, AMPLE)
+
+    assert (taken_back, world.store.asked()) == ([False, True, False], 1)

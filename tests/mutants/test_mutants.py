@@ -59,4 +59,4 @@ def test_simulation_sees_a_grave_fault_within_few_seeds(valkey_binary: str, name
     with copy_of_tree() as tree:
         BY_NAME[name].apply(tree)
 
-        assert guards(seeds=40)["simulation"].catches(tree).startswith("seed ")
+        assert guards(seeds=80)["simulation"].catches(tree).startswith("seed ")
