@@ -226,6 +226,15 @@ def one_refusal(stage: Stage) -> None:
     _refused(stage, BAD[1])
 
 
+def unknown_password(stage: Stage) -> None:
+    """Change a role's password and deploy, without site.yml in between."""
+    vault = stage.site.inventory.vault
+    secrets = vault.open()
+    vault.lock({**secrets, "ledger_web_password": secrets["ledger_web_password"][::-1]})
+    _refused(stage, Bad("a password that the ledger does not know", ("the password of web",)))
+    vault.lock(secrets)
+
+
 def another_ledger(stage: Stage) -> None:
     """Let one web host of several write into another Redis, as once cost customers answers."""
     if stage.site.kind == "one":
@@ -266,6 +275,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "together": two_at_once,
     "drain": drain,
     "refusals": refusals,
+    "passwords": unknown_password,
     "elsewhere": another_ledger,
     "worker": worker_host_without_power,
     "scheduler": frozen_scheduler,
