@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from batching.alerts import Alerts
+from batching.audit import audit
 from batching.errors import LedgerUnavailableError
 from batching.inspect import census, counters, dead_letters, trace
 from batching.model import (
@@ -377,6 +378,49 @@ def test_simulator_runs_under_the_roles_outside_of_production(
         assert [it["text"] for it in shown] == ["Hi", "Hello"]
         assert simulator.forget(operator, conversation) == 2
         assert server.refusals() == set()
+
+
+#: What a thief can still do: the user, the deed, and what finds it ("" for nothing).
+DEEDS = [
+    ("web", "HINCRBY {shard}:stats answered 1", "balance"),
+    ("web", "ZREM {shard}:due {c}", "audit"),
+    ("web", "HSET {shard}:c:{c} open_count 7", "audit"),
+    ("web", "RPUSH {shard}:o:{c} text", "audit"),
+    ("web", "DEL {shard}:d:{b}", "audit"),
+    ("web", "HGETALL {shard}:c:{c}", ""),
+    ("worker", "DEL {shard}:o:{c}", "audit"),
+    ("worker", "DEL {shard}:c:{c}", "audit"),
+    ("worker", "ZREM {shard}:dead {b}", "audit"),
+    ("worker", "HSET {shard}:stats accepted 7", "balance"),
+    ("worker", "LRANGE {shard}:o:{c} 0 -1", ""),
+    ("scheduler", "HINCRBY {shard}:stats lost 1", "balance"),
+    ("operator", "DEL {shard}:o:{c}", "audit"),
+]
+
+
+@pytest.mark.parametrize(("user", "deed", "finder"), DEEDS)
+def test_what_a_thief_still_can_is_found_or_known_not_to_be(
+    ledger: GuardedServer, user: str, deed: str, finder: str
+) -> None:
+    with ledger.admin() as client:
+        client.flushdb()
+    operator = store_of(ledger, "operator")
+    operator.open()
+    conversation, batch = waiting(operator), letter(operator)
+    shard = operator.shard_of(conversation).prefix.removesuffix(":")
+    assert found(operator) == ""
+
+    with ledger.client(user=user) as client:
+        client.execute_command(*deed.format(shard=shard, c=conversation, b=batch).split())
+
+    assert found(operator) == finder
+
+
+def found(store: Store) -> str:
+    """Return which of the operator's verbs finds that something is wrong, "" for none."""
+    if not all(it.holds for it in counters(store)):
+        return "balance"
+    return "audit" if audit(store).problems else ""
 
 
 def test_worker_may_do_what_its_scripts_do() -> None:

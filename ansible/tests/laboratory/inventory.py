@@ -114,6 +114,7 @@ class Inventory:
             "deployment_accounts_file": str(accounts),
             "deployment_prompts_directory": str(prompts),
             "proxy_server_name": SERVER_NAME,
+            "topology_network_is_private": True,
             "canary_url": f"https://{SERVER_NAME}",
             "sentry_url": SENTRY_URL,
             "sentry_organization": ORGANIZATION,
