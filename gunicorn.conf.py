@@ -8,10 +8,12 @@ processes and never sends HUP.
 import contextlib
 import json
 import socket
+import time
 from http import HTTPStatus
 
 from gunicorn.glogging import Logger
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import LimitRequestHeaders, ParseException
+from gunicorn.http.message import Request
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -29,6 +31,17 @@ class WithoutAccessLog(Logger):
 
 #: A worker keeps so many connections; beyond, those that wait for their client go, oldest first.
 CONNECTIONS_KEPT_MAX = 800
+#: Most that is taken from a socket at a time: gunicorn would hold 1 MB more of each body.
+TAKEN_BYTES_MAX = 64 * 1024
+#: Largest head of a request. Meta's has 1 KB, a proxy's at most 16.
+HEAD_BYTES_MAX = 32 * 1024
+
+#: How much of a body that nobody reads is still taken and dropped after the answer, and for how
+#: long: closed before, the connection would be reset, which a proxy takes for a failing host.
+DROPPED_BYTES_MAX = 6 * 1024 * 1024
+DROPPED_S_MAX = 2
+#: What is dropped of all connections is written here.
+_DROPPED = bytearray(TAKEN_BYTES_MAX)
 
 
 class Connection:
@@ -42,17 +55,35 @@ class Connection:
         self._client = client
         self.waits, self.given_up = True, False
         self._sends = False
+        self._head_bytes = 0
+        self._is_head, self._is_awaited = True, False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._client, name)
 
+    def begin(self, *, is_awaited: bool) -> None:
+        """Expect a body from here on. ``is_awaited``: its sender waits for a word of ours."""
+        self._is_head, self._is_awaited = False, is_awaited
+
+    def end(self) -> None:
+        """Expect the next request."""
+        self._is_head, self._is_awaited, self._head_bytes = True, False, 0
+
     def recv(self, size: int) -> bytes:
-        """Return what came, b"" at the end."""
+        """Return what came, b"" at the end. Raise LimitRequestHeaders for too large a head."""
         if self.given_up:
             return b""
+        if self._is_awaited:
+            # Now that somebody reads it, and not before: a body that is refused is not sent.
+            self._is_awaited = False
+            self._client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.waits = True
-        data = self._client.recv(size)
+        data = self._client.recv(min(size, TAKEN_BYTES_MAX))
         self.waits = False
+        if self._is_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                raise LimitRequestHeaders("limit request headers")
         return b"" if self.given_up else data
 
     def sendall(self, data: bytes) -> None:
@@ -61,12 +92,30 @@ class Connection:
         self._client.sendall(data)
         self.waits = self._sends = False
 
+    def drop(self) -> None:
+        """Take what the client still sends and keep nothing of it, until it has its answer."""
+        until, left = time.monotonic() + DROPPED_S_MAX, DROPPED_BYTES_MAX
+        self.waits = True
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_WR)
+            while left > 0:
+                self._client.settimeout(max(0.0, until - time.monotonic()))
+                left -= self._client.recv_into(_DROPPED) or left
+
     def give_up(self) -> None:
         """Have whoever waits for the client find its end."""
         self.given_up = True
         # Whoever was being read can still be answered; whoever does not read cannot.
         with contextlib.suppress(OSError):
             self._client.shutdown(socket.SHUT_RDWR if self._sends else socket.SHUT_RD)
+
+
+def is_unread(req: Request) -> bool:
+    """Return whether some of a request's body was not read, or cannot be."""
+    reader = req.body.reader
+    # The one reader knows what is left, the other is done once it has no parser.
+    left = getattr(reader, "length", 0) or getattr(reader, "parser", None)
+    return bool(left or req.body.failed)
 
 
 class Room:
@@ -123,10 +172,22 @@ class DiscreetWorker(GeventWorker):
             self.room.leave(connection)
 
     def handle_request(
-        self, listener_name: object, req: object, sock: Connection, addr: object
+        self, listener_name: object, req: Request, sock: Connection, addr: object
     ) -> None:
-        """Serve one request of a connection."""
-        super().handle_request(listener_name, req, sock, addr)
+        """Serve one request of a connection, and end it where the body was not read.
+
+        gunicorn would read that body to its end, a KB at a time, before the next request.
+        """
+        ends = req.should_close
+        req.should_close = lambda: ends() or is_unread(req)
+        sock.begin(is_awaited=req._expected_100_continue)  # noqa: SLF001 - it would answer at once
+        req._expected_100_continue = False  # noqa: SLF001
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            if is_unread(req):
+                sock.drop()
+            sock.end()
         self.room.answered(sock)
 
     def notify(self) -> None:
@@ -136,7 +197,7 @@ class DiscreetWorker(GeventWorker):
             self.log.warning("connection.given_up", extra={"count": self.room.given_up})
             self.room.given_up = 0
 
-    def handle_error(self, _req: object, client: object, _addr: object, exc: Exception) -> None:
+    def handle_error(self, _req: object, client: Connection, _addr: object, exc: Exception) -> None:
         """Answer 400 if the request cannot be parsed, 500 to a failure outside the application."""
         is_unreadable = isinstance(exc, ParseException)
         status = HTTPStatus.BAD_REQUEST if is_unreadable else HTTPStatus.INTERNAL_SERVER_ERROR
@@ -151,6 +212,8 @@ class DiscreetWorker(GeventWorker):
         except OSError:
             # The client may be gone already.
             self.log.debug("request.unanswered")
+        else:
+            client.drop()
 
 
 logger_class = WithoutAccessLog

@@ -50,6 +50,7 @@ _EPOCH_MS_MIN, _EPOCH_MS_MAX = 10**12, 10**13
 #: From here on a number is ms since the epoch, below it seconds.
 _SECONDS_MAX = 10**11
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -148,6 +149,12 @@ def sha256_matches(
         return hmac.compare_digest(given, encoded(mark))
 
     return _first(secrets, signed)
+
+
+def has_sha256_form(header: str, prefix: str = "sha256=") -> bool:
+    """Return whether ``header`` could be a signature for ``sha256_matches``, by its form alone."""
+    header = header.lower()
+    return header.startswith(prefix) and bool(_SHA256.fullmatch(header, len(prefix)))
 
 
 def secret_matches(given: str, secrets: Sequence[str]) -> int | None:

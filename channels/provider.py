@@ -88,9 +88,12 @@ class Provider:
     secrets_field: str = ""
     #: Returns the index of the secret that proves a request, None if none does.
     verify: Callable[[Request, Sequence[str]], int | None]
-    #: The same by the headers alone, for a provider that posts each message only once: a body too
-    #: large to be read is then reported, because it will not come again.
+    #: The same by the headers alone, where they can prove who posts: room for the body is then
+    #: kept, and one too large to be read is reported, because such a provider posts only once.
     verify_headers: Callable[[Request, Sequence[str]], int | None] | None = None
+    #: Whether the headers bear what has the form of a proof over the body. Without it, and unless
+    #: ``verify_headers`` knows the sender, the body is not read.
+    is_signed: Callable[[Request], bool] = lambda _request: True
     #: The headers, in lower case, that a proof stands in; a request without any is no guess.
     proofs: tuple[str, ...] = ()
     #: Returns what is the same when a proven request is posted again, "" if nothing is. If given,

@@ -1,5 +1,7 @@
 """The webhooks of all providers: raw body within limits, proof, JSON, parse, one round trip, 200.
 
+A body is read once its length, its address and the form of its proof allow it, and there is room.
+
 A message is acknowledged once the ledger has it; nothing else is on this path. What differs
 between providers is said by ``channels.provider.Provider``.
 """
@@ -10,7 +12,9 @@ import logging
 import secrets as random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -38,13 +42,18 @@ BODY_MS_MAX = 20_000
 #: No documented webhook nests deeper than 20.
 NESTING_MAX = 100
 
-#: How much of a body that is too large is still read, and for how long: a proxy that sends it on
-#: would otherwise find a closed connection in place of the refusal, and try another host.
-DISCARDED_BYTES_MAX = 2 * BODY_BYTES_MAX
-DISCARDED_MS_MAX = 2_000
-DISCARDED_AT_ONCE = 64 * 1024
+#: Most bytes of bodies, as announced, that a process holds until each is answered.
+BODIES_BYTES_MAX = 32 * 1024 * 1024
+#: Most of them of strangers; the rest is for who is known, or has proven a body lately.
+STRANGERS_BYTES_MAX = BODIES_BYTES_MAX // 2
+#: How long a body waits for room between two looks, about 1 s in all, and how many may wait.
+ROOM_WAITS_MS, ROOM_WAITING_MAX = (0, *(1 << n for n in range(10))), 100
+#: How many senders are remembered for a proven body, and for how long.
+SENDERS_MAX, SENDER_MS_MAX = 1_000, 3_600_000
+#: A body is read in pieces of so many bytes; one that is not larger takes no time to verify.
+PIECE_BYTES = 64 * 1024
 
-_TOO_LARGE = "body_too_large"
+_TOO_LARGE, _NO_ROOM = "body_too_large", "no_room"
 
 #: Secret → number at the provider → account: whom a request with this secret may be for.
 _Owners = Mapping[str, Mapping[str, str]]
@@ -52,23 +61,137 @@ _Owners = Mapping[str, Mapping[str, str]]
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], runtime: Runtime) -> None:
     """Give ``app`` the address of every provider."""
+    bodies = Bodies()
     for provider in runtime.channels.values():
         if provider.development_only and runtime.settings.is_production:
             continue
         resource = (
-            ChallengedWebhook(runtime, provider, provider.challenge)
+            ChallengedWebhook(runtime, provider, bodies, provider.challenge)
             if provider.challenge
-            else Webhook(runtime, provider)
+            else Webhook(runtime, provider, bodies)
         )
         app.add_route(provider.address, resource)
+
+
+class _Standing(IntEnum):
+    """What is known of a sender whose body was not read yet."""
+
+    STRANGER = 0
+    #: Its last body was proven: another one of the same address may be behind this one.
+    PROVEN = 1
+    #: By the headers.
+    KNOWN = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Body:
+    """A body that is held. ``connection``: gunicorn.conf.py's, None where another server runs."""
+
+    size: int
+    standing: _Standing
+    connection: Any
+
+    @property
+    def is_given_up(self) -> bool:
+        return getattr(self.connection, "given_up", False)
+
+    @property
+    def waits(self) -> bool:
+        return getattr(self.connection, "waits", False)
+
+
+class Bodies:
+    """The bodies of one process: how many bytes it may hold, and whose go first.
+
+    What a body is given room for is what it announces. Where there is none, bodies that wait for
+    their senders are given up: those of strangers first, and of these the largest, for an honest
+    webhook is small, and sent at once. ``clock``: monotonic ms.
+    """
+
+    def __init__(self, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+        self._clock = clock
+        #: The oldest first.
+        self._held: dict[_Body, None] = {}
+        self._waiting = 0
+        #: Sender → when it last proved a body; who did so last is the last.
+        self._senders: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def hold(self, size: int, sender: str, connection: object, *, is_known: bool) -> Iterator[None]:
+        """Hold a body of ``size`` bytes during the block.
+
+        ``is_known``: the headers proved the sender. Raise RefusalError, 503, if there is no room.
+        """
+        body = _Body(size, self._standing(sender, is_known=is_known), connection)
+        self._make_room(body)
+        self._held[body] = None
+        try:
+            yield
+        except Exception:
+            self.note(sender, is_proven=False)
+            raise
+        finally:
+            del self._held[body]
+
+    def note(self, sender: str, *, is_proven: bool) -> None:
+        """Remember what became of the last body of ``sender``."""
+        self._senders.pop(sender, None)
+        if is_proven:
+            self._senders[sender] = self._clock()
+            if len(self._senders) > SENDERS_MAX:
+                del self._senders[next(iter(self._senders))]
+
+    def _standing(self, sender: str, *, is_known: bool) -> _Standing:
+        if is_known:
+            return _Standing.KNOWN
+        proven_ms = self._senders.get(sender)
+        is_proven = proven_ms is not None and self._clock() - proven_ms < SENDER_MS_MAX
+        return _Standing.PROVEN if is_proven else _Standing.STRANGER
+
+    def _make_room(self, body: _Body) -> None:
+        for wait_ms in ROOM_WAITS_MS:
+            if not _in_the_way(body, self._held):
+                return
+            self._give_up_for(body)
+            if self._waiting >= ROOM_WAITING_MAX:
+                break
+            self._waiting += 1
+            try:
+                gevent.sleep(wait_ms / 1000)
+            finally:
+                self._waiting -= 1
+        if _in_the_way(body, self._held):
+            raise _no_room()
+
+    def _give_up_for(self, body: _Body) -> None:
+        """Give up what is in the way; no smaller ones, unless ``body`` stands higher."""
+        staying = [it for it in self._held if not it.is_given_up]
+        ready = [it for it in staying if it.waits]
+        ready = [it for it in ready if it.standing < body.standing or it.size >= body.size]
+        for other in sorted(ready, key=lambda it: (it.standing, -it.size)):
+            if other.standing not in _in_the_way(body, staying):
+                return
+            other.connection.give_up()
+            staying.remove(other)
+
+
+def _in_the_way(body: _Body, others: Iterable[_Body]) -> tuple[_Standing, ...]:
+    """Return whose bodies have to go before there is room for ``body``, () if there is."""
+    held = [body, *others]
+    strange = sum(it.size for it in held if it.standing is _Standing.STRANGER)
+    if body.standing is _Standing.STRANGER and strange > STRANGERS_BYTES_MAX:
+        return (_Standing.STRANGER,)
+    is_full = sum(it.size for it in held) > BODIES_BYTES_MAX
+    return (_Standing.STRANGER, _Standing.PROVEN) if is_full else ()
 
 
 class Webhook:
     """Takes what a provider delivers, at one address for all accounts or at one for each."""
 
-    def __init__(self, runtime: Runtime, provider: Provider) -> None:
+    def __init__(self, runtime: Runtime, provider: Provider, bodies: Bodies) -> None:
         self._runtime = runtime
         self._provider = provider
+        self._bodies = bodies
         configs = [config for config in runtime.accounts if config.channel == provider.name]
         #: The group of each account that names one.
         self._groups = {
@@ -94,38 +217,78 @@ class Webhook:
 
         Raise RefusalError, MalformedError (400 or 413) or LedgerUnavailableError (503).
         """
-        provider = self._provider
         owners = self._addresses.get(account_id, self._unknown)
-        secrets = tuple(owners)
-        request = self._read(req, account_id, secrets)
-        proof = provider.verify(request, secrets)
-        if owners is self._unknown:
-            log.warning("webhook.unknown_account", extra={"count": 1})
-        if proof is None:
-            del request  # Its body must not wait with it.
-            if any(map(req.get_header, provider.proofs)):
-                self._guesses.wrong("" if owners is self._unknown else account_id)
-            raise _refused(provider, provider.refusal, HTTPStatus.UNAUTHORIZED)
-        if owners is self._unknown:
-            # Only a provider that asks for no proof comes so far.
-            raise _not_found(f"account: no {provider.name} account has this id")
-        accounts = owners[secrets[proof]] if provider.shared else {account_id: account_id}
-        parsed = self._parse(req.content_type, request, accounts, secrets)
-        resp.media = acknowledge(self._runtime, parsed)
-        if provider.accepted:
-            provider.accepted(self._runtime.store, parsed.events)
-
-    def _read(self, req: falcon.Request, account_id: str, secrets: Sequence[str]) -> Request:
-        """Return the request with its body. Raise RefusalError."""
+        head = _request(req)
+        is_known = self._is_known(head, owners)
         try:
-            return _request(req, read_raw(req))
+            answer = self._take(req, head, owners, account_id, is_known=is_known)
         except RefusalError as refusal:
             # Reported if it is no stranger's: the provider will not deliver it again.
-            verify = self._provider.verify_headers if refusal.reason == _TOO_LARGE else None
-            if verify and verify(_request(req, b""), secrets) is not None:
+            if refusal.reason == _NO_ROOM:
+                _log_refused(self._provider, _NO_ROOM)
+            if is_known and refusal.reason == _TOO_LARGE:
                 log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - no fault
                 self._alert_unread(not_understood(account_id, refusal.reason, None))
             raise
+        if answer is None:
+            # Its body is gone by now, and does not wait with it.
+            if any(map(req.get_header, self._provider.proofs)):
+                self._guesses.wrong("" if owners is self._unknown else account_id)
+            raise _refused(self._provider, self._provider.refusal, HTTPStatus.UNAUTHORIZED)
+        resp.media = answer
+
+    def _is_known(self, head: Request, owners: _Owners) -> bool:
+        """Return whether the headers alone prove who posts."""
+        verify = self._provider.verify_headers
+        return verify is not None and verify(head, tuple(owners)) is not None
+
+    def _take(
+        self,
+        req: falcon.Request,
+        head: Request,
+        owners: _Owners,
+        account_id: str,
+        *,
+        is_known: bool,
+    ) -> dict[str, object] | None:
+        """Return the answer to a request that is proven, None to any other.
+
+        The body is read where the headers leave it possible that it is. Raise as ``on_post``.
+        """
+        provider, secrets, sender = self._provider, tuple(owners), _sender(req)
+        size = _announced(req)
+        if owners is self._unknown:
+            log.warning("webhook.unknown_account", extra={"count": 1})
+        if not is_known and not provider.is_signed(head):
+            return None
+        with self._bodies.hold(size, sender, req.env.get("gunicorn.socket"), is_known=is_known):
+            request = replace(head, raw=read_raw(req))
+            proof = self._proof(request, secrets)
+            self._bodies.note(sender, is_proven=proof is not None)
+            if proof is None:
+                return None
+            if owners is self._unknown:
+                # Only a provider that asks for no proof comes so far.
+                raise _not_found(f"account: no {provider.name} account has this id")
+            accounts = owners[secrets[proof]] if provider.shared else {account_id: account_id}
+            parsed = self._parse(req.content_type, request, accounts, secrets)
+            answer = acknowledge(self._runtime, parsed)
+            if provider.accepted:
+                provider.accepted(self._runtime.store, parsed.events)
+            return answer
+
+    def _proof(self, request: Request, secrets: Sequence[str]) -> int | None:
+        """Return the index of the secret that proves ``request``, None if none does.
+
+        Others are served between two secrets, where a body is so large that each takes long.
+        """
+        if len(request.raw) <= PIECE_BYTES:
+            return self._provider.verify(request, secrets)
+        for index, secret in enumerate(secrets):
+            gevent.sleep(0)
+            if self._provider.verify(request, (secret,)) is not None:
+                return index
+        return None
 
     def _parse(
         self,
@@ -192,8 +355,10 @@ class Webhook:
 class ChallengedWebhook(Webhook):
     """A webhook whose address the provider first asks to prove that it is ours."""
 
-    def __init__(self, runtime: Runtime, provider: Provider, challenge: Challenge) -> None:
-        super().__init__(runtime, provider)
+    def __init__(
+        self, runtime: Runtime, provider: Provider, bodies: Bodies, challenge: Challenge
+    ) -> None:
+        super().__init__(runtime, provider, bodies)
         self._challenge = challenge
         self._secrets = [
             secret
@@ -204,7 +369,7 @@ class ChallengedWebhook(Webhook):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 with the text that the provider expects. Raise RefusalError, 403."""
-        answer = self._challenge.answer(_request(req, b""), self._secrets)
+        answer = self._challenge.answer(_request(req), self._secrets)
         if answer is None:
             if req.query_string:
                 self._guesses.wrong("")
@@ -264,27 +429,24 @@ def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
 def read_raw(req: falcon.Request) -> bytes:
     """Return the body exactly as received, chunked or not; empty if there is none.
 
-    Raise RefusalError: 413 over BODY_BYTES_MAX, 408 after BODY_MS_MAX, 400 if it broke off.
+    Raise RefusalError: 413 over BODY_BYTES_MAX, 408 after BODY_MS_MAX, 400 if it broke off, 503 if
+    it was given up.
     """
     stated = req.content_length
-    if stated is not None and stated > BODY_BYTES_MAX:
-        if stated <= DISCARDED_BYTES_MAX:
-            _discard(req)
-        raise _too_large(f"{stated} bytes")
     try:
         # The whole read has one deadline: a limit per packet would let a client drip for ever.
         with gevent.Timeout(BODY_MS_MAX / 1000, TimeoutError("body")):
-            raw = _read_stream(req, stated)
+            raw = b"".join(_pieces(req, stated))
     except TimeoutError:
         message = f"body: not complete after {BODY_MS_MAX} ms"
         raise RefusalError(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", message) from None
     except (OSError, ParseException) as error:
         # The server's reader: the client went away, or its chunks do not parse.
-        raise _bad_request("body_incomplete", "body: broke off or is wrongly chunked") from error
+        raise _broken_off(req, "broke off or is wrongly chunked") from error
     if len(raw) > BODY_BYTES_MAX:
         raise _too_large("more")
     if stated is not None and len(raw) != stated:
-        raise _bad_request("body_incomplete", f"body: {len(raw)} bytes, Content-Length: {stated}")
+        raise _broken_off(req, f"{len(raw)} bytes, Content-Length: {stated}")
     return raw
 
 
@@ -309,32 +471,43 @@ def decode(content_type: str | None, raw: bytes) -> object:
     return value
 
 
-def _request(req: falcon.Request, raw: bytes) -> Request:
+def _request(req: falcon.Request) -> Request:
     return Request(
         method=req.method,
         path=req.path,
         query={name: req.get_param(name) or "" for name in req.params},
         headers=req.headers_lower,
-        raw=raw,
+        raw=b"",
         received_ms=time.time_ns() // 1_000_000,
     )
 
 
-def _read_stream(req: falcon.Request, stated: int | None) -> bytes:
-    if stated is not None:
-        return req.bounded_stream.read(stated)
-    if req.env.get("wsgi.input_terminated"):
-        # Chunked: the server ends the stream with the body, so reading on does not wait.
-        return req.stream.read(BODY_BYTES_MAX + 1)
-    return b""
+def _sender(req: falcon.Request) -> str:
+    """Return whose body it is, where a proxy says so: it decides who goes first, and no more."""
+    named = req.get_header("X-Forwarded-For", default="").rpartition(",")[2].strip()
+    return named or req.remote_addr
 
 
-def _discard(req: falcon.Request) -> None:
-    """Read the body and drop it, as far as it comes."""
-    enough = gevent.Timeout(DISCARDED_MS_MAX / 1000, TimeoutError("body"))
-    with contextlib.suppress(OSError, ParseException), enough:
-        while req.bounded_stream.read(DISCARDED_AT_ONCE):
-            pass
+def _announced(req: falcon.Request) -> int:
+    """Return how many bytes the body has at most. Raise RefusalError, 413."""
+    stated = req.content_length
+    if stated is None:
+        return BODY_BYTES_MAX  # Chunked, it does not say.
+    if stated > BODY_BYTES_MAX:
+        raise _too_large(f"{stated} bytes")
+    return stated
+
+
+def _pieces(req: falcon.Request, stated: int | None) -> Iterator[bytes]:
+    """Yield the body in pieces, of one in chunks no more than tells that it is too large."""
+    if stated is None and not req.env.get("wsgi.input_terminated"):
+        return  # Nothing tells where it ends, or whether there is one.
+    # Chunked: the server ends the stream with the body, so reading on does not wait.
+    stream = req.stream if stated is None else req.bounded_stream
+    left = BODY_BYTES_MAX + 1 if stated is None else stated
+    while left > 0 and (piece := stream.read(min(left, PIECE_BYTES))):
+        yield piece
+        left -= len(piece)
 
 
 def _is_deep(value: object) -> bool:
@@ -360,6 +533,22 @@ def _not_found(message: str) -> RefusalError:
 
 def _bad_request(reason: str, message: str) -> RefusalError:
     return RefusalError(HTTPStatus.BAD_REQUEST, reason, message)
+
+
+def _broken_off(req: falcon.Request, how: str) -> RefusalError:
+    if getattr(req.env.get("gunicorn.socket"), "given_up", False):
+        return _no_room()
+    return _bad_request("body_incomplete", f"body: {how}")
+
+
+def _no_room() -> RefusalError:
+    return RefusalError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        _NO_ROOM,
+        "body: there is no room for it beside others, nothing was accepted; "
+        f"try again in {RETRY_AFTER_S} s",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _too_large(size: str) -> RefusalError:

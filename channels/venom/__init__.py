@@ -1,7 +1,7 @@
 """Venom and its kin: WPPConnect-server, and small gateways around such a library."""
 
 from channels.provider import Provider, Refusal
-from channels.venom.inbound import delivery_id, parse, verify, verify_headers
+from channels.venom.inbound import delivery_id, is_signed, parse, verify, verify_headers
 from channels.venom.send import CODES, PREFIX, Config, build
 
 __all__ = ["VENOM", "parse"]
@@ -13,6 +13,7 @@ VENOM = Provider(
     verify=verify,
     # A gateway posts once, such as a picture with its bytes: what is too large does not come again.
     verify_headers=verify_headers,
+    is_signed=is_signed,
     delivery_id=delivery_id,
     proofs=("x-webhook-secret", "authorization", "x-signature"),
     refusal=Refusal(

@@ -46,6 +46,7 @@ from channels.inbound import (
     described,
     encoded,
     forwarded,
+    has_sha256_form,
     identifier,
     items,
     joined,
@@ -114,13 +115,20 @@ def _signer(request: Request, webhook_secrets: Sequence[str]) -> int | None:
     ``X-Signature`` is the hex HMAC-SHA256 of ``METHOD:path:timestamp:body``, ``X-Timestamp`` the
     ms, refused when more than five minutes from our clock.
     """
-    timestamp = request.headers.get("x-timestamp", "")
-    if not is_fresh(timestamp, request.received_ms):
+    if not is_signed(request):
         return None
+    timestamp = request.headers.get("x-timestamp", "")
     signed = encoded(f"{request.method.upper()}:{request.path}:{timestamp}:") + request.raw
     return sha256_matches(
         signed, request.headers.get("x-signature", ""), webhook_secrets, prefix=""
     )
+
+
+def is_signed(request: Request) -> bool:
+    """Return whether a request bears a fresh timestamp and what looks like its signature."""
+    headers = request.headers
+    is_form = has_sha256_form(headers.get("x-signature", ""), prefix="")
+    return is_form and is_fresh(headers.get("x-timestamp", ""), request.received_ms)
 
 
 def delivery_id(request: Request, webhook_secrets: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from channels.provider import Challenge, Provider, Refusal
 from channels.whatsapp_cloud.codes import BY_NAME
-from channels.whatsapp_cloud.inbound import challenge, parse, verify
+from channels.whatsapp_cloud.inbound import challenge, is_signed, parse, verify
 from channels.whatsapp_cloud.send import PREFIX, Config, build
 
 __all__ = ["WHATSAPP_CLOUD", "parse"]
@@ -12,6 +12,7 @@ WHATSAPP_CLOUD = Provider(
     config=Config,
     secrets_field="app_secret_env",
     verify=verify,
+    is_signed=is_signed,
     proofs=("x-hub-signature-256",),
     refusal=Refusal("signature", "X-Hub-Signature-256: does not fit the body and any app secret"),
     parse=parse,

@@ -48,6 +48,7 @@ from channels.inbound import (
     described,
     fields,
     forwarded,
+    has_sha256_form,
     identifier,
     items,
     joined,
@@ -77,8 +78,16 @@ from channels.whatsapp_cloud.codes import error_name
 
 def verify(request: Request, app_secrets: Sequence[str]) -> int | None:
     """Return the index of the app secret that signed the body, None if there is none."""
-    signature = request.headers.get("x-hub-signature-256", "")
-    return sha256_matches(request.raw, signature, app_secrets)
+    return sha256_matches(request.raw, _signature(request), app_secrets)
+
+
+def is_signed(request: Request) -> bool:
+    """Return whether a request bears what looks like an app's signature."""
+    return has_sha256_form(_signature(request))
+
+
+def _signature(request: Request) -> str:
+    return request.headers.get("x-hub-signature-256", "")
 
 
 def challenge(request: Request, verify_tokens: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.build import Runtime
 from tests.web.conftest import accepted
-from tests.webhooks import CLOUD, JSON, Caller, code, counts, padded, signed
+from tests.webhooks import CLOUD, Caller, code, counts, padded, signed
 from web.webhooks import BODY_BYTES_MAX, NESTING_MAX
 
 
@@ -48,7 +48,7 @@ def test_body_that_does_not_come_is_given_up(
     monkeypatch.setattr("web.webhooks.BODY_MS_MAX", 10)
 
     result = http.simulate_post(
-        CLOUD, headers=JSON | {"Content-Length": "2"}, extras={"wsgi.input": Dripping()}
+        CLOUD, headers=signed(b"{}") | {"Content-Length": "2"}, extras={"wsgi.input": Dripping()}
     )
 
     assert code(result) == (408, "body_too_slow")

@@ -26,7 +26,8 @@ WORKERS = 2
 
 END = b"\r\n\r\n"
 POST = f"POST {CLOUD} HTTP/1.1\r\nHost: x\r\n".encode()
-CHUNKED = POST + b"Transfer-Encoding: chunked" + END
+SIGNED = POST + b"X-Hub-Signature-256: sha256=" + b"0f" * 32 + b"\r\n"
+CHUNKED = SIGNED + b"Transfer-Encoding: chunked" + END
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 #: A secret in each place of a request, and each limit of a head.
 NO_HTTP = [
@@ -51,6 +52,8 @@ NO_HTTP = [
     POST + b"Content-Length: 1, 2" + END + b"{}",
     POST + b"Content-Length: 2\r\nContent-Length: 3" + END + b"{}",
     LIVEZ + b"X-Many: 1\r\n" * 60 + b"\r\n",
+    # None of them too large by itself.
+    LIVEZ + (b"X-A: " + b"a" * 4_000 + b"\r\n") * 45 + b"\r\n",
 ]
 
 pytestmark = pytest.mark.slow
@@ -115,6 +118,58 @@ def test_what_is_no_http_or_beyond_a_limit_is_refused_in_the_same_form(
     assert b"guessed" not in answer
     assert b"Traceback" not in answer
     assert "guessed" not in server.process.log()
+
+
+#: Would be answered 404 if it were taken for the next request.
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x" + END
+LENGTH = b"Content-Length: %d" % len(SMUGGLED) + END
+KEEP = b"Connection: keep-alive\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (LIVEZ.replace(b"GET", b"POST") + LENGTH + SMUGGLED, 405),
+        (LIVEZ + LENGTH + SMUGGLED, 200),
+        (LIVEZ.replace(b"1.1", b"1.0") + KEEP + LENGTH + SMUGGLED, 200),
+        (LIVEZ + b"Transfer-Encoding: chunked" + END + b"%x\r\n" % len(SMUGGLED) + SMUGGLED, 200),
+        (POST.replace(CLOUD.encode(), b"/nowhere") + LENGTH + SMUGGLED, 404),
+        (POST + LENGTH + SMUGGLED, 401),
+        (POST + b"Content-Length: 3000000" + END + SMUGGLED, 401),
+        (POST + b"Content-Length: 9999999999" + END + SMUGGLED, 413),
+        # What is sent by who waits for a word of ours need not be sent at all.
+        *(
+            (head + b"Expect: 100-continue\r\nContent-Length: 3000000" + END, status)
+            for head, status in (
+                (POST, 401),
+                (LIVEZ, 200),
+                (POST + b"X-Webhook-Secret: x\r\n", 401),
+            )
+        ),
+    ],
+)
+def test_body_that_is_not_read_ends_its_connection(
+    server: WebServer, raw: bytes, status: int
+) -> None:
+    """gunicorn would read all of it before the next request, and copy it a thousand times."""
+    answer = server.talk(raw)
+
+    assert answer.count(b"HTTP/1.") == 1
+    assert int(answer.split(b" ")[1]) == status
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_requests_of_one_connection_are_served_where_bodies_are_read(server: WebServer) -> None:
+    raw = padded(200_000)
+    head = b"".join(f"{name}: {value}\r\n".encode() for name, value in signed(raw).items())
+    whole = POST + head + b"Content-Length: %d" % len(raw) + END + raw
+    awaited = whole.replace(b"\r\n", b"\r\nExpect: 100-continue\r\n", 1)
+    last = LIVEZ + b"Connection: close" + END
+
+    answer = server.talk(whole + awaited + whole + last)
+
+    statuses = [int(part.split(b" ")[1]) for part in answer.split(b"HTTP/1.1")[1:]]
+    assert statuses == [200, 100, 200, 200, 200]
 
 
 def test_slow_and_idle_clients_do_not_stop_webhooks(server: WebServer) -> None:

@@ -1,11 +1,13 @@
 """What a load balancer, an operator and Prometheus read; and every address without a ledger."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import falcon.testing
 import pytest
+import redis
 
 from batching.keys import CANARY, FLEET
 from batching.store import Store
@@ -16,6 +18,9 @@ from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
 from tests.webhooks import Caller, body, change, code, text_message
 from web import create_app
+from web.access import Operators
+from web.guesses import Guesses
+from web.health import KNOWN_MS, Ready
 
 HELLO = body(change(text_message()))
 
@@ -56,13 +61,16 @@ def test_process_without_a_ledger_is_alive_and_says_that_it_cannot_serve(
     assert webhook.headers["Retry-After"] == "5"  # the provider delivers again
 
 
-def test_process_is_ready_once_a_flusher_collects_from_its_redis(
-    http: falcon.testing.TestClient, runtime: Runtime
-) -> None:
+def readyz(runtime: Runtime) -> falcon.testing.Result:
+    """Return what a process answers that was not asked before."""
+    return falcon.testing.TestClient(create_app(runtime)).simulate_get("/readyz")
+
+
+def test_process_is_ready_once_a_flusher_collects_from_its_redis(runtime: Runtime) -> None:
     """The origin's true fault: web and worker used different Redis servers and could not know."""
-    before = http.simulate_get("/readyz")
+    before = readyz(runtime)
     collect_once(runtime.store)
-    after = http.simulate_get("/readyz")
+    after = readyz(runtime)
 
     assert (before.status_code, after.status_code) == (503, 200)
     assert before.json["checks"]["ledger"] == {"ok": True, "says": "writable", "advice": ""}
@@ -88,27 +96,47 @@ def test_process_is_not_ready_among_others_with_other_settings_once_the_deploy_i
     runtime.fleet.beat()
     start("worker", BATCH_IDLE_MS="600").fleet.beat()
 
-    result = falcon.testing.TestClient(create_app(runtime)).simulate_get("/readyz")
+    result = readyz(runtime)
 
     assert result.status_code == status
     assert result.json["checks"]["fleet"]["ok"] is (status == 200)
     assert "settings or accounts differ" in result.json["checks"]["fleet"]["says"]
 
 
-def test_process_is_not_ready_until_it_has_adopted_another_ledger(
-    http: falcon.testing.TestClient, runtime: Runtime
-) -> None:
+def test_process_is_not_ready_until_it_has_adopted_another_ledger(runtime: Runtime) -> None:
     collect_once(runtime.store)
     runtime.store.client.flushall()
     collect_once(runtime.store)
 
-    emptied = http.simulate_get("/readyz")
+    emptied = readyz(runtime)
     runtime.fleet.follow()
-    adopted = http.simulate_get("/readyz")
+    adopted = readyz(runtime)
 
     assert (emptied.status_code, adopted.status_code) == (503, 200)
     assert emptied.json["checks"]["identity"]["says"] == "no ledger is in this Redis"
     assert "restore the old ledger" in emptied.json["checks"]["identity"]["advice"]
+
+
+def test_strangers_who_ask_whether_a_process_is_ready_ask_the_ledger_once_a_second(
+    runtime: Runtime, client: redis.Redis
+) -> None:
+    clock = FakeClock()
+    guesses = Guesses(runtime.store, "the operator's pages")
+    app = falcon.App()
+    app.add_route("/readyz", Ready(runtime, Operators(runtime.settings, guesses), clock))
+    http = falcon.testing.TestClient(app)
+
+    def asked(times: int) -> int:
+        before = client.info("stats")["total_commands_processed"]
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(lambda _: http.simulate_get("/readyz"), range(times)))
+        return int(client.info("stats")["total_commands_processed"] - before)
+
+    once, more = asked(30), asked(30)
+    clock.advance_ms(KNOWN_MS)
+
+    assert more < once
+    assert asked(30) == once
 
 
 def test_webhook_in_a_redis_that_nobody_flushes_is_taken_and_reported(

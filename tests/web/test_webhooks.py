@@ -340,14 +340,25 @@ def test_stranger_cannot_tell_an_account_from_none(
     assert known.headers == other.headers
 
 
+@pytest.mark.parametrize(
+    ("length", "calls"),
+    [
+        pytest.param(1_000, [2], id="at once"),
+        # Others are served in between: each takes milliseconds.
+        pytest.param(1_000_000, [1, 1], id="one by one"),
+    ],
+)
 def test_as_many_secrets_are_compared_for_an_unknown_account(
-    environ: Mapping[str, str], tmp_path: Path
+    environ: Mapping[str, str], tmp_path: Path, length: int, calls: list[int]
 ) -> None:
     """By a body of megabytes the time would tell how many there are, and so whether there are."""
     compared: list[int] = []
 
     def verify(_request: Request, secrets: Sequence[str]) -> None:
         compared.append(len(set(filter(None, secrets))))
+
+    def is_signed(_request: Request) -> bool:
+        return True
 
     nails = (
         """[[account]]
@@ -362,15 +373,15 @@ webhook_secret_env = {}
     accounts = tmp_path / "gateways.toml"
     secrets = ('["NAILS_SECRET"]', '["SALON_SECRET", "SALON_NEXT_SECRET"]')
     accounts.write_text("".join(map(nails.format, ("nails", "hair"), secrets)))
-    channels = {"venom": replace(VENOM_PROVIDER, verify=verify)}
+    channels = {"venom": replace(VENOM_PROVIDER, verify=verify, is_signed=is_signed)}
     runtime = build("web", {**environ, "ACCOUNTS_FILE": str(accounts)}, channels=channels)
     http = falcon.testing.TestClient(create_app(runtime))
 
     for name in ("nails", "hair", "nobody"):
-        http.simulate_post(f"/webhooks/venom/{name}", body=GATEWAY_RAW, headers=JSON)
+        http.simulate_post(f"/webhooks/venom/{name}", body=b" " * length, headers=JSON)
     runtime.store.client.connection_pool.disconnect()
 
-    assert compared == [2, 2, 2]
+    assert compared == calls * 3
 
 
 def test_account_without_proofs_that_is_none_is_not_found(caller: Caller) -> None:
