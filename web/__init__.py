@@ -3,7 +3,7 @@
 import falcon
 
 from runtime.build import Runtime
-from web import errors, simulator, webhooks
+from web import errors, routes, simulator
 from web.access import Operators
 from web.guesses import Guesses
 from web.health import FleetView, Live, Ready
@@ -19,7 +19,7 @@ def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_route("/readyz", Ready(runtime, operators))
     app.add_route("/fleet", FleetView(runtime, operators))
     app.add_route("/metrics", Metrics(runtime, operators))
-    webhooks.add_routes(app, runtime)
+    routes.add_webhooks(app, runtime)
     if not runtime.settings.is_production:
         simulator.add_routes(app, runtime)
     return app

@@ -25,6 +25,10 @@ RETRY_AFTER_S = 5
 SIZE_CODES = frozenset({"too_many_items"})
 
 
+#: The code of ``no_room``.
+NO_ROOM = "no_room"
+
+
 class RefusalError(falcon.HTTPError):
     """Ends the request with ``status`` and the error body. ``reason``: the constant code."""
 
@@ -34,6 +38,17 @@ class RefusalError(falcon.HTTPError):
         headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
         super().__init__(int(status), description=message, headers=headers)
         self.reason = reason
+
+
+def no_room() -> RefusalError:
+    """Return the answer to a body that finds no room now, and may come again."""
+    return RefusalError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        NO_ROOM,
+        "body: there is no room for it beside others, nothing was accepted; "
+        f"try again in {RETRY_AFTER_S} s",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:

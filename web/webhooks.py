@@ -27,10 +27,10 @@ from batching.flow import receive
 from batching.model import NotUnderstood, Status
 from channels.dialects import looks_like_message, not_understood
 from channels.inbound import Parsed
-from channels.provider import Challenge, Provider, Refusal, Request
+from channels.provider import Provider, Refusal, Request
 from runtime.accounts import AccountConfig
 from runtime.build import Runtime
-from web.errors import RETRY_AFTER_S, RefusalError
+from web.errors import NO_ROOM, RETRY_AFTER_S, RefusalError, no_room
 from web.guesses import Guesses
 
 log = logging.getLogger(__name__)
@@ -53,24 +53,10 @@ SENDERS_MAX, SENDER_MS_MAX = 1_000, 3_600_000
 #: A body is read in pieces of so many bytes; one that is not larger takes no time to verify.
 PIECE_BYTES = 64 * 1024
 
-_TOO_LARGE, _NO_ROOM = "body_too_large", "no_room"
+_TOO_LARGE = "body_too_large"
 
 #: Secret → number at the provider → account: whom a request with this secret may be for.
 _Owners = Mapping[str, Mapping[str, str]]
-
-
-def add_routes(app: falcon.App[falcon.Request, falcon.Response], runtime: Runtime) -> None:
-    """Give ``app`` the address of every provider."""
-    bodies = Bodies()
-    for provider in runtime.channels.values():
-        if provider.development_only and runtime.settings.is_production:
-            continue
-        resource = (
-            ChallengedWebhook(runtime, provider, bodies, provider.challenge)
-            if provider.challenge
-            else Webhook(runtime, provider, bodies)
-        )
-        app.add_route(provider.address, resource)
 
 
 class _Standing(IntEnum):
@@ -161,7 +147,7 @@ class Bodies:
             finally:
                 self._waiting -= 1
         if _in_the_way(body, self._held):
-            raise _no_room()
+            raise no_room()
 
     def _give_up_for(self, body: _Body) -> None:
         """Give up what is in the way; no smaller ones, unless ``body`` stands higher."""
@@ -199,7 +185,7 @@ class Webhook:
             for config in configs
             if provider.group_field
         }
-        self._guesses = Guesses(runtime.store, f"the webhook of {provider.name}")
+        self.guesses = Guesses(runtime.store, f"the webhook of {provider.name}")
         owners = (
             {"": _owners(configs, provider.number_field)}
             if provider.shared
@@ -218,14 +204,14 @@ class Webhook:
         Raise RefusalError, MalformedError (400 or 413) or LedgerUnavailableError (503).
         """
         owners = self._addresses.get(account_id, self._unknown)
-        head = _request(req)
+        head = request_of(req)
         is_known = self._is_known(head, owners)
         try:
             answer = self._take(req, head, owners, account_id, is_known=is_known)
         except RefusalError as refusal:
             # Reported if it is no stranger's: the provider will not deliver it again.
-            if refusal.reason == _NO_ROOM:
-                _log_refused(self._provider, _NO_ROOM)
+            if refusal.reason == NO_ROOM:
+                _log_refused(self._provider, NO_ROOM)
             if is_known and refusal.reason == _TOO_LARGE:
                 log.error("webhook.oversized", extra={"account": account_id})  # noqa: TRY400 - no fault
                 self._alert_unread(not_understood(account_id, refusal.reason, None))
@@ -233,8 +219,8 @@ class Webhook:
         if answer is None:
             # Its body is gone by now, and does not wait with it.
             if any(map(req.get_header, self._provider.proofs)):
-                self._guesses.wrong("" if owners is self._unknown else account_id)
-            raise _refused(self._provider, self._provider.refusal, HTTPStatus.UNAUTHORIZED)
+                self.guesses.wrong("" if owners is self._unknown else account_id)
+            raise refused(self._provider, self._provider.refusal, HTTPStatus.UNAUTHORIZED)
         resp.media = answer
 
     def _is_known(self, head: Request, owners: _Owners) -> bool:
@@ -352,33 +338,6 @@ class Webhook:
         return parsed
 
 
-class ChallengedWebhook(Webhook):
-    """A webhook whose address the provider first asks to prove that it is ours."""
-
-    def __init__(
-        self, runtime: Runtime, provider: Provider, bodies: Bodies, challenge: Challenge
-    ) -> None:
-        super().__init__(runtime, provider, bodies)
-        self._challenge = challenge
-        self._secrets = [
-            secret
-            for config in runtime.accounts
-            if config.channel == provider.name
-            for secret in config.secrets_of(challenge.secrets_field)
-        ]
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 with the text that the provider expects. Raise RefusalError, 403."""
-        answer = self._challenge.answer(_request(req), self._secrets)
-        if answer is None:
-            if req.query_string:
-                self._guesses.wrong("")
-            raise _refused(self._provider, self._challenge.refusal, HTTPStatus.FORBIDDEN)
-        resp.content_type = falcon.MEDIA_TEXT
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        resp.text = answer
-
-
 def _owners(configs: Sequence[AccountConfig], number_field: str = "") -> _Owners:
     owners = defaultdict[str, dict[str, str]](dict)
     for config in configs:
@@ -471,7 +430,8 @@ def decode(content_type: str | None, raw: bytes) -> object:
     return value
 
 
-def _request(req: falcon.Request) -> Request:
+def request_of(req: falcon.Request) -> Request:
+    """Return a request as providers read it, without its body."""
     return Request(
         method=req.method,
         path=req.path,
@@ -518,7 +478,8 @@ def _is_deep(value: object) -> bool:
     return bool(level)
 
 
-def _refused(provider: Provider, refusal: Refusal, status: HTTPStatus) -> RefusalError:
+def refused(provider: Provider, refusal: Refusal, status: HTTPStatus) -> RefusalError:
+    """Return the answer to a request without proof, which is logged."""
     _log_refused(provider, refusal.code)
     return RefusalError(status, refusal.code, refusal.message)
 
@@ -537,18 +498,8 @@ def _bad_request(reason: str, message: str) -> RefusalError:
 
 def _broken_off(req: falcon.Request, how: str) -> RefusalError:
     if getattr(req.env.get("gunicorn.socket"), "given_up", False):
-        return _no_room()
+        return no_room()
     return _bad_request("body_incomplete", f"body: {how}")
-
-
-def _no_room() -> RefusalError:
-    return RefusalError(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        _NO_ROOM,
-        "body: there is no room for it beside others, nothing was accepted; "
-        f"try again in {RETRY_AFTER_S} s",
-        retry_after_s=RETRY_AFTER_S,
-    )
 
 
 def _too_large(size: str) -> RefusalError:

@@ -118,9 +118,10 @@ def test_process_is_not_ready_until_it_has_adopted_another_ledger(runtime: Runti
 
 
 def test_strangers_who_ask_whether_a_process_is_ready_ask_the_ledger_once_a_second(
-    runtime: Runtime, client: redis.Redis
+    start: Start, client: redis.Redis
 ) -> None:
     clock = FakeClock()
+    runtime = start("web", CONSOLE_TOKEN="5c1f0e9d8b7a69584c3b2a190f8e7d6c")
     guesses = Guesses(runtime.store, "the operator's pages")
     app = falcon.App()
     app.add_route("/readyz", Ready(runtime, Operators(runtime.settings, guesses), clock))
