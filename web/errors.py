@@ -40,6 +40,16 @@ class RefusalError(falcon.HTTPError):
         self.reason = reason
 
 
+def bad_request(reason: str, message: str) -> RefusalError:
+    """Return the answer to what is not as documented. ``reason``: the constant code."""
+    return RefusalError(HTTPStatus.BAD_REQUEST, reason, message)
+
+
+def unknown_account(message: str) -> RefusalError:
+    """Return the answer to what is proven and for no account of ours."""
+    return RefusalError(HTTPStatus.NOT_FOUND, "unknown_account", message)
+
+
 def no_room() -> RefusalError:
     """Return the answer to a body that finds no room now, and may come again."""
     return RefusalError(

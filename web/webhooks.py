@@ -30,7 +30,14 @@ from channels.inbound import Parsed
 from channels.provider import Provider, Refusal, Request
 from runtime.accounts import AccountConfig
 from runtime.build import Runtime
-from web.errors import NO_ROOM, RETRY_AFTER_S, RefusalError, no_room
+from web.errors import (
+    NO_ROOM,
+    RETRY_AFTER_S,
+    RefusalError,
+    bad_request,
+    no_room,
+    unknown_account,
+)
 from web.guesses import Guesses
 
 log = logging.getLogger(__name__)
@@ -76,14 +83,6 @@ class _Body:
     size: int
     standing: _Standing
     connection: Any
-
-    @property
-    def is_given_up(self) -> bool:
-        return getattr(self.connection, "given_up", False)
-
-    @property
-    def waits(self) -> bool:
-        return getattr(self.connection, "waits", False)
 
 
 class Bodies:
@@ -151,8 +150,8 @@ class Bodies:
 
     def _give_up_for(self, body: _Body) -> None:
         """Give up what is in the way; no smaller ones, unless ``body`` stands higher."""
-        staying = [it for it in self._held if not it.is_given_up]
-        ready = [it for it in staying if it.waits]
+        staying = [it for it in self._held if not getattr(it.connection, "given_up", False)]
+        ready = [it for it in staying if getattr(it.connection, "waits", False)]
         ready = [it for it in ready if it.standing < body.standing or it.size >= body.size]
         for other in sorted(ready, key=lambda it: (it.standing, -it.size)):
             if other.standing not in _in_the_way(body, staying):
@@ -255,7 +254,7 @@ class Webhook:
                 return None
             if owners is self._unknown:
                 # Only a provider that asks for no proof comes so far.
-                raise _not_found(f"account: no {provider.name} account has this id")
+                raise unknown_account(f"account: no {provider.name} account has this id")
             accounts = owners[secrets[proof]] if provider.shared else {account_id: account_id}
             parsed = self._parse(req.content_type, request, accounts, secrets)
             answer = acknowledge(self._runtime, parsed)
@@ -334,7 +333,7 @@ class Webhook:
         parsed = self._provider.parse(body, account_of, *grouped)
         if parsed.unknown_accounts and asked.isdisjoint(accounts):
             log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
-            raise _not_found(f"{self._provider.number_field}: no account of this app has it")
+            raise unknown_account(f"{self._provider.number_field}: no account of this app has it")
         return parsed
 
 
@@ -416,7 +415,7 @@ def decode(content_type: str | None, raw: bytes) -> object:
     """
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if media_type != falcon.MEDIA_JSON:
-        raise _bad_request("content_type", "Content-Type: must be application/json")
+        raise bad_request("content_type", "Content-Type: must be application/json")
     try:
         value: object = json.loads(raw)
         is_deep = raw.count(b"[") + raw.count(b"{") > NESTING_MAX and _is_deep(value)
@@ -424,9 +423,9 @@ def decode(content_type: str | None, raw: bytes) -> object:
         is_deep = True
     except ValueError:
         # The error of the decoder quotes the body: it goes nowhere.
-        raise _bad_request("broken_json", "body: is not JSON") from None
+        raise bad_request("broken_json", "body: is not JSON") from None
     if is_deep:
-        raise _bad_request("too_deep", f"body: nested more than {NESTING_MAX} deep")
+        raise bad_request("too_deep", f"body: nested more than {NESTING_MAX} deep")
     return value
 
 
@@ -488,18 +487,10 @@ def _log_refused(provider: Provider, reason: str) -> None:
     log.warning("webhook.refused", extra={"channel": provider.name, "reason": reason})
 
 
-def _not_found(message: str) -> RefusalError:
-    return RefusalError(HTTPStatus.NOT_FOUND, "unknown_account", message)
-
-
-def _bad_request(reason: str, message: str) -> RefusalError:
-    return RefusalError(HTTPStatus.BAD_REQUEST, reason, message)
-
-
 def _broken_off(req: falcon.Request, how: str) -> RefusalError:
     if getattr(req.env.get("gunicorn.socket"), "given_up", False):
         return no_room()
-    return _bad_request("body_incomplete", f"body: {how}")
+    return bad_request("body_incomplete", f"body: {how}")
 
 
 def _too_large(size: str) -> RefusalError:
