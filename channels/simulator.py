@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from batching.errors import AmbiguousError, MalformedError, TransientError
-from batching.model import Event, InboundMessage, Kind, Outbound
+from batching.model import TEXT_CHARACTERS_MAX, Event, InboundMessage, Kind, Outbound
 from batching.store import Store, reached, server_ms
 from channels.inbound import Parsed, clean, required_object, spoken
 from channels.outbound import TEXT_LENGTH_MAX, split
@@ -40,7 +40,7 @@ def parse(body: object, account_id: str) -> Parsed:
         customer=_field(body, "customer", ID_LENGTH_MAX),
         message_id=_field(body, "message_id", ID_LENGTH_MAX),
         kind=Kind.TEXT,
-        text=spoken(_field(body, "text", TEXT_LENGTH_MAX)),
+        text=spoken(_field(body, "text", TEXT_CHARACTERS_MAX)),
     )
     return Parsed((message,))
 

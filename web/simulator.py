@@ -3,15 +3,20 @@
 A developer's tool without authentication, so it is never served in production.
 """
 
+import re
 from http import HTTPStatus
 from pathlib import Path
 
 import falcon
 
+from batching.model import TEXT_CHARACTERS_MAX
 from channels.simulator import ID_LENGTH_MAX, SIMULATOR, conversation
+from runtime.accounts import AccountConfig
 from runtime.build import Runtime
 from web.errors import RefusalError
 
+#: Longest name of an account that is shown, in characters.
+_NAME_LENGTH_MAX = 80
 #: States in which a batch in flight waits, and nobody is typing.
 _WAITING_STATES = frozenset({"waiting", "ambiguous"})
 
@@ -73,10 +78,13 @@ class AccountList:
             "accounts": [
                 {
                     "id": config.account_id,
+                    "name": _name(config),
                     "language": config.entry.language,
                     "idle_ms": config.limits.idle_ms,
                     "max_wait_ms": config.limits.max_wait_ms,
                     "max_messages": config.limits.max_messages,
+                    "overdue_ms": config.limits.overdue_ms,
+                    "text_characters_max": TEXT_CHARACTERS_MAX,
                 }
                 for config in self._runtime.accounts
                 if config.channel == SIMULATOR.name
@@ -116,6 +124,12 @@ class State:
             },
             "messages": conversation(store.client, conversation_id),
         }
+
+
+def _name(config: AccountConfig) -> str:
+    """Return the first heading of the account's prompt file, its id without one."""
+    found = re.search(r"^#+[ \t]+(\S.*)$", config.business, re.MULTILINE)
+    return found[1].strip()[:_NAME_LENGTH_MAX] if found else config.account_id
 
 
 def _send(resp: falcon.Response, data: bytes, content_type: str) -> None:

@@ -44,9 +44,9 @@ def test_message_of_the_page_is_read() -> None:
         (BODY | {"customer": 7}, "customer: must be a text"),
         (BODY | {"customer": ""}, "customer: has 0 characters, must have 1..128"),
         (BODY | {"message_id": "m" * 129}, "message_id: has 129 characters, must have 1..128"),
-        (BODY | {"text": " \n"}, "text: has 2 characters, must have 1..4096"),
-        (BODY | {"text": "\x00"}, "text: has 0 characters, must have 1..4096"),
-        (BODY | {"text": "x" * 4097}, "text: has 4097 characters, must have 1..4096"),
+        (BODY | {"text": " \n"}, "text: has 2 characters, must have 1..65536"),
+        (BODY | {"text": "\x00"}, "text: has 0 characters, must have 1..65536"),
+        (BODY | {"text": "x" * 65_537}, "text: has 65537 characters, must have 1..65536"),
     ],
 )
 def test_body_of_another_form_is_named(body: object, told: str) -> None:

@@ -82,10 +82,13 @@ def test_page_is_told_the_accounts_it_may_write_to(http: falcon.testing.TestClie
         "accounts": [
             {
                 "id": "demo",
+                "name": "Salon",
                 "language": "en",
                 "idle_ms": 9_000,
                 "max_wait_ms": 45_000,
                 "max_messages": 10,
+                "overdue_ms": 120_000,
+                "text_characters_max": 65_536,
             }
         ]
     }

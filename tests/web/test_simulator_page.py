@@ -149,6 +149,98 @@ def test_page_fits_a_narrow_phone(page: Page) -> None:
     expect(page.locator("#new-customer")).to_be_in_viewport()
 
 
+def test_page_fits_a_phone_on_its_side(page: Page) -> None:
+    for number in range(9):
+        write(page, f"message {number}")
+    newest = page.locator(".message.customer", has_text="message 8")
+    expect(newest).to_be_in_viewport()
+    for width, height in ((667, 375), (844, 390), (932, 430)):
+        page.set_viewport_size({"width": width, "height": height})
+        for place in ("#text", ".send", "#status-text", "#new-customer"):
+            expect(page.locator(place)).to_be_in_viewport(ratio=1)
+        expect(newest).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("document.getElementById('scroller').clientHeight") >= height / 2
+
+
+def test_account_is_shown_by_its_name_and_the_field_has_the_focus(page: Page) -> None:
+    expect(page.locator("#business")).to_have_text("Salon")
+    expect(page.locator("#account option")).to_have_text(["Salon"])
+    expect(page.locator("#text")).to_be_focused()
+
+
+def test_words_run_in_their_own_direction(page: Page) -> None:
+    write(page, "أريد حجز موعد")
+    write(page, "Hello")
+    words = page.locator(".message.customer .words")
+    expect(words).to_have_count(2)
+    page.fill("#text", "مرحبا")
+
+    directions = [words.nth(n).evaluate("it => getComputedStyle(it).direction") for n in (0, 1)]
+
+    assert directions == ["rtl", "ltr"]
+    assert page.locator("#text").evaluate("it => getComputedStyle(it).direction") == "rtl"
+
+
+def test_long_text_is_sent_whole_and_a_longer_one_is_kept_and_told(page: Page) -> None:
+    write(page, "long " * 1_000)
+    expect(page.locator(".message.customer .words")).to_have_text(("long " * 1_000).strip())
+    page.fill("#text", "x" * 65_537)
+    page.press("#text", "Enter")
+
+    expect(page.locator("#too-long")).to_contain_text("65,537 characters: at most 65,536")
+    assert page.input_value("#text") == "x" * 65_537
+    page.fill("#text", "short")
+    expect(page.locator("#too-long")).to_be_hidden()
+
+
+def test_draft_is_kept_for_its_customer(page: Page) -> None:
+    """Over a reload; and it is gone once it was sent."""
+    page.fill("#text", "half a sentence")
+    page.reload()
+    expect(page.locator("#text")).to_have_value("half a sentence")
+    page.click("#new-customer")
+    expect(page.locator("#text")).to_have_value("")
+
+    write(page, "sent")
+    expect(messages(page, "open")).to_have_count(1)
+    page.reload()
+
+    expect(messages(page, "open")).to_have_count(1)
+    expect(page.locator("#text")).to_have_value("")
+
+
+@pytest.mark.parametrize(
+    ("open_due_s", "flight_count", "said"),
+    [
+        (
+            -12,
+            0,
+            "Late: the answer to 1 message was due 12 s ago. Do a scheduler and a worker run?",
+        ),
+        (5, 0, "1 message collected, answer in"),
+        (None, 1, "Late: 1 message waited 3 min for an answer; it is being written."),
+    ],
+)
+def test_late_answer_is_called_late(
+    page: Page, open_due_s: int | None, flight_count: int, said: str
+) -> None:
+    """The state is as a ledger would give it that nobody flushes, or whose model hangs."""
+    now_ms = int(page.evaluate("Date.now()"))
+    is_open = open_due_s is not None
+    state = {
+        "now_ms": now_ms,
+        "open": {"count": int(is_open), "due_ms": now_ms + (open_due_s or 0) * 1000},
+        "flight": {"count": flight_count, "stage": "generate", "waiting": False},
+        "messages": [{"from": "customer", "id": "m", "text": "Hi", "at_ms": now_ms - 190_000}],
+    }
+    page.route("**/simulator/state/**", lambda route: route.fulfill(json=state))
+
+    expect(page.locator("#status-text")).to_contain_text(said)
+    late = said.startswith("Late")
+    expect(page.locator("#status")).to_have_attribute("data-phase", "late" if late else "collect")
+
+
 def test_message_that_did_not_arrive_can_be_sent_again(
     browser: Browser,
     server: WebServer,

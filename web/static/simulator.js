@@ -54,6 +54,7 @@ class Simulator {
       send: (text) => this.send(text),
       retry: (id) => this.deliver(this.outbox.get(id)),
       burst: () => this.burst(),
+      draft: (words) => memory.set(this.draftKey(), words),
       newCustomer: () => this.setCustomer(inventCustomer()),
       chooseAccount: (id) => this.chooseAccount(id),
     });
@@ -110,11 +111,16 @@ class Simulator {
       this.outbox.set(item.id, { ...item, state: "failed", reason: "was not delivered" });
     }
     this.view.clear();
+    this.view.showDraft(memory.get(this.draftKey()) ?? "");
     this.poll();
   }
 
   outboxKey() {
     return `simulator.outbox.${this.account.id}.${this.customer}`;
+  }
+
+  draftKey() {
+    return `simulator.draft.${this.account.id}.${this.customer}`;
   }
 
   keepOutbox() {

@@ -2,6 +2,8 @@
 
 // A message this young may be newer than the counts beside it.
 const SETTLED_MS = 3000;
+// A flush takes what is due within a second; after so long nobody does.
+const LATE_MS = 5000;
 
 // Returns the conversation as rows, oldest first. Every customer's row gets a `state`
 // (sending, failed, accepted, open, flight, answered, left), and a `group` it shares with the
@@ -60,8 +62,26 @@ export function plural(count, word) {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
-export function phaseOf(state, nowMs) {
+const span = (ms) => (ms < 60_000 ? `${Math.floor(ms / 1000)} s` : `${Math.floor(ms / 60_000)} min`);
+
+// Says since when the oldest message without an answer waits, null if none does.
+function waitsSince({ messages, open, flight }) {
+  const answered = new Set(messages.flatMap((message) => message.answers ?? []));
+  const waiting = messages.filter(({ from, id }) => from === "customer" && !answered.has(id));
+  return waiting.slice(-(open.count + flight.count))[0]?.at_ms ?? null;
+}
+
+export function phaseOf(state, nowMs, overdueMs) {
   const { open, flight } = state;
+  if (open.count && !flight.count && nowMs - (open.due_ms ?? nowMs) > LATE_MS) {
+    const what = plural(open.count, "message");
+    return { phase: "late", text: `Late: the answer to ${what} was due ${span(nowMs - open.due_ms)} ago. Do a scheduler and a worker run?` };
+  }
+  const sinceMs = flight.count ? waitsSince(state) : null;
+  if (sinceMs !== null && nowMs - sinceMs > overdueMs) {
+    const stage = flight.waiting ? "it is tried again" : flight.stage === "send" ? "it is being sent" : "it is being written";
+    return { phase: "late", text: `Late: ${plural(flight.count, "message")} waited ${span(nowMs - sinceMs)} for an answer; ${stage}.` };
+  }
   if (flight.count) {
     const what = plural(flight.count, "message");
     if (flight.waiting) return { phase: "wait", text: `The answer to ${what} did not work out yet. It is tried again.` };

@@ -31,8 +31,14 @@ export class Messages {
     this.nodes = new Map();
     this.pinned = "";
     this.pointed = "";
+    this.stays = true;
     byId("to-newest").addEventListener("click", () => this.toNewest());
-    byId("scroller").addEventListener("scroll", () => { if (this.atNewest()) byId("to-newest").hidden = true; });
+    byId("scroller").addEventListener("scroll", () => {
+      this.stays = this.atNewest();
+      if (this.stays) byId("to-newest").hidden = true;
+    });
+    // A phone that is turned, or its keyboard: who read the newest goes on reading it.
+    new ResizeObserver(() => { if (this.stays) this.toNewest(); }).observe(byId("scroller"));
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") this.pin(""); });
   }
 
@@ -85,7 +91,9 @@ export class Messages {
     time.dateTime = new Date(row.at_ms).toISOString();
     meta.append(time);
     if (row.from === "customer") meta.append(mark(row.state in MARKS ? row.state : "accepted"));
-    bubble.append(make("div", "words", row.text), meta);
+    const words = make("div", "words", row.text);
+    words.dir = "auto";
+    bubble.append(words, meta);
     item.replaceChildren(bubble, ...this.under(row));
     if (row.from === "business") {
       item.onmouseenter = () => this.point(row.group);

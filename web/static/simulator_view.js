@@ -19,15 +19,17 @@ export class View {
   bindComposer() {
     const text = byId("text");
     const fit = () => { text.style.height = "auto"; text.style.height = `${text.scrollHeight + 2}px`; };
+    this.fit = fit;
     const send = () => {
       const words = text.value.trim();
-      if (!words) return;
+      if (!words || this.isTooLong()) return;
       text.value = "";
       fit();
+      this.actions.draft("");
       this.actions.send(words);
       this.messages.toNewest();
     };
-    text.addEventListener("input", fit);
+    text.addEventListener("input", () => { fit(); this.isTooLong(); this.actions.draft(text.value); });
     text.addEventListener("keydown", (event) => {
       // isComposing: Enter accepts the suggestion of an input method, it does not send.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -37,9 +39,28 @@ export class View {
     byId("composer").addEventListener("submit", (event) => { event.preventDefault(); send(); text.focus(); });
   }
 
+  // Nothing that was written is cut off: it says so, and waits to be shortened.
+  isTooLong() {
+    const max = this.account?.text_characters_max ?? Infinity;
+    const count = [...byId("text").value.trim()].length;
+    const note = byId("too-long");
+    note.hidden = count <= max;
+    if (!note.hidden) note.textContent = `${count.toLocaleString()} characters: at most ${max.toLocaleString()} can be sent at once.`;
+    return !note.hidden;
+  }
+
+  // What was being written to this account as this customer.
+  showDraft(words) {
+    byId("text").value = words;
+    this.fit();
+    this.isTooLong();
+    // On a phone the keyboard would cover the page before anything was read.
+    if (matchMedia("(pointer: fine)").matches) byId("text").focus();
+  }
+
   listAccounts(accounts) {
     byId("account").replaceChildren(...accounts.map((account) => {
-      const option = make("option", "", account.id);
+      const option = make("option", "", account.name);
       option.value = account.id;
       return option;
     }));
@@ -49,9 +70,9 @@ export class View {
   showAccount(account, burst) {
     this.account = account;
     byId("account").value = account.id;
-    byId("business").textContent = account.id;
-    byId("business-avatar").textContent = account.id.slice(0, 1).toUpperCase();
-    byId("burst-preview").replaceChildren(...burst.map((text) => make("li", "", text)));
+    byId("business").textContent = account.name;
+    byId("business-avatar").textContent = [...account.name][0].toUpperCase();
+    byId("burst-preview").replaceChildren(...burst.map((text) => Object.assign(make("li", "", text), { dir: "auto" })));
     const seconds = (ms) => `${ms / 1000} s`;
     const rules = [
       [seconds(account.idle_ms), "after the last message"],
@@ -104,7 +125,7 @@ export class View {
 
   tick() {
     if (!this.state || this.offline) return;
-    const { phase, text, leftMs } = phaseOf(this.state, Date.now() + this.skewMs);
+    const { phase, text, leftMs } = phaseOf(this.state, Date.now() + this.skewMs, this.account.overdue_ms);
     byId("status").dataset.phase = phase;
     byId("status-text").textContent = text;
     const filled = phase === "collect" ? Math.min(1, leftMs / this.account.idle_ms) : phase === "idle" ? 0 : 0.3;
@@ -113,12 +134,12 @@ export class View {
     byId("presence").textContent = typing ? "typing…" : "online";
     byId("presence").dataset.state = typing ? "typing" : "online";
     this.steps(phase, text);
-    this.announce(phase, phase === "collect" ? "Collecting messages." : text);
+    this.announce(phase, { collect: "Collecting messages.", late: "The answer is late." }[phase] ?? text);
   }
 
   steps(phase, text) {
     const names = ["collect", "generate", "send"];
-    const now = names.indexOf(phase === "wait" ? "generate" : phase);
+    const now = names.indexOf({ wait: "generate", late: this.state.flight.stage ?? "collect" }[phase] ?? phase);
     names.forEach((name, index) => {
       const step = byId("steps").querySelector(`[data-step="${name}"]`);
       const detail = step.querySelector("[data-detail]");
