@@ -72,11 +72,11 @@ _NOTATIONS = (
     ),
     _Notation("final finalanswer finalresponse answer", _Kind.ANSWER, "Hunyuan, OpenClaw, R1"),
     _Notation(
-        "beginofsolution startresponse starttext",
+        "beginofsolution startresponse starttext beginofbox",
         _Kind.ANSWER, "Sky-T1, Command A", "opens", barred=True,
     ),
     _Notation(
-        "endofsolution endresponse endtext",
+        "endofsolution endresponse endtext endofbox",
         _Kind.ANSWER, "Sky-T1, Command A", "closes", barred=True,
     ),
     _Notation("channel", _Kind.CHANNEL, "gpt-oss (harmony), Gemma 4", barred=True),
@@ -141,7 +141,7 @@ _ALIKE = str.maketrans(
     "\u2581\u2223\u2502\u01c0\u2758\u00a6",
     "<><><><><><>[]_|||||",
 ) | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-_LT, _GT = r"(?:<|&lt;)", r"(?:>|&gt;)"
+_LT, _GT = r"(?:\\?<|&lt;)", r"(?:\\?>|&gt;)"
 _TAG = re.compile(
     rf"{_LT}\s{{0,2}}(?P<slash>/?)\s{{0,2}}(?P<bar>\|?)(?P<late_slash>/?)"
     rf"(?P<name>[a-z][\w.:|-]{{0,60}})(?P<more>[\s=][^<>|]{{0,300}})?(?P<empty>/?)\s{{0,2}}{_GT}"
@@ -404,12 +404,12 @@ def _without_marks(text: str) -> str:
     return _EMPTY_FENCE.sub("", reader.result()).strip() if marks else text
 
 
-#: What a fence around reasoning leaves.
-_EMPTY_FENCE = re.compile(r"```[a-z]{0,20}\s*```", re.IGNORECASE)
+#: What a fence or bold around reasoning leaves.
+_EMPTY_FENCE = re.compile(r"```[a-z]{0,20}\s*```|\*\*\s*\*\*", re.IGNORECASE)
 #: A whole answer in a fence of text or in a tag that only prompts give.
 _WRAPPED = re.compile(
     r"\A(?:```(?:markdown|md|text|txt|plaintext)\n(?P<fenced>(?:(?!```).)*)```"
-    r"|<(?P<tag>response|reply|output|message|result)\b[^<>]{0,100}>(?P<tagged>.*)</(?P=tag)>)\s*\Z",
+    r"|<(?P<tag>response|reply|output|message|result|speak)\b[^<>]{0,100}>(?P<tagged>.*)</(?P=tag)>)\s*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -420,7 +420,8 @@ _WRAPPED = re.compile(
 def _line(words: str) -> str:
     """Return a pattern of a label that begins a line, bold or a heading or neither."""
     return (
-        rf"^[ \t]*(?:\#{{1,6}}[ \t]*)?(?:\*\*|__)?(?:{words})(?:\*\*|__)?[ \t]*:(?:\*\*|__)?[ \t]*"
+        rf"^[ \t]*(?:\#{{1,6}}[ \t]*)?(?:\*\*|__|\[)?(?:{words})(?:\*\*|__|\])?"
+        r"[ \t]*[:：](?:\*\*|__)?[ \t]*"
     )
 
 
@@ -439,6 +440,12 @@ _THEIR_TURN = re.compile(_line(_THEM), _FLAGS)
 _SENTENCE = re.compile(
     r"[^\n]*[?!.…؟。？！][)\"»”]?[ \t]*$|(?:\S+[ \t]+){3}\S|[ \t]*\n", re.MULTILINE
 )
+#: The words of programs: no business calls people so.
+_PROGRAMS_TURN = re.compile(
+    rf"\A{_line('user|human|(?:ai )?assistant|ai|(?:chat)?bot|пользователь|ассистент|用户')}",
+    _FLAGS,
+)
+_LABEL = re.compile(r"^[ \t]*[*_\[#]{0,6}[ \t]?[^\W\d_][^\n:：\d]{0,30}[:：]", re.MULTILINE)
 _ASKS = ("?", "!", ".", "؟", "？", "！", "。")
 #: What begins with the first is inner up to the last of the second (IBM Granite 3.2; ReAct, as
 #: LangChain prompts it; prompts that ask for reasons first).
@@ -465,9 +472,14 @@ _CALL_IN_WORDS = re.compile(
     r"^Action:[ \t]*\S.*\n+[ \t]*Action Input:"  # ReAct
     r"|\A\[\w+\([^\n]*\)\]\Z|\bto=functions\.\w"  # Llama 4, gpt-oss
     r"|\bfunctools\[|\bdefault_api\.\w+\("  # Phi 4, Gemini
-    r"|^```tool_(?:code|call)\b|\A(?:call|print)[:(]\w+[({]",  # Gemma
+    r"|^```tool_(?:code|call)\b|\A(?:call|print)[:(]\w+[({]"  # Gemma
+    r"|\A\w+\([^\n]*=[^\n]*\)\Z",
     _FLAGS,
 )
+
+
+#: Of HTML and Markdown: nobody is shown it.
+_COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
 
 
 def _without_labels(text: str) -> str:
@@ -475,6 +487,7 @@ def _without_labels(text: str) -> str:
 
     Raise UnusableAnswerError.
     """
+    text = _COMMENT.sub("", text).strip() if "<!--" in text else text
     finals = list(_BARE_FINAL.finditer(text))
     if finals:
         return text[finals[-1].end() :].strip()
@@ -494,8 +507,10 @@ def _without_labels(text: str) -> str:
 
 def _first_turn(text: str) -> str:
     """Return our first turn of a dialogue, ``text`` where it is none. Raise UnusableAnswerError."""
-    ours = [it for it in _OUR_TURN.finditer(text) if _SENTENCE.match(text, it.end())]
-    theirs = [it for it in _THEIR_TURN.finditer(text) if _SENTENCE.match(text, it.end())]
+    ours, theirs = list(_OUR_TURN.finditer(text)), list(_THEIR_TURN.finditer(text))
+    if not _is_dialogue(text, len(ours) + len(theirs)):
+        ours = [it for it in ours if _SENTENCE.match(text, it.end())]
+        theirs = [it for it in theirs if _SENTENCE.match(text, it.end())]
     begins_ours = bool(ours) and not text[: ours[0].start()].strip()
     if theirs and not text[: theirs[0].start()].strip():
         if len(ours) != 1:
@@ -506,6 +521,11 @@ def _first_turn(text: str) -> str:
     elif not begins_ours:
         return text
     return _OUR_TURN.sub("", text, count=1).strip() if begins_ours else text.strip()
+
+
+def _is_dialogue(text: str, turns: int) -> bool:
+    """Return whether ``text`` begins as programs write a dialogue, and has no other labels."""
+    return bool(_PROGRAMS_TURN.match(text)) and len(_LABEL.findall(text)) == turns
 
 
 def _is_asked(text: str, label: re.Match[str]) -> bool:
@@ -542,7 +562,9 @@ _BROKEN = re.compile(
     r"""|tool_?calls?|function|action|error)["']\s*:""",
     re.IGNORECASE,
 )
-_FENCED = re.compile(r"\A(?P<before>.*?)```(?:json5?)?[ \t]*\n(?P<code>.*?)\s*```\Z", re.DOTALL)
+_FENCED = re.compile(
+    r"\A(?P<before>.*?)```(?:json5?)?[ \t]*\n(?P<code>.*?)\s*```\Z", re.DOTALL | re.IGNORECASE
+)
 
 
 def _without_json(text: str) -> str:
@@ -651,8 +673,8 @@ def _answer_in(value: object) -> str | None:
 # Errors of servers in place of an answer.
 
 _ERROR = re.compile(
-    r"\A\W{0,3}(?:\w{0,30}error|fatal|(?:\w{0,30})exception|ошибка|fehler|erreur|errore|erro|błąd|hata)"
-    r"\b[^\n:]{0,30}(?:[:：\]–-]|\Z)",
+    r"\A\W{0,3}(?:[\w.]{0,60}(?:error|timeout|exception)|fatal|ошибка|fehler|erreur|errore|erro|błąd"
+    r"|hata)\b[^\n:]{0,30}(?:[:：\]–-]|\Z)",
     re.IGNORECASE,
 )
 _TECHNICAL = re.compile(
@@ -664,7 +686,8 @@ _TECHNICAL = re.compile(
 )
 #: Whole answers, and beginnings before a sign of punctuation.
 _FAILED = re.compile(
-    r"\A\W{0,3}(?:(?:\d{3} )?(?:internal server error|bad gateway"
+    r"\A\W{0,3}(?:(?:oops|sorry)\W{1,3})?(?:timeout|timed out|http \d{3}[^\n]*"
+    r"|(?:\d{3} )?(?:internal server error|bad gateway"
     r"|service (?:temporarily )?unavailable|gateway time-?out|too many requests"
     r"|unauthorized|forbidden|not found|bad request)"
     r"|upstream (?:request |connect |server )?(?:error|timeout|timed out|failed)[^\n]*"

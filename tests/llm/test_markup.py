@@ -54,7 +54,11 @@ HARMONY = "<|channel|>analysis<|message|>{inner}<|end|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>{said}"
 #: What is meant is certain.
 KEPT = (
-    HARMONY + FINAL + "<|return|>", HARMONY + FINAL,
+    "```JSON\n{json}\n```", "Assistant: Hello, we open at 9.", "assistant：{said}",
+    "[Assistant]: {said}", "User: SECRET\nAssistant: {said}",
+    "<|begin_of_box|>{said}<|end_of_box|>", "<!-- SECRET -->{said}",
+    "\\<think\\>SECRET\\</think\\>{said}", "**<think>**SECRET**</think>** {said}",
+    "<speak>{said}</speak>", HARMONY + FINAL + "<|return|>", HARMONY + FINAL,
     HARMONY.replace("analysis", "commentary") + FINAL, HARMONY + HARMONY + FINAL,
     "{inner}<|end|>" + FINAL, "<|start|>assistant" + HARMONY + FINAL,
     "<|channel|>final<|message|>{said}<|return|>",
@@ -105,7 +109,9 @@ KEPT = (
 )  # fmt: skip
 #: It is not, or nothing is meant for a customer.
 REFUSED = (
-    HARMONY, "<|channel|>analysis<|message|>{inner}",
+    "timeout", "HTTP 502", "litellm.Timeout: request timed out", "Oops! Something went wrong.",
+    "Sorry, an error occurred.", 'get_secret(day="SECRET")', '{{"tool": "get_secret"}}',
+    "<!-- SECRET", HARMONY, "<|channel|>analysis<|message|>{inner}",
     "<|channel|>commentary to=functions.get_secret json<|message|>{call}<|call|>",
     "<|channel>thought\n{inner}", "analysisSECRET We need to answer.", "thought\n{inner}",
     "<final></final>", "<final>{said}</final><final>SECRET two</final>",
@@ -141,8 +147,11 @@ REFUSED = (
 )  # fmt: skip
 #: Answers that talk of such things, or look a little like them.
 TALKS = (
-    "I <3 your style, see you at 10.", "1 < 2 and 3 > 2.", "It is <b>free</b> for children.",
-    "[ok] Noted.", "[1] Hair [2] Nails", "An error in the bill? We correct it.",
+    "Customer: Anna\nAssistant: Maria", "Timeout for the dye: 20 minutes.",
+    "Sorry, an error occurred in your bill.", "Assistant: Maria\nTime: 15:00",
+    "f(x)", "I <3 your style, see you at 10.",
+    "1 < 2 and 3 > 2.", "It is <b>free</b> for children.", "[ok] Noted.", "[1] Hair [2] Nails",
+    "An error in the bill? We correct it.",
     "Error 404 is what our old page shows; the new one is being built.",
     "Error: I gave you the wrong price above, it is 30 EUR.", "The time-out chair is for children.",
     "Our server Anna waits for you at the table.", "Prices: {haircut: 30, color: 60}",
