@@ -91,7 +91,7 @@ def _change(entries: Sequence[_Entry], by: _Entry) -> bool:
     target, deletes, is_found = by.message.amends, by.message.is_deletion, False
     for entry in entries:
         message = entry.message
-        if deletes and message.quotes == target and message.quoted:
+        if message.quotes == target and message.quoted:
             entry.become(replace(message, quoted=""))
         is_former = message.amends == target and (deletes or entry.place < by.place)
         if entry is by or entry.ended or not (message.message_id == target or is_former):
@@ -155,7 +155,7 @@ def _line(line: Line, text: str, digest: str, by: InboundMessage) -> tuple[Line,
     if line.digest == digest:
         text = DELETED if by.is_deletion else _SENTENCE.sub("", by.text, count=1)
         return Line("" if by.is_deletion else digest, len(text.encode())), text
-    if line.quotes == digest and by.is_deletion:
+    if line.quotes == digest:
         words = text.encode()[line.quote_length :]
         return Line(line.digest, len(words)), words.decode(errors="replace")
     return line, text

@@ -40,6 +40,7 @@ from batching.model import (
     ForeignMessage,
     Gravity,
     InboundMessage,
+    Kept,
     Kind,
     Limits,
     Notice,
@@ -545,6 +546,8 @@ def _handle_reaped(
             case Expiry.AMBIGUOUS:
                 log.warning("batch.ambiguous", extra=_names(batch.wake_up, batch.account_id))
             case Expiry.SPENT:
+                # Perhaps no worker lived to do it; what was deleted is to be in no letter.
+                _carry_out(store, batch)
                 dead_letter(store, batch, Reason.POISON, "worker_died")
             case Expiry.UNRESOLVED if not _resent(store, batch):
                 dead_letter(store, batch, Reason.AMBIGUOUS, "no_status")
@@ -603,22 +606,30 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     A run without messages, which can do nothing any more, if it is not the holder's. Raise
     TransientError where the conversation changes all the time.
     """
-    digest_of = partial(store.keyring.digest, run.account_id)
+    kept = _carry_out(store, run)
+    if kept is None:
+        return replace(run, messages=(), count=0), []
+    history = [Exchange.decode(raw) for raw in kept.history]
+    arrived = [decode(run.account_id, raw) for raw in kept.flight]
+    run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
+    return run.quoting(history, partial(store.keyring.digest, run.account_id)), history
+
+
+def _carry_out(store: Store, batch: Held) -> Kept | None:
+    """Carry out edits and deletions; return what is kept then, None if it is not the holder's.
+
+    Raise TransientError where the conversation changes all the time.
+    """
     for _ in range(AMENDS_MAX):
-        kept = store.recall(run)
-        if kept is None:
-            return replace(run, messages=(), count=0), []
-        if kept.has_amendments:
-            kept = replace(kept, letters=store.letters(run.wake_up.conversation_id))
-            change = amended(kept, digest_of)
-            if change.lists:
-                # Read again in either case: something may have come meanwhile.
-                store.amend(run, kept, change)
-                continue
-        history = [Exchange.decode(raw) for raw in kept.history]
-        arrived = [decode(run.account_id, raw) for raw in kept.flight]
-        run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
-        return run.quoting(history, digest_of), history
+        kept = store.recall(batch)
+        if kept is None or not kept.has_amendments:
+            return kept
+        kept = replace(kept, letters=store.letters(batch.wake_up.conversation_id))
+        change = amended(kept, partial(store.keyring.digest, batch.account_id))
+        if not change.lists:
+            return kept
+        # Read again in either case: something may have come meanwhile.
+        store.amend(batch, kept, change)
     raise TransientError("conversation_busy")
 
 

@@ -116,6 +116,11 @@ class InboundMessage:
         return self.kind in SILENT_KINDS and not self.amends
 
     @property
+    def stands_for(self) -> str:
+        """Return the id by which others are about it: an edited message keeps its own."""
+        return self.amends or self.message_id
+
+    @property
     def is_deletion(self) -> bool:
         """Return whether it tells that a message was deleted."""
         return self.kind is Kind.DELETED
@@ -806,12 +811,12 @@ class Run:
         """
         if not any(message.quotes or message.quoted for message in self.messages):
             return self
-        said = {digest: (whose, words) for it in history for digest, whose, words in it.said()}
-        said |= {
-            digest_of(it.message_id): ("their own message", it.text)
+        said = {
+            digest_of(it.stands_for): ("their own message", it.text)
             for it in self.messages
             if not it.is_deletion
         }
+        said |= {digest: (whose, words) for it in history for digest, whose, words in it.said()}
         return replace(self, quotes=tuple(_quote(it, digest_of, said) for it in self.messages))
 
 

@@ -315,7 +315,7 @@ class Scripts:
             batch_id=run.wake_up.batch_id,
             lines=tuple(
                 Line(
-                    self.keyring.digest(run.account_id, it.message_id),
+                    self.keyring.digest(run.account_id, it.stands_for),
                     len(line.encode()),
                     self.keyring.digest(run.account_id, it.quotes) if it.quotes else "",
                     len(line.encode()) - len(it.text.encode()),
@@ -431,17 +431,17 @@ class Scripts:
         args = (c, run.token, run.limits.lease_ms)
         return self._run("renew", (s.batches(c), s.lease), args, bool)
 
-    def recall(self, run: Run) -> Kept | None:
-        """Return what a question to the model is made of; None if the run is not the holder's."""
-        s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
+    def recall(self, batch: Held) -> Kept | None:
+        """Return what a question to the model is made of; None if it is not the holder's."""
+        s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
         names = (s.batches(c), s.flight_messages(c), s.open_messages(c), s.history(c))
         return self._run(
-            "recall", names, (run.token,), lambda answer: Kept(*answer) if answer else None
+            "recall", names, (batch.token,), lambda answer: Kept(*answer) if answer else None
         )
 
-    def amend(self, run: Run, kept: Kept, change: Change) -> bool:
+    def amend(self, batch: Held, kept: Kept, change: Change) -> bool:
         """Change lists, in one step; False if one is not any more as it was read in ``kept``."""
-        s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
+        s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
         names = (s.batches(c), s.stats, s.overdue, s.dead, s.trail(c))
         read = kept.lists()
         lists = [
@@ -449,7 +449,7 @@ class Scripts:
             for name, raws in change.lists.items()
         ]
         what = (json.dumps(lists, ensure_ascii=False), json.dumps(change.ended))
-        args = (c, run.token, s.prefix, self.timing.history_ms, *what)
+        args = (c, batch.token, s.prefix, self.timing.history_ms, *what)
         return self._run("amend", names, args, bool)
 
     def spend(self, run: Run, budget: Budget) -> SpendRefusal | None:

@@ -8,7 +8,7 @@ import pytest
 
 from batching import flow
 from batching.amend import DELETED, HIDDEN, amended
-from batching.errors import PermanentError, TransientError
+from batching.errors import ModelStoppedError, PermanentError, TransientError
 from batching.inspect import dead_letters
 from batching.model import (
     Exchange,
@@ -116,6 +116,17 @@ def test_edit_before_its_message_stands_for_it(world: World) -> None:
 
     assert world.model.turns == [TOLD_EDITED + "For 18:00"]
     assert world.counts() == {"accepted": 1, "answered": 1}
+
+
+def test_edit_that_stood_for_its_message_is_deleted_with_it(world: World) -> None:
+    """It is asked about and answered by itself; the history knows which message it was."""
+    world.receive(edit(world, "my secret is X"))
+    world.settle()
+    world.receive(deletion(world), said(world, "Open?", "D2"))
+    world.settle()
+
+    assert world.model.turns[1:] == [f"{TOLD_DELETED}\nOpen?"]
+    assert "secret" not in everything(world)
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -394,6 +405,35 @@ def test_change_is_carried_out_however_its_batch_ends(world: World, why: str) ->
 
     assert len(world.model.turns) == 1
     assert "secret" not in everything(world)
+
+
+def test_batch_whose_workers_died_leaves_no_letter_with_what_was_deleted(world: World) -> None:
+    """None of them lived to carry it out, in this batch or in the history."""
+    world.limits = Limits(max_attempts=1)
+    world.receive(said(world))
+    world.settle()
+    world.receive(deletion(world), said(world, "my secret is Y", "D2"), deletion(world, "D2"))
+    world.receive(said(world, "Open?", "D3"))
+    world.begin(world.after(9_000))
+
+    world.settle(30_000)
+
+    (letter,) = dead_letters(world.store)
+    assert [it.text for it in letter.messages] == [TOLD_DELETED, "Open?"]
+    assert "secret" not in everything(world)
+
+
+def test_deletion_while_one_model_is_asked_reaches_no_second_one(world: World) -> None:
+    world.model = FakeModel(
+        ModelStoppedError("model_401"), before=lambda: world.receive(deletion(world))
+    )
+    world.fallbacks = (FakeModel(),)
+    world.receive(said(world), said(world, "Open?", "D2"))
+
+    world.settle()
+
+    assert world.model.turns == [f"{SECRET}\nOpen?"]
+    assert [model.turns for model in world.fallbacks] == [["Open?"]]
 
 
 # What nobody may change by it.

@@ -29,6 +29,7 @@ def check(
         *_unalerted(story),
         *_doubled(story, resend),
         *_apologized(story),
+        *_taken_back(story),
         *_misordered(story),
         *_overlapping(story),
         *_misdirected(story),
@@ -40,8 +41,30 @@ def check(
 def _lost(story: Story) -> Iterator[str]:
     """Whatever was accepted is answered, with a person, or was forgotten by a person's word."""
     for message in story.messages.values():
-        if message.accepted != NEVER and not message.silent and not _has_end(story, message):
+        is_gone = bool(story.amended[message.word]) or _is_withdrawn(story, message)
+        is_expected = message.accepted != NEVER and not message.silent and not is_gone
+        if is_expected and not _has_end(story, message):
             yield f"lost: {message.word} was accepted and has no end"
+
+
+def _is_withdrawn(story: Story, edit: Message) -> bool:
+    """Return whether the message of an edit was deleted, or lies with a person."""
+    former = story.former.get(edit.word, "")
+    is_dead = any(batch not in story.replays for batch in story.deaths_of(former))
+    return bool(story.deleted[former]) or is_dead
+
+
+def _taken_back(story: Story) -> Iterator[str]:
+    """A text that was deleted or edited reaches no model asked after that was acknowledged."""
+    for call in story.calls.values():
+        for word in {*call.asked.words, *call.asked.history}:
+            # With a message its edit is deleted.
+            places = story.amended[word] + story.deleted[story.former.get(word, "")]
+            known = story.messages.get(word)
+            erased = story.erasures[known.person] if known else []
+            for place in places:
+                if place < call.began and not any(place < at < call.began for at in erased):
+                    yield f"taken back: call {call.asked.call} was given {word}"
 
 
 def _has_end(story: Story, message: Message) -> bool:
@@ -103,6 +126,8 @@ def _misordered(story: Story) -> Iterator[str]:
     for call in story.calls.values():
         for earlier, later in combinations(story.known(call.asked.words), 2):
             swapped = later.accepted < earlier.offered and not earlier.late
+            # An edit has the place of its message.
+            swapped = swapped and not {earlier.word, later.word} & story.former.keys()
             if swapped and _comparable(story, earlier, later):
                 yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
     answered = _first_answers(story)
@@ -120,7 +145,8 @@ def _first_answers(story: Story) -> list[tuple[Message, Reply]]:
     for reply in sorted(story.replies.values(), key=lambda reply: reply.began):
         for word in sorted(reply.words):
             firsts.setdefault(word, reply)
-    return [(message, firsts[message.word]) for message in story.known(firsts)]
+    known = (message for message in story.known(firsts) if message.word not in story.former)
+    return [(message, firsts[message.word]) for message in known]
 
 
 def _pairs_of_a_person(

@@ -40,6 +40,18 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Amended:
+    """The webhook was answered 200 that the customer deleted a message, or edited it.
+
+    ``by``: the word that it reads as from now on, "" if it was deleted.
+    """
+
+    at_ms: int
+    word: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A model was asked. ``call`` numbers the question; ``account`` is "" where that is not known.
 
@@ -161,10 +173,16 @@ class Discarded(_OfDeadLetter):
 
 
 Happening = (
-    Offered | Accepted | Asked | Replied | Apologized | Taken | Doubted | Paused | TakenOver
-    | HandedBack | Died | Alerted | Replayed | Discarded | Erased
+    Offered | Accepted | Amended | Asked | Replied | Apologized | Taken | Doubted | Paused
+    | TakenOver | HandedBack | Died | Alerted | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
+
+
+def words(turn: str) -> tuple[str, ...]:
+    """Return the customers' words of a turn, without the sentences of ours before or between."""
+    lines = (line.rpartition("] ")[2] for line in turn.split("\n"))
+    return tuple(line for line in lines if not line.endswith("]"))
 
 
 def digest(history: History) -> str:

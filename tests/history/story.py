@@ -12,6 +12,7 @@ from batching.model import BELIEVED_MS, Tag
 from tests.history.events import (
     Accepted,
     Alerted,
+    Amended,
     Asked,
     Died,
     Erased,
@@ -92,6 +93,10 @@ class Story:
         self.takeovers: defaultdict[Person, list[list[int]]] = defaultdict(list)
         self.pauses: list[tuple[int, str]] = []
         self.strays: list[Taken] = []
+        #: By word, when the customer took it back; or edited it, too; and what it was before.
+        self.deleted: defaultdict[str, list[int]] = defaultdict(list)
+        self.amended: defaultdict[str, list[int]] = defaultdict(list)
+        self.former: dict[str, str] = {}
         for place, event in enumerate(history):
             self._note(place, event)
         self._replies = _by_word((reply, reply.words) for reply in self.replies.values())
@@ -110,6 +115,12 @@ class Story:
             case Accepted(_, word):
                 message = self.messages[word]
                 message.accepted = min(message.accepted, place)
+            case Amended(_, word, by):
+                self.amended[word].append(place)
+                if by:
+                    self.former[by] = word
+                else:
+                    self.deleted[word].append(place)
             case Asked():
                 self.calls[event.call] = Call(event, place)
             case Replied(_, call, parts, lacked):

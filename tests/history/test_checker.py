@@ -6,6 +6,7 @@ from tests.history.checker import check
 from tests.history.events import (
     Accepted,
     Alerted,
+    Amended,
     Asked,
     Died,
     Discarded,
@@ -61,6 +62,13 @@ GENERATED = [*M1, *asked(1, "m1"), *replied(1, "r1 m1", "r2 m1")]
 
 GOOD: dict[str, list[Happening]] = {
     "nothing": [],
+    "deleted": [*wrote("m1", "m2"), Amended(0, "m1"), *answered(1, "m2")],
+    "deleted after the answer": [*M1, *answered(1, "m1"), Amended(0, "m1")],
+    "edited": [*M1, *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "e1")],
+    "edited in a dead letter": [*M1, *died("c:b1", "m1"), *wrote("e1"), Amended(0, "m1", "e1")],
+    "edited, then deleted": [
+        *M1, *wrote("e1"), Amended(0, "m1", "e1"), Amended(0, "m1"),
+    ],
     "burst": [*wrote("m1", "m2", "m3"), *answered(1, "m1", "m2", "m3")],
     "two batches": [
         *M1, *answered(1, "m1"), *wrote("m2"), *answered(2, "m2", batch="c:b2"),
@@ -132,6 +140,21 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "handed back before it came": (
         "lost: m1", [TakenOver(0, SALON, ANNA), HandedBack(0, SALON, ANNA), *M1],
     ),
+    "asked after it was deleted": (
+        "taken back: call 1 was given m1", [*M1, Amended(0, "m1"), *answered(1, "m1")],
+    ),
+    "asked as it was before the edit": (
+        "taken back: call 1 was given m1",
+        [
+            *M1, *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "m1"),
+            *answered(2, "e1", batch="c:b2"),
+        ],
+    ),
+    "its edit asked after it was deleted": (
+        "taken back: call 1 was given e1",
+        [*M1, *wrote("e1"), Amended(0, "m1", "e1"), Amended(0, "m1"), *answered(1, "e1")],
+    ),
+    "an edit has no end": ("lost: e1", [*M1, *wrote("e1"), Amended(0, "m1", "e1")]),
     "dead, no alert": ("unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",))]),
     "alert of another kind": (
         "unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",)), Alerted(0, "undelivered", "c:b1")],

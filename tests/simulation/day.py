@@ -57,11 +57,14 @@ class Day:
             for _ in range(min(world.rng.choice((1, 2, 3, 8)), world.setup.messages - written)):
                 written += 1
                 kind = Kind.REACTION if world.rng.random() < 0.04 else Kind.TEXT
-                burst.append(InboundMessage(*person, f"id-{written}", kind, f"m{written}"))
+                message = InboundMessage(*person, f"id-{written}", kind, f"m{written}")
+                burst.append(self._quoting(message))
             self._post(burst, at_ms)
 
     def _post(self, burst: list[InboundMessage], at_ms: int) -> None:
         world = self.world
+        for message in burst:
+            self._amend(message, at_ms)
         if len(burst) > 1 and world.chance("webhook_shared"):
             self.web.deliver(*burst, delay_ms=at_ms)
             burst = []
@@ -73,6 +76,37 @@ class Day:
                 self.web.deliver(message, delay_ms=at_ms)
             if world.chance("webhook_again"):
                 self.web.deliver(message, delay_ms=at_ms + world.rng.randint(0, 120_000))
+
+    def _amend(self, message: InboundMessage, at_ms: int) -> None:
+        """Have the customer edit the message, delete it, or both, at whatever stage it is then.
+
+        Before it, too: deliveries are reordered. Drawn apart, as in ``_dated``.
+        """
+        rng = Random(f"{self.world.setup.day_ms} amends {message.text}")  # noqa: S311
+        person, number = (message.account_id, message.customer), message.message_id[3:]
+        changes = rng.choice(((), (), (), ("edit",), ("deletion",), ("edit", "deletion")))
+        for change in changes if message.kind is Kind.TEXT else ():
+            delay_ms = max(0, at_ms + rng.choice((-3_000, 500, 5_000, 12_000, 60_000)))
+            self.world.occurred[f"message {change}"] += 1
+            kind, words = (
+                (Kind.EDITED, f"[The customer corrected an earlier message] e{number}")
+                if change == "edit"
+                else (Kind.DELETED, "[The customer deleted a message]")
+            )
+            change_id = f"{change}-{number}"
+            amends = message.message_id
+            event = InboundMessage(*person, change_id, kind, words, amends=amends)
+            for _ in range(rng.choice((1, 1, 2))):
+                self.web.deliver(event, delay_ms=delay_ms)
+
+    def _quoting(self, message: InboundMessage) -> InboundMessage:
+        """Return a message that may reply to an earlier one, of whomever."""
+        number = int(message.message_id[3:])
+        rng = Random(f"{self.world.setup.day_ms} quotes {number}")  # noqa: S311
+        if number == 1 or rng.randint(0, 4):
+            return message
+        self.world.occurred["message quotes"] += 1
+        return replace(message, quotes=f"id-{rng.randrange(1, number)}")
 
     def _dated(self, message: InboundMessage, at_ms: int) -> InboundMessage:
         """Return a message with its provider's time, which may be long ago or a lie.

@@ -1,5 +1,6 @@
 """What is outside of a simulated account: its model and its provider, slow, wrong and silent."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -14,7 +15,7 @@ from batching.errors import (
     UnusableAnswerError,
 )
 from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
-from tests.history.events import Apologized, Asked, Doubted, Replied, Taken
+from tests.history.events import Apologized, Asked, Doubted, Replied, Taken, words
 from tests.simulation.hub import Crash
 from tests.simulation.service import Web
 from tests.simulation.world import World
@@ -29,9 +30,8 @@ USUAL_MS, SLOW_MS = (200, 8_000), (20_000, 90_000)
 CALL_MS, SOON_MS, LATE_MS = (20, 2_000), (50, 5_000), (20_000, 300_000)
 
 
-def _words(turn: str) -> tuple[str, ...]:
-    """Return the customers' words of a turn, without how old each is."""
-    return tuple(line.rpartition("] ")[2] for line in turn.split("\n"))
+#: What a message replies to, by the sentence before it.
+_QUOTED = re.compile(r"message: (\w+)\] ")
 
 
 @dataclass
@@ -49,14 +49,16 @@ class SimulatedModel:
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:  # noqa: ARG002
         """Answer in time, late, or not at all."""
         world = self.world
-        world.boundary()
-        call, words = next(self.calls), _words(turn)
-        past = tuple(word for exchange in history for word in _words(exchange.customer))
-        world.add(Asked(world.now_ms, call, words, self.account_id, world.worker, past))
+        call, said = next(self.calls), words(turn)
+        turns = [exchange.customer for exchange in history]
+        past = [word for each in turns for word in words(each)]
+        past += [word for each in (*turns, turn) for word in _QUOTED.findall(each)]
+        world.add(Asked(world.now_ms, call, said, self.account_id, world.worker, tuple(past)))
         parts: tuple[str, ...] = ()
         lacked = False
         try:
-            parts = self._think(call, words)
+            world.boundary()
+            parts = self._think(call, said)
         except TransientError as error:
             lacked = not isinstance(error, UnusableAnswerError)
             raise
@@ -65,7 +67,7 @@ class SimulatedModel:
         world.boundary()
         return SEAM.join(parts)
 
-    def _think(self, call: int, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _think(self, call: int, said: tuple[str, ...]) -> tuple[str, ...]:
         world = self.world
         world.stay_in_call(SLOW_MS if world.chance("model_slow") else USUAL_MS)
         if world.chance("crash"):
@@ -83,7 +85,7 @@ class SimulatedModel:
         if world.chance("model_bug"):
             raise KeyError("choices")
         parts = world.rng.choice((1, 1, 1, 2, 3))
-        return tuple(f"r{call}p{part} {' '.join(words)}" for part in range(parts))
+        return tuple(f"r{call}p{part} {' '.join(said)}" for part in range(parts))
 
 
 @dataclass

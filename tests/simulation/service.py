@@ -11,7 +11,7 @@ from batching.model import Event, InboundMessage, Stage, Status, WakeUp, Watch
 from batching.ports import Account
 from batching.store import Store
 from scheduler.tick import needs_flush
-from tests.history.events import Accepted, Offered
+from tests.history.events import Accepted, Amended, Offered, words
 from tests.simulation.world import World
 
 #: After how long a provider delivers again what was not answered 200.
@@ -33,6 +33,7 @@ class Web:
     world: World
     store: Store
     pending: int = 0
+    amended: set[str] = field(default_factory=set)
 
     def deliver(self, *events: Event, delay_ms: int = 0) -> None:
         """Call the webhook with the events, again and again until it answers 200."""
@@ -56,9 +57,10 @@ class Web:
         world = self.world
         messages = [event for event in events if isinstance(event, InboundMessage)]
         for message in messages:
-            silent = message.is_silent
-            person = (message.account_id, message.customer)
-            world.add(Offered(world.now_ms, *person, message.text, silent, message.sent_at_ms))
+            for word in words(message.text):
+                silent = message.is_silent
+                person = (message.account_id, message.customer)
+                world.add(Offered(world.now_ms, *person, word, silent, message.sent_at_ms))
         limits = world.rng.choice(world.setup.limits)
         try:
             receipts = flow.receive(self.store, events, lambda _: limits)
@@ -70,8 +72,17 @@ class Web:
         for message, receipt in zip(messages, receipts, strict=True):
             # What its full conversation could not hold is counted, and a person is alerted.
             if receipt.status is not Status.OVERFLOW:
-                world.add(Accepted(world.now_ms, message.text))
+                self._accepted(message)
         return True
+
+    def _accepted(self, message: InboundMessage) -> None:
+        world, said = self.world, words(message.text)
+        for word in said:
+            world.add(Accepted(world.now_ms, word))
+        if message.amends and message.message_id not in self.amended:
+            self.amended.add(message.message_id)
+            word = message.amends.replace("id-", "m")
+            world.add(Amended(world.now_ms, word, said[0] if said else ""))
 
 
 @dataclass

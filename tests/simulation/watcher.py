@@ -23,7 +23,16 @@ from batching.model import Reason
 from batching.rights import erase
 from batching.store import Store
 from tests.history.checker import DROPS
-from tests.history.events import Alerted, Died, Discarded, Erased, HandedBack, Replayed, TakenOver
+from tests.history.events import (
+    Alerted,
+    Died,
+    Discarded,
+    Erased,
+    HandedBack,
+    Replayed,
+    TakenOver,
+    words,
+)
 from tests.simulation.outside import LACKS
 from tests.simulation.world import World
 
@@ -163,8 +172,8 @@ class Watcher:
     def _note_death(self, batch: str, letter: DeadLetter | None) -> None:
         if batch not in self._died:
             self._died.add(batch)
-            words = tuple(message.text for message in letter.messages) if letter else ()
-            self._world.add(Died(self._world.now_ms, batch, words))
+            texts = [message.text for message in letter.messages] if letter else []
+            self._world.add(Died(self._world.now_ms, batch, words("\n".join(texts))))
 
     # A person's deeds.
 
