@@ -7,7 +7,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batching.inspect import conversation_of
@@ -131,12 +130,6 @@ def confirmed(warnings: Sequence[str], question: str, *, yes: bool) -> bool:
         return True
     print("Nothing was changed.", file=sys.stderr)  # noqa: T201
     return False
-
-
-def moment(at_ms: int) -> str:
-    """Return a time for a person, UTC with milliseconds."""
-    at = datetime.fromtimestamp(at_ms / 1_000, UTC).replace(tzinfo=None)
-    return at.isoformat(" ", "milliseconds")
 
 
 def table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:

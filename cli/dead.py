@@ -21,13 +21,12 @@ from cli.common import (
     UsageError,
     as_json,
     confirmed,
-    moment,
     printable,
     table,
 )
 from runtime.accounts import AccountConfig
 from runtime.fleet import members
-from runtime.units import span
+from runtime.units import moment, span
 
 _NAME = re.compile(r"(?:(c_[0-9a-f]{24}):)?(b[0-9]{1,20})")
 _COLUMNS = ("batch", "reason", "account", "conversation", "age", "messages", "detail")

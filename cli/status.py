@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.audit import audit
 from batching.inspect import MESSAGES, SENT, by_reason, counters, total
-from cli.common import Request, as_json, moment, table, up_to
+from cli.common import Request, as_json, table, up_to
 from runtime.fleet import Member, drift, members, missing
 from runtime.health import UNDELIVERED_MS_MAX
-from runtime.units import span
+from runtime.units import moment, span
 
 #: Longer than any step takes, so that a step in between is over at the second scan.
 AUDIT_PAUSE_S = 1.0

@@ -26,10 +26,9 @@ from cli.common import (
     add_customer,
     as_json,
     conversations,
-    moment,
     read_id,
 )
-from runtime.units import span
+from runtime.units import moment, span
 
 #: What happened, by the verb of a step; the step's words fill the braces.
 _SENTENCES = {

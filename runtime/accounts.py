@@ -254,9 +254,11 @@ class AccountRegistry:
         return Outside(http_client(), self._store)
 
 
-def agreement(configs: Iterable[AccountConfig]) -> str:
-    """Return all that processes of every role must agree on."""
-    return json.dumps([[_as_json(it), it.business] for it in configs], sort_keys=True)
+def agreed(configs: Iterable[AccountConfig]) -> dict[str, str]:
+    """Return all that processes of every role must agree on, by account: for digests only."""
+    return {
+        it.account_id: json.dumps([_as_json(it), it.business], sort_keys=True) for it in configs
+    }
 
 
 def _as_json(config: AccountConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The composition root: everything a process needs, built once and passed down."""
 
+import json
 import logging
 import sys
 import time
@@ -22,7 +23,7 @@ from runtime.accounts import (
     AccountConfig,
     AccountEntry,
     AccountRegistry,
-    agreement,
+    agreed,
     load_accounts,
 )
 from runtime.clients import Role, database_id, redis_client, trouble
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 #: How long a starting process waits for its Redis; less than gunicorn waits for a worker.
 LEDGER_WAIT_S = 10.0
 _RETRY_S = 0.5
+#: Of so many accounts at most a process announces a digest each; the fleet is read every second.
+ACCOUNTS_NAMED_MAX = 50
 #: With this status gunicorn gives up; after any other it starts the next worker at once.
 EXIT_CANNOT_START = 3
 
@@ -83,6 +86,7 @@ def build(
         role,
         release=settings.release,
         fingerprint=fingerprint_of(settings, configs),
+        digests=digests_of(settings, configs),
         ledger_id=_open(store),
         secrets=secret_digests(settings, configs, role),
     )
@@ -148,7 +152,20 @@ def with_canary(settings: Settings, configs: Iterable[AccountConfig]) -> list[Ac
 
 def fingerprint_of(settings: Settings, configs: Iterable[AccountConfig]) -> str:
     """Return the fingerprint of every process with these settings and accounts of the file."""
-    return settings.fingerprint_with(agreement(with_canary(settings, configs)))
+    return settings.fingerprint_with(*agreed(with_canary(settings, configs)).values())
+
+
+def digests_of(settings: Settings, configs: Iterable[AccountConfig]) -> str:
+    """Return "NAME=digest ..." of each setting and account in the fingerprint.
+
+    It tells in what two processes differ. Of many accounts there is one digest for all.
+    """
+    accounts = {f"account:{name}": text for name, text in agreed(configs).items()}
+    if len(accounts) > ACCOUNTS_NAMED_MAX:
+        accounts = {"accounts": json.dumps(accounts)}
+    named = {name.upper(): json.dumps(value) for name, value in settings.agreed().items()}
+    named |= accounts
+    return " ".join(f"{name}={settings.digest(text)[:6]}" for name, text in named.items())
 
 
 def store_of(settings: Settings, client: redis.Redis) -> Store:

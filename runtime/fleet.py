@@ -26,7 +26,7 @@ from runtime import sentry
 from runtime.clients import database_id
 from runtime.logs import write_counted
 from runtime.needs import Purpose
-from runtime.units import span
+from runtime.units import moment, span
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Member:
 
     ``redis_run_id``, ``redis_db`` and ``ledger_id``: what it found at its last heartbeat.
     ``webhook_secrets`` and ``answer_secrets``: keyed digests of those, "" where its role has none.
+    ``digests``: what makes up the fingerprint, "NAME=digest ...".
     ``silent_ms``: time since that heartbeat, set when it is read.
     """
 
@@ -79,11 +80,17 @@ class Member:
     ledger_id: str = ""
     webhook_secrets: str = ""
     answer_secrets: str = ""
+    digests: str = ""
 
     @property
     def name(self) -> str:
         """Return the unique name of this process, "worker:host-1:4711"."""
         return f"{self.role}:{self.host}:{self.pid}"
+
+    @property
+    def since(self) -> str:
+        """Return its name and since when it runs."""
+        return f"{self.name} (since {moment(self.started_ms)[:19]})"
 
     @property
     def is_alive(self) -> bool:
@@ -101,6 +108,7 @@ def this_process(
     release: str,
     fingerprint: str,
     ledger_id: str,
+    digests: str = "",
     secrets: Mapping[Purpose, str] = MappingProxyType({}),
 ) -> Member:
     """Return this process as a member that has not announced itself yet."""
@@ -117,6 +125,7 @@ def this_process(
         ledger_id=ledger_id,
         webhook_secrets=secrets.get("webhooks", ""),
         answer_secrets=secrets.get("answers", ""),
+        digests=digests,
     )
 
 
@@ -162,21 +171,41 @@ def drift(members: Sequence[Member], grace_ms: int) -> list[str]:
     """
     alive = [member for member in members if member.is_alive]
     return [
-        *_differences(alive, grace_ms, "settings or accounts", lambda m: m.fingerprint),
+        *_differences(
+            alive,
+            grace_ms,
+            f"settings or accounts differ{_in_what(alive)}",
+            lambda m: m.fingerprint,
+        ),
         *_differences(
             [it for it in alive if it.webhook_secrets],
             grace_ms,
-            "secrets of webhooks",
+            "secrets of webhooks differ",
             lambda m: m.webhook_secrets,
         ),
         *_differences(
             [it for it in alive if it.answer_secrets],
             grace_ms,
-            "access tokens or model keys",
+            "access tokens or model keys differ",
             lambda m: m.answer_secrets,
         ),
-        *_differences(alive, grace_ms, "releases", lambda m: f"{m.release} (scripts {m.scripts})"),
+        *_differences(
+            alive, grace_ms, "releases differ", lambda m: f"{m.release} (scripts {m.scripts})"
+        ),
     ]
+
+
+def _in_what(alive: Sequence[Member]) -> str:
+    """Return the settings and accounts that processes disagree about, "" where they do not tell."""
+    told = [dict(it.split("=", 1) for it in m.digests.split() if "=" in it) for m in alive]
+    values = defaultdict[str, set[str]](set)
+    for digests in filter(None, told):
+        for name, digest in digests.items():
+            values[name].add(digest)
+    names = [name for name, found in values.items() if len(found) > 1]
+    # An account that only one of them has.
+    names += [name for name in values if any(it and name not in it for it in told)]
+    return f" in {', '.join(names)}" if names else ""
 
 
 def _differences(
@@ -184,18 +213,17 @@ def _differences(
 ) -> list[str]:
     """Return a line if there are several versions, the newest of them for ``grace_ms``."""
     groups: defaultdict[str, list[Member]] = defaultdict(list)
-    for member in alive:
+    for member in sorted(alive, key=lambda member: -member.started_ms):
         groups[version_of(member)].append(member)
-    first_ms = {version: min(m.started_ms for m in group) for version, group in groups.items()}
-    newest = max(first_ms, key=first_ms.__getitem__, default="")
+    newest_ms = max((group[-1].started_ms for group in groups.values()), default=0)
     now_ms = max((member.heartbeat_ms for member in alive), default=0)
-    if len(groups) < 2 or max(0, now_ms - first_ms[newest]) < grace_ms:  # noqa: PLR2004 - a pair differs
+    if len(groups) < 2 or max(0, now_ms - newest_ms) < grace_ms:  # noqa: PLR2004 - a pair differs
         return []
     lines = [
-        f"{', '.join(member.name for member in groups[version])} have {version}"
-        for version in sorted(groups, key=lambda version: version != newest)
+        f"{version} in {', '.join(member.since for member in group)}"
+        for version, group in groups.items()
     ]
-    return [f"{what} differ: {'; '.join(lines)}: the first came last, restart the others"]
+    return [f"{what}: {'; '.join(lines)}: restart those that are wrong"]
 
 
 def describe_lag(lag_ms: int) -> str:

@@ -254,18 +254,21 @@ class Settings(Table):
         """Return 12 hex digits that reveal nothing of ``text``."""
         return hmac.new(self.privacy_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
 
-    def fingerprint_with(self, *parts: str) -> str:
-        """Return a digest of all that processes must agree on, ``parts`` included.
+    def agreed(self) -> dict[str, object]:
+        """Return the settings, by name, that all processes must agree on.
 
         Addresses are left out, because one database has many; the fleet compares databases by
         themselves.
         """
-        agreed = {
+        return {
             name: value
-            for name, value in self.model_dump(mode="json").items()
+            for name, value in sorted(self.model_dump(mode="json").items())
             if name.startswith(("batch_", "budget_")) or name == "environment"
         }
-        return self.digest(json.dumps([sorted(agreed.items()), parts]))
+
+    def fingerprint_with(self, *parts: str) -> str:
+        """Return a digest of all that processes must agree on, ``parts`` included."""
+        return self.digest(json.dumps([list(self.agreed().items()), parts]))
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,6 @@
-"""Durations and sizes as people read them; programs get the plain numbers."""
+"""Times, durations and sizes as people read them; programs get the plain numbers."""
+
+from datetime import UTC, datetime
 
 _DURATIONS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -18,3 +20,12 @@ def size(count: int) -> str:
         if count >= unit_bytes:
             return f"{count / unit_bytes:.1f} {unit}"
     return f"{count} bytes"
+
+
+def moment(at_ms: int) -> str:
+    """Return a time for a person, UTC with milliseconds."""
+    try:
+        at = datetime.fromtimestamp(at_ms / 1_000, UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ms} ms"  # No time at all, whoever wrote it.
+    return at.isoformat(" ", "milliseconds")

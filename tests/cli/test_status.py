@@ -129,7 +129,13 @@ def test_process_that_fell_silent_is_not_alive(operator: Operator, client: redis
 
     assert (scheduler["is_alive"], worker["is_alive"]) == (True, True)
     assert web["silent_ms"] > 15_000
-    unknown = {"redis_run_id": "", "redis_db": 0, "webhook_secrets": "", "answer_secrets": ""}
+    unknown = {
+        "redis_run_id": "",
+        "redis_db": 0,
+        "webhook_secrets": "",
+        "answer_secrets": "",
+        "digests": "",
+    }
     assert web == SILENT | unknown | {"silent_ms": web["silent_ms"], "is_alive": False}
 
 

@@ -17,7 +17,7 @@ from llm.guard import Guarded
 from runtime.accounts import (
     AccountConfig,
     AccountRegistry,
-    agreement,
+    agreed,
     load_accounts,
 )
 from runtime.clients import Role
@@ -323,15 +323,17 @@ def test_variables_of_a_role_are_its_settings_and_what_the_accounts_name_for_it(
     assert manage == web | worker
 
 
-def test_agreement_changes_with_file_and_prompt_and_not_with_secrets(accounts_file: Path) -> None:
+def test_what_is_agreed_on_is_file_and_prompt_and_not_secrets(
+    accounts_file: Path,
+) -> None:
     """Not every role has them all: the fleet compares them apart."""
-    first = agreement(load(accounts_file))
-    assert agreement(load(accounts_file, {"SALON_TOKEN": "another"})) == first
+    first = str(agreed(load(accounts_file)))
+    assert str(agreed(load(accounts_file, {"SALON_TOKEN": "another"}))) == first
 
     changed = {first}
     (accounts_file.parent / "prompt.md").write_text("Closed on Mondays.\n")
-    changed.add(agreement(load(accounts_file)))
-    changed.add(agreement(load(edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001"))))
+    changed.add(str(agreed(load(accounts_file))))
+    changed.add(str(agreed(load(edit(accounts_file, "idle_ms = 4000", "idle_ms = 4001")))))
 
     assert len(changed) == 3
 
@@ -387,12 +389,12 @@ def test_key_of_a_fallback_that_is_not_set_is_a_mistake(accounts_file: Path) -> 
 
 
 def test_processes_with_another_fallback_or_apology_disagree(accounts_file: Path) -> None:
-    found = [agreement(load(accounts_file))]
+    found = [str(agreed(load(accounts_file)))]
     edit(accounts_file, 'timezone = "', 'apology = "We will write to you."\ntimezone = "')
-    found.append(agreement(load(accounts_file)))
+    found.append(str(agreed(load(accounts_file))))
     edit(accounts_file, "[account.batch]", f"{FALLBACK}\n[account.batch]")
     configs = load(accounts_file, SPARE)
-    found.append(agreement(configs))
+    found.append(str(agreed(configs)))
 
     assert len(set(found)) == 3
     roles: list[Role] = ["web", "worker", "scheduler"]

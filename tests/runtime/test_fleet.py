@@ -175,20 +175,48 @@ def test_processes_that_agree_or_are_dead_have_no_drift() -> None:
     ("change", "what", "new", "old"),
     [
         # Origin fault 13: one process ran with other settings, unnoticed.
-        ({"fingerprint": "f2"}, "settings or accounts", "f2", "f1"),
-        ({"release": "r2"}, "releases", "r2 (scripts s1)", "r1 (scripts s1)"),
-        ({"scripts": "s2"}, "releases", "r1 (scripts s2)", "r1 (scripts s1)"),
+        ({"fingerprint": "f2"}, "settings or accounts differ", "f2", "f1"),
+        (
+            {"fingerprint": "f2", "digests": "BATCH_IDLE_MS=3 BATCH_LEASE_MS=2 account:salon=1"},
+            "settings or accounts differ in BATCH_IDLE_MS",
+            "f2",
+            "f1",
+        ),
+        (
+            {"fingerprint": "f2", "digests": "BATCH_IDLE_MS=1 BATCH_LEASE_MS=2 account:new=1"},
+            "settings or accounts differ in account:salon, account:new",
+            "f2",
+            "f1",
+        ),
+        ({"fingerprint": "f2", "digests": ""}, "settings or accounts differ", "f2", "f1"),
+        ({"release": "r2"}, "releases differ", "r2 (scripts s1)", "r1 (scripts s1)"),
+        ({"scripts": "s2"}, "releases differ", "r1 (scripts s2)", "r1 (scripts s1)"),
     ],
 )
 def test_drift_names_what_processes_differ_in(
     change: dict[str, str], what: str, new: str, old: str
 ) -> None:
-    newer = replace(WORKER, started_ms=2_000, **change)  # type: ignore[arg-type]
+    digests = "BATCH_IDLE_MS=1 BATCH_LEASE_MS=2 account:salon=1"
+    web, worker, scheduler = (replace(it, digests=digests) for it in (WEB, WORKER, SCHEDULER))
+    newer = replace(worker, started_ms=3_000, **change)  # type: ignore[arg-type]
 
-    (problem,) = drift([WEB, newer, SCHEDULER], 0)
+    (problem,) = drift([web, newer, replace(scheduler, started_ms=2_000)], 0)
 
-    who = f"worker:host-1:12 have {new}; web:host-1:11, scheduler:host-1:13 have {old}"
-    assert problem == f"{what} differ: {who}: the first came last, restart the others"
+    assert problem == (
+        f"{what}: {new} in worker:host-1:12 (since 1970-01-01 00:00:03); {old} in "
+        "scheduler:host-1:13 (since 1970-01-01 00:00:02), web:host-1:11 (since 1970-01-01 00:00:01)"
+        ": restart those that are wrong"
+    )
+
+
+def test_stale_process_that_was_restarted_last_is_named_as_the_last() -> None:
+    """Which settings are meant only a person knows."""
+    stale = replace(WEB, pid=14, started_ms=9_000, fingerprint="f1")
+    new = replace(WORKER, started_ms=5_000, fingerprint="f2")
+
+    (problem,) = drift([WEB, new, stale], 0)
+
+    assert problem.startswith("settings or accounts differ: f1 in web:host-1:14 (since")
 
 
 @pytest.mark.parametrize("change", [{"release": "r2"}, {"fingerprint": "f2"}])
