@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import redis
@@ -82,14 +82,7 @@ def build(
     _start_reporting(settings, role)
     log_unsafe(settings, configs, channels)
     store = store_of(settings, redis_client(settings.redis_url, role))
-    me = this_process(
-        role,
-        release=settings.release,
-        fingerprint=fingerprint_of(settings, configs),
-        digests=digests_of(settings, configs),
-        ledger_id=_open(store),
-        secrets=secret_digests(settings, configs, role),
-    )
+    me = _this_process(role, settings, configs, _open(store))
     _log_start(settings, environ, store, me)
     everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
@@ -104,6 +97,19 @@ def build(
         fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),
         notifier=Notifier(Alerts(store), me.ledger_id, sentry=bool(settings.sentry_dsn)),
         fingerprint=me.fingerprint,
+    )
+
+
+def _this_process(
+    role: Role, settings: Settings, configs: Sequence[AccountConfig], ledger_id: str
+) -> Member:
+    return this_process(
+        role,
+        release=settings.release,
+        fingerprint=fingerprint_of(settings, configs),
+        digests=digests_of(settings, configs),
+        ledger_id=ledger_id,
+        secrets=secret_digests(settings, configs, role),
     )
 
 
