@@ -35,6 +35,8 @@ debounce window
     ``idle_ms`` after the last message; when it ends, the batch is due.
 defer
     Let a batch wait without spending an attempt.
+delivered
+    The customer has the part; until then it may be reported as failed.
 due
     To be collected: the debounce window or the longest wait is over, or the batch is full.
 fallback

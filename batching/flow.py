@@ -30,6 +30,7 @@ from batching.errors import (
 )
 from batching.model import (
     MODELS,
+    WITH_CUSTOMER,
     Budget,
     Collected,
     DeliveryStatus,
@@ -54,6 +55,7 @@ from batching.model import (
     Run,
     Stage,
     Status,
+    Stopped,
     Tag,
     WakeUp,
     decode,
@@ -79,7 +81,7 @@ from batching.store import (
 log = logging.getLogger(__name__)
 
 #: An event that a call was queued for, and its conversation, "" where there is none.
-_Queued = tuple[Event, str]
+_Queued = tuple[Event | Stopped, str]
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
@@ -88,7 +90,7 @@ _APOLOGY_MS = 600_000
 #: How often a conversation is read again because it changed under the hand.
 AMENDS_MAX = 10
 #: States by which a provider says that it has the message.
-_WITH_PROVIDER = frozenset({"sent", "delivered", "read", "played"})
+_WITH_PROVIDER = WITH_CUSTOMER | {"sent"}
 #: Authors whose message pauses our answers; messages of others only raise an alert.
 _TAKES_OVER = frozenset({"person", "meta_agent"})
 
@@ -129,8 +131,8 @@ def receive(
             case Notice():
                 queued += _take_notice(round_trip, event)
     values = _end_redeliveries(store, queued, round_trip.execute())
-    for (event, owner), value in zip(queued, values, strict=True):
-        _log_received(event, owner, value)
+    for (what, owner), value in zip(queued, values, strict=True):
+        _log_received(what, owner, value)
     return [value for value in values if isinstance(value, Receipt)]
 
 
@@ -430,8 +432,15 @@ def _take_status(round_trip: Pipeline, status: DeliveryStatus, tag: Tag | None) 
         return []
     if status.state in _WITH_PROVIDER:
         round_trip.mark_sent(status.account_id, tag, status.provider_id)
+        if status.state in WITH_CUSTOMER:
+            round_trip.mark_delivered(status.account_id, tag, status.provider_id)
+            return [(status, ""), (status, "")]
     elif status.state == "failed":
         round_trip.mark_failed(status.account_id, tag, status.provider_id, status.code)
+        if status.stops:
+            # As if the send had been refused: what waits is not asked of a model, and paid for.
+            round_trip.open_circuit(status.account_id, Dependency.CHANNEL, status.code)
+            return [(status, ""), (Stopped(status.account_id, status.code), "")]
     else:
         return []
     return [(status, "")]
@@ -468,7 +477,7 @@ def _alert_unread(round_trip: Pipeline, event: NotUnderstood) -> None:
     )
 
 
-def _log_received(event: Event, owner: str, value: object) -> None:
+def _log_received(event: Event | Stopped, owner: str, value: object) -> None:
     about = {"account": event.account_id, "conversation": owner}
     match event, value:
         case InboundMessage(), Receipt():
@@ -484,10 +493,8 @@ def _log_received(event: Event, owner: str, value: object) -> None:
             log.log(level, "message.appended", extra=fields)
         case InboundMessage(), False:
             log.error("alias.conflicted", extra=about)
-        case DeliveryStatus(), None:
-            log.error("status.refused", extra={"account": event.account_id})
-        case DeliveryStatus(state="failed"), True:
-            log.error("reply.undelivered", extra={"account": event.account_id, "code": event.code})
+        case DeliveryStatus() | Stopped(), _:
+            _log_status(event, value)
         case NotUnderstood(), bool():
             fields = {"reason": event.reason, "shape": event.shape}
             log.error("webhook.not_understood", extra={"account": event.account_id} | fields)
@@ -513,6 +520,17 @@ def _log_notice(notice: Notice, owner: str, *, is_news: bool) -> None:
         log.warning("channel.warned", extra=about)
     else:
         log.error("channel.lost", extra=about)
+
+
+def _log_status(event: DeliveryStatus | Stopped, value: object) -> None:
+    about = {"account": event.account_id}
+    match event, value:
+        case DeliveryStatus(), None:
+            log.error("status.refused", extra=about)
+        case DeliveryStatus(state="failed"), True:
+            log.error("reply.undelivered", extra=about | {"code": event.code})
+        case Stopped(), True:
+            log_stopped(event.account_id, Dependency.CHANNEL, event.code)
 
 
 # Helpers of flush.

@@ -126,7 +126,9 @@ class DeadLetter:
     """A batch that waits for a person's decision. ``size``: how many messages it has.
 
     ``parts_sent`` of ``parts`` are with the provider; ``parts``: 0 before there was a reply.
-    ``messages`` are () where only the header was read.
+    ``messages`` are () where only the header was read. ``reply``: the parts of the answer, ()
+    before there was one. ``failed``: part, from 0 → code of those that did not arrive;
+    ``delivered``: those that the customer has.
     """
 
     batch_id: str
@@ -141,13 +143,27 @@ class DeadLetter:
     died_ms: int
     size: int
     messages: tuple[InboundMessage, ...] = ()
+    reply: tuple[str, ...] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
+    delivered: frozenset[int] = frozenset()
 
     @property
     def may_repeat(self) -> bool:
         """Return whether the customer may have the answer, or a part of it, already."""
         doubtful = self.reason in {Reason.AMBIGUOUS, Reason.RESTORED}
         unknown = doubtful or self.detail == "flight_missing"
-        return unknown or self.parts_sent > 0
+        return unknown or self.parts_sent > len(self.failed)
+
+    def state_of(self, part: int) -> str:
+        """Return in a few words what became of a part of the answer, from 0."""
+        if part in self.failed:
+            return f"did not arrive ({self.failed[part] or 'no code'})"
+        if part in self.delivered:
+            return "was delivered"
+        if part < self.parts_sent:
+            return "was sent"
+        is_doubtful = self.reason == Reason.AMBIGUOUS and part == self.parts_sent
+        return "may have been sent" if is_doubtful else "was not sent"
 
 
 def dead_letter_headers(store: Store, shard: Shard | None = None) -> Iterator[DeadLetter]:
@@ -212,7 +228,24 @@ def _dead_letter(
         died_ms=to_number(known.get("at_ms")),
         size=size,
         messages=tuple(decode(account_id, raw) for raw in messages),
+        reply=_parts(known.get("reply")),
+        failed=_by_part(known.get("failed")),
+        delivered=frozenset(_by_part(known.get("delivered"))),
     )
+
+
+def _parts(reply: object) -> tuple[str, ...]:
+    """Return the parts of an answer as ``checkpoint`` kept it, () for anything else."""
+    try:
+        return tuple(map(str, json.loads(str(reply))))
+    except (TypeError, ValueError):
+        return ()
+
+
+def _by_part(found: object) -> dict[int, str]:
+    """Return what a header says of the parts of an answer, by their numbers from 0."""
+    named = found if isinstance(found, dict) else {}
+    return {int(part): str(value) for part, value in named.items() if str(part).isdecimal()}
 
 
 def to_number(value: object, otherwise: int = 0) -> int:
@@ -407,6 +440,7 @@ class MessageState(StrEnum):
     DEAD = "dead"
     ANSWERED = "answered"
     SUPPRESSED = "suppressed"
+    UNDELIVERED = "sent, not delivered"
     FORGOTTEN = "forgotten"
     UNKNOWN = "unknown"
 
@@ -486,6 +520,8 @@ def _ended(trace: Trace, last: Step) -> tuple[MessageState, str, str]:
             return MessageState.SUPPRESSED, reason, last.batch_id
         case "discard", _:
             return MessageState.SUPPRESSED, "discarded", last.batch_id
-        case "finish" | "mark_sent", _:
+        case "mark_failed", (_, code, *_):
+            return MessageState.UNDELIVERED, code, last.batch_id
+        case "finish" | "mark_sent" | "mark_delivered", _:
             return MessageState.ANSWERED, "", last.batch_id
     return MessageState.FORGOTTEN, "", last.batch_id

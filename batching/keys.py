@@ -86,6 +86,10 @@ class Shard:
         """List: the header of a dead letter, JSON, then its messages."""
         return f"{self.prefix}d:{batch_id}"
 
+    def answered(self, conversation_id: str, batch_id: str) -> str:
+        """List: an answer that may yet be reported as failed: its header, then its messages."""
+        return f"{self.prefix}answered:{conversation_id}:{batch_id}"
+
     def sent(self, provider_digest: str) -> str:
         """Return the string with the batch and part of a message that we sent, or "failed".
 

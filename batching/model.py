@@ -126,15 +126,25 @@ class InboundMessage:
         return self.kind is Kind.DELETED
 
 
+#: States by which a provider says that the customer has a message.
+WITH_CUSTOMER = frozenset({"delivered", "read", "played"})
+#: States after which it will say nothing else of a message.
+ENDS = WITH_CUSTOMER | {"failed"}
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryStatus:
-    """What a provider says became of a part. ``tag`` is ours, "" if the provider carries none."""
+    """What a provider says became of a part. ``tag`` is ours, "" if the provider carries none.
+
+    ``stops``: ``code`` says that the account as a whole cannot send.
+    """
 
     account_id: str
     provider_id: str
     state: str
     tag: str = ""
     code: str = ""
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +219,14 @@ class NotUnderstood:
     shape: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """That an account as a whole cannot send, as a failure says that was learnt late."""
+
+    account_id: str
+    code: str
+
+
 Event = InboundMessage | DeliveryStatus | ForeignMessage | Notice | NotUnderstood
 
 
@@ -220,6 +238,7 @@ class Reason(StrEnum):
     FATAL_MODEL = "fatal_model"
     DEADLINE = "deadline"
     AMBIGUOUS = "ambiguous"
+    UNDELIVERED = "undelivered"
     VANISHED = "vanished"
     RESTORED = "restored"
     ERASED = "erased"
@@ -508,6 +527,8 @@ class Timing:
     message of a new customer may be the app's greeting, which is no takeover; the batch then waits
     ``greeting_pause_ms`` for a person to go on. ``history_*``: exchanges kept for the model.
     ``sent_ms``, ``alias_ms``: how long ids of our messages and second ids of customers are kept.
+    ``delivery_ms``: how long the content of an answer is kept until its customer has it, because
+    the provider may report that it did not arrive; 0 for not at all.
     """
 
     wake_up_ms: int = 5_000
@@ -526,6 +547,7 @@ class Timing:
     history_ms: int = 30 * 86_400_000
     sent_ms: int = 2 * 86_400_000
     alias_ms: int = 180 * 86_400_000
+    delivery_ms: int = 2 * 86_400_000
 
 
 #: Age up to which a provider's clock is believed: no provider delivers later, and no ledger holds a

@@ -57,7 +57,7 @@ def erase(store: Store, conversation_id: str) -> Erased:
 def _delete_ids(store: Store, conversation_id: str) -> tuple[int, int]:
     """Delete the customer's second ids, and the ids of what was sent; return how many of each."""
     client: Any = store.client
-    deleted = {"alias:": 0, "sent:": 0}
+    deleted = {"alias:": 0, "sent:": 0, "answered:": 0}
     for page in scan_keys(store, *deleted):
         # By shard, whose keys are all in one slot.
         for number, found in groupby(sorted(page), key=lambda key: key[0]):
@@ -67,7 +67,9 @@ def _delete_ids(store: Store, conversation_id: str) -> tuple[int, int]:
                 values = client.mget([key for _, key in keys])
                 for (kind, key), value in zip(keys, values, strict=True):
                     # An alias holds the conversation, a sent id the conversation, batch and part.
-                    if value and value.decode().partition(":")[0] == conversation_id:
+                    # The key of an answer names them: it is a list, of which MGET says nothing.
+                    named = value.decode() if value else key.rpartition(kind)[2]
+                    if named.partition(":")[0] == conversation_id:
                         deleted[kind] += int(client.delete(key))
     return deleted["alias:"], deleted["sent:"]
 

@@ -24,6 +24,7 @@ from batching import keys
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.keys import Keyring, Shard
 from batching.model import (
+    ENDS,
     Budget,
     Change,
     Circuit,
@@ -336,14 +337,28 @@ class Scripts:
         ``account_id``: whose channel says so. None if the tag's seal or the batch is another
         account's: then nothing is recorded.
         """
-        s, c = self.shard_of(tag.conversation_id), tag.conversation_id
         names, args = self._report(account_id, tag, provider_id)
-        names += (s.dead, s.trail(c))
-        return self._run("mark_sent", names, args, _belief)
+        return self._run("mark_sent", names, (*args, self.timing.delivery_ms), _belief)
+
+    def mark_delivered(self, account_id: str, tag: Tag, provider_id: str) -> bool | None:
+        """Record that the customer has a part, after ``mark_sent``; whether all of the answer.
+
+        Else as above.
+        """
+        (c, _, sent, formerly_sent, letter, stats, *_, dead, trail, answered), args = self._report(
+            account_id, tag, provider_id
+        )
+        names = (c, sent, formerly_sent, letter, stats, dead, trail, answered)
+        return self._run("mark_delivered", names, (*args, self.timing.delivery_ms), _belief)
 
     def mark_failed(self, account_id: str, tag: Tag, provider_id: str, code: str) -> bool | None:
-        """Record that a part never arrived; whether a person is alerted by this. Else as above."""
+        """Record that a part never arrived: its batch becomes a dead letter.
+
+        Return whether a person is alerted by this; else as above.
+        """
+        s, c = self.shard_of(tag.conversation_id), tag.conversation_id
         names, args = self._report(account_id, tag, provider_id)
+        names += (s.history(c), s.cooldown(account_id, f"undelivered:{c}:{tag.batch_id}"))
         return self._run("mark_failed", names, (*args, code), _belief)
 
     def _report(
@@ -354,6 +369,7 @@ class Scripts:
         names = (
             s.batches(c), s.lease, *self._sent(s, account_id, provider_id or str(tag)),
             s.dead_letter(dead_letter), s.stats, s.alerts, s.cooldown(account_id, "status_refused"),
+            s.dead, s.trail(c), s.answered(c, tag.batch_id),
         )  # fmt: skip
         what = (tag.batch_id, tag.part, self._seal_state(account_id, tag))
         return names, (c, account_id, *what, self.timing.sent_ms)
@@ -510,9 +526,11 @@ class Scripts:
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         names = (
             s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.history(c), s.overdue,
-            s.trail(c), s.limits,
+            s.trail(c), s.limits, s.answered(c, run.wake_up.batch_id),
         )  # fmt: skip
-        args = (c, run.token, suppressed, self.timing.history_max, self.timing.history_ms)
+        timing = self.timing
+        kept = (timing.history_max, timing.history_ms, timing.delivery_ms)
+        args = (c, run.token, suppressed, *kept)
         return self._run("finish", names, args, bool)
 
     def fail(self, batch: Held, outcome: Outcome, wait_ms: int, detail: str = "") -> int:
@@ -877,12 +895,13 @@ class Store(Scripts):
     def tags(self, statuses: Sequence[DeliveryStatus]) -> list[Tag | None]:
         """Return the part that each status is about, None where it names none of ours.
 
-        Costs a round trip only if a failure came without a sealed tag: from a provider that carries
-        none, about a message that is not ours, or that an earlier release sent.
+        Costs a round trip only if what may end an answer's time came without a sealed tag: from a
+        provider that carries none, about a message that is not ours, or that an earlier release
+        sent.
         """
         found = [Tag.parse(status.tag) for status in statuses]
-        failed = [n for n, status in enumerate(statuses) if status.state == "failed"]
-        lost = [n for n in failed if not getattr(found[n], "seal", "")]
+        ends = [n for n, status in enumerate(statuses) if status.state in ENDS]
+        lost = [n for n in ends if not getattr(found[n], "seal", "")]
         names = [
             name
             for n in lost

@@ -16,6 +16,7 @@ from batching.inspect import (
 )
 from batching.model import Reason
 from batching.store import FULL, Store
+from channels import explain
 from cli.common import (
     Request,
     UsageError,
@@ -59,6 +60,10 @@ _ADVICE: dict[str, str] = {
     Reason.AMBIGUOUS: (
         "it is unknown whether the answer was sent; look into the chat: if it is there discard, "
         "else replay"
+    ),
+    Reason.UNDELIVERED: (
+        "it was sent, and the provider reports that it did not arrive; remove the cause that the "
+        "detail names, then replay, or reach the customer another way and discard"
     ),
     Reason.VANISHED: (
         "something deleted a part of it in Redis; find out what, read what is left, replay or "
@@ -138,17 +143,34 @@ def _show(request: Request) -> bool:
     if letter.stage:
         sent = f", {letter.parts_sent} of {letter.parts} parts were sent" if letter.parts else ""
         lines.append(f"stage: {letter.stage}, attempt {letter.attempt}{sent}")
+    means = explain(letter.detail)
+    if means:
+        lines.append(f"means: {means.says}; {means.advice}")
     lines.append(f"to do: {advice(letter.reason)}{twice}")
     document = _document(letter, now_ms)
     if typed.content:
         document["messages"] = [asdict(message) for message in letter.messages]
-        for message in letter.messages:
-            header = f"{printable(message.customer)}, {message.kind}"
-            lines += ["", header, *printable(message.text).splitlines()]
+        document["reply"] = [
+            {"part": n + 1, "state": letter.state_of(n), "text": text}
+            for n, text in enumerate(letter.reply)
+        ]
+        lines += _content(letter)
     else:
         lines.append("The texts are shown by --content.")
     request.show(document, lines)
     return False
+
+
+def _content(letter: DeadLetter) -> list[str]:
+    """Return what the customer wrote, and each part of the answer with what became of it."""
+    lines = []
+    for message in letter.messages:
+        header = f"{printable(message.customer)}, {message.kind}"
+        lines += ["", header, *printable(message.text).splitlines()]
+    for n, text in enumerate(letter.reply):
+        header = f"answer, part {n + 1} of {len(letter.reply)}, {letter.state_of(n)}:"
+        lines += ["", header, *printable(text).splitlines()]
+    return lines
 
 
 def _replay(request: Request) -> bool:
@@ -286,8 +308,9 @@ def _with_account(
 
 def _repeats(letter: DeadLetter) -> list[str]:
     """Return the warning about a dead letter whose customer may get something twice."""
-    if letter.parts_sent:
-        sent = f"{letter.parts_sent} of {letter.parts} parts of its answer were sent"
+    if letter.parts_sent > len(letter.failed):
+        left = letter.parts_sent - len(letter.failed)
+        sent = f"{left} of {letter.parts} parts of its answer were sent"
         return [f"{letter.batch_id}: {sent}; a replay asks the model anew and sends all of it."]
     if letter.may_repeat:
         return [f"{letter.batch_id}: the customer may have its answer, and would get a second."]
@@ -309,9 +332,11 @@ def _document(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
         account_id="account",
         parts_sent="parts_left",
     )
-    del header["messages"]
+    for name in ("messages", "reply", "delivered"):
+        del header[name]
     return header | {
         "age_ms": max(0, now_ms - letter.died_ms),
         "may_repeat": letter.may_repeat,
         "advice": advice(letter.reason),
+        "means": str(explain(letter.detail) or ""),
     }

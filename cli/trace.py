@@ -39,6 +39,8 @@ _SENTENCES = {
     "checkpoint": "the reply is kept, parts: {0}",
     "mark_sending": "part {0} is being sent",
     "mark_sent": "part {0} was sent",
+    "mark_delivered": "part {0} was delivered, as the last that was awaited",
+    "mark_failed": "part {0} was sent and not delivered: {1}",
     "fail": "{0}: {1}",
     "reap": "{1} (was {0})",
     "overdue": "overdue: a person was alerted",
@@ -163,8 +165,9 @@ def _sentence(step: Step) -> str:
     if step.verb == "reap" and step.words == ("waiting", "wake_up"):
         return "its wait was over, a worker is woken again"
     words = [_TERMS.get((step.verb, word), word) for word in step.words]
-    if step.verb in ("mark_sending", "mark_sent"):
-        words = [str(int(part) + 1) if part.isdecimal() else part for part in words]
+    if step.verb.startswith("mark_") and words:
+        part, *rest = words
+        words = [str(int(part) + 1) if part.isdecimal() else part, *rest]
     return says.format(*words, "", "").rstrip(": ")
 
 

@@ -15,9 +15,9 @@ import redis
 
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, TransientError
-from batching.inspect import census, counters
+from batching.inspect import census, counters, dead_letter_headers
 from batching.keys import CANARY
-from batching.model import Dependency
+from batching.model import Dependency, Reason
 from batching.store import Store, reached
 from channels import explain
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
@@ -333,9 +333,12 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
     found = census(context.store)
     if not found.dead_letters:
         return [ok("dead letters", "none wait")]
+    letters = dead_letter_headers(context.store)
+    undelivered = sum(letter.reason == Reason.UNDELIVERED for letter in letters)
     says = (
         f"waiting: {found.dead_letters} with {found.dead} messages, "
         f"the oldest for {span(found.oldest_dead_letter_ms)}"
+        f"{f'; sent, not delivered: {undelivered}' if undelivered else ''}"
     )
     advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
     return [mistake("dead letters", says, advice)]

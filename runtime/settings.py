@@ -223,6 +223,7 @@ class Settings(Table):
     batch_durability: Literal["everysec", "always"] = "everysec"
     batch_shards: Annotated[int, Whole(1, 1_024)] = 1
     batch_ambiguous_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
+    delivery_watch_ms: Annotated[int, Whole(0, 604_800_000)] = Timing().delivery_ms
     batch_wake_up_ms: Annotated[int, Whole(500, 60_000)] = 5_000
     flush_tick_ms: Annotated[int, Whole(10, 5_000)] = 50
     deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
@@ -248,6 +249,9 @@ class Settings(Table):
             wake_up_ms=self.batch_wake_up_ms,
             wake_up_max_ms=max(Timing().wake_up_max_ms, self.batch_wake_up_ms),
             ambiguous_ms=self.batch_ambiguous_ms,
+            delivery_ms=self.delivery_watch_ms,
+            # By its id a provider without our tag names what did not arrive.
+            sent_ms=max(Timing().sent_ms, self.delivery_watch_ms),
         )
 
     def digest(self, text: str) -> str:

@@ -16,6 +16,7 @@ MODULE_LINES = range(40, 501)
 #: be short: it says what the package is for.
 ODD_SIZES = {
     "batching/flow.py": "the story, and what each failure becomes: one is read with the other",
+    "batching/inspect.py": "every view of an operator beside how it is read",
     "batching/model.py": "every value of the flow beside how it is stored",
     "batching/store.py": "every script's method beside the others, as in asynq's rdb.go",
     "channels/inbound.py": "what every parser of a webhook shares",
@@ -32,7 +33,7 @@ FUNCTION_LINES_MAX = 40
 SCRIPT_LINES_MAX = 60
 #: What all scripts share is many small functions, and no script.
 PRELUDE = ROOT / "batching" / "lua" / "_prelude.lua"
-PRELUDE_LINES_MAX = 170
+PRELUDE_LINES_MAX = 240
 SCRIPTS = sorted({*(ROOT / "batching" / "lua").glob("*.lua")} - {PRELUDE})
 OURS = sorted([*SOURCES, *(ROOT / "bench").rglob("*.py"), ROOT / "manage.py", ROOT / "wsgi.py"])
 

@@ -31,20 +31,24 @@ local function once(key, value, cooldown_ms)
 end
 
 -- Read what an account reports about: whether to believe it, 1; 0 if nothing says whose part it
--- is; -1 if it is another account's: that is counted and alerted. Then whether the batch in flight
--- is to send this part next, its state, and the header of the dead letter.
+-- is; -1 if it is another account's: that is counted and alerted, given `stats`. Then whether the
+-- batch in flight is to send this part next, its state, the header of the dead letter, and whether
+-- the batch is in flight and has handed this part over, or is about to.
 local function reported(c, letter, stats, alerts, cooldown, conversation, account, batch, part,
   seal)
-  local id, next_part, state, owner = unpack(redis.call("HMGET", c,
-    "id", "part", "state", "account"))
+  local id, next_part, state, owner, failed = unpack(redis.call("HMGET", c,
+    "id", "part", "state", "account", "failed"))
   local header = cjson.decode(redis.call("LINDEX", letter, 0) or "{}")
-  local awaited = id == batch and next_part == part
+  local is_given_up = failed and string.sub(failed, 1, #batch + 1) == batch .. ":"
+  local awaited = id == batch and next_part == part and not is_given_up
   local known = id == batch and owner or header.account
   if seal == "" and not known then return 0 end
   if seal ~= "0" and (known or account) == account
     and (header.conversation or conversation) == conversation then
-    return 1, awaited, state, header
+    local has_part = id == batch and next_part and tonumber(part) <= tonumber(next_part)
+    return 1, awaited, state, header, has_part
   end
+  if not stats then return -1 end
   redis.call("HINCRBY", stats, "status_refused", 1)
   if once(cooldown, conversation, 3600000) then alert(alerts, "status_refused", "", account) end
   return -1
@@ -118,9 +122,80 @@ end
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
     "rings", "token", "late", "reply", "parts", "part", "exchange", "policy", "resent",
-    "sent", "tries", "apology")
+    "sent", "tries", "apology", "delivered", "failed")
   local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits"))
   if not count then return redis.call("DEL", c) end
   redis.call("ZADD", due, due_at(limits_of(sets, id), count, first_ms, last_ms), conversation)
+end
+
+-- Make the batch in flight a dead letter with one alert, and schedule the next open batch.
+-- `k`: keys by name. Return {messages kept, messages lost}.
+local function to_dead_letter(k, conversation, reason, detail)
+  local batch, account, count, stage, attempt, part, parts, reply, exchange, apology, known =
+    unpack(redis.call("HMGET", k.c, "id", "account", "count", "stage", "attempt", "part", "parts",
+      "reply", "exchange", "apology", "failed"))
+  -- Left by mark_failed; a release that does not know it leaves it to the next batch.
+  local of, number, code = string.match(known or "", "^(%w+):(%d+):(.*)$")
+  local failed = of == batch and {[number] = code} or nil
+  if failed then reason, detail = "undelivered", code end
+  -- What failed is no answer: the batch is dead of what it was to be excused for.
+  if failed and apology then reason, detail = string.match(apology, "^(%S+) ?(.*)$") end
+  local kept = redis.call("LLEN", k.f)
+  local lost = math.max(0, count - kept)
+  local header = {conversation = conversation, account = account, reason = reason, detail = detail,
+    stage = stage, attempt = attempt, part = part or "", parts = parts or "", at_ms = now_ms,
+    reply = reply or nil, exchange = exchange or nil, failed = failed}
+  if kept > 0 then redis.call("RENAME", k.f, k.letter) end
+  redis.call("LPUSH", k.letter, cjson.encode(header))
+  redis.call("ZADD", k.dead, now_ms, batch)
+  alert(k.alerts, reason, detail, account, conversation, batch, kept, lost)
+  redis.call("HINCRBY", k.stats, "flight", 0 - count)
+  redis.call("HINCRBY", k.stats, "dead", kept)
+  redis.call("HINCRBY", k.stats, "lost", lost)
+  redis.call("HINCRBY", k.stats, "dead:" .. reason, count)
+  redis.call("ZREM", k.lease, conversation)
+  redis.call("ZREM", k.overdue, conversation .. ":" .. batch)
+  trail(k.trail, "dead_letter", batch, reason, detail)
+  release(conversation, k.c, k.due, k.limits)
+  return {kept, lost}
+end
+
+-- Return whether the customer has every part of an answer. `delivered`: part -> anything.
+local function has_all(delivered, parts)
+  for part = 0, tonumber(parts) - 1 do
+    if not delivered[tostring(part)] then return false end
+  end
+  return true
+end
+
+-- Make an answer that did not arrive a dead letter, and take it out of the history.
+local function undeliver(k, header, batch, part, code)
+  local count = redis.call("LLEN", k.answered) - 1
+  header.reason, header.detail, header.at_ms = "undelivered", code, now_ms
+  header.failed = {[part] = code}
+  if header.exchange then redis.call("LREM", k.history, -1, header.exchange) end
+  redis.call("LSET", k.answered, 0, cjson.encode(header))
+  redis.call("PERSIST", k.answered)
+  redis.call("RENAME", k.answered, k.letter)
+  redis.call("ZADD", k.dead, now_ms, batch)
+  redis.call("HINCRBY", k.stats, "answered", 0 - count)
+  redis.call("HINCRBY", k.stats, "dead", count)
+  redis.call("HINCRBY", k.stats, "dead:undelivered", count)
+  alert(k.alerts, "undelivered", code, header.account, header.conversation, batch, count, 0)
+  trail(k.trail, "dead_letter", batch, "undelivered", code)
+end
+
+-- End a dead letter as answered after all: the provider has it, and may still say that it did not
+-- arrive, for `watch_ms`; 0 where the customer has it.
+local function settle(k, header, batch, watch_ms)
+  local count = redis.call("LLEN", k.letter) - 1
+  redis.call("ZREM", k.dead, batch)
+  redis.call("HINCRBY", k.stats, "dead", 0 - count)
+  redis.call("HINCRBY", k.stats, "answered", count)
+  header.reason, header.detail, header.failed = nil, nil, nil
+  if tonumber(watch_ms) == 0 then return redis.call("DEL", k.letter) end
+  redis.call("LSET", k.letter, 0, cjson.encode(header))
+  redis.call("RENAME", k.letter, k.answered)
+  redis.call("PEXPIRE", k.answered, watch_ms)
 end

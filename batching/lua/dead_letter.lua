@@ -19,25 +19,10 @@
 -- Complexity  O(log N), N = leases; content moves by RENAME.
 local conversation, batch, token, reason, detail = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
-local id, holder, account, count, stage, attempt, part, parts = unpack(redis.call("HMGET", KEYS[1],
-  "id", "token", "account", "count", "stage", "attempt", "part", "parts"))
+local id, holder = unpack(redis.call("HMGET", KEYS[1], "id", "token"))
 if id ~= batch or holder ~= token then
   return false
 end
-local kept = redis.call("LLEN", KEYS[2])
-local lost = math.max(0, count - kept)
-local header = {conversation = conversation, account = account, reason = reason, detail = detail,
-  stage = stage, attempt = attempt, part = part or "", parts = parts or "", at_ms = now_ms}
-if kept > 0 then redis.call("RENAME", KEYS[2], KEYS[7]) end
-redis.call("LPUSH", KEYS[7], cjson.encode(header))
-redis.call("ZADD", KEYS[6], now_ms, batch)
-alert(KEYS[8], reason, detail, account, conversation, batch, kept, lost)
-redis.call("HINCRBY", KEYS[5], "flight", 0 - count)
-redis.call("HINCRBY", KEYS[5], "dead", kept)
-redis.call("HINCRBY", KEYS[5], "lost", lost)
-redis.call("HINCRBY", KEYS[5], "dead:" .. reason, count)
-redis.call("ZREM", KEYS[4], conversation)
-redis.call("ZREM", KEYS[9], conversation .. ":" .. batch)
-trail(KEYS[10], "dead_letter", batch, reason, detail)
-release(conversation, KEYS[1], KEYS[3], KEYS[11])
-return {kept, lost}
+return to_dead_letter({c = KEYS[1], f = KEYS[2], due = KEYS[3], lease = KEYS[4], stats = KEYS[5],
+  dead = KEYS[6], letter = KEYS[7], alerts = KEYS[8], overdue = KEYS[9], trail = KEYS[10],
+  limits = KEYS[11]}, conversation, reason, detail)

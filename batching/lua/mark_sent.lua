@@ -9,12 +9,14 @@
 -- KEYS[8]  string  cooldown:<account>:status_refused, there for an hour after such an alert
 -- KEYS[9]  zset    dead
 -- KEYS[10]  list    trail:<conversation>
+-- KEYS[11]  list    answered:<conversation>:<batch>
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id, of the channel that says so
 -- ARGV[4]  batch id
 -- ARGV[5]  part, from 0
 -- ARGV[6]  the seal of the tag: 1 this account's; 0 not; "" none, as in earlier releases
 -- ARGV[7]  how long the provider's id is remembered, ms
+-- ARGV[8]  how long the provider may report that an answer did not arrive, ms
 -- Returns     1 this moved the batch on; 2 it settled a dead letter; 0 nothing to do; -1 the part
 --             is another account's, and nothing is recorded.
 -- Complexity  O(log N), N = leases or dead letters.
@@ -22,9 +24,10 @@ local conversation, account, batch, part = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local believed, awaited, state, header = reported(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
   conversation, account, batch, part, ARGV[6])
 if believed < 1 then return believed end
-local record = conversation .. ":" .. batch .. ":" .. part
-if redis.call("GET", KEYS[3]) == "failed" then record = "failed" end
+local record, before = conversation .. ":" .. batch .. ":" .. part, redis.call("GET", KEYS[3])
+if before == "failed" or before == record .. ":delivered" then record = before end
 remember_part(record, KEYS[3], KEYS[4], ARGV[7])
+if before == "failed" then return 0 end
 if awaited then
   -- For quotes of it, once it is in the history.
   local sent = redis.call("HGET", KEYS[1], "sent") or ""
@@ -44,12 +47,12 @@ if awaited then
   return 1
 end
 
-if header.part ~= part or part + 1 ~= tonumber(header.parts) then return 0 end
+-- What is known to have failed takes more: see mark_delivered.
+if header.part ~= part or part + 1 ~= tonumber(header.parts) or header.failed then return 0 end
+header.part, header.delivered = header.parts, {}
 local count = redis.call("LLEN", KEYS[5]) - 1
-redis.call("ZREM", KEYS[9], batch)
-redis.call("DEL", KEYS[5])
-redis.call("HINCRBY", KEYS[6], "dead", 0 - count)
-redis.call("HINCRBY", KEYS[6], "answered", count)
+settle({letter = KEYS[5], stats = KEYS[6], dead = KEYS[9], answered = KEYS[11]}, header, batch,
+  ARGV[8])
 count_sent(KEYS[6], account, part, header.parts, count)
 trail(KEYS[10], "mark_sent", batch, part)
 return 2

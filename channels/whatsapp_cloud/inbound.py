@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from batching.errors import MalformedError
+from batching.errors import ChannelStoppedError, MalformedError
 from batching.model import (
     DeliveryStatus,
     Event,
@@ -71,7 +71,7 @@ from channels.inbound import (
 )
 from channels.provider import Request
 from channels.whatsapp_cloud import news
-from channels.whatsapp_cloud.codes import error_name
+from channels.whatsapp_cloud.codes import BY_NAME, error_name
 
 # Proofs
 
@@ -248,12 +248,14 @@ def _standby_status(account_id: str, item: Record) -> Event:
         return Notice(account_id, "other_status")
     codes = (whole_number(error, "code") for error in items(item, "errors"))
     code = next((found for found in codes if found is not None), None)
+    name = "" if code is None else error_name(code)
     return DeliveryStatus(
         account_id=required(account_id, "phone_number_id"),
         provider_id=required(identifier(item, "id"), "id"),
         state=state,
         tag=identifier(item, "biz_opaque_callback_data"),
-        code="" if code is None else error_name(code),
+        code=name,
+        stops=name in BY_NAME and issubclass(BY_NAME[name].error, ChannelStoppedError),
     )
 
 

@@ -173,7 +173,9 @@ def test_batch_whose_parts_all_left_is_answered_whatever_holds_later(
         pytest.param([0], "sent", [30_000], End(ANSWERED), id="before the lease runs out"),
         pytest.param([30_000], "sent", [30_000], End(ANSWERED), id="after the lease"),
         pytest.param([30_000, 60_000], "sent", [], End(ANSWERED, IN_DOUBT), id="after the alert"),
-        pytest.param([30_000], "failed", [1], End(DEAD, IN_DOUBT), id="failed"),
+        pytest.param(
+            [30_000], "failed", [1], End(DEAD, [("undelivered", "cloud_131026")]), id="failed"
+        ),
     ],
 )
 def test_worker_that_dies_while_sending_leaves_a_doubt_that_a_status_ends(

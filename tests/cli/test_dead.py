@@ -6,13 +6,13 @@ import pytest
 
 from batching.errors import PermanentError
 from batching.inspect import DeadLetter, dead_letters
-from batching.model import Reason
+from batching.model import DeliveryStatus, Reason
 from batching.store import Store
 from cli.dead import advice
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import AGO_MS, CANARY, Operator, doubtful, refused
-from tests.fakes import FakeChannel
+from tests.fakes import FakeChannel, FakeModel
 
 
 @pytest.fixture
@@ -55,6 +55,8 @@ def test_list_for_a_program_has_every_field(
     same = {"age_ms": 0}
     assert listed | same == again | same == shown | same
     assert listed | same == {
+        "failed": {},
+        "means": "",
         "batch": letter.batch_id,
         "conversation": letter.conversation_id,
         "account": "salon",
@@ -262,3 +264,44 @@ def test_every_reason_to_die_has_its_advice() -> None:
 
     unadvised = advice("a reason of a newer release")
     assert [reason for reason in reasons if advice(reason) == unadvised] == []
+
+
+def test_show_says_which_parts_left_and_what_is_still_to_be_said(
+    operator: Operator, world: World
+) -> None:
+    """So that a person can finish the answer by hand."""
+    world.model = FakeModel("aabbcc")
+    world.channel = FakeChannel("out-1", PermanentError("cloud_131026"), length_max=2)
+    world.write("Hi")
+    world.settle()
+    (letter,) = dead_letters(world.store)
+
+    shown = operator("dead", "show", letter.batch_id, "--content")
+    parts = operator("dead", "show", letter.batch_id, "--content", "--json").json["reply"]
+    hidden = operator("dead", "show", letter.batch_id)
+
+    assert [(part["state"], part["text"]) for part in parts] == [
+        ("was sent", "aa"), ("was not sent", "bb"), ("was not sent", "cc")
+    ]  # fmt: skip
+    assert "answer, part 2 of 3, was not sent:\nbb\n" in shown.out
+    assert "means: " in hidden.out
+    assert "bb" not in hidden.out.split()
+
+
+def test_show_says_what_did_not_arrive_and_why(operator: Operator, world: World) -> None:
+    world.model, world.channel = FakeModel("aabb"), FakeChannel(length_max=2)
+    world.write("Hi")
+    world.settle()
+    tags = [outbound.tag for outbound in world.channel.attempts]
+    world.receive(DeliveryStatus("salon", "out-1", "delivered", tags[0]))
+    world.receive(DeliveryStatus("salon", "out-2", "failed", tags[1], "cloud_131026"))
+    (letter,) = dead_letters(world.store)
+
+    shown = operator("dead", "show", letter.batch_id, "--content").out
+    listed = operator("dead", "list", "--reason", "undelivered")
+    traced = operator("trace", letter.conversation_id).out
+
+    assert "answer, part 1 of 2, was delivered:\naa\n" in shown
+    assert "answer, part 2 of 2, did not arrive (cloud_131026):\nbb\n" in shown
+    assert listed.status == 1
+    assert "part 2 was sent and not delivered: cloud_131026" in traced

@@ -4,13 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import combinations
 
-from batching.model import Reason
-from tests.history.events import Apologized, Doubted, History
+from batching.model import Reason, Tag
+from tests.history.events import Apologized, Doubted, Failed, History
 from tests.history.story import NEVER, Call, Message, Person, Reply, Story
 
 #: Why a batch may become a dead letter; each has exactly one alert.
 DROPS = frozenset({
     Reason.POISON, Reason.FATAL_PROVIDER, Reason.FATAL_MODEL, Reason.DEADLINE, Reason.AMBIGUOUS,
+    Reason.UNDELIVERED,
     Reason.VANISHED,
 })  # fmt: skip
 
@@ -27,6 +28,7 @@ def check(
     return [
         *_lost(story),
         *_unalerted(story),
+        *_undelivered(story),
         *_doubled(story, resend),
         *_apologized(story),
         *_taken_back(story),
@@ -84,11 +86,26 @@ def _unalerted(story: Story) -> Iterator[str]:
     """A dead letter and its one alert are one."""
     for batch in story.deaths:
         drops = [kind for kind in story.alerts[batch] if kind in DROPS]
-        if len(drops) != 1:
+        # What was settled may yet be reported as failed, which is another death.
+        failed = drops.count(Reason.UNDELIVERED)
+        if len(drops) - failed > 1 or failed > 1 or not drops:
             yield f"unalerted: {batch} died and has {len(drops)} alerts"
     for batch, kinds in story.alerts.items():
-        if batch and batch not in story.deaths and DROPS & set(kinds):
+        if batch and batch not in story.deaths and DROPS - {Reason.UNDELIVERED} & set(kinds):
             yield f"alerted for nothing: {batch} has an alert {kinds[0]} and did not die"
+
+
+def _undelivered(story: Story) -> Iterator[str]:
+    """No answer of which a failure is known stays answered, as if its customer had it."""
+    for event in story.history:
+        tag = Tag.parse(event.tag) if isinstance(event, Failed) else None
+        batch = f"{tag.conversation_id}:{tag.batch_id}" if tag else ""
+        if not tag or batch in story.deaths or batch not in story.replies:
+            continue
+        reply = story.replies[batch]
+        _, _, taken = reply.takes[0]
+        if not story.erasures[taken.account, taken.customer]:
+            yield f"undelivered: {batch} failed, and did not die"
 
 
 def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:

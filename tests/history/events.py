@@ -111,6 +111,14 @@ class Doubted:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """We acknowledged the provider's report that this part did not arrive."""
+
+    at_ms: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """``worker`` may have lost a lease without knowing: it stood still, was killed, was cut off.
 
@@ -173,8 +181,8 @@ class Discarded(_OfDeadLetter):
 
 
 Happening = (
-    Offered | Accepted | Amended | Asked | Replied | Apologized | Taken | Doubted | Paused
-    | TakenOver | HandedBack | Died | Alerted | Replayed | Discarded | Erased
+    Offered | Accepted | Amended | Asked | Replied | Apologized | Taken | Doubted | Failed
+    | Paused | TakenOver | HandedBack | Died | Alerted | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

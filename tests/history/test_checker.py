@@ -12,6 +12,7 @@ from tests.history.events import (
     Discarded,
     Doubted,
     Erased,
+    Failed,
     HandedBack,
     Happening,
     Offered,
@@ -127,6 +128,10 @@ GOOD: dict[str, list[Happening]] = {
         *answered(2, "m2", batch="d:b2", customer=BORIS), *replied(1, "x m1"), *took("x m1"),
     ],
     "an alert of another kind": [*M1, *answered(1, "m1"), Alerted(0, "undelivered", "c:b1")],
+    "sent, not delivered": [
+        *M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0"), Died(0, "c:b1", ("m1",)),
+        Alerted(0, "undelivered", "c:b1"),
+    ],
 }  # fmt: skip
 
 BAD: dict[str, tuple[str, list[Happening]]] = {
@@ -157,13 +162,16 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "an edit has no end": ("lost: e1", [*M1, *wrote("e1"), Amended(0, "m1", "e1")]),
     "dead, no alert": ("unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",))]),
     "alert of another kind": (
-        "unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",)), Alerted(0, "undelivered", "c:b1")],
+        "unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",)), Alerted(0, "overdue", "c:b1")],
     ),
     "two alerts": (
         "unalerted: c:b1", [*M1, *died("c:b1", "m1"), Alerted(0, "poison", "c:b1")],
     ),
     "alert of nothing": (
         "alerted for nothing: c:b1", [*M1, *answered(1, "m1"), Alerted(0, "deadline", "c:b1")],
+    ),
+    "failed, and still answered": (
+        "undelivered: c:b1", [*M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0")],
     ),
     "in two replies": (
         "answered twice: m1", [*M1, *answered(1, "m1"), *answered(2, "m1", batch="c:b2")],

@@ -2,7 +2,7 @@
 
 from tests.mutants.patches import Mutant, in_lua, lua, python
 
-_ALERT = "alert(KEYS[8], reason, detail, account, conversation, batch, kept, lost)\n"
+_ALERT = "alert(k.alerts, reason, detail, account, conversation, batch, kept, lost)\n"
 _RENAME = 'redis.call("RENAME", o, f)'
 _COPY = """
       for _, message in ipairs(redis.call("LRANGE", o, 0, -1)) do
@@ -157,6 +157,30 @@ FENCING = (
         'redis.call("ZADD", KEYS[2], now_ms + lease_ms, conversation)'),
 )  # fmt: skip
 
+DELIVERING = (
+    lua("an answer that did not arrive stays answered", "mark_failed",
+        "if kept then\n", "if false then\n"),
+    lua("an answer that did not arrive moves no counter", "_prelude",
+        'redis.call("HINCRBY", k.stats, "answered", 0 - count)\n'),
+    lua("an answer that did not arrive stays in the history", "_prelude",
+        'if header.exchange then redis.call("LREM", k.history, -1, header.exchange) end\n'),
+    lua("an answer that did not arrive expires", "_prelude",
+        'redis.call("PERSIST", k.answered)\n'),
+    lua("an answer is kept for ever", "finish", 'redis.call("PEXPIRE", KEYS[10], ARGV[7])\n'),
+    lua("an answer is kept although its customer has it", "mark_delivered",
+        'redis.call("DEL", KEYS[8])\n'),
+    lua("an answer of which a part arrived is forgotten", "mark_delivered",
+        "if is_dead or not whole then return 0 end\n", "if is_dead then return 0 end\n"),
+    lua("what the customer has may fail", "mark_failed",
+        ' or string.match(before, ":delivered$")'),
+    lua("what failed is settled by who has only taken it", "mark_sent",
+        " or header.failed then", " then"),
+    lua("what arrives during the call is not noted", "mark_delivered",
+        'redis.call("HSET", KEYS[1], "delivered", before .. part .. " ")\n'),
+    python("an account that cannot send is asked on and on", "flow",
+        "        if status.stops:", "        if False:"),
+)  # fmt: skip
+
 KNOWING = (
     python("what a worker knows is told once, and forgotten", "flow",
         "    return Persistent(store, again)\n", "    return store\n"),
@@ -201,9 +225,9 @@ SENDING = (
     lua("a reply is counted with its first part", "_prelude",
         "  if part + 1 ~= tonumber(parts) then return end\n"),
     lua("a failure is alerted with every status", "mark_failed",
-        'if before == "failed" then return 0 end', ""),
+        'if before == "failed" or string.match(before, ":delivered$") then return 0 end', ""),
     lua("a part known as undelivered is sent again", "mark_failed",
-        'redis.call("HSET", KEYS[1], "policy", "alert")'),
+        "if has_part then", "if false then"),
     lua("our own echo is a stranger's", "foreign",
         ' or state == "sending" or state == "ambiguous"'),
     lua("a lost channel is told with every event", "note_channel",
@@ -246,19 +270,19 @@ ENDING = (
         "conversation)\n"),
     lua("an answered batch stays in flight", "finish",
         "release(conversation, KEYS[1], KEYS[3], KEYS[9])\n"),
-    lua("a dead batch stays in flight", "dead_letter",
-        "release(conversation, KEYS[1], KEYS[3], KEYS[11])\n"),
+    lua("a dead batch stays in flight", "_prelude",
+        "release(conversation, k.c, k.due, k.limits)\n"),
     lua("a conversation at rest keeps its hash", "_prelude",
         'if not count then return redis.call("DEL", c) end', "if not count then return end"),
     lua("a batch is answered with parts to send", "finish",
         "(not parts or tonumber(part) < tonumber(parts))", "not parts"),
     lua("an answered batch keeps its content", "finish", 'redis.call("DEL", KEYS[2])\n'),
-    lua("a batch dies without an alert", "dead_letter", _ALERT),
-    lua("a death is alerted twice", "dead_letter", _ALERT, _ALERT * 2),
-    lua("a batch dies and its content with it", "dead_letter",
-        'redis.call("RENAME", KEYS[2], KEYS[7])', 'redis.call("DEL", KEYS[2])'),
-    lua("what vanished is not counted", "dead_letter",
-        'redis.call("HINCRBY", KEYS[5], "lost", lost)\n'),
+    lua("a batch dies without an alert", "_prelude", _ALERT),
+    lua("a death is alerted twice", "_prelude", _ALERT, _ALERT * 2),
+    lua("a batch dies and its content with it", "_prelude",
+        'redis.call("RENAME", k.f, k.letter)', 'redis.call("DEL", k.f)'),
+    lua("what vanished is not counted", "_prelude",
+        'redis.call("HINCRBY", k.stats, "lost", lost)\n'),
     lua("a failed attempt is not counted", "fail",
         'redis.call("HINCRBY", KEYS[1], "attempt", 1)', ""),
     lua("a useless answer is asked for as often as any", "fail",
@@ -377,6 +401,6 @@ BETWEEN_RELEASES = (
 )  # fmt: skip
 
 MUTANTS = (
-    *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *CIRCUITS, *SENDING, *ENDING, *OPERATING),
-    *(*AMENDING, *BETWEEN_RELEASES),
+    *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *CIRCUITS, *SENDING, *ENDING),
+    *(*OPERATING, *DELIVERING, *AMENDING, *BETWEEN_RELEASES),
 )

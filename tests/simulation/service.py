@@ -7,11 +7,11 @@ from typing import Any
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
-from batching.model import Event, InboundMessage, Stage, Status, WakeUp, Watch
+from batching.model import DeliveryStatus, Event, InboundMessage, Stage, Status, WakeUp, Watch
 from batching.ports import Account
 from batching.store import Store
 from scheduler.tick import needs_flush
-from tests.history.events import Accepted, Amended, Offered, words
+from tests.history.events import Accepted, Amended, Failed, Offered, words
 from tests.simulation.world import World
 
 #: After how long a provider delivers again what was not answered 200.
@@ -66,6 +66,12 @@ class Web:
             receipts = flow.receive(self.store, events, lambda _: limits)
         except LedgerUnavailableError:
             return False
+        for event in events:
+            match event:
+                # Without our tag nothing is known of a part whose id is not recorded yet.
+                case DeliveryStatus(account_id=account, state="failed", tag=tag) if tag:
+                    if event.provider_id.startswith(f"{account}-"):
+                        world.add(Failed(world.now_ms, tag))
         world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
         if any(receipt.status is Status.FULL for receipt in receipts):
             return False

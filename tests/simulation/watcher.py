@@ -166,7 +166,10 @@ class Watcher:
         if kind in DROPS:
             letters = find_dead_letters(self.store, alert["batch"])
             here = (x for x in letters if self.store.shard_of(x.conversation_id) == shard)
-            self._note_death(batch, next(here, None))
+            letter = next(here, None)
+            # Of an answer that is not kept any more a person is alerted all the same.
+            if letter or kind != Reason.UNDELIVERED:
+                self._note_death(batch, letter)
         world.add(Alerted(world.now_ms, kind, batch))
 
     def _note_death(self, batch: str, letter: DeadLetter | None) -> None:
