@@ -327,6 +327,7 @@ class Plain:
         batch = self._opened(c, limits)
         batch.messages[:0] = messages
         if is_new:
+            batch.heard_ms = self.clock()
             self.overdue[c, batch.batch_id] = self.clock() + batch.limits.overdue_ms
         if c not in self.flight:
             self.due[c] = self.clock()
