@@ -8,8 +8,7 @@
 -- KEYS[7]  zset    overdue
 -- KEYS[8]  list    trail:<conversation>
 -- KEYS[9]  hash    limits
--- KEYS[10]  list    answered:<conversation>:<batch>: the content of an answer under way, as of a
---                   dead letter, until the customer has it or the provider's time is over
+-- KEYS[10]  list    answered:<conversation>:<batch>, as d:<batch>, until the customer has it
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  why it was suppressed; "" if it was answered
@@ -23,9 +22,7 @@ local conversation, token, reason = ARGV[2], ARGV[3], ARGV[4]
 local holder, state, count, part, parts, exchange, batch, sent, delivered, account, attempt, reply =
   unpack(redis.call("HMGET", KEYS[1], "token", "state", "count", "part", "parts", "exchange", "id",
     "sent", "delivered", "account", "attempt", "reply"))
-if holder ~= token or state ~= "running" then
-  return 0
-end
+if holder ~= token or state ~= "running" then return 0 end
 if reason == "" and (not parts or tonumber(part) < tonumber(parts)) then
   return 0
 end
