@@ -46,7 +46,7 @@ def test_drift_makes_all_unready_and_reaches_sentry_once_and_ends_with_its_proce
         stack.ledger.let_pass(3_000)
 
     (alarm,) = alarms(stack.sentry, "drift")[before:]
-    assert "settings or accounts differ: " in alarm["contexts"]["alert"]["detail"]
+    assert "settings or accounts differ in BATCH_IDLE_MS: " in alarm["contexts"]["alert"]["detail"]
     assert "settings.drift" not in stack.sentry.messages
     eventually(lambda: checks(stack.web)["fleet"]["ok"], what="the drift to be over")
 
