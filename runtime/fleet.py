@@ -89,8 +89,8 @@ class Member:
 
     @property
     def since(self) -> str:
-        """Return its name and since when it runs."""
-        return f"{self.name} (since {moment(self.started_ms)[:19]})"
+        """Return its name and since when it runs, in a form that no log takes for a number."""
+        return f"{self.name} (since {moment(self.started_ms)[:19].replace(' ', 'T')})"
 
     @property
     def is_alive(self) -> bool:

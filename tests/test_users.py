@@ -25,6 +25,7 @@ from batching.model import (
     Reason,
     Stage,
     Status,
+    Tag,
     WakeUp,
 )
 from batching.store import GREETING, TAKEOVER_BEGINS, Store
@@ -210,6 +211,23 @@ def waiting(store: Store) -> str:
     return conversation
 
 
+def answer(store: Store) -> Tag:
+    """Return the tag of an answer that was sent."""
+    conversation = store.conversation_id("salon", "answered")
+    store.append(conversation, InboundMessage("salon", "answered", "m1", Kind.TEXT, "Hi"), ONE)
+    (batch,) = store.collect(store.shard_of(conversation), limit=1)
+    run = store.begin(batch.wake_up)
+    assert run
+    store.checkpoint(run, ["Hello"], store.exchange(run, "Hello", ["Hello"]))
+    run = store.begin(WakeUp(conversation, batch.batch_id, 1, Stage.SEND))
+    assert run
+    store.mark_sending(run, 0, "alert")
+    tag = store.tag("salon", conversation, batch.batch_id, 0)
+    store.mark_sent("salon", tag, "p2")
+    assert store.finish(run)
+    return tag
+
+
 def letter(store: Store, conversation: str = "") -> str:
     """Return the id of a dead letter."""
     conversation = conversation or store.conversation_id("salon", "dead")
@@ -290,6 +308,10 @@ def test_web_may_do_what_any_webhook_or_status_asks_for(roles: GuardedServer) ->
         tag = web.tag("salon", conversation, batch, 0)
         web.mark_failed(account, tag, "p1", "131047")
         web.mark_sent(account, tag, "p1")
+    tag = answer(operator)
+    assert web.mark_failed("salon", tag, "p2", "131047")
+    assert [it.reason for it in dead_letters(operator)].count("undelivered") == 1
+    assert web.mark_delivered("salon", tag, "p2") is not None
     web.probe()
     web.timing = replace(web.timing, waiting_max=1, overflow_ms=0)
     assert web.alert_once("not_understood", "broken_json", cooldown_ms=1, about="broken_json")

@@ -189,7 +189,7 @@ def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
 def test_questions_that_fail_are_asked_as_often_as_the_budget_says(stack: Stack) -> None:
     """Where the answer is lost on its way it may have been paid for; a refusal counts nothing."""
     anna = stack.customer(THRIFTY)
-    stack.model.answer(*[model_error(500), *[reset] * 10], to=anna.mark)
+    stack.model.answer(model_error(500), *[reset] * 10, to=anna.mark)
     anna.writes(anna.line("Hi"))
     wait_for_refusals(stack, "budget_conversation", 1)
     end_wait(stack, anna)

@@ -26,6 +26,7 @@ from runtime.fleet import (
     missing,
     this_process,
 )
+from runtime.logs import clean
 from runtime.sentry import flush, start_reporting
 from runtime.settings import load_settings
 from tests.fake_sentry import FakeSentry
@@ -203,10 +204,11 @@ def test_drift_names_what_processes_differ_in(
     (problem,) = drift([web, newer, replace(scheduler, started_ms=2_000)], 0)
 
     assert problem == (
-        f"{what}: {new} in worker:host-1:12 (since 1970-01-01 00:00:03); {old} in "
-        "scheduler:host-1:13 (since 1970-01-01 00:00:02), web:host-1:11 (since 1970-01-01 00:00:01)"
+        f"{what}: {new} in worker:host-1:12 (since 1970-01-01T00:00:03); {old} in "
+        "scheduler:host-1:13 (since 1970-01-01T00:00:02), web:host-1:11 (since 1970-01-01T00:00:01)"
         ": restart those that are wrong"
     )
+    assert clean(problem) == problem
 
 
 def test_stale_process_that_was_restarted_last_is_named_as_the_last() -> None:
