@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from batching import identity
 from batching.amend import amended
 from batching.errors import (
     AmbiguousError,
@@ -40,6 +41,7 @@ from batching.model import (
     Expiry,
     ForeignMessage,
     Gravity,
+    IdentityChange,
     InboundMessage,
     Kept,
     Kind,
@@ -103,13 +105,12 @@ def receive(
 ) -> list[Receipt]:
     """Bring a webhook's events into the ledger; return a receipt for each message, in order.
 
-    One round trip, and one more each to look up second ids and failures without our tag, and for
-    conversations that are full. Each message is taken or refused by itself. Raise
-    LedgerUnavailableError: then nothing may be acknowledged, and all may be delivered again.
+    One round trip, and one more each to look up second ids, twins and failures without our tag, and
+    for conversations that are full; a few the first time that ids come together. Each message is
+    taken or refused by itself. Raise LedgerUnavailableError: then all is to be delivered again.
     """
     events = [_recognised(event, reception_of(event.account_id)) for event in events]
-    customers = [event for event in events if isinstance(event, InboundMessage | ForeignMessage)]
-    owners = iter(store.owners(customers))
+    owners = iter(_owners(store, events))
     tags = iter(store.tags([event for event in events if isinstance(event, DeliveryStatus)]))
     round_trip = store.pipeline(durable=True)
     queued: list[_Queued] = []
@@ -130,7 +131,8 @@ def receive(
                 queued.append((event, ""))
             case Notice():
                 queued += _take_notice(round_trip, event)
-    values = _end_redeliveries(store, queued, round_trip.execute())
+    queued, taken = _rehomed(store, queued, round_trip.execute(), limits_of, reception_of)
+    values = _end_redeliveries(store, queued, taken)
     for (what, owner), value in zip(queued, values, strict=True):
         _log_received(what, owner, value)
     return [value for value in values if isinstance(value, Receipt)]
@@ -374,11 +376,49 @@ def recover_orphan(store: Store, conversation_id: str) -> None:
 # Helpers of receive.
 
 
+def _owners(store: Store, events: Sequence[Event]) -> list[str]:
+    """Return the conversation of each message, as far as it is known before ``append``.
+
+    Before that follow customers whose ids changed, and join ids under which one message came twice.
+    """
+    for event in events:
+        if isinstance(event, IdentityChange):
+            identity.follow(store, event)
+    if twins := [event for event in events if isinstance(event, InboundMessage) and event.twin]:
+        identity.note_twins(store, twins)
+    return store.owners([it for it in events if isinstance(it, InboundMessage | ForeignMessage)])
+
+
 def _recognised(event: Event, reception: Reception) -> Event:
     """Return the event; only a notice for what the business's app sends by itself."""
     if isinstance(event, ForeignMessage) and reception.is_automatic(event.text):
         return Notice(event.account_id, "automatic_text")
     return event
+
+
+def _silence(message: InboundMessage, reception: Reception) -> str:
+    """Return why a message asks for no answer, "" if it asks for one."""
+    is_call = message.kind is Kind.CALL and reception.on_call != "answer"
+    return message.kind if is_call or message.is_silent else ""
+
+
+def _rehomed(
+    store: Store,
+    queued: Sequence[_Queued],
+    values: list[Any],
+    limits_of: Callable[[str], Limits],
+    reception_of: Callable[[str], Reception],
+) -> tuple[list[_Queued], list[Any]]:
+    """Bring what came for a conversation that is not the customer's any more to the one that is."""
+    astray = {
+        n: (event, limits_of(event.account_id), _silence(event, reception_of(event.account_id)))
+        for n, ((event, _), value) in enumerate(zip(queued, values, strict=True))
+        if isinstance(event, InboundMessage)
+        and isinstance(value, Receipt)
+        and value.status in {Status.MOVED, Status.UNLINKED}
+    }
+    owners = identity.rehome(store, astray, values) if astray else {}
+    return [(event, owners.get(n, owner)) for n, (event, owner) in enumerate(queued)], values
 
 
 def _take_in(
@@ -389,12 +429,9 @@ def _take_in(
     reception: Reception,
 ) -> list[_Queued]:
     """Queue what a message brings; return an entry for each call."""
-    for alias in message.aliases:
-        round_trip.link(owner, message.account_id, alias)
+    round_trip.append(owner, message, limits, suppressed=_silence(message, reception))
+    queued: list[_Queued] = [(message, owner)]
     is_call = message.kind is Kind.CALL
-    is_silent = message.is_silent or (is_call and reception.on_call != "answer")
-    round_trip.append(owner, message, limits, suppressed=message.kind if is_silent else "")
-    queued: list[_Queued] = [(message, owner)] * (len(message.aliases) + 1)
     account_id, about = message.account_id, f"{owner}:{message.message_id}"
     if message.kind is Kind.PAYMENT:
         round_trip.alert_once(
@@ -491,8 +528,6 @@ def _log_received(event: Event | Stopped, owner: str, value: object) -> None:
             is_refused = value.status in {Status.FULL, Status.OVERFLOW}
             level = logging.WARNING if is_refused else logging.INFO
             log.log(level, "message.appended", extra=fields)
-        case InboundMessage(), False:
-            log.error("alias.conflicted", extra=about)
         case DeliveryStatus() | Stopped(), _:
             _log_status(event, value)
         case NotUnderstood(), bool():
@@ -627,7 +662,7 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     kept = _carry_out(store, run)
     if kept is None:
         return replace(run, messages=(), count=0), []
-    history = [Exchange.decode(raw) for raw in kept.history]
+    history = [*store.past(run.kin), *map(Exchange.decode, kept.history)]
     arrived = [decode(run.account_id, raw) for raw in kept.flight]
     run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
     return run.quoting(history, partial(store.keyring.digest, run.account_id)), history
@@ -766,7 +801,6 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     """Hand one part to the channel; False if it is not this run's to send."""
     wake_up = run.wake_up
     tag = store.tag(run.account_id, wake_up.conversation_id, wake_up.batch_id, part)
-    customer = run.messages[-1].customer
     answers = tuple(message.message_id for message in run.messages)
     state = try_circuit(store, run, Dependency.CHANNEL)
     # Recorded before it is sent: if the worker dies here, the part is ambiguous and not sent twice.
@@ -774,7 +808,8 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     if store.mark_sending(run, part, policy) != GO:
         return False
     with _circuit_follows(store, run, Dependency.CHANNEL, state):
-        provider_id = account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
+        outbound = Outbound(run.address, run.parts[part], str(tag), answers)
+        provider_id = account.channel.send(outbound)
     store.mark_sent(run.account_id, tag, provider_id)
     log.info("reply.part_sent", extra=_about(run) | {"part": part})
     return True

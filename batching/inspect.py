@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from batching.identity import where
 from batching.keys import Shard
 from batching.model import Circuit, InboundMessage, Reason, decode
 from batching.scan import scan_keys, scan_members
@@ -478,9 +479,7 @@ def find_message(
 
 def conversation_of(store: Store, account_id: str, customer: str) -> str:
     """Return the conversation of a customer by any id that was ever delivered for them."""
-    digest = store.keyring.digest(account_id, customer)
-    (found,) = store.read([store.shard_of(digest).alias(account_id, digest)])
-    return found or store.conversation_id(account_id, customer)
+    return where(store, account_id, [customer])[customer]
 
 
 def message_status(trace: Trace, message_id: str, accepted_ms: int) -> MessageStatus:

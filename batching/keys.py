@@ -114,6 +114,15 @@ class Shard:
         """Hash: questions to the model in a conversation's present day."""
         return f"{self.prefix}spent:{conversation_id}:day"
 
+    def links(self, conversation_id: str) -> str:
+        """Hash: what is known of a customer's ids.
+
+        The digest of each further id → 1; ``moved`` → the conversation that new messages go to;
+        ``kin:<conversation>`` → 1 for one whose past belongs to it; ``to:<digest of an id>`` → its
+        new address and since when, JSON.
+        """
+        return f"{self.prefix}links:{conversation_id}"
+
     def alias(self, account_id: str, digest: str) -> str:
         """Return the string with the conversation that a second id belongs to."""
         return f"{self.prefix}alias:{account_id}:{digest}"
@@ -141,6 +150,10 @@ class Keyring:
         """Return the conversation of an account with a customer."""
         kind = "k" if account_id == CANARY_ACCOUNT else "c"
         return f"{kind}_{self.digest(account_id, customer)}"
+
+    def of_digest(self, digest: str) -> str:
+        """Return the conversation of a customer by the digest of account and customer."""
+        return f"c_{digest}"
 
     def seal(self, account_id: str, tag: Tag) -> str:
         """Return the digest that makes ``tag`` this account's; nobody else can compute it."""

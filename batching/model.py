@@ -88,6 +88,8 @@ class Media:
 class InboundMessage:
     """One message of a customer, as its channel understood it.
 
+    ``shared``: a number that the customer gave as their own. ``twin``: "phone" or "lid" where the
+    same message may come once more under an id of the other kind.
     ``customer`` is the id to answer, exactly as delivered. ``aliases`` are further ids that the
     same webhook gave for the same person. ``secondary``: ``customer`` is itself an id that may
     belong to a conversation known by another one (a business-scoped id, a LID).
@@ -109,6 +111,8 @@ class InboundMessage:
     amends: str = ""
     quotes: str = ""
     quoted: str = ""
+    shared: str = ""
+    twin: str = ""
 
     @property
     def is_silent(self) -> bool:
@@ -130,6 +134,21 @@ class InboundMessage:
 WITH_CUSTOMER = frozenset({"delivered", "read", "played"})
 #: States after which it will say nothing else of a message.
 ENDS = WITH_CUSTOMER | {"failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChange:
+    """A customer has other ids from now on.
+
+    ``addresses``: former id → the id to answer instead. ``at_ms``: by the provider's clock, 0 if it
+    says nothing.
+    """
+
+    account_id: str
+    former: tuple[str, ...]
+    present: tuple[str, ...]
+    addresses: Mapping[str, str]
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +246,7 @@ class Stopped:
     code: str
 
 
-Event = InboundMessage | DeliveryStatus | ForeignMessage | Notice | NotUnderstood
+Event = InboundMessage | IdentityChange | DeliveryStatus | ForeignMessage | Notice | NotUnderstood
 
 
 class Reason(StrEnum):
@@ -643,14 +662,17 @@ def decode(account_id: str, raw: str | bytes) -> InboundMessage:
 class Status(StrEnum):
     """What became of a message that a webhook brought.
 
-    FULL: refused, to be delivered again. OVERFLOW: its conversation stays full; it is counted as
-    suppressed, and a person is alerted.
+    MOVED, UNLINKED: not taken here, see ``batching.identity``; the first has where to go as its
+    receipt's ``batch_id``. FULL: refused, to be delivered again. OVERFLOW: its conversation stays
+    full; it is counted as suppressed, and a person is alerted.
     """
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     SUPPRESSED = "suppressed"
     FULL = "full"
+    MOVED = "moved"
+    UNLINKED = "unlinked"
     OVERFLOW = "overflow"
 
 
@@ -779,7 +801,8 @@ class Run:
     ``count`` messages were accepted; fewer in ``messages`` means that some vanished.
     ``parts``: the reply, () before there is one; ``part``: the first that was not sent yet.
     ``messages``: by when they were sent. ``heard_ms``: when the newest was, or arrived if that is
-    unknown: from then on the provider takes an answer for a while.
+    unknown: from then on the provider takes an answer for a while. ``address``: the id to answer.
+    ``kin``: conversations of the same customer whose past belongs to this one.
     ``tries``: how often this stage failed for what the provider lacks; no attempt is spent by it.
     ``apology``: (reason, detail) of the dead letter that the batch becomes when ``parts``, an
     apology, were sent; None for an answer.
@@ -801,6 +824,8 @@ class Run:
     tries: int = 0
     apology: tuple[str, str] | None = None
     quotes: tuple[str, ...] = ()
+    address: str = ""
+    kin: tuple[str, ...] = ()
 
     @property
     def age_ms(self) -> int:

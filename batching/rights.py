@@ -5,10 +5,12 @@ counted as suppressed. No alert is raised, and nothing is recorded about who it 
 another note about the customer.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
+from batching.identity import family
 from batching.inspect import dead_letter_headers, trace
 from batching.model import Reason, decode
 from batching.scan import scan_keys
@@ -42,10 +44,28 @@ def erase(store: Store, conversation_id: str) -> Erased:
 
     Raise LedgerUnavailableError.
     """
+    *others, home = family(store, conversation_id)
+    erased = [_erase(store, place) for place in [*filter(partial(_is_there, store), others), home]]
+    return Erased(*(sum(counts) for counts in zip(*map(astuple, erased), strict=True)))
+
+
+def _is_there(store: Store, conversation_id: str) -> bool:
+    """Delete where a conversation moved to; return whether anything else is kept of it."""
+    s, c = store.shard_of(conversation_id), conversation_id
+    with reached():
+        store.client.delete(s.links(c))
+        kept: Any = store.client.exists(
+            s.batches(c), s.seen(c), s.history(c), s.takeover(c), s.trail(c)
+        )
+    return bool(kept)
+
+
+def _erase(store: Store, conversation_id: str) -> Erased:
     # First what may still be answered: from here on no run of it can act.
     open_, flight, exchanges, digests = store.erase(conversation_id)
     with reached():
         store.client.delete(store.keyring.shards[0].spent(conversation_id))
+        store.client.delete(store.shard_of(conversation_id).links(conversation_id))
     dead = 0
     for letter in list(dead_letter_headers(store, store.shard_of(conversation_id))):
         if letter.conversation_id == conversation_id:

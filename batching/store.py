@@ -9,7 +9,7 @@ import hmac
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -99,6 +99,8 @@ SCRIPTS_MISSING = (
 
 #: Who holds a batch by its token: a run, or what reap found.
 Held = Run | Reaped
+#: How long a message may take to come again under a customer's other id, ms.
+_TWIN_MS = 86_400_000
 #: In place of an account: all of them.
 _ALL = "*"
 
@@ -264,7 +266,7 @@ class Scripts:
         s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
         names = (
             s.batches(c), s.open_messages(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue,
-            s.limits,
+            s.limits, s.links(c),
         )  # fmt: skip
         digest = self.keyring.digest(message.account_id, message.message_id)
         what = (digest, encode(message), suppressed, *limits.encode())
@@ -272,7 +274,9 @@ class Scripts:
         amends = message.amends and self.keyring.digest(message.account_id, message.amends)
         if amends and message.is_deletion:
             amends = f"-{amends}"
-        args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends)
+        further = filter(None, (*message.aliases, message.shared))
+        digests = " ".join(self.keyring.digest(message.account_id, each) for each in further)
+        args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends, digests)
         return self._run(
             "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )
@@ -284,12 +288,36 @@ class Scripts:
         args = (c, account_id, timing.waiting_max, timing.overflow_ms)
         return self._run("overflow", names, args, bool)
 
-    def link(self, conversation_id: str, account_id: str, alias: str) -> bool:
-        """Remember a second id of a customer; False if it belongs to another conversation."""
+    def link(
+        self, conversation_id: str, account_id: str, alias: str, *, again: bool = False
+    ) -> bool:
+        """Remember a second id of a customer; False if it belongs to another conversation.
+
+        ``again``: it is this one's from now on, wherever it belonged.
+        """
         digest = self.keyring.digest(account_id, alias)
         shard = self.shard_of(digest)
-        args = (conversation_id, account_id, self.timing.alias_ms)
+        args = (conversation_id, account_id, self.timing.alias_ms, int(again))
         return self._run("link", (shard.alias(account_id, digest), shard.alerts), args, bool)
+
+    def move(self, conversation_id: str, target: str, noted: Mapping[str, str]) -> list[str]:
+        """Have what comes for a conversation go to another; return what ``adopt`` takes of it.
+
+        That is who has taken over, "" for nobody, then digests of messages with their times.
+        """
+        s, c = self.shard_of(conversation_id), conversation_id
+        args = (target, self.timing.alias_ms, json.dumps(list(noted.items())))
+        return self._run("move", (s.links(c), s.seen(c), s.takeover(c)), args, list)
+
+    def adopt(
+        self, conversation_id: str, noted: Mapping[str, str], seen: Sequence[str], author: str
+    ) -> bool:
+        """Note ids in a conversation's links, with digests and a takeover of what moved there."""
+        s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
+        # Shorter than an alias is kept: who writes with both ids renews both.
+        what = (json.dumps(list(noted.items())), timing.alias_ms // 2)
+        args = (*what, json.dumps(seen), timing.seen_ms, author, timing.takeover_ms)
+        return self._run("adopt", (s.links(c), s.seen(c), s.takeover(c)), args, bool)
 
     def foreign(self, conversation_id: str, event: ForeignMessage, *, pause: bool) -> int:
         """Note a message from our number; OURS, or TAKEOVER_BEGINS where ``pause`` begins one.
@@ -435,10 +463,12 @@ class Scripts:
             s.takeover(c),
             s.trail(c),
             s.limits,
+            s.links(c),
         )
         args = (c, wake_up.batch_id, wake_up.stage, wake_up.attempt)
         return self._run(
-            "begin", names, args, lambda answer: _run_of(wake_up, answer) if answer else None
+            *("begin", names, args),
+            lambda answer: _run_of(wake_up, answer, self.keyring) if answer else None,
         )
 
     def renew(self, run: Run) -> bool:
@@ -657,10 +687,36 @@ def _reaped(
     ], [Overdue(*names) for names in overdue]
 
 
-def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
+def _kin(links: Sequence[str]) -> tuple[str, ...]:
+    """Return the other conversations whose past belongs to one, by its links."""
+    known = dict(zip(links[::2], links[1::2], strict=True))
+    joined = [name.removeprefix("kin:") for name in known if name.startswith("kin:")]
+    return tuple(filter(None, dict.fromkeys([known.get("moved", ""), *joined])))
+
+
+def _address(
+    keyring: Keyring, account_id: str, messages: Sequence[InboundMessage], links: Sequence[str]
+) -> str:
+    """Return the id to answer: the newest message's, or what that id has become since it wrote."""
+    known = dict(zip(links[::2], links[1::2], strict=True))
+    customer, sent_at_ms = (messages[-1].customer, messages[-1].sent_at_ms) if messages else ("", 0)
+    for _ in range(len(known)):
+        moved = known.pop(f"to:{keyring.digest(account_id, customer)}", None)
+        if moved is None:
+            break
+        new, since_ms = json.loads(moved)
+        if sent_at_ms > since_ms:
+            # Whoever wrote after the change has the id that was given up.
+            break
+        customer = new
+    return customer
+
+
+def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
     now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
-    taken_over, heard_ms, tries, apology, *messages = rest
+    taken_over, heard_ms, tries, apology, links, *raws = rest
     reason, _, detail = apology.partition(" ")
+    messages = in_order([decode(account_id, raw) for raw in raws], now_ms)
     limits = Limits.decode(kept)
     if limits is None:
         # The batch is this run's by now: with the defaults it can be answered all the same.
@@ -673,13 +729,15 @@ def _run_of(wake_up: WakeUp, answer: list[Any]) -> Run:
         first_ms=first_ms,
         limits=limits or Limits(),
         count=count,
-        messages=in_order([decode(account_id, raw) for raw in messages], now_ms),
+        messages=messages,
         parts=tuple(json.loads(reply)) if reply else (),
         part=part,
         taken_over=bool(taken_over),
         heard_ms=heard_ms,
         tries=tries,
         apology=(reason, detail) if apology else None,
+        address=_address(keyring, account_id, messages, links),
+        kin=_kin(links),
     )
 
 
@@ -942,11 +1000,37 @@ class Store(Scripts):
         return {batch_id: _text(raws) for (batch_id, _), raws in named if raws}
 
     def history(self, conversation_id: str) -> list[Exchange]:
-        """Return the past exchanges, oldest first."""
-        key = self.shard_of(conversation_id).history(conversation_id)
+        """Return the past exchanges, oldest first; before them those of conversations it joined."""
         with reached():
-            kept: Any = self.client.lrange(key, 0, -1)
-        return [Exchange.decode(exchange) for exchange in kept]
+            links: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
+        flat = [text.decode() for pair in links.items() for text in pair]
+        return self.past([*_kin(flat), conversation_id])
+
+    def past(self, conversation_ids: Sequence[str]) -> list[Exchange]:
+        """Return the past exchanges of conversations, one after the other, each oldest first."""
+        pipeline: Any = self.client.pipeline(transaction=False)
+        for c in conversation_ids:
+            pipeline.lrange(self.shard_of(c).history(c), 0, -1)
+        with reached():
+            kept = pipeline.execute() if conversation_ids else []
+        return [Exchange.decode(exchange) for each in kept for exchange in each]
+
+    def claim(self, messages: Sequence[InboundMessage]) -> list[tuple[str, str]]:
+        """Note where messages came first; return for each who did, and its twin's kind.
+
+        That is the conversation of the first to claim the message's id, a day at most, and "" for
+        none: this one is the first.
+        """
+        pipeline: Any = self.client.pipeline(transaction=False)
+        for message in messages:
+            digest = self.keyring.digest(message.account_id, message.message_id)
+            name = self.shard_of(digest).alias(message.account_id, f"twin:{digest}")
+            place = self.conversation_id(message.account_id, message.customer)
+            pipeline.set(name, f"{place}:{message.twin}", nx=True, get=True, px=_TWIN_MS)
+        with reached():
+            kept = pipeline.execute() if messages else []
+        pairs = ((claimed or b"").decode().partition(":") for claimed in kept)
+        return [(place, twin) for place, _, twin in pairs]
 
     def circuits(self, account_ids: Sequence[str]) -> list[Circuit]:
         """Return the open circuits of the accounts, in their order, in one round trip."""

@@ -75,6 +75,28 @@ local function count_sent(stats, account, part, parts, messages)
   redis.call("HINCRBY", stats, "calls_saved:" .. account, messages - 1)
 end
 
+-- Return where a message belongs instead: its conversation moved, or an id of its customer is new.
+local function elsewhere(links, digests)
+  local target = redis.call("HGET", links, "moved")
+  if target then redis.call("PEXPIRE", links, 15552000000) return "moved", target end
+  for digest in string.gmatch(digests, "%S+") do
+    if not redis.call("HGET", links, digest) then return "unlinked", "" end
+  end
+end
+
+-- Return how long ago a flusher last collected, ms; -1 if none ever did.
+local function flusher_lag(heartbeat)
+  local beat_ms = redis.call("GET", heartbeat)
+  return beat_ms and math.max(0, now_ms - beat_ms) or -1
+end
+
+-- Remember that a message was seen, for some time and among so many.
+local function remember(seen, digest, seen_ms, most)
+  redis.call("ZADD", seen, now_ms, digest)
+  redis.call("ZREMRANGEBYRANK", seen, 0, -most - 1)
+  redis.call("PEXPIRE", seen, seen_ms)
+end
+
 -- Return up to `limit` members of a sorted set whose time has come, earliest first.
 local function until_now(index, limit)
   return redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)

@@ -7,6 +7,7 @@
 -- KEYS[6]  string  heartbeat
 -- KEYS[7]  zset    overdue
 -- KEYS[8]  hash    limits
+-- KEYS[9]  hash    links:<conversation>
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  message digest
@@ -19,26 +20,25 @@
 -- ARGV[11]  most digests kept
 -- ARGV[12]  when it was sent by the provider's clock, ms; 0 if unknown
 -- ARGV[13]  digest of the message that it edits, behind a "-" if it deletes that; "" for none
+-- ARGV[14]  digests of further ids of its customer, space-separated
 -- Returns     {status, batch, count, due ms, flusher's lag ms}: see batching.model.Receipt.
 -- Complexity  O(log N), N = due conversations.
-local silent, limits_id, seen_ms, amends = ARGV[6], ARGV[7], ARGV[10], ARGV[13]:match("%x+")
-local beat_ms = redis.call("GET", KEYS[6])
-local lag_ms = beat_ms and math.max(0, now_ms - beat_ms) or -1
+local silent, limits_id, amends = ARGV[6], ARGV[7], ARGV[13]:match("%x+")
+local lag_ms = flusher_lag(KEYS[6])
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
 local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
+local place, target = elsewhere(KEYS[9], ARGV[14])
+if place then return {place, target, 0, 0, lag_ms} end
 if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", 0) end
 if amends and redis.call("ZSCORE", KEYS[3], "-" .. amends) then silent = "deleted" end
 local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call("HMGET", KEYS[1],
   "open_id", "open_count", "open_first", "open_limits", "count", "open_heard"))
 local held, held_max = (count or 0) + (flying or 0), ARGV[9] * (amends and 2 or 1)
 if silent == "" and held >= held_max then return joins_none("full", tonumber(count or 0)) end
--- The id is recorded only now that the message is taken: else its redelivery would be lost.
-redis.call("ZADD", KEYS[3], now_ms, ARGV[4])
--- What comes after its edit or deletion is a duplicate.
+-- Recorded only now that it is taken; what comes after its edit or deletion is a duplicate.
 if amends then redis.call("ZADD", KEYS[3], now_ms, amends, now_ms, ARGV[13]) end
-redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - seen_ms)
-redis.call("ZREMRANGEBYRANK", KEYS[3], 0, -ARGV[11] - 1)
-redis.call("PEXPIRE", KEYS[3], seen_ms)
+remember(KEYS[3], ARGV[4], ARGV[10], ARGV[11])
+redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - ARGV[10])
 tally("accepted")
 if silent ~= "" then tally("suppressed:" .. silent) return joins_none("suppressed", 0) end
 if not batch then
@@ -50,10 +50,9 @@ if not batch then
   redis.call("ZADD", KEYS[7], overdue_ms, ARGV[2] .. ":" .. batch)
 elseif opened_with ~= limits_id then tally("limits_mismatch") end -- It keeps those of its opener.
 redis.call("RPUSH", KEYS[2], ARGV[5])
-count = redis.call("HINCRBY", KEYS[1], "open_count", 1)
+count = redis.call("HINCRBY", KEYS[1], "open_count", 1) tally("open")
 heard_ms = math.max(count > 1 and heard_ms or 0, sent_at(ARGV[12]))
 redis.call("HSET", KEYS[1], "open_last", now_ms, "open_heard", heard_ms)
-tally("open")
 local due_ms = due_at(limits_of(KEYS[8], opened_with), count, first_ms, now_ms)
 if not flying then redis.call("ZADD", KEYS[4], due_ms, ARGV[2]) end
 return {"accepted", batch, count, due_ms, lag_ms}

@@ -12,6 +12,9 @@ from channels.inbound import Peer, Record, at, identifier, record, required
 #: The unique part may be followed by the author, or by "out" or "in".
 _MESSAGE_ID = re.compile(r"(true|false)_([^_@]*@[^_@]+)_([^_]+)")
 _LID = "@lid"
+#: A person's id: digits, the device that wrote (left out or not), a server.
+_PERSON = re.compile(r"([0-9]{5,20})(?::[0-9]{1,4})?(@c\.us|@s\.whatsapp\.net|@lid)")
+_SERVERS = {"@c.us": "@c.us", "@s.whatsapp.net": "@c.us", "@lid": "@lid"}
 
 #: Chats that are no conversation with a customer, by the end of their id, and how they are counted.
 _OTHER_CHATS = {
@@ -100,4 +103,28 @@ def peer(*ids: str) -> Peer:
     """
     known = sorted(dict.fromkeys(filter(None, ids)), key=is_lid)
     customer = required(known[0] if known else "", "from")
-    return Peer(customer, tuple(filter(is_lid, known[1:])), secondary=is_lid(customer))
+    # One person in another spelling: what was written under either is one conversation.
+    spellings = () if canonical(customer) == customer else (canonical(customer),)
+    aliases = (*spellings, *dict.fromkeys(map(canonical, filter(is_lid, known[1:]))))
+    return Peer(customer, aliases, secondary=is_lid(customer))
+
+
+def canonical(customer: str) -> str:
+    """Return an id in the one spelling that all libraries know: without a device, phones @c.us."""
+    match = _PERSON.fullmatch(customer)
+    if not match:
+        return customer
+    user, server = match.groups()
+    return f"{user}{_SERVERS[server]}"
+
+
+def twin_of(who: Peer, message: Key) -> str:
+    """Return by what kind of id a message came that may come again by the other, "" if it cannot.
+
+    Only ids that WhatsApp gave are unique for all chats; and where both ids came, they are linked.
+    """
+    if not message.chat:
+        return ""
+    if is_lid(who.customer):
+        return "lid"
+    return "" if any(map(is_lid, who.aliases)) else "phone"

@@ -16,6 +16,7 @@ neighbours. A text message::
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from batching.errors import ChannelStoppedError, MalformedError
@@ -23,6 +24,7 @@ from batching.model import (
     DeliveryStatus,
     Event,
     ForeignMessage,
+    IdentityChange,
     InboundMessage,
     Kind,
     Notice,
@@ -57,6 +59,7 @@ from channels.inbound import (
     location,
     media_of,
     message_of,
+    moment_ms,
     notice,
     read_items,
     record,
@@ -179,10 +182,9 @@ def _with_sender(item: object, value: Record) -> object:
 #: What may become of a message of ours. "deleted", and what is not documented, is only counted.
 _STATES = frozenset({"sent", "delivered", "read", "played", "failed"})
 
-#: System messages that tell of another number or user id of the same person.
-_IDENTITY_CHANGES = frozenset(
-    {"user_changed_number", "user_changed_user_id", "customer_identity_changed"}
-)
+#: System messages that tell of another number or user id of the same person. Meta's changelog of
+#: 2026-08-11: both carry the previous ids, and no other webhook tells of it.
+_IDENTITY_CHANGES = frozenset({"user_changed_number", "user_changed_user_id"})
 
 #: Types of what is about another message of the customer's.
 _AMENDS = frozenset({"edit", "revoke"})
@@ -202,11 +204,52 @@ def _message(account_id: str, item: Record) -> Event:
         case _ if item.get("group_id"):
             return Notice(account_id, "group_message")
         case "system":
-            is_change = text(item, "system", "type") in _IDENTITY_CHANGES
-            return Notice(account_id, "identity_changed" if is_change else "system")
+            return _system(account_id, item)
         case "request_welcome":
             return Notice(account_id, "request_welcome")
-    return _inbound(account_id, item, content(item))
+    found = _inbound(account_id, item, content(item))
+    shared = _shared_number(item) if found.secondary else ""
+    return replace(found, shared=shared) if shared else found
+
+
+def _shared_number(item: Record) -> str:
+    """Return the number that a customer known by a user id gave when asked for it, "" for none.
+
+    Such a card is the customer's own; any other card may be anybody's.
+    """
+    (*others, card) = [None, *items(item, "contacts")]
+    origins = {text(item, "origin"), text(card, "origin")}
+    numbers = {identifier(phone, "wa_id") for phone in items(card, "phones")} - {""}
+    of_user = text(card, "user_id") or text(item, "from_user_id")
+    is_own = "contact_request" in origins and of_user == text(item, "from_user_id")
+    return numbers.pop() if is_own and len(others) == 1 == len(numbers) else ""
+
+
+def _system(account_id: str, item: Record) -> Event:
+    """Return what WhatsApp itself tells of a customer: other ids, or what is only counted."""
+    part = record(item, "system")
+    if text(part, "type") not in _IDENTITY_CHANGES:
+        # The customer's other telephone or its new key: their ids stay the same.
+        is_key = text(part, "type") == "customer_identity_changed"
+        return Notice(account_id, "identity_changed" if is_key else "system")
+    number, user_id = identifier(part, "wa_id"), identifier(part, "user_id")
+    present = dict.fromkeys(filter(None, (number, user_id, identifier(part, "parent_user_id"))))
+    names = ("from", "from_user_id", "from_parent_user_id")
+    previous = ("previous_wa_id", "previous_user_id", "previous_parent_user_id")
+    known = [identifier(item, name) for name in names] + [identifier(part, it) for it in previous]
+    former = [it for it in dict.fromkeys(filter(None, known)) if it not in present]
+    if not present or not former:
+        return Notice(account_id, "identity_changed")
+    return IdentityChange(
+        account_id=required(account_id, "phone_number_id"),
+        former=tuple(former),
+        present=tuple(present),
+        addresses={
+            it: (user_id or number if is_business_scoped(it) else number or user_id)
+            for it in former
+        },
+        at_ms=moment_ms(item, "timestamp"),
+    )
 
 
 def _call(account_id: str, item: Record) -> Event:
@@ -370,9 +413,10 @@ def _sender(item: Record) -> Peer:
     """
     phone, user_id = identifier(item, "from"), identifier(item, "from_user_id")
     customer = required(phone or user_id, "from")
+    further = dict.fromkeys((user_id, identifier(item, "from_parent_user_id")))
     return Peer(
         customer=customer,
-        aliases=(user_id,) if user_id not in {"", customer} else (),
+        aliases=tuple(it for it in further if it not in {"", customer}),
         secondary=not phone or is_business_scoped(phone),
     )
 
@@ -396,7 +440,6 @@ _ROUTES: dict[str, tuple[_Route, ...]] = {
         (("standby", "statuses"), _standby_status),
     ),
     "messaging_handovers": (((), _handover),),
-    "user_id_update": ((("user_id_update",), notice("identity_changed")),),
     "calls": ((("calls",), _call), (("statuses",), notice("call"))),
     **{field: (((), news.reader(field)),) for field in news.NEWS},
 }

@@ -205,6 +205,7 @@ class Plain:
             *(len(messages), messages, batch.parts, batch.part),
             heard_ms=batch.heard_ms,
             tries=batch.tries,
+            address=messages[-1].customer,
         )
 
     def renew(self, run: Run) -> bool:

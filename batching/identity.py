@@ -1,0 +1,264 @@
+"""Which conversation a customer's ids belong to: found, joined, and kept apart where they conflict.
+
+Every id has a conversation of its own by its digest. A conversation whose ``links`` say that it
+moved takes no message any more: ``append`` answers with where it moved to. What waits in it is
+answered from it, once. Each step is one script in one shard and all are safe to repeat, and an id
+counts as linked only after the last: whoever dies in between leaves the webhook unacknowledged, and
+its next delivery does the rest. At worst, when two processes join the same two conversations in
+opposite directions at once, both stay alive and a message that is delivered to each is answered
+twice; none is ever lost.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batching.errors import LedgerUnavailableError
+from batching.model import (
+    IdentityChange,
+    InboundMessage,
+    Limits,
+    Status,
+    is_believed,
+)
+from batching.store import Store, reached
+
+log = logging.getLogger(__name__)
+
+#: How often a conversation may have moved; more is a circle.
+_HOPS_MAX = 4
+#: So long before a change of number its new id may have begun to write; whoever wrote earlier under
+#: it is somebody else.
+_EARLY_MS = 3_600_000
+_HOUR_MS = 3_600_000
+#: A field of the links that stands for an id.
+_DIGEST = re.compile(r"[0-9a-f]{24}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """What a conversation is: whether a batch of it waits, since when it is known, its links."""
+
+    conversation_id: str
+    is_busy: bool
+    first_ms: int | None
+    links: frozenset[str]
+
+    @property
+    def exists(self) -> bool:
+        return self.is_busy or self.first_ms is not None or bool(self.links)
+
+
+def rehome(
+    store: Store, messages: Mapping[int, tuple[InboundMessage, Limits, str]], values: list[Any]
+) -> dict[int, str]:
+    """Bring messages that ``append`` did not take where they belong; return their conversations.
+
+    ``messages``: by their place in ``values``, each with its limits and why it asks for no answer;
+    the receipts are put into ``values``. Raise LedgerUnavailableError.
+    """
+    found: dict[int, str] = {}
+    for _ in range(_HOPS_MAX):
+        astray = [n for n in messages if values[n].status in {Status.MOVED, Status.UNLINKED}]
+        if not astray:
+            return found
+        round_trip = store.pipeline(durable=True)
+        for n in astray:
+            message, limits, suppressed = messages[n]
+            found[n] = values[n].batch_id
+            if values[n].status is Status.UNLINKED:
+                ids = (message.customer, *message.aliases)
+                found[n] = unite(store, message.account_id, ids, shared=message.shared)
+                # It is settled now: an id that conflicts must not be asked about again.
+                message = replace(message, aliases=(), shared="")
+            round_trip.append(found[n], message, limits, suppressed=suppressed)
+        for n, receipt in zip(astray, round_trip.execute(), strict=True):
+            values[n] = receipt
+    raise LedgerUnavailableError("identity_unsettled")
+
+
+def note_twins(store: Store, messages: Iterable[InboundMessage]) -> None:
+    """Join the ids under which one message came twice, as a phone number and as a LID."""
+    messages = [message for message in messages if message.twin]
+    for message, (other, twin) in zip(messages, store.claim(messages), strict=True):
+        if twin and twin != message.twin:
+            ids = (message.customer, *message.aliases)
+            unite(store, message.account_id, ids, other=other)
+
+
+def unite(
+    store: Store, account_id: str, ids: Sequence[str], *, shared: str = "", other: str = ""
+) -> str:
+    """Have the ids of one person, named by one message, lead to one conversation; return it.
+
+    ``shared``: a number that they gave as their own. ``other``: a conversation that is known to be
+    theirs. What belongs to somebody else by now stays where it is, and a person is alerted.
+    """
+    places = where(store, account_id, [*ids, *filter(None, [shared])])
+    base, *further = (places.pop(id_) for id_ in ids)
+    homes = _homes(store, [base, *further, *places.values(), *filter(None, [other])])
+    ours = {store.keyring.digest(account_id, id_) for id_ in ids}
+    joined, kept = [homes[base]], [ids[0]]
+    for id_, place in zip(ids[1:], further, strict=True):
+        if place == base or not homes[place].links - ours:
+            joined.append(homes[place])
+            kept.append(id_)
+        else:
+            _conflict(store, account_id, base, place)
+    if other:
+        joined.append(homes[other])
+    for id_, place in places.items():
+        if place in {home.conversation_id for home in joined} or not homes[place].exists:
+            joined.append(homes[place])
+            kept.append(id_)
+        else:
+            _conflict(store, account_id, base, place)
+    return _join(store, account_id, joined, kept, kin=True)
+
+
+def follow(store: Store, change: IdentityChange) -> None:
+    """Have a person's new ids lead to the conversation of their former ones, with what waits there.
+
+    A new id under which somebody has written before is not joined: it was another person's.
+    """
+    account_id, now_ms = change.account_id, store.now_ms()
+    since_ms = change.at_ms if is_believed(change.at_ms, now_ms) else now_ms
+    ids = list(dict.fromkeys([*change.former, *change.present]))
+    places = where(store, account_id, ids)
+    homes = _homes(store, places.values())
+    ours = {store.keyring.digest(account_id, id_) for id_ in ids}
+    former = {places[id_] for id_ in change.former}
+    joined = [homes[place] for place in dict.fromkeys(places[id_] for id_ in change.former)]
+    kept = list(change.former)
+    for id_ in change.present:
+        home = homes[places[id_]]
+        is_older = home.first_ms is not None and home.first_ms < since_ms - _EARLY_MS
+        if former and home.conversation_id not in former and (is_older or home.links - ours):
+            _conflict(store, account_id, places[change.former[0]], home.conversation_id)
+            continue
+        joined.append(home)
+        kept.append(id_)
+    addresses = {
+        f"to:{store.keyring.digest(account_id, old)}": json.dumps([new, since_ms])
+        for old, new in change.addresses.items()
+        if new in kept
+    }
+    if joined:
+        place = _join(store, account_id, joined, kept, addresses=addresses)
+        log.info("identity.followed", extra={"account": account_id, "conversation": place})
+
+
+def family(store: Store, conversation_id: str) -> list[str]:
+    """Return a conversation and all that belong to the same customer, the one that lives last.
+
+    The order makes an erasure that was cut short find the rest when it is run again.
+    """
+    home = conversation_id
+    for _ in range(_HOPS_MAX):
+        (moved,) = _ask(store, [("hget", store.shard_of(home).links(home), "moved")])
+        if not moved:
+            break
+        home = moved.decode()
+    (links,) = _ask(store, [("hgetall", store.shard_of(home).links(home))])
+    names = [name.decode() for name in links]
+    others = [name.removeprefix("kin:") for name in names if name.startswith("kin:")]
+    others += [store.keyring.of_digest(name) for name in names if _DIGEST.fullmatch(name)]
+    return [*dict.fromkeys(c for c in [conversation_id, *others] if c != home), home]
+
+
+def where(store: Store, account_id: str, ids: Iterable[str]) -> dict[str, str]:
+    """Return the conversation that each id of a customer leads to now."""
+    ids = list(dict.fromkeys(ids))
+    digests = [store.keyring.digest(account_id, id_) for id_ in ids]
+    names = [store.shard_of(digest).alias(account_id, digest) for digest in digests]
+    known = zip(ids, store.read(names), strict=True)
+    places = {id_: owner or store.conversation_id(account_id, id_) for id_, owner in known}
+    for _ in range(_HOPS_MAX):
+        moved = _ask(
+            store, [("hget", store.shard_of(c).links(c), "moved") for c in places.values()]
+        )
+        if not any(moved):
+            break
+        pairs = zip(places.items(), moved, strict=True)
+        places = {id_: to.decode() if to else place for (id_, place), to in pairs}
+    return places
+
+
+def _homes(store: Store, places: Iterable[str]) -> dict[str, _Home]:
+    """Return what the conversations are. ``links``: digests of the ids that were joined in each.
+
+    The id that gave a conversation its name counts as one as soon as another was joined.
+    """
+    places = list(dict.fromkeys(places))
+    asked: list[tuple[Any, ...]] = []
+    for c in places:
+        s = store.shard_of(c)
+        asked += [
+            ("hgetall", s.links(c)),
+            ("hmget", s.batches(c), "open_id", "id"),
+            ("zrange", s.seen(c), 0, 0, False, True),
+        ]
+    found, homes = _ask(store, asked), {}
+    for c, links, batches, seen in zip(places, found[::3], found[1::3], found[2::3], strict=True):
+        digests = frozenset(
+            name.decode() for name in links if b":" not in name and name != b"moved"
+        )
+        first_ms = int(seen[0][1]) if seen else None
+        homes[c] = _Home(c, any(batches), first_ms, digests)
+    return homes
+
+
+def _ask(store: Store, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for name, *args in commands:
+        getattr(pipeline, name)(*args)
+    with reached():
+        return list(pipeline.execute()) if commands else []
+
+
+def _join(
+    store: Store,
+    account_id: str,
+    homes: Sequence[_Home],
+    ids: Sequence[str],
+    *,
+    addresses: Mapping[str, str] | None = None,
+    kin: bool = False,
+) -> str:
+    """Make one of the homes that of all the ids; return it.
+
+    It is the one in which something waits, else the first that is known: nothing that waits is
+    moved, so nothing can be lost or answered twice by it. ``kin``: with the others' past.
+    """
+    known = [home for home in homes if home.exists] or list(homes[:1])
+    home = next((it for it in known if it.is_busy), known[0]).conversation_id
+    natural = [store.conversation_id(account_id, id_) for id_ in ids]
+    others = [
+        c for c in dict.fromkeys([*natural, *(it.conversation_id for it in homes)]) if c != home
+    ]
+    noted = dict(addresses or {})
+    seen: list[str] = []
+    author = ""
+    for other in others:
+        taken_over, *digests = store.move(other, home, noted)
+        author, seen = author or taken_over, seen + digests
+    noted |= {store.keyring.digest(account_id, id_): "1" for id_ in ids}
+    if kin:
+        noted |= {f"kin:{other}": "1" for other in others}
+    for id_ in ids:
+        if store.conversation_id(account_id, id_) != home:
+            store.link(home, account_id, id_, again=True)
+    store.adopt(home, noted, seen, author)
+    return home
+
+
+def _conflict(store: Store, account_id: str, conversation_id: str, other: str) -> None:
+    """Alert a person that an id was given for two customers."""
+    detail = f"{conversation_id} {other}"
+    store.alert_once(
+        "alias_conflict", detail, account_id=account_id, cooldown_ms=_HOUR_MS, about=detail
+    )
+    log.error("alias.conflicted", extra={"account": account_id, "conversation": conversation_id})

@@ -1,0 +1,375 @@
+"""A customer's ids lead to one conversation: its past, what waits, a takeover, and the address."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
+from batching.errors import LedgerUnavailableError
+from batching.inspect import conversation_of
+from batching.model import IdentityChange, InboundMessage, Status
+from batching.rights import erase
+from batching.store import Pipeline
+from tests.batching.world import ANNA, BORIS, PERSON, World
+
+#: Anna's number after the change, and her ids that WhatsApp made before and after it.
+NEW, CO, CO_NEW = "79990000009", "RU.1000000000000001", "RU.1000000000000002"
+HOUR_MS = 3_600_000
+
+
+def change(world: World, *, former: tuple[str, ...] = (ANNA,), present: tuple[str, ...] = (NEW,),
+           age_ms: int = 0) -> IdentityChange:  # fmt: skip
+    addresses = dict.fromkeys(former, present[0])
+    return IdentityChange("salon", former, present, addresses, world.store.now_ms() - age_ms)
+
+
+def one_world(make_world: Callable[[int], World], shards: int) -> World:
+    world = make_world(shards)
+    world.store.open()
+    return world
+
+
+@pytest.fixture(params=[1, 5])
+def worlds(request: pytest.FixtureRequest, make_world: Callable[[int], World]) -> World:
+    """A world in one shard, and one in several."""
+    return one_world(make_world, request.param)
+
+
+def asked(world: World) -> list[tuple[str, ...]]:
+    """Return the customer's past, as it was given with each question."""
+    pasts = [question.history for question in world.model.questions]
+    return [tuple(exchange.customer for exchange in past) for past in pasts]
+
+
+def test_past_follows_to_the_new_number(worlds: World) -> None:
+    worlds.write("I am Anna")
+    worlds.settle()
+
+    worlds.receive(change(worlds), worlds.message("Hi", customer=NEW))
+    worlds.settle()
+
+    assert asked(worlds) == [(), ("I am Anna",)]
+    assert [sent.customer for sent in worlds.channel.sent] == [ANNA, NEW]
+    assert worlds.counts() == {"accepted": 2, "answered": 2}
+
+
+def test_what_waits_is_answered_to_the_new_number_together_with_what_comes_from_it(
+    worlds: World,
+) -> None:
+    worlds.write("Book me")
+
+    worlds.receive(change(worlds))
+    worlds.receive(worlds.message("for five", customer=NEW))
+    worlds.settle()
+
+    assert worlds.model.turns == ["Book me\nfor five"]
+    assert [sent.customer for sent in worlds.channel.sent] == [NEW]
+
+
+@pytest.mark.parametrize("stage", ["open", "claimed", "checkpointed"])
+def test_batch_goes_to_the_new_number_whatever_its_stage(world: World, stage: str) -> None:
+    if stage == "open":
+        world.write("Book me")
+    elif stage == "claimed":
+        world.to_generating("Book me")
+    else:
+        world.to_sending("Book me")
+
+    world.receive(change(world))
+    world.settle(9_000, 60_000)
+
+    assert [sent.customer for sent in world.channel.sent] == [NEW]
+    assert world.counts() == {"accepted": 1, "answered": 1}
+
+
+def test_second_change_leads_on(worlds: World) -> None:
+    worlds.write("Book me")
+    worlds.receive(change(worlds))
+
+    worlds.receive(change(worlds, former=(NEW,), present=(BORIS,)))
+    worlds.receive(worlds.message("please", customer=BORIS))
+    worlds.settle()
+
+    assert worlds.model.turns == ["Book me\nplease"]
+    assert [sent.customer for sent in worlds.channel.sent] == [BORIS]
+
+
+def test_whoever_writes_later_under_the_old_number_is_answered_there(world: World) -> None:
+    world.receive(change(world))
+    world.wait(HOUR_MS)
+
+    late = world.message("Hello")
+    world.receive(replace(late, sent_at_ms=world.store.now_ms()))
+    world.settle()
+
+    assert [sent.customer for sent in world.channel.sent] == [ANNA]
+
+
+def test_takeover_holds_for_the_new_number_and_begins_by_it(worlds: World) -> None:
+    worlds.receive(PERSON)
+    worlds.receive(change(worlds), worlds.message("Hi", customer=NEW))
+    worlds.settle()
+    assert worlds.counts() == {"accepted": 1, "suppressed": 1}
+    worlds.wait(HOUR_MS)
+    worlds.client.delete(worlds.shard.takeover(worlds.anna))
+
+    worlds.receive(replace(PERSON, customer=NEW, provider_id="phone-2"))
+    worlds.write("again")
+    worlds.settle()
+
+    assert worlds.counts() == {"accepted": 2, "suppressed": 2}
+
+
+@pytest.mark.parametrize(
+    ("former", "present", "first", "then"),
+    [
+        ((ANNA,), (ANNA, CO_NEW), ANNA, CO_NEW),
+        ((ANNA, CO), (NEW, CO_NEW), ANNA, NEW),
+        ((ANNA, CO), (NEW, CO_NEW), ANNA, CO_NEW),
+        ((ANNA, CO), (NEW, CO_NEW), CO, CO_NEW),
+        ((ANNA, CO), (NEW, CO_NEW), CO, NEW),
+        ((CO,), (CO_NEW,), CO, CO_NEW),
+        ((CO, "RU.ENT.1"), (CO_NEW, "RU.ENT.2"), "RU.ENT.1", "RU.ENT.2"),
+    ],
+)
+def test_any_former_id_leads_to_any_present_one(
+    worlds: World, former: tuple[str, ...], present: tuple[str, ...], first: str, then: str
+) -> None:
+    def message(text: str, id_: str) -> InboundMessage:
+        return worlds.message(text, customer=id_, secondary=id_.startswith("RU."))
+
+    worlds.receive(message("I am Anna", first))
+    worlds.settle()
+
+    worlds.receive(change(worlds, former=former, present=present), message("Hi", then))
+    worlds.settle()
+
+    assert asked(worlds) == [(), ("I am Anna",)]
+    assert [sent.customer for sent in worlds.channel.sent] == [first, then]
+    assert worlds.alerts() == []
+
+
+def test_change_that_comes_after_the_new_number_wrote_brings_the_past_along(worlds: World) -> None:
+    """No order is promised between a customer's first words and the news of their number."""
+    worlds.write("I am Anna")
+    worlds.settle()
+    worlds.receive(worlds.message("Hi", customer=NEW))
+
+    worlds.receive(change(worlds, age_ms=60_000))
+    worlds.receive(worlds.message("Hello?", customer=NEW))
+    worlds.settle()
+
+    assert worlds.model.turns == ["I am Anna", "Hi\nHello?"]
+    assert worlds.counts() == {"accepted": 3, "answered": 3}
+    assert worlds.alerts() == []
+
+
+def test_change_that_comes_twice_changes_nothing_more(worlds: World) -> None:
+    worlds.write("Book me")
+    for _ in range(2):
+        worlds.receive(change(worlds))
+    worlds.settle()
+
+    assert [sent.customer for sent in worlds.channel.sent] == [NEW]
+    assert worlds.counts() == {"accepted": 1, "answered": 1}
+
+
+def test_number_that_was_another_customers_is_not_joined(worlds: World) -> None:
+    worlds.receive(worlds.message("I am Boris", customer=BORIS))
+    worlds.write("I am Anna")
+    worlds.settle()
+    worlds.wait(2 * HOUR_MS)
+
+    worlds.receive(change(worlds, present=(BORIS,)))
+    worlds.receive(worlds.message("Hi", customer=BORIS))
+    worlds.settle()
+
+    assert asked(worlds)[-1] == ("I am Boris",)
+    assert [kind for kind, _ in worlds.alerts()] == ["alias_conflict"]
+
+
+# One message under several ids.
+
+
+def deliveries(world: World) -> list[InboundMessage]:
+    """Return one message as it may come: by each id alone, and by both."""
+    message = world.message("Book me", message_id="wamid.1")
+    alone = replace(message, customer=CO, secondary=True)
+    return [message, alone, replace(message, aliases=(CO,))]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+@pytest.mark.parametrize("settles", [True, False])
+def test_message_is_answered_once_by_whichever_ids_it_comes_again(
+    worlds: World, order: tuple[int, ...], *, settles: bool
+) -> None:
+    """Two ids alone are two strangers: so the first two of a message count, if none names both."""
+    forms = deliveries(worlds)
+    for number in [*order, *order]:
+        worlds.receive(forms[number])
+        if settles:
+            worlds.settle()
+    worlds.settle()
+
+    strangers = 2 if order[2] == 2 else 1
+    assert worlds.model.turns == ["Book me"] * strangers
+    assert worlds.counts() == {"accepted": strangers, "answered": strangers}
+
+
+def test_second_id_that_wrote_first_keeps_its_past_and_what_waits(worlds: World) -> None:
+    worlds.receive(worlds.message("I am Anna", customer=CO, secondary=True))
+    worlds.settle()
+    worlds.receive(worlds.message("Book me", customer=CO, secondary=True))
+
+    worlds.receive(worlds.message("for five", aliases=(CO,)))
+    worlds.receive(worlds.message("please"))
+    worlds.settle()
+
+    assert worlds.model.turns == ["I am Anna", "Book me\nfor five\nplease"]
+    assert asked(worlds)[-1] == ("I am Anna",)
+
+
+def test_two_pasts_of_one_customer_are_both_known(worlds: World) -> None:
+    worlds.write("I am Anna")
+    worlds.receive(worlds.message("I like tea", customer=CO, secondary=True))
+    worlds.settle()
+
+    worlds.receive(worlds.message("Hi", aliases=(CO,)))
+    worlds.settle()
+
+    assert sorted(asked(worlds)[-1]) == ["I am Anna", "I like tea"]
+
+
+def test_what_waits_on_both_sides_is_answered_once_each(worlds: World) -> None:
+    worlds.write("one")
+    worlds.receive(worlds.message("two", customer=CO, secondary=True))
+
+    worlds.receive(worlds.message("three", aliases=(CO,)))
+    worlds.settle()
+
+    words = [word for turn in worlds.model.turns for word in turn.split("\n")]
+    assert sorted(words) == ["one", "three", "two"]
+    assert worlds.counts() == {"accepted": 3, "answered": 3}
+
+
+def test_known_second_id_costs_no_round_trip(
+    world: World, round_trips: Callable[[Callable[[], object]], int]
+) -> None:
+    world.receive(world.message(aliases=(CO,)))
+
+    assert round_trips(lambda: world.receive(world.message(aliases=(CO,)))) == 1
+
+
+@pytest.mark.parametrize("verb", ["move", "adopt", "link", "append"])
+def test_worker_that_dies_while_it_joins_loses_and_doubles_nothing(
+    worlds: World, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The webhook is not acknowledged, and comes again."""
+    worlds.receive(worlds.message("I am Anna", customer=CO, secondary=True))
+    worlds.write("one")
+    both = worlds.message("two", aliases=(CO,))
+
+    def away(*_: object, **__: object) -> None:
+        raise LedgerUnavailableError("ledger_away")
+
+    with monkeypatch.context() as patched:
+        if verb == "append":
+            patched.setattr(Pipeline, "execute", away)
+        else:
+            patched.setattr(type(worlds.store), verb, away)
+        with pytest.raises(LedgerUnavailableError):
+            worlds.receive(both)
+    worlds.receive(both, both)
+    worlds.settle()
+
+    words = [word for turn in worlds.model.turns for word in turn.split("\n")]
+    assert sorted(words) == ["I am Anna", "one", "two"]
+    assert worlds.counts() == {"accepted": 3, "answered": 3}
+
+
+# Numbers that customers share, and twins.
+
+
+def shares(world: World, number: str = ANNA) -> InboundMessage:
+    return world.message("My number", customer=CO, secondary=True, shared=number)
+
+
+def test_shared_number_leads_to_the_conversation_of_who_shared_it(worlds: World) -> None:
+    worlds.receive(worlds.message("I am Anna", customer=CO, secondary=True))
+    worlds.settle()
+
+    worlds.receive(shares(worlds))
+    worlds.receive(worlds.message("Hi"))
+    worlds.settle()
+
+    assert worlds.model.turns == ["I am Anna", "My number\nHi"]
+
+
+def test_shared_number_of_another_conversation_is_not_joined(worlds: World) -> None:
+    worlds.write("I am Boris")
+    worlds.settle()
+
+    (receipt,) = worlds.receive(shares(worlds))
+    worlds.receive(worlds.message("Hi"))
+    worlds.settle()
+
+    assert receipt.status is Status.ACCEPTED
+    assert sorted(worlds.model.turns) == ["Hi", "I am Boris", "My number"]
+    assert [kind for kind, _ in worlds.alerts()] == ["alias_conflict"]
+
+
+LID, PHONE = "100000000000001@lid", f"{ANNA}@c.us"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_twins_by_a_phone_and_a_lid_are_one_message_of_one_conversation(
+    worlds: World, first: int
+) -> None:
+    message = worlds.message("Book me", customer=PHONE, twin="phone")
+    twins = [message, replace(message, customer=LID, secondary=True, twin="lid")]
+    worlds.receive(twins[first])
+    worlds.receive(twins[1 - first])
+
+    worlds.receive(worlds.message("for five", customer=PHONE, twin="phone"))
+    worlds.receive(worlds.message("please", customer=LID, secondary=True, twin="lid"))
+    worlds.settle()
+
+    assert worlds.model.turns == ["Book me\nfor five\nplease"]
+
+
+def test_equal_ids_of_two_numbers_are_two_messages(worlds: World) -> None:
+    for customer in (PHONE, f"{BORIS}@c.us"):
+        worlds.receive(worlds.message("Hi", customer=customer, message_id="1", twin="phone"))
+    worlds.settle()
+
+    assert worlds.counts() == {"accepted": 2, "answered": 2}
+
+
+# People who look and people who forget.
+
+
+def test_operator_finds_the_conversation_by_every_id(worlds: World) -> None:
+    worlds.write("I am Anna")
+    worlds.receive(change(worlds, former=(ANNA, CO), present=(NEW, CO_NEW)))
+
+    found = {conversation_of(worlds.store, "salon", id_) for id_ in (ANNA, CO, NEW, CO_NEW)}
+
+    assert found == {worlds.anna}
+
+
+def test_erasure_reaches_all_that_belongs_to_the_customer(worlds: World) -> None:
+    worlds.write("I am Anna")
+    worlds.receive(worlds.message("I like tea", customer=CO, secondary=True))
+    worlds.settle()
+    worlds.receive(worlds.message("Hi", aliases=(CO,)))
+    worlds.receive(change(worlds))
+    worlds.settle()
+
+    erase(worlds.store, conversation_of(worlds.store, "salon", NEW))
+
+    kinds = ("history", "links", "alias", "seen", "c:", "o:", "f:", "trail", "takeover")
+    left = [
+        key for key in worlds.client.keys("{aa*") if key.split(b"}:")[1].decode().startswith(kinds)
+    ]
+    assert left == []
