@@ -331,7 +331,8 @@ class Webhook:
 
         grouped = (accounts_of,) if self._provider.group_field else ()
         parsed = self._provider.parse(body, account_of, *grouped)
-        if parsed.unknown_accounts and asked.isdisjoint(accounts):
+        is_for_others = asked.isdisjoint(accounts) and not any(e.account_id for e in parsed.events)
+        if parsed.unknown_accounts and is_for_others:
             log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
             raise unknown_account(f"{self._provider.number_field}: no account of this app has it")
         return parsed

@@ -15,6 +15,8 @@ _HOLDERS = (dict, list)
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 #: In much of what is invented here: it must come back in no error and stand in no log.
 MARK = "Qx7Zmark"
+#: A name of fields that we do not know: an alert of what is not understood may show it.
+NAME = "Qx7Zname"
 
 #: Names whose values become part of an event: half of the changes meet one of these.
 READ = frozenset(
@@ -68,7 +70,7 @@ ODD: list[Any] = [
     *("79990000001", "100000000000001", "100000000000002", "999", "RU.1000000000000001"),
     *("1@lid", "1@g.us", "status@broadcast", "79990000001@c.us", "false_1@c.us_3A", "@", "_"),
     *("aa:c_0:b1:0", "aa:::", "aa:c_0:b1:99999", "{aa1.0}:due", "*", "../..", "a\r\nb"),
-    *([], {}, [[]], [{}], [None], {"": ""}, {MARK: MARK}, {"id": {"_serialized": MARK}}),
+    *([], {}, [[]], [{}], [None], {"": ""}, {NAME: MARK}, {"id": {"_serialized": MARK}}),
 ]
 
 
@@ -131,7 +133,7 @@ def _stretched(draw: st.DrawFn, value: Any) -> Any:
             many = (value * length)[: min(length, 600)]
             return [_told_apart(item, n) for n, item in enumerate(many)]
         case dict():
-            return value | {f"{MARK}{n}": n for n in range(min(length, 600))}
+            return value | {f"{NAME}{n}": n for n in range(min(length, 600))}
     return value
 
 

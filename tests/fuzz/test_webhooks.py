@@ -1,6 +1,7 @@
 """The endpoints in process, on a real ledger: most of the inputs."""
 
 import dataclasses
+import json
 import logging
 
 import falcon.testing
@@ -9,6 +10,7 @@ import pytest
 from batching.model import CANARY_ACCOUNT
 from runtime.build import Runtime
 from runtime.logs import EventFormatter
+from tests.fuzz.bodies import NAME
 from tests.fuzz.conftest import Fuzz
 from tests.fuzz.deliveries import SHARES, Delivery, deliveries
 from tests.fuzz.judge import PRIVATE, Answer, Judge
@@ -34,6 +36,8 @@ class Lines(logging.Handler):
         """Check that no line repeats the input or reports a fault of ours."""
         text = "\n".join(self.lines)
         assert [word for word in (*PRIVATE, "request.failed") if word in text] == [], text
+        named = {json.loads(line)["event"] for line in self.lines if NAME in line}
+        assert named <= {"webhook.not_understood"}
 
 
 class InProcess:
