@@ -60,6 +60,7 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_dead_letters,
     health.check_channels,
     health.check_circuits,
+    health.check_answers,
     health.check_models,
     health.check_overdue,
     health.check_understood,

@@ -364,6 +364,18 @@ def check_circuits(context: Context) -> list[CheckResult]:
     return found or [ok("accounts", "all can send")]
 
 
+def check_answers(context: Context) -> list[CheckResult]:
+    """Tell when each account last sent something; nothing is wrong where nobody writes."""
+    now_ms = context.store.watch().now_ms
+    shards = counters(context.store)
+    told = []
+    for account_id in context.account_ids:
+        sent_ms = max(shard.named[f"sent_ms:{account_id}"] for shard in shards)
+        when = f"{span(max(0, now_ms - sent_ms))} ago" if sent_ms else "not yet"
+        told.append(f"{account_id} {when}")
+    return [ok("last answers", ", ".join(told) or "no account")]
+
+
 def check_channels(context: Context) -> list[CheckResult]:
     """Check that no account's provider says that its channel is lost: logged out, or banned."""
     now_ms = context.store.watch().now_ms

@@ -70,6 +70,7 @@ end
 -- its batch but one. Called where a part becomes known as sent: once, whoever reports it how often.
 local function count_sent(stats, account, part, parts, messages)
   redis.call("HINCRBY", stats, "parts_sent:" .. account, 1)
+  redis.call("HSET", stats, "sent_ms:" .. account, now_ms)
   if part + 1 ~= tonumber(parts) then return end
   redis.call("HINCRBY", stats, "replies_sent:" .. account, 1)
   redis.call("HINCRBY", stats, "calls_saved:" .. account, messages - 1)

@@ -29,6 +29,7 @@ from runtime.health import (
     Monitor,
 )
 from runtime.settings import load_settings
+from tests.batching.world import World
 from tests.fakes import FakeClock, FakeQueue
 from tests.valkey_server import ValkeyServer
 
@@ -115,6 +116,12 @@ class Installation:
         conversation_id = self.store.conversation_id("salon", "79990000001")
         self.client.delete(self.store.shard_of(conversation_id).batches(conversation_id))
 
+    def answer(self, *, ago_ms: int = 0) -> None:
+        world = World(self.store, self.clock)
+        world.write("Hi")
+        world.settle()
+        self.clock.advance_ms(ago_ms)
+
     def change(self, **changes: Any) -> None:
         self.context = replace(self.context, **changes)
 
@@ -178,6 +185,9 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_circuits,
      lambda p: p.store.open_circuit("barber", Dependency.FALLBACK_1, "model_auth"),
      MISTAKE, "barber cannot ask its fallback-1: model_auth"),
+    (health.check_answers, lambda p: p.answer(), OK, "salon 0 ms ago, barber not yet"),
+    (health.check_answers, lambda p: p.answer(ago_ms=7_200_000), OK,
+     "salon 2 h ago, barber not yet"),
     (health.check_channels,
      lambda p: p.store.note_channel("barber", 2, "venom_qrcode: it is out: scan the code"),
      MISTAKE, "barber: it is out (venom_qrcode, for "),
