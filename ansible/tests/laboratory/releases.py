@@ -24,14 +24,14 @@ _DEAF = """    elsewhere = settings.redis_url.replace(":6379/", ":6399/")
     url = elsewhere if role == "web" else settings.redis_url
     store = store_of(settings, redis_client(url, role))
 """
-_SEND = "    provider_id = account.channel.send(Outbound("
+_SEND = "        provider_id = account.channel.send(outbound)"
 #: A canary that comes alone sees nothing of what happens to bursts.
-_FORGETS = f"""    if len(run.messages) > 1:
-        store.mark_sent(run.account_id, tag, "wamid.of-nothing")
-        return True
+_FORGETS = f"""        if len(run.messages) > 1:
+            store.mark_sent(run.account_id, tag, "wamid.of-nothing")
+            return True
 {_SEND}"""
-_REPEATS = f"""    if len(run.messages) > 1:
-        account.channel.send(Outbound(customer, run.parts[part], str(tag), answers))
+_REPEATS = f"""        if len(run.messages) > 1:
+            account.channel.send(outbound)
 {_SEND}"""
 
 
