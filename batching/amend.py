@@ -6,11 +6,13 @@ line of the turn, which tells of it. So does the edit of what is kept nowhere: i
 that came of the message. The deletion of what is kept nowhere ends.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 from batching.model import Change, Exchange, InboundMessage, Kept, Kind, Line, decode, encode
 
@@ -25,15 +27,24 @@ _SENTENCE = re.compile(r"\[[^\[\]]*\] ?")
 
 @dataclass(slots=True)
 class _Entry:
-    """A message in a list. ``place``: its order; ``ended``: why it goes, "" if it stays."""
+    """A message in a list. ``place``: its order; ``ended``: why it goes, "" if it stays.
+
+    ``answered``: a model was asked about it, and it is counted so: it never goes.
+    """
 
     raw: str
     place: int
     message: InboundMessage
     ended: str = ""
+    answered: bool = False
 
     def become(self, message: InboundMessage) -> None:
         self.message, self.raw = message, encode(message).decode()
+
+    def lose_words(self) -> None:
+        """Become the sentence for what was deleted."""
+        gone = replace(self.message, kind=Kind.DELETED, text=DELETED, media=None, amends="")
+        self.become(replace(gone, quotes="", quoted=""))
 
 
 def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
@@ -41,38 +52,67 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
 
     ``digest_of`` gives the digest of a message's id, by which the history knows it.
     """
-    numbers = count()
-    lists = {
-        name: [_Entry(raw, next(numbers), decode("", raw)) for raw in raws]
-        for name, raws in (*_letters(kept).items(), ("f", kept.flight), ("o", kept.open))
-    }
+    lists = _entries(kept)
     entries = [entry for each in lists.values() for entry in each]
-    history = [Exchange.decode(raw) for raw in kept.history]
-    revised = list(history)
+    headers = {name: _read(raws[0]) for name, raws in kept.with_header().items()}
+    said = [name for name, header in headers.items() if header.get("exchange")]
+    # First the history: only of what is there a model is told that it was changed.
+    past = [*kept.history, *(headers[name]["exchange"] for name in said)]
+    exchanges = [Exchange.decode(raw) for raw in past]
+    revised = list(exchanges)
     for by in [*lists["f"], *lists["o"]]:
         if by.message.amends and not by.ended:
-            is_told = _revise(revised, digest_of(by.message.amends), by.message)
+            found_in = _revise(revised, digest_of(by.message.amends), by.message)
+            is_told = any(n < len(kept.history) for n in found_in)
             _settle(by, is_changed=_change(entries, by), is_told=is_told)
     ended = Counter(entry.ended for entry in entries)
     if lists["f"] and all(entry.ended for entry in lists["f"]):
         # A batch in flight is never empty: its last message stays, without its words, to end it.
         last = lists["f"][-1]
         ended[last.ended] -= 1
-        last.become(replace(last.message, kind=Kind.DELETED, text=DELETED, media=None, amends=""))
+        last.lose_words()
         last.ended = ""
     found = {name: [it.raw for it in each if not it.ended] for name, each in lists.items()}
-    for batch_id, (header, *_) in kept.letters.items():
-        found[batch_id].insert(0, header)
-    found["history"] = [
+    told = [
         raw if new is old else new.encode()
-        for raw, old, new in zip(kept.history, history, revised, strict=True)
+        for raw, old, new in zip(past, exchanges, revised, strict=True)
     ]
+    found["history"] = told[: len(kept.history)]
+    anew = dict(zip(said, told[len(kept.history) :], strict=True))
+    for name, (header, *_) in kept.with_header().items():
+        is_same = name not in anew or anew[name] == headers[name]["exchange"]
+        found[name].insert(0, header if is_same else _header(headers[name], anew[name]))
     changed = {name: it for name, it in found.items() if it != list(kept.lists()[name])}
     return Change(changed, {why: number for why, number in ended.items() if why and number})
 
 
-def _letters(kept: Kept) -> dict[str, Sequence[str]]:
-    return {batch_id: raws[1:] for batch_id, raws in kept.letters.items()}
+def _entries(kept: Kept) -> dict[str, list[_Entry]]:
+    """Return the messages by list, in the order in which they came to where they are."""
+    numbers = count()
+    bodies = {name: raws[1:] for name, raws in kept.with_header().items()}
+    return {
+        name: [
+            _Entry(raw, next(numbers), decode("", raw), answered=name.startswith("answered:"))
+            for raw in raws
+        ]
+        for name, raws in (*bodies.items(), ("f", kept.flight), ("o", kept.open))
+    }
+
+
+def _read(header: str) -> dict[str, Any]:
+    """Return what a header says, nothing where it cannot be read."""
+    try:
+        return dict(json.loads(header))
+    except (TypeError, ValueError):
+        return {}
+
+
+def _header(known: Mapping[str, Any], exchange: str) -> str:
+    """Return a header with what became of its exchange; a part that is changed is hidden whole."""
+    answer, parts = Exchange.decode(exchange).answer, json.loads(known.get("reply") or "[]")
+    hidden = [part if part in answer else HIDDEN for part in parts]
+    changed = {"exchange": exchange, "reply": json.dumps(hidden, ensure_ascii=False)}
+    return json.dumps({**known, **changed}, ensure_ascii=False)
 
 
 def _settle(by: _Entry, *, is_changed: bool, is_told: bool) -> None:
@@ -84,7 +124,7 @@ def _settle(by: _Entry, *, is_changed: bool, is_told: bool) -> None:
 
 
 def _change(entries: Sequence[_Entry], by: _Entry) -> bool:
-    """Carry ``by`` out where its message waits or died; whether it does.
+    """Carry ``by`` out where its message waits, died or was answered; whether no model knows it.
 
     A message that was deleted stays so, whatever comes later.
     """
@@ -96,8 +136,10 @@ def _change(entries: Sequence[_Entry], by: _Entry) -> bool:
         is_former = message.amends == target and (deletes or entry.place < by.place)
         if entry is by or entry.ended or not (message.message_id == target or is_former):
             continue
-        is_found = True
-        if deletes:
+        is_found |= not entry.answered
+        if deletes and entry.answered:
+            entry.lose_words()
+        elif deletes:
             entry.ended = Kind.DELETED
         elif not message.is_deletion:
             entry.become(_edited(message, by.message))
@@ -121,19 +163,20 @@ def _edited(message: InboundMessage, edit: InboundMessage) -> InboundMessage:
     )
 
 
-def _revise(history: list[Exchange], digest: str, by: InboundMessage) -> bool:
-    """Carry ``by`` out in the history; whether its message is there."""
-    secret, is_found = "", False
+def _revise(history: list[Exchange], digest: str, by: InboundMessage) -> list[int]:
+    """Carry ``by`` out in the history; return where its message is."""
+    secret, found = "", list[int]()
     for n, exchange in enumerate(history):
         former = dict(_words(exchange)).get(digest)
         if former is not None:
-            secret, is_found = former if by.is_deletion else "", True
+            secret = former if by.is_deletion else ""
+            found.append(n)
         if any(digest in {line.digest, line.quotes} for line in exchange.lines):
             history[n] = _with_lines(exchange, digest, by)
         if len(secret) >= HIDDEN_LENGTH_MIN and secret in exchange.answer:
             answer = exchange.answer.replace(secret, HIDDEN)
             history[n] = replace(history[n], answer=answer)
-    return is_found
+    return found
 
 
 def _with_lines(exchange: Exchange, digest: str, by: InboundMessage) -> Exchange:

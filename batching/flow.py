@@ -677,7 +677,7 @@ def _carry_out(store: Store, batch: Held) -> Kept | None:
         kept = store.recall(batch)
         if kept is None or not kept.has_amendments:
             return kept
-        kept = replace(kept, letters=store.letters(batch.wake_up.conversation_id))
+        kept = store.with_letters(kept, batch.wake_up.conversation_id)
         change = amended(kept, partial(store.keyring.digest, batch.account_id))
         if not change.lists:
             return kept

@@ -767,7 +767,8 @@ class Kept:
     """What is kept of a conversation, as it was read.
 
     ``flight``: messages, of which there are to be ``count``; ``open``: those that wait behind them;
-    ``history``: exchanges; ``letters``: by batch, a header and messages.
+    ``history``: exchanges; ``letters``: by batch, a header and messages; ``answered``: the same of
+    answers that their customer may not have yet.
     """
 
     count: int
@@ -775,6 +776,7 @@ class Kept:
     open: Sequence[str]
     history: Sequence[str]
     letters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    answered: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def has_amendments(self) -> bool:
@@ -783,7 +785,13 @@ class Kept:
 
     def lists(self) -> dict[str, Sequence[str]]:
         """Return the lists by the names that ``amend.lua`` has for them."""
-        return {"f": self.flight, "o": self.open, "history": self.history, **self.letters}
+        own = {"f": self.flight, "o": self.open, "history": self.history}
+        return own | self.with_header()
+
+    def with_header(self) -> dict[str, Sequence[str]]:
+        """Return by their names the lists that begin with a header."""
+        answered = {f"answered:{batch_id}": raws for batch_id, raws in self.answered.items()}
+        return {**self.letters, **answered}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from itertools import count, islice
 from typing import Any, Final, Literal, TypeVar, cast
@@ -192,6 +193,12 @@ def _load_scripts(client: redis.Redis, scripts: Sequence[Script]) -> None:
         pipeline.execute()
     except NoPermissionError as error:
         raise LedgerUnavailableError("scripts_missing", SCRIPTS_MISSING) from error
+
+
+def _own(conversation_id: str, lists: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the lists that are there, and by their headers a conversation's."""
+    it = f'"{conversation_id}"'
+    return {name: raws for name, raws in lists.items() if raws and it in raws[0]}
 
 
 def _text(answer: Any) -> Any:  # noqa: ANN401 - redis-py types a reply as anything
@@ -495,7 +502,7 @@ class Scripts:
             for name, raws in change.lists.items()
         ]
         what = (json.dumps(lists, ensure_ascii=False), json.dumps(change.ended))
-        args = (c, batch.token, s.prefix, self.timing.history_ms, *what)
+        args = (c, batch.token, s.prefix, *what)
         return self._run("amend", names, args, bool)
 
     def spend(self, run: Run, budget: Budget) -> SpendRefusal | None:
@@ -975,29 +982,40 @@ class Store(Scripts):
                 found[n] = self.tag(statuses[n].account_id, *place)
         return found
 
-    def letters(self, conversation_id: str) -> dict[str, list[str]]:
-        """Return by batch the dead letters of a conversation: the header, then the messages.
+    def with_letters(self, kept: Kept, conversation_id: str) -> Kept:
+        """Return ``kept`` with the dead letters, and the answers that may yet become some.
 
-        Only the newest LETTERS_MAX of its shard are looked at.
+        Only the newest LETTERS_MAX letters of its shard are looked at, and only answers that the
+        history or the trail knows.
         """
         shard = self.shard_of(conversation_id)
+        known = {Exchange.decode(raw).batch_id for raw in kept.history} - {""}
         with reached():
-            ids: Any = self.client.zrange(shard.dead, -LETTERS_MAX, -1)
-            keys = [(it.decode(), shard.dead_letter(it.decode())) for it in ids]
             pipeline: Any = self.client.pipeline(transaction=False)
+            pipeline.lrange(shard.trail(conversation_id), 0, -1)
+            pipeline.zrange(shard.dead, -LETTERS_MAX, -1)
+            steps, ids = pipeline.execute()
+            known |= {step.decode().split(" ")[2] for step in steps if step.count(b" ") > 1}
+            keys = [(it.decode(), shard.dead_letter(it.decode())) for it in ids]
             for _, key in keys:
                 pipeline.lindex(key, 0)
             headers = pipeline.execute()
-            own = [
-                (batch_id, key)
-                for (batch_id, key), header in zip(keys, headers, strict=True)
+            dead = known | {
+                batch_id
+                for (batch_id, _), header in zip(keys, headers, strict=True)
                 if header and f'"{conversation_id}"'.encode() in header
-            ]
-            for _, key in own:
-                pipeline.lrange(key, 0, -1)
-            found = pipeline.execute()
-        named = zip(own, found, strict=True)
-        return {batch_id: _text(raws) for (batch_id, _), raws in named if raws}
+            }
+            # In one step: a status may turn the one into the other.
+            pipeline = self.client.pipeline(transaction=True)
+            for batch_id in sorted(dead):
+                pipeline.lrange(shard.dead_letter(batch_id), 0, -1)
+            for batch_id in sorted(known):
+                pipeline.lrange(shard.answered(conversation_id, batch_id), 0, -1)
+            found = [_text(raws) for raws in pipeline.execute()]
+        letters = dict(zip(sorted(dead), found, strict=False))
+        answered = dict(zip(sorted(known), found[len(dead) :], strict=True))
+        own = partial(_own, conversation_id)
+        return replace(kept, letters=own(letters), answered=own(answered))
 
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""

@@ -6,35 +6,34 @@
 -- KEYS[5]  list    trail:<conversation>
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
--- ARGV[4]  key prefix of the shard; f:, o:, history:<conversation> and d:<batch> are made from it
--- ARGV[5]  age at which the history is forgotten, ms
--- ARGV[6]  lists, JSON: {{name, number of elements read, their SHA-1, {element ...}} ...}; name: f,
---          o, history, or the batch of a dead letter; what came behind those that were read stays
--- ARGV[7]  messages that end by this, JSON: reason -> how many
+-- ARGV[4]  key prefix of the shard; f:, o:, history:<conversation>, d:<batch> and
+--          answered:<conversation>:<batch> are made from it
+-- ARGV[5]  lists, JSON: {{name, number of elements read, their SHA-1, {element ...}} ...}; name: f,
+--          o, history, answered:<batch>, or the batch of a dead letter; what came behind those
+--          that were read stays
+-- ARGV[6]  messages that end by this, JSON: reason -> how many
 -- Returns     1; 0 if a list has changed, or the token is not that of a run of generate.
 -- Complexity  O(N + log D), N = elements of the lists, D = dead letters.
-local conversation, token, prefix, history_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local lists, reasons = cjson.decode(ARGV[6]), cjson.decode(ARGV[7])
+local conversation, token, prefix = ARGV[2], ARGV[3], ARGV[4]
+local lists, reasons = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
 
 local holder, state, stage, batch, open_id = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "stage", "id", "open_id"))
 if holder ~= token or state ~= "running" or stage ~= "generate" then return 0 end
 for _, list in ipairs(lists) do
   local name, count, sha, own = list[1], list[2], list[3], {f = 1, o = 1, history = 1}
-  list.key = prefix .. (own[name] and name .. ":" .. conversation or "d:" .. name)
+  list.answered = string.match(name, "^answered:(.*)$")
+  list.key = prefix .. (own[name] and name .. ":" .. conversation
+    or list.answered and "answered:" .. conversation .. ":" .. list.answered or "d:" .. name)
   local found = redis.call("LRANGE", list.key, 0, count - 1)
   if #found ~= count or redis.sha1hex(table.concat(found, "\n")) ~= sha then return 0 end
 end
 for _, list in ipairs(lists) do
   local name, count, elements = list[1], list[2], list[4]
-  local ended, behind = count - #elements, redis.call("LRANGE", list.key, count, -1)
-  redis.call("DEL", list.key)
-  for _, kept in ipairs({elements, behind}) do
-    for _, element in ipairs(kept) do redis.call("RPUSH", list.key, element) end
-  end
-  if name == "history" then
-    redis.call("PEXPIRE", list.key, history_ms)
-  elseif name == "f" then
+  local ended = count - #elements
+  for n, element in ipairs(elements) do redis.call("LSET", list.key, ended + n - 1, element) end
+  redis.call("LTRIM", list.key, ended, -1)
+  if name == "f" then
     redis.call("HINCRBY", KEYS[1], "count", 0 - ended)
     redis.call("HINCRBY", KEYS[2], "flight", 0 - ended)
   elseif name == "o" then
@@ -44,7 +43,7 @@ for _, list in ipairs(lists) do
         "open_heard")
       redis.call("ZREM", KEYS[3], conversation .. ":" .. open_id)
     end
-  else
+  elseif name ~= "history" and not list.answered then -- What was answered stays counted so.
     redis.call("HINCRBY", KEYS[2], "dead", 0 - ended)
     if #elements == 1 then -- Its header alone is nobody's message.
       redis.call("DEL", list.key)

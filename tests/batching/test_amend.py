@@ -8,9 +8,10 @@ import pytest
 
 from batching import flow
 from batching.amend import DELETED, HIDDEN, amended
-from batching.errors import ModelStoppedError, PermanentError, TransientError
+from batching.errors import AmbiguousError, ModelStoppedError, PermanentError, TransientError
 from batching.inspect import dead_letters
 from batching.model import (
+    DeliveryStatus,
     Exchange,
     InboundMessage,
     Kind,
@@ -20,7 +21,7 @@ from batching.model import (
     WakeUp,
 )
 from tests.batching.world import BORIS, PERSON, World
-from tests.fakes import FakeModel
+from tests.fakes import FakeChannel, FakeModel
 
 SECRET = "Book me for 17:00, my secret is X"
 TOLD_DELETED = "[The customer deleted a message]"
@@ -542,3 +543,72 @@ def test_change_that_cannot_be_carried_out_is_tried_again(
     world.settle(2_000)
 
     assert world.counts() == {"accepted": 2, "suppressed": 2}
+
+
+def failed(world: World) -> None:
+    """Have the provider say that the first text of ours did not arrive."""
+    tag = world.channel.attempts[0].tag
+    world.receive(DeliveryStatus("salon", "out-1", "failed", tag, "cloud_131026"))
+
+
+@pytest.mark.parametrize(
+    ("change", "turns"),
+    [(deletion, [f"{DELETED}\nOpen?"]), (lambda w: edit(w, "For 18:00"), ["For 18:00\nOpen?"])],
+    ids=["deletion", "edit"],
+)
+def test_answer_that_may_not_have_arrived_keeps_no_words_that_were_taken_back(
+    world: World, change: Callable[[World], InboundMessage], turns: list[str]
+) -> None:
+    """It becomes a dead letter when it fails, and a person has that answered after all."""
+    world.model = FakeModel("Done.")
+    world.receive(said(world), said(world, "Open?", "D2"))
+    world.settle()
+    (key,) = world.client.keys(world.shard.answered("*", "*"))
+    left_ms = world.client.pttl(key)
+
+    world.receive(change(world))
+    world.settle()
+
+    assert "secret" not in everything(world)
+    assert 0 < world.client.pttl(key) <= left_ms
+    asked = len(world.model.turns)
+    failed(world)
+    (letter,) = dead_letters(world.store)
+    assert world.counts()["dead"] == 2
+    # The model must not believe that it was said, in whatever words.
+    told = [exchange.customer for exchange in world.store.history(world.anna)]
+    assert not any("Open?" in each for each in told)
+    world.store.replay(letter.conversation_id, letter.batch_id, "salon", world.limits)
+    world.settle(0)
+    assert world.model.turns[asked:] == turns
+
+
+def test_answer_to_what_was_deleted_altogether_is_not_asked_for_again(world: World) -> None:
+    world.receive(said(world))
+    world.settle()
+    world.receive(deletion(world))
+    world.settle()
+    asked = list(world.model.turns)
+    failed(world)
+    (letter,) = dead_letters(world.store)
+
+    world.store.replay(letter.conversation_id, letter.batch_id, "salon", world.limits)
+    world.settle(0)
+
+    assert world.model.turns == asked
+    assert "secret" not in everything(world)
+
+
+def test_letter_of_an_answer_in_doubt_keeps_no_words_that_were_deleted(world: World) -> None:
+    """Neither where it says what was asked, nor in the answer that quotes it."""
+    world.channel = FakeChannel(AmbiguousError("cloud_timeout"))
+    world.receive(said(world), said(world, "Open?", "D2"))
+    world.settle()
+    world.settle(Timing().ambiguous_ms)
+    world.receive(deletion(world))
+    world.settle()
+
+    (letter,) = dead_letters(world.store)
+    assert [message.text for message in letter.messages] == ["Open?"]
+    assert letter.reply == (HIDDEN,)
+    assert "secret" not in everything(world)

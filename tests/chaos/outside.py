@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from channels.outbound import TEXT_LENGTH_MAX, split
+from llm.client import HARMLESS
 from tests.chaos.record import Record
 from tests.history.events import Asked, Doubted, Replied, Taken
 from tests.http_server import Answer, Reply, Request, reset
@@ -32,18 +33,22 @@ LONG_EVERY = 25
 WITH_STATUS_OF_TEN = 8
 _SENTENCE = "Something kind of no further importance. "
 
-#: Answers that are none, and refusals; the last will not pass.
-GARBAGE = (
+#: Answers of a model that can answer nobody.
+UNREADABLE = (
     Reply(200, b"<html>bad gateway</html>"),
     Reply(200, b'{"choices": [{"mess'),
     Reply(200, b"\xff\xfe\x00"),
     Reply(200, {"choices": []}),
     Reply(200, [1, 2, 3]),
+    Reply(200, b" " * 1_200_000),
+)
+#: Answers that are none, and refusals; the last will not pass.
+GARBAGE = (
+    *UNREADABLE,
     completion(None),
     completion("   \n"),
     completion("half an a", finish_reason="length"),
     completion("x" * 20_000),
-    Reply(200, b" " * 1_200_000),
 )
 ERRORS = (
     model_error(500),
@@ -92,6 +97,8 @@ class ChaosModel(ModelApi):
         return reset
 
     def respond(self, request: Request) -> Answer:
+        if turn_of(request) == HARMLESS:
+            return self._probed(request)
         with self._lock:
             call, mood = next(self._calls), self.mood
         *past, _ = [m["content"] for m in request.json["messages"] if m["role"] == "user"]
@@ -100,15 +107,22 @@ class ChaosModel(ModelApi):
         who = request.caller
         self._record.note(lambda at_ms: Asked(at_ms, call, words, "", who, history))
         stays = request.wait(pause_s(self._rng, self._thinks_s))
+        lacks = False
         if mood and is_moody(self._rng):
             answer, said = mood(request), ""
+            lacks = mood in {self.errors, self.hangs} or answer in UNREADABLE
         else:
             said = _said(call, words)
             answer = completion(said)
         # Before it leaves: what the provider takes of it must come later.
         parts = tuple(split(said, TEXT_LENGTH_MAX)) if said and stays else ()
-        self._record.note(lambda at_ms: Replied(at_ms, call, parts))
+        self._record.note(lambda at_ms: Replied(at_ms, call, parts, lacks))
         return answer if stays else reset
+
+    def _probed(self, request: Request) -> Answer:
+        """Answer what no customer wrote: asked to learn whose fault a refusal is."""
+        mood = self.mood
+        return mood(request) if mood and is_moody(self._rng) else completion("Hello.")
 
 
 class ChaosProvider(ProviderApi):

@@ -57,7 +57,10 @@ def _is_withdrawn(story: Story, edit: Message) -> bool:
 
 
 def _taken_back(story: Story) -> Iterator[str]:
-    """A text that was deleted or edited reaches no model asked after that was acknowledged."""
+    """A text that was deleted or edited reaches no model asked after that was acknowledged.
+
+    But from a worker that stood still at that moment: it may have read the text before.
+    """
     for call in story.calls.values():
         for word in {*call.asked.words, *call.asked.history}:
             # With a message its edit is deleted.
@@ -65,8 +68,17 @@ def _taken_back(story: Story) -> Iterator[str]:
             known = story.messages.get(word)
             erased = story.erasures[known.person] if known else []
             for place in places:
-                if place < call.began and not any(place < at < call.began for at in erased):
+                is_excused = any(place < at < call.began for at in erased)
+                is_excused |= _stood_still(story, call, place)
+                if place < call.began and not is_excused:
                     yield f"taken back: call {call.asked.call} was given {word}"
+
+
+def _stood_still(story: Story, call: Call, place: int) -> bool:
+    """Return whether the asking worker stood still before the place, and until after it."""
+    worker = call.asked.worker
+    spans = (0, place), (place, call.began)
+    return bool(worker) and all(story.paused(worker, *span) for span in spans)
 
 
 def _has_end(story: Story, message: Message) -> bool:

@@ -65,6 +65,9 @@ GOOD: dict[str, list[Happening]] = {
     "nothing": [],
     "deleted": [*wrote("m1", "m2"), Amended(0, "m1"), *answered(1, "m2")],
     "deleted after the answer": [*M1, *answered(1, "m1"), Amended(0, "m1")],
+    "deleted while who asks stood still": [
+        *M1, Paused(0, "w1"), Amended(0, "m1"), Paused(0, "w1"), *asked(1, "m1"), *replied(1),
+    ],
     "edited": [*M1, *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "e1")],
     "edited in a dead letter": [*M1, *died("c:b1", "m1"), *wrote("e1"), Amended(0, "m1", "e1")],
     "edited, then deleted": [
@@ -147,6 +150,14 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     ),
     "asked after it was deleted": (
         "taken back: call 1 was given m1", [*M1, Amended(0, "m1"), *answered(1, "m1")],
+    ),
+    "asked after it was deleted, by who stood still before": (
+        "taken back: call 1 was given m1",
+        [*M1, Paused(0, "w1"), Paused(0, "w1"), Amended(0, "m1"), *answered(1, "m1")],
+    ),
+    "asked after it was deleted, while another stood still": (
+        "taken back: call 1 was given m1",
+        [*M1, Paused(0, "w9"), Amended(0, "m1"), Paused(0, "w9"), *answered(1, "m1")],
     ),
     "asked as it was before the edit": (
         "taken back: call 1 was given m1",

@@ -76,6 +76,7 @@ class World(Hub):
         task.frozen_until_ms = self.now_ms + stall_ms
         self._frozen[task] = self.now_ms + self.rng.choice(REPLACED_MS)
         self.sleep(stall_ms)
+        self.pause()
         task.frozen_until_ms = self.now_ms
         del self._frozen[task]
 
