@@ -208,6 +208,23 @@ def _with_messages(store: Store, places: Sequence[tuple[Shard, str]]) -> list[De
     ]
 
 
+def watched_answers(store: Store, conversation_id: str) -> list[DeadLetter]:
+    """Return answers that may yet be reported as failed, as the dead letters they then become."""
+    shard, start = store.shard_of(conversation_id), f"{conversation_id}:"
+    found = {rest for page in scan_keys(store, "answered:") for _, _, rest in page}
+    ids = sorted(rest.removeprefix(start) for rest in found if rest.startswith(start))
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for batch_id in ids:
+        pipeline.lrange(shard.answered(conversation_id, batch_id), 0, -1)
+    with reached():
+        lists = pipeline.execute()
+    return [
+        _dead_letter(batch_id, kept[0], len(kept) - 1, kept[1:])
+        for batch_id, kept in zip(ids, lists, strict=True)
+        if kept
+    ]
+
+
 def _dead_letter(
     batch_id: str, header: bytes, size: int, messages: Iterable[bytes] = ()
 ) -> DeadLetter:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from batching.identity import family
-from batching.inspect import dead_letter_headers, trace
+from batching.inspect import DeadLetter, dead_letter_headers, trace, watched_answers
 from batching.model import Reason, decode
 from batching.scan import scan_keys
 from batching.store import Store, reached
@@ -98,7 +98,7 @@ def export(store: Store, conversation_id: str) -> dict[str, Any]:
     """Return what is kept of a conversation, ready for JSON. Raise LedgerUnavailableError.
 
     Times are ms. Of messages that were answered only digests are kept, beside the history: their
-    number is here. ``erase`` deletes all of it.
+    number is here. Until an answer is delivered it is kept with them. ``erase`` deletes all of it.
     """
     shard, found = store.shard_of(conversation_id), trace(store, conversation_id)
     pipeline: Any = store.client.pipeline(transaction=False)
@@ -116,6 +116,11 @@ def export(store: Store, conversation_id: str) -> dict[str, Any]:
             for exchange in store.history(conversation_id)
         ],
         "waiting": [asdict(decode(found.account_id, raw)) for raw in [*flight, *open_]],
-        "dead_letters": [asdict(letter) for letter in found.dead_letters],
+        "dead_letters": [_listed(letter) for letter in found.dead_letters],
+        "until_delivered": [_listed(answer) for answer in watched_answers(store, conversation_id)],
         "steps": [asdict(step) for step in found.steps],
     }
+
+
+def _listed(letter: DeadLetter) -> dict[str, Any]:
+    return asdict(letter) | {"delivered": sorted(letter.delivered)}

@@ -29,8 +29,12 @@ def test_copy_has_all_texts_of_the_customer_and_nobody_elses(
     assert [it["text"] for letter in copy["dead_letters"] for it in letter["messages"]] == [CANARY]
     assert {step["verb"] for step in copy["steps"]} >= {"collect", "dead_letter", "finish"}
     assert "somebody else" not in answer.out
-    # Each text once, but the history's, which the simulator's page has too.
-    assert json.dumps(copy).count(CANARY) >= kept - 1
+    (answered,) = copy["until_delivered"]
+    assert [it["text"] for it in answered["messages"]] == [CANARY]
+    assert (answered["reply"], answered["delivered"]) == ([f"Answer to: {CANARY}"], [])
+    # Each text once, but the history's, which the simulator's page has too, and so has the header
+    # of the answer.
+    assert json.dumps(copy).count(CANARY) >= kept - 3
 
 
 def test_customer_is_named_as_for_erase(world: World, operator: Operator) -> None:
