@@ -6,12 +6,13 @@ from itertools import permutations
 
 import pytest
 
-from batching.errors import LedgerUnavailableError
-from batching.inspect import conversation_of
+from batching.errors import LedgerUnavailableError, PermanentError
+from batching.inspect import conversation_of, dead_letters
 from batching.model import IdentityChange, InboundMessage, Status
 from batching.rights import erase
 from batching.store import Pipeline
 from tests.batching.world import ANNA, BORIS, PERSON, World
+from tests.fakes import FakeModel
 
 #: Anna's number after the change, and her ids that WhatsApp made before and after it.
 NEW, CO, CO_NEW = "79990000009", "RU.1000000000000001", "RU.1000000000000002"
@@ -373,3 +374,25 @@ def test_erasure_reaches_all_that_belongs_to_the_customer(worlds: World) -> None
         key for key in worlds.client.keys("{aa*") if key.split(b"}:")[1].decode().startswith(kinds)
     ]
     assert left == []
+
+
+def test_dead_letter_of_a_conversation_that_moved_is_erased_when_nothing_else_is_left_of_it(
+    worlds: World,
+) -> None:
+    """All but dead letters is forgotten by time."""
+    worlds.write("I am Anna")
+    worlds.settle()
+    worlds.model = FakeModel(PermanentError("model_request"))
+    worlds.write("I have a new number", customer=NEW)
+    worlds.settle()
+    worlds.receive(change(worlds))
+    (letter,) = dead_letters(worlds.store)
+    c = letter.conversation_id
+    s = worlds.store.shard_of(c)
+    assert conversation_of(worlds.store, "salon", NEW) == worlds.anna != c
+    worlds.client.delete(s.batches(c), s.seen(c), s.history(c), s.trail(c))
+
+    erased = erase(worlds.store, worlds.anna)
+
+    assert erased.dead == 1
+    assert dead_letters(worlds.store) == []
