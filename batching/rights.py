@@ -57,7 +57,7 @@ def _is_there(store: Store, conversation_id: str) -> bool:
         kept: Any = store.client.exists(
             s.batches(c), s.seen(c), s.history(c), s.takeover(c), s.trail(c)
         )
-    # All else is forgotten by time; dead letters and answers that are watched have keys of their own.
+    # All else is forgotten by time.
     letters = dead_letter_headers(store, s)
     return bool(kept) or any(letter.conversation_id == c for letter in letters)
 

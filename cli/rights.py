@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import asdict
 from json import dumps
 
+from batching.identity import family
 from batching.inspect import trace
 from batching.rights import erase, export
 from channels import CHANNELS
@@ -66,7 +67,8 @@ def run_erase(request: Request) -> bool:
 def run_export(request: Request) -> bool:
     """Print a document with the texts, for the customer; False if nothing is kept."""
     store = request.open_store()
-    known = [it for it in named_conversations(request, store) if trace(store, it).is_known]
+    named = [it for named in named_conversations(request, store) for it in family(store, named)]
+    known = [it for it in dict.fromkeys(named) if trace(store, it).is_known]
     document = {
         "conversations": [export(store, conversation) for conversation in known],
         "elsewhere": ELSEWHERE,

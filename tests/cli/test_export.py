@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from batching.model import IdentityChange
 from tests.batching.world import ANNA, BORIS, World
-from tests.cli.conftest import CANARY, Operator
+from tests.cli.conftest import CANARY, Operator, refused
 from tests.cli.test_rights import everything, live
 
 
@@ -46,6 +47,23 @@ def test_customer_is_named_as_for_erase(world: World, operator: Operator) -> Non
 
     assert [message["text"] for message in before["waiting"]] == [CANARY]
     assert (after.status, after.json["conversations"]) == (1, [])
+
+
+def test_copy_has_what_was_kept_under_ids_that_were_joined(
+    world: World, operator: Operator
+) -> None:
+    world.write(CANARY)
+    world.settle()
+    refused(world, f"{CANARY} by the new number", customer=BORIS)
+    world.receive(IdentityChange("salon", (ANNA,), (BORIS,), {ANNA: BORIS}, world.store.now_ms()))
+
+    copies = operator("export", "--customer", BORIS, "--account", "salon").json["conversations"]
+
+    letters = [letter for copy in copies for letter in copy["dead_letters"]]
+    assert [message["text"] for letter in letters for message in letter["messages"]] == [
+        f"{CANARY} by the new number"
+    ]
+    assert {text["customer"] for copy in copies for text in copy["history"]} == {CANARY}
 
 
 @pytest.mark.parametrize("typed", [[], ["79990000001"], ["c_" + "0" * 24, "--customer", "1"]])
