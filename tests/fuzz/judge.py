@@ -177,7 +177,8 @@ def _as_kept(message: InboundMessage) -> InboundMessage:
         rest = len(text) - TEXT_CHARACTERS_MAX
         told = f"[The rest of this message, {rest} characters, is too long to be kept]"
         text = f"{text[:TEXT_CHARACTERS_MAX]} {told}"
-    return _comparable(replace(message, text=text, aliases=(), secondary=False))
+    # What names the customer otherwise is used at once, and not kept.
+    return _comparable(replace(message, text=text, aliases=(), secondary=False, shared="", twin=""))
 
 
 def _comparable(message: InboundMessage) -> InboundMessage:
