@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from batching.identity import family
-from batching.inspect import DeadLetter, dead_letter_headers, trace, watched_answers
+from batching.inspect import DeadLetter, Trace, dead_letter_headers, watched_answers
 from batching.model import Reason, decode
 from batching.scan import scan_keys
 from batching.store import Store, reached
@@ -96,13 +96,14 @@ def _delete_ids(store: Store, conversation_id: str) -> tuple[int, int]:
     return deleted["alias:"], deleted["sent:"]
 
 
-def export(store: Store, conversation_id: str) -> dict[str, Any]:
-    """Return what is kept of a conversation, ready for JSON. Raise LedgerUnavailableError.
+def export(store: Store, found: Trace) -> dict[str, Any]:
+    """Return what is kept of a traced conversation, for JSON. Raise LedgerUnavailableError.
 
     Times are ms. Of messages that were answered only digests are kept, beside the history: their
     number is here. Until an answer is delivered it is kept with them. ``erase`` deletes all of it.
     """
-    shard, found = store.shard_of(conversation_id), trace(store, conversation_id)
+    conversation_id = found.conversation_id
+    shard = store.shard_of(conversation_id)
     pipeline: Any = store.client.pipeline(transaction=False)
     for key in (shard.flight_messages(conversation_id), shard.open_messages(conversation_id)):
         pipeline.lrange(key, 0, -1)

@@ -694,18 +694,17 @@ def _reaped(
     ], [Overdue(*names) for names in overdue]
 
 
-def _kin(links: Sequence[str]) -> tuple[str, ...]:
+def _kin(links: Mapping[str, str]) -> tuple[str, ...]:
     """Return the other conversations whose past belongs to one, by its links."""
-    known = dict(zip(links[::2], links[1::2], strict=True))
-    joined = [name.removeprefix("kin:") for name in known if name.startswith("kin:")]
-    return tuple(filter(None, dict.fromkeys([known.get("moved", ""), *joined])))
+    joined = [name.removeprefix("kin:") for name in links if name.startswith("kin:")]
+    return tuple(filter(None, dict.fromkeys([links.get("moved", ""), *joined])))
 
 
 def _address(
-    keyring: Keyring, account_id: str, messages: Sequence[InboundMessage], links: Sequence[str]
+    keyring: Keyring, account_id: str, messages: Sequence[InboundMessage], links: Mapping[str, str]
 ) -> str:
     """Return the id to answer: the newest message's, or what that id has become since it wrote."""
-    known = dict(zip(links[::2], links[1::2], strict=True))
+    known = dict(links)
     customer, sent_at_ms = (messages[-1].customer, messages[-1].sent_at_ms) if messages else ("", 0)
     for _ in range(len(known)):
         moved = known.pop(f"to:{keyring.digest(account_id, customer)}", None)
@@ -721,7 +720,8 @@ def _address(
 
 def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
     now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
-    taken_over, heard_ms, tries, apology, links, *raws = rest
+    taken_over, heard_ms, tries, apology, flat, *raws = rest
+    links = dict(zip(flat[::2], flat[1::2], strict=True))
     reason, _, detail = apology.partition(" ")
     messages = in_order([decode(account_id, raw) for raw in raws], now_ms)
     limits = Limits.decode(kept)
@@ -1020,9 +1020,9 @@ class Store(Scripts):
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""
         with reached():
-            links: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
-        flat = [text.decode() for pair in links.items() for text in pair]
-        return self.past([*_kin(flat), conversation_id])
+            kept: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
+        links = {name.decode(): value.decode() for name, value in kept.items()}
+        return self.past([*_kin(links), conversation_id])
 
     def past(self, conversation_ids: Sequence[str]) -> list[Exchange]:
         """Return the past exchanges of conversations, one after the other, each oldest first."""

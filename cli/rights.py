@@ -68,9 +68,9 @@ def run_export(request: Request) -> bool:
     """Print a document with the texts, for the customer; False if nothing is kept."""
     store = request.open_store()
     named = [it for named in named_conversations(request, store) for it in family(store, named)]
-    known = [it for it in dict.fromkeys(named) if trace(store, it).is_known]
+    known = [found for it in dict.fromkeys(named) if (found := trace(store, it)).is_known]
     document = {
-        "conversations": [export(store, conversation) for conversation in known],
+        "conversations": [export(store, found) for found in known],
         "elsewhere": ELSEWHERE,
     }
     write(printable(dumps(document, ensure_ascii=False, indent=2)) + "\n")

@@ -58,6 +58,12 @@ def copy_snapshot(server: ValkeyServer, target: Path) -> None:
     shutil.copy(server.directory / "dump.rdb", target)
 
 
+def snapshot_with_a_message(start: Callable[..., ValkeyServer], target: Path) -> None:
+    source = start(append_only=True)
+    world_on(source, FakeClock()).write("hello")
+    copy_snapshot(source, target)
+
+
 def restore_append_only_files(start: Callable[..., ValkeyServer], copied: Path) -> ValkeyServer:
     return start(append_only=True, copied=copied)
 
@@ -116,10 +122,7 @@ def test_server_with_append_only_on_ignores_a_snapshot(
     started: Callable[..., ValkeyServer], tmp_path: Path
 ) -> None:
     """The trap of the procedure: it would begin empty, and say nothing."""
-    source = started(append_only=True)
-    world = world_on(source, FakeClock())
-    world.write("hello")
-    copy_snapshot(source, tmp_path / "copy")
+    snapshot_with_a_message(started, tmp_path / "copy")
 
     server = started(append_only=True, copied=tmp_path / "copy")
 
@@ -130,10 +133,7 @@ def test_server_with_append_only_on_ignores_a_snapshot(
 def test_restored_ledger_survives_its_next_restart(
     started: Callable[..., ValkeyServer], tmp_path: Path
 ) -> None:
-    source = started(append_only=True)
-    world = world_on(source, FakeClock())
-    world.write("hello")
-    copy_snapshot(source, tmp_path / "copy")
+    snapshot_with_a_message(started, tmp_path / "copy")
 
     server = restore_snapshot(started, tmp_path / "copy")
     shutil.copytree(server.directory / "appendonlydir", tmp_path / "kept" / "appendonlydir")
