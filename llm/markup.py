@@ -63,6 +63,7 @@ _NOTATIONS = (
         _Kind.THOUGHT, "Reflection 70B; Anthropic's and Google's prompts",
     ),
     _Notation("thinkfast thinkfaster longcatthink", _Kind.THOUGHT, "Hermes, LongCat"),
+    _Notation("details", _Kind.THOUGHT, "Open WebUI, for reasoning, calls and code alike"),
     _Notation(
         "beginofthought startthinking innerprefix unused94 thinkstart",
         _Kind.THOUGHT, "Sky-T1, Command A, Apertus, MedGemma", "opens",
@@ -409,7 +410,7 @@ _EMPTY_FENCE = re.compile(r"```[a-z]{0,20}\s*```|\*\*\s*\*\*", re.IGNORECASE)
 #: A whole answer in a fence of text or in a tag that only prompts give.
 _WRAPPED = re.compile(
     r"\A(?:```(?:markdown|md|text|txt|plaintext)\n(?P<fenced>(?:(?!```).)*)```"
-    r"|<(?P<tag>response|reply|output|message|result|speak)\b[^<>]{0,100}>(?P<tagged>.*)</(?P=tag)>)\s*\Z",
+    r"|<(?P<tag>response|reply|output|message|result|speak|assistant)\b[^<>]{0,100}>(?P<tagged>.*)</(?P=tag)>)\s*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -434,15 +435,20 @@ _THEM = (
     "customer|client|user|human|клиент|пользователь|покупатель|kunde|kundin|nutzer|benutzer"
     "|cliente|usuario|usuário|utilisateur|klient(?:ka)?|użytkownik|müşteri|клиентка|客户|用户|العميل"
 )
-_OUR_TURN = re.compile(_line(_US), _FLAGS)
-_THEIR_TURN = re.compile(_line(_THEM), _FLAGS)
+#: Alpaca's template, which models without one of their own are given.
+_ALPACA = r"^[ \t]*\#{{2,4}}[ \t]*(?:{})[ \t]*[:：][ \t]*"
+_OUR_TURN = re.compile(rf"{_line(_US)}|{_ALPACA.format('response')}", _FLAGS)
+_THEIR_TURN = re.compile(rf"{_line(_THEM)}|{_ALPACA.format('instruction|input')}", _FLAGS)
+#: A prompt that is repeated before a dialogue.
+_SYSTEM_TURN = re.compile(rf"\A{_line('system')}[^\n]*\n+(?={_line('user|human')[1:]})", _FLAGS)
 #: A fact of a booking has the same label and a name behind it; words of a turn are a sentence.
 _SENTENCE = re.compile(
     r"[^\n]*[?!.…؟。？！][)\"»”]?[ \t]*$|(?:\S+[ \t]+){3}\S|[ \t]*\n", re.MULTILINE
 )
 #: The words of programs: no business calls people so.
 _PROGRAMS_TURN = re.compile(
-    rf"\A{_line('user|human|(?:ai )?assistant|ai|(?:chat)?bot|пользователь|ассистент|用户')}",
+    rf"\A(?:{_line('user|human|(?:ai )?assistant|ai|(?:chat)?bot|пользователь|ассистент|用户')}"
+    rf"|{_ALPACA.format('response|instruction|input')})",
     _FLAGS,
 )
 _LABEL = re.compile(r"^[ \t]*[*_\[#]{0,6}[ \t]?[^\W\d_][^\n:：\d]{0,30}[:：]", re.MULTILINE)
@@ -507,6 +513,7 @@ def _without_labels(text: str) -> str:
 
 def _first_turn(text: str) -> str:
     """Return our first turn of a dialogue, ``text`` where it is none. Raise UnusableAnswerError."""
+    text = _SYSTEM_TURN.sub("", text)
     ours, theirs = list(_OUR_TURN.finditer(text)), list(_THEIR_TURN.finditer(text))
     if not _is_dialogue(text, len(ours) + len(theirs)):
         ours = [it for it in ours if _SENTENCE.match(text, it.end())]
@@ -687,7 +694,7 @@ _TECHNICAL = re.compile(
 #: Whole answers, and beginnings before a sign of punctuation.
 _FAILED = re.compile(
     r"\A\W{0,3}(?:(?:oops|sorry)\W{1,3})?(?:timeout|timed out|http \d{3}[^\n]*"
-    r"|(?:\d{3} )?(?:internal server error|bad gateway"
+    r"|(?:\d{3} )?(?:internal (?:server )?error|bad gateway"
     r"|service (?:temporarily )?unavailable|gateway time-?out|too many requests"
     r"|unauthorized|forbidden|not found|bad request)"
     r"|upstream (?:request |connect |server )?(?:error|timeout|timed out|failed)[^\n]*"

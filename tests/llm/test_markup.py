@@ -37,7 +37,7 @@ PAIRS = (
     ("＜ｔｈｉｎｋ＞", "＜／ｔｈｉｎｋ＞"), ("<｜think｜>", "<｜/think｜>"),
     ('<thinking mode="deep" lang=en>', "</thinking>"), ("< think >", "</ think >"),
     ("&lt;think&gt;", "&lt;/think&gt;"), ("<th\u200bink>", "</th\u200bink>"),
-    ("<think\n>", "</think>"),
+    ("<think\n>", "</think>"), ('<details type="reasoning" done="true">', "</details>"),
 )  # fmt: skip
 #: How a pair is met. {0} opens, {1} closes.
 AROUND = (
@@ -55,6 +55,8 @@ FINAL = "<|start|>assistant<|channel|>final<|message|>{said}"
 #: What is meant is certain.
 KEPT = (
     "```JSON\n{json}\n```", "Assistant: Hello, we open at 9.", "assistant：{said}",
+    "### Response:\n{said}", "### Response: {said}\n\n### Instruction:\nSECRET",
+    "system: SECRET\nuser: SECRET\nassistant: {said}", "<assistant>{said}</assistant>",
     "[Assistant]: {said}", "User: SECRET\nAssistant: {said}",
     "<|begin_of_box|>{said}<|end_of_box|>", "<!-- SECRET -->{said}",
     "\\<think\\>SECRET\\</think\\>{said}", "**<think>**SECRET**</think>** {said}",
@@ -135,7 +137,7 @@ REFUSED = (
     '{{"thought": "SECRET"}}', '{{"answer": "SECRET',
     '{{"answer": "SECRET", "reply": "SECRET two"}}', "Error: upstream timed out",
     "ERROR: Request timed out.", "[Error] 502 Bad Gateway", "Internal Server Error",
-    "502 Bad Gateway", "upstream request failed", "Error", "error: null",
+    "Internal error", "502 Bad Gateway", "upstream request failed", "Error", "error: null",
     "APIConnectionError: Connection error.", "Exception: model is overloaded", "Request timed out.",
     "Rate limit exceeded, try again in 20s", "An error occurred while processing your request.",
     "Failed to generate response.", "Error 503: Service Unavailable", "Ошибка: сервер не отвечает",
