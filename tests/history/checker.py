@@ -59,7 +59,8 @@ def _is_withdrawn(story: Story, edit: Message) -> bool:
 def _taken_back(story: Story) -> Iterator[str]:
     """A text that was deleted or edited reaches no model asked after that was acknowledged.
 
-    But from a worker that stood still at that moment: it may have read the text before.
+    But from a worker that stood still at that moment: it may have read the text before. With its
+    customer it is forgotten that a text was deleted, also before that is acknowledged.
     """
     for call in story.calls.values():
         for word in {*call.asked.words, *call.asked.history}:
@@ -68,7 +69,7 @@ def _taken_back(story: Story) -> Iterator[str]:
             known = story.messages.get(word)
             erased = story.erasures[known.person] if known else []
             for place in places:
-                is_excused = any(place < at < call.began for at in erased)
+                is_excused = any(story.called[place] < at < call.began for at in erased)
                 is_excused |= _stood_still(story, call, place)
                 if place < call.began and not is_excused:
                     yield f"taken back: call {call.asked.call} was given {word}"

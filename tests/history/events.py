@@ -40,8 +40,20 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Amending:
+    """The webhook was called that the customer deleted a message, or edited it.
+
+    ``worker`` takes the call, "" where that is not known.
+    """
+
+    at_ms: int
+    word: str
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Amended:
-    """The webhook was answered 200 that the customer deleted a message, or edited it.
+    """That call was answered 200.
 
     ``by``: the word that it reads as from now on, "" if it was deleted.
     """
@@ -49,6 +61,7 @@ class Amended:
     at_ms: int
     word: str
     by: str = ""
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +194,8 @@ class Discarded(_OfDeadLetter):
 
 
 Happening = (
-    Offered | Accepted | Amended | Asked | Replied | Apologized | Taken | Doubted | Failed
-    | Paused | TakenOver | HandedBack | Died | Alerted | Replayed | Discarded | Erased
+    Offered | Accepted | Amending | Amended | Asked | Replied | Apologized | Taken | Doubted
+    | Failed | Paused | TakenOver | HandedBack | Died | Alerted | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

@@ -13,6 +13,7 @@ from tests.history.events import (
     Accepted,
     Alerted,
     Amended,
+    Amending,
     Asked,
     Died,
     Erased,
@@ -97,6 +98,9 @@ class Story:
         self.deleted: defaultdict[str, list[int]] = defaultdict(list)
         self.amended: defaultdict[str, list[int]] = defaultdict(list)
         self.former: dict[str, str] = {}
+        #: By the place of either, when the call began that brought it.
+        self.called: dict[int, int] = {}
+        self._calling: dict[tuple[str, str], int] = {}
         for place, event in enumerate(history):
             self._note(place, event)
         self._replies = _by_word((reply, reply.words) for reply in self.replies.values())
@@ -115,8 +119,11 @@ class Story:
             case Accepted(_, word):
                 message = self.messages[word]
                 message.accepted = min(message.accepted, place)
-            case Amended(_, word, by):
+            case Amending(_, word, worker):
+                self._calling[word, worker] = place
+            case Amended(_, word, by, worker):
                 self.amended[word].append(place)
+                self.called[place] = self._calling.pop((word, worker), place)
                 if by:
                     self.former[by] = word
                 else:

@@ -7,6 +7,7 @@ from tests.history.events import (
     Accepted,
     Alerted,
     Amended,
+    Amending,
     Asked,
     Died,
     Discarded,
@@ -67,6 +68,10 @@ GOOD: dict[str, list[Happening]] = {
     "deleted after the answer": [*M1, *answered(1, "m1"), Amended(0, "m1")],
     "deleted while who asks stood still": [
         *M1, Paused(0, "w1"), Amended(0, "m1"), Paused(0, "w1"), *asked(1, "m1"), *replied(1),
+    ],
+    "deleted while its customer was erased, then edited by what came late": [
+        *M1, Amending(0, "m1", worker="web-1"), Erased(0, SALON, ANNA),
+        Amended(0, "m1", worker="web-1"), *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "e1"),
     ],
     "edited": [*M1, *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "e1")],
     "edited in a dead letter": [*M1, *died("c:b1", "m1"), *wrote("e1"), Amended(0, "m1", "e1")],
@@ -169,6 +174,31 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "its edit asked after it was deleted": (
         "taken back: call 1 was given e1",
         [*M1, *wrote("e1"), Amended(0, "m1", "e1"), Amended(0, "m1"), *answered(1, "e1")],
+    ),
+    "its edit asked after it was deleted, erased before the deletion": (
+        "taken back: call 1 was given e1",
+        [
+            *M1, Erased(0, SALON, ANNA), Amending(0, "m1", worker="web-1"),
+            Amended(0, "m1", worker="web-1"), *wrote("e1"), Amended(0, "m1", "e1"),
+            *answered(1, "e1"),
+        ],
+    ),
+    "its edit asked after it was deleted again, which no erasure met": (
+        "taken back: call 1 was given e1",
+        [
+            *M1, Amending(0, "m1", worker="web-1"), Erased(0, SALON, ANNA),
+            Amended(0, "m1", worker="web-1"), Amending(0, "m1", worker="web-2"),
+            Amended(0, "m1", worker="web-2"), *wrote("e1"), Amended(0, "m1", "e1"),
+            *answered(1, "e1"),
+        ],
+    ),
+    "its edit asked after it was deleted while another customer was erased": (
+        "taken back: call 1 was given e1",
+        [
+            *M1, Amending(0, "m1", worker="web-1"), Erased(0, SALON, BORIS),
+            Amended(0, "m1", worker="web-1"), *wrote("e1"), Amended(0, "m1", "e1"),
+            *answered(1, "e1"),
+        ],
     ),
     "an edit has no end": ("lost: e1", [*M1, *wrote("e1"), Amended(0, "m1", "e1")]),
     "dead, no alert": ("unalerted: c:b1", [*M1, Died(0, "c:b1", ("m1",))]),

@@ -11,7 +11,7 @@ from batching.model import DeliveryStatus, Event, InboundMessage, Stage, Status,
 from batching.ports import Account
 from batching.store import Store
 from scheduler.tick import needs_flush
-from tests.history.events import Accepted, Amended, Failed, Offered, words
+from tests.history.events import Accepted, Amended, Amending, Failed, Offered, words
 from tests.simulation.world import World
 
 #: After how long a provider delivers again what was not answered 200.
@@ -33,7 +33,6 @@ class Web:
     world: World
     store: Store
     pending: int = 0
-    amended: set[str] = field(default_factory=set)
 
     def deliver(self, *events: Event, delay_ms: int = 0) -> None:
         """Call the webhook with the events, again and again until it answers 200."""
@@ -57,10 +56,7 @@ class Web:
         world = self.world
         messages = [event for event in events if isinstance(event, InboundMessage)]
         for message in messages:
-            for word in words(message.text):
-                silent = message.is_silent
-                person = (message.account_id, message.customer)
-                world.add(Offered(world.now_ms, *person, word, silent, message.sent_at_ms))
+            self._offered(message)
         limits = world.rng.choice(world.setup.limits)
         try:
             receipts = flow.receive(self.store, events, lambda _: limits)
@@ -81,14 +77,21 @@ class Web:
                 self._accepted(message)
         return True
 
+    def _offered(self, message: InboundMessage) -> None:
+        world, person = self.world, (message.account_id, message.customer)
+        for word in words(message.text):
+            silent = message.is_silent
+            world.add(Offered(world.now_ms, *person, word, silent, message.sent_at_ms))
+        if message.amends:
+            world.add(Amending(world.now_ms, _word(message.amends), world.worker))
+
     def _accepted(self, message: InboundMessage) -> None:
         world, said = self.world, words(message.text)
         for word in said:
             world.add(Accepted(world.now_ms, word))
-        if message.amends and message.message_id not in self.amended:
-            self.amended.add(message.message_id)
-            word = message.amends.replace("id-", "m")
-            world.add(Amended(world.now_ms, word, said[0] if said else ""))
+        if message.amends:
+            by = said[0] if said else ""
+            world.add(Amended(world.now_ms, _word(message.amends), by, world.worker))
 
 
 @dataclass
@@ -195,6 +198,11 @@ class Workers:
             yield
         finally:
             keeping = False
+
+
+def _word(message_id: str) -> str:
+    """Return the word that a message of the day consists of, by its id."""
+    return message_id.replace("id-", "m")
 
 
 def _until_due_ms(watch: Watch) -> int:
