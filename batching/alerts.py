@@ -4,9 +4,11 @@ A script writes an alert as an entry of its shard's stream, in the step that dec
 group keeps which entries are pending: taken, and not acknowledged. They are given out again after
 REDELIVER_MS, so a notifier that dies repeats an alert and loses none.
 
-Alerts of one kind and account beyond a rate are throttled: counted, and notified as one summary.
+Alerts of one kind, account and cause beyond a rate are throttled: counted, and notified as one
+summary.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +25,15 @@ _GROUP, _READER = "told", "teller"
 REDELIVER_MS = 30_000
 #: In so many shards it is looked for such alerts at once; the next time in the next ones.
 CLAIMED_MAX = 64
-#: So many of one kind and account are notified one by one in a window of so long, ms.
+#: So many of one kind, account and cause are notified one by one in a window of so long, ms.
 RATE_MAX, RATE_MS = 20, 600_000
 #: Acknowledged alerts of each shard that are kept for the operator to list. Up to TRIM_MIN more
 #: may be there: trimming reads what it removes, so it is done for many at once.
 KEPT_MAX, TRIM_MIN = 1_000, 100
+#: A code at the beginning of a detail, or as all of it; the digest of a conversation is none.
+_CODE = re.compile(
+    r"(?!c_[0-9a-f]{24})(?:[A-Za-z][\w-]{1,63}\Z|[a-z]{2,20}(?:[_-]\w{1,40})+(?=[:;]))"
+)
 #: What the server answers where a stream or its group does not exist yet.
 _ABSENT = ("NOGROUP", "no such key")
 
@@ -41,7 +47,7 @@ class Alert:
     """One alert. ``kind``: a Reason, or overdue, undelivered, an alert rule …; "" if unknown.
 
     ``kept`` and ``lost``: messages of a batch that ended. ``throttled``: how many alerts of its
-    kind and account a summary stands for, 0 for a single alert.
+    kind, account and cause a summary stands for, 0 for a single alert.
     """
 
     shard: int
@@ -63,9 +69,26 @@ class Alert:
         return f"{self.shard}:{self.entry_id}"
 
     @property
+    def code(self) -> str:
+        """Return the code of the cause, "" where the detail has none."""
+        return code_of(self.detail)
+
+    @property
     def rate_name(self) -> str:
-        """Return what alerts that count against one rate have in common, "salon poison"."""
-        return f"{self.account_id} {self.kind}"
+        """Return what alerts that count against one rate share: "salon undelivered cloud_131026".
+
+        A cause that is new must not wait because of another that is frequent.
+        """
+        return f"{self.account_id} {self.kind} {self.code}".rstrip()
+
+
+def code_of(detail: str) -> str:
+    """Return the code that the detail of an alert or a dead letter has, "" for none.
+
+    "model_auth" of "model_auth; apology sent"; details in plain words have none.
+    """
+    found = _CODE.match(detail)
+    return found[0] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +106,7 @@ class Alerts:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._client: Any = store.client
         self._shards = store.keyring.all_shards
         self._all = range(len(self._shards))
@@ -96,7 +119,7 @@ class Alerts:
         """Return what is to be notified: up to ``limit`` new alerts of each shard, oldest first.
 
         Further up to ``limit`` that were taken and not acknowledged for REDELIVER_MS, and a summary
-        of each kind and account that was throttled in a window that is over.
+        of each kind, account and cause that was throttled in a window that is over.
         """
         found = self._read(limit)
         if found is None:
@@ -153,7 +176,7 @@ class Alerts:
 
     def undelivered(self) -> Undelivered:
         """Return how many alerts are not acknowledged, and the age of the oldest."""
-        now_ms, count = self._store.now_ms(), 0
+        now_ms, count = self.store.now_ms(), 0
         pipeline = self._client.pipeline(transaction=False)
         for number, stream, length in self._streams(self._all, "xlen"):
             waiting = length if stream.waiting is None else stream.waiting
@@ -165,7 +188,7 @@ class Alerts:
         return Undelivered(count, max(0, now_ms - min(oldest, default=now_ms)))
 
     def throttled_counts(self) -> dict[str, int]:
-        """Return how many alerts wait for a summary, by account and kind: {"salon poison": 3}."""
+        """Return how many alerts wait for a summary, by ``rate_name``: {"salon poison": 3}."""
         with reached():
             return _counts(self._client.hgetall(self._rates.throttled))
 
@@ -207,9 +230,9 @@ class Alerts:
         if not throttled:
             return []
         alerts = [
-            Alert(0, "", kind, account_id=account_id, throttled=count)
+            Alert(0, "", kind, code, account_id=account_id, throttled=count)
             for name, count in throttled.items()
-            for account_id, _, kind in [name.partition(" ")]
+            for account_id, kind, code in [(*name.split(" ", 2), "", "")[:3]]
         ]
         pipeline = self._client.pipeline(transaction=False)
         pipeline.time()
@@ -219,7 +242,7 @@ class Alerts:
         closed = [alert for alert, is_open in zip(alerts, are_open, strict=True) if not is_open]
         pipeline = self._client.pipeline(transaction=False)
         for alert in closed:
-            turn = self._rates.cooldown(alert.account_id, f"held:{alert.kind}")
+            turn = self._rates.cooldown(alert.account_id, f"held:{_rate(alert)}")
             pipeline.set(turn, 1, nx=True, px=REDELIVER_MS)
         window = server_ms(time) // RATE_MS
         return [
@@ -230,7 +253,7 @@ class Alerts:
 
     def _window(self, alert: Alert) -> str:
         """Return the key of an alert's rate, there while its window is open."""
-        return self._rates.cooldown(alert.account_id, f"rate:{alert.kind}")
+        return self._rates.cooldown(alert.account_id, f"rate:{_rate(alert)}")
 
     def _trim(self, numbers: Iterable[int]) -> None:
         """Remove acknowledged alerts beyond KEPT_MAX; what is not acknowledged stays, however old.
@@ -294,6 +317,10 @@ def _stream(groups: list[dict[str, Any]], pending: dict[str, Any] | None) -> _St
         return _Stream(_position(pending["min"]), waiting)
     ms, number = _position(group["last-delivered-id"])
     return _Stream((ms, number + 1), waiting)
+
+
+def _rate(alert: Alert) -> str:
+    return f"{alert.kind}:{alert.code}" if alert.code else alert.kind
 
 
 def _position(entry_id: bytes) -> _Position:

@@ -291,6 +291,11 @@ class Step:
     batch_id: str
     words: tuple[str, ...]
 
+    @property
+    def is_failure(self) -> bool:
+        """Return whether an attempt failed; the second word is then the code."""
+        return self.verb == "fail" and len(self.words) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
@@ -371,7 +376,7 @@ def trace(store: Store, conversation_id: str) -> Trace:
     letters = tuple(dead_letters(store, headers))
     fields = {name.decode(): value.decode() for name, value in kept.items()}
     batch_ids = [fields.get("open_id", ""), fields.get("id", "")]
-    steps = tuple(step for step in map(_step, trail) if step)
+    steps = tuple(step for step in map(read_step, trail) if step)
     account_id = _account_of(fields, letters, steps)
     overdue_ms, circuits = _overdue(store, c, batch_ids), store.circuits([account_id])
     held, now_ms = zip(batch_ids, contents, strict=True), store.now_ms()
@@ -430,7 +435,7 @@ def _flight(fields: Mapping[str, str], lease_ms: float | None) -> FlightBatch | 
     )
 
 
-def _step(raw: bytes) -> Step | None:
+def read_step(raw: bytes) -> Step | None:
     """Return a step of the trail, None where it is not in a form that we know."""
     at_ms, *words = raw.decode(errors="replace").split(" ")
     if len(words) < 2 or not at_ms.isdecimal():  # noqa: PLR2004 - the verb and the batch

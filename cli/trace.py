@@ -28,44 +28,9 @@ from cli.common import (
     conversations,
     read_id,
 )
+from runtime.steps import sentence
 from runtime.units import moment, span
 
-#: What happened, by the verb of a step; the step's words fill the braces.
-_SENTENCES = {
-    "accept": "began to collect",
-    "collect": "collected, because {0}",
-    "begin": "attempt {1} to {0} began",
-    "amend": "the customer's edits and deletions were carried out",
-    "checkpoint": "the reply is kept, parts: {0}",
-    "mark_sending": "part {0} is being sent",
-    "mark_sent": "part {0} was sent",
-    "mark_delivered": "part {0} was delivered, as the last that was awaited",
-    "mark_failed": "part {0} was sent and not delivered: {1}",
-    "fail": "{0}: {1}",
-    "reap": "{1} (was {0})",
-    "overdue": "overdue: a person was alerted",
-    "dead_letter": "became a dead letter, {0}: {1}",
-    "finish": "{0}",
-    "replay": "replayed as {0}",
-    "discard": "discarded by a person",
-}
-#: Words of the scripts that say little to a person.
-_TERMS = {
-    ("collect", "idle"): "the customer was quiet (idle)",
-    ("collect", "size"): "it was full (size)",
-    ("collect", "age"): "it had collected for long enough (age)",
-    ("fail", "retry"): "failed, to be tried again",
-    ("fail", "outage"): "failed, to be tried again",
-    ("fail", "unusable"): "the model's answer cannot be used, to be asked twice more at most",
-    ("fail", "defer"): "failed, to wait for the account",
-    ("fail", "ambiguous"): "a part may have been sent, the provider's status is awaited",
-    ("reap", "wake_up"): "not finished in time, a worker is woken again",
-    ("reap", "spent"): "the last attempt died too",
-    ("reap", "ambiguous"): "the sender died: a part may have been sent",
-    ("reap", "unresolved"): "the provider sent no status of the part",
-    ("finish", ""): "answered",
-    ("finish", "takeover"): "deliberately not answered: a person has taken over",
-}
 _STATES = {
     "claimed": "waits for a worker to {stage}",
     "running": "is in a worker's hands to {stage}",
@@ -157,20 +122,6 @@ def _accept(batch_id: str, first_ms: int) -> Step:
     return Step(first_ms, "accept", batch_id, ())
 
 
-def _sentence(step: Step) -> str:
-    """Return what happened at a step."""
-    says = _SENTENCES.get(step.verb)
-    if says is None:
-        return " ".join((step.verb, *step.words))
-    if step.verb == "reap" and step.words == ("waiting", "wake_up"):
-        return "its wait was over, a worker is woken again"
-    words = [_TERMS.get((step.verb, word), word) for word in step.words]
-    if step.verb.startswith("mark_") and words:
-        part, *rest = words
-        words = [str(int(part) + 1) if part.isdecimal() else part, *rest]
-    return says.format(*words, "", "").rstrip(": ")
-
-
 def _waits(found: Trace) -> list[str]:
     """Return what the conversation waits for now, and until when."""
     lines = []
@@ -241,7 +192,7 @@ def _lines(found: Trace, at: MessageStatus | None, late: list[str]) -> list[str]
         before_ms = None
         for step in steps:
             since = "" if before_ms is None else f"+{span(max(0, step.at_ms - before_ms))}"
-            lines.append(f"  {moment(step.at_ms)}  {since:>8}  {_sentence(step)}")
+            lines.append(f"  {moment(step.at_ms)}  {since:>8}  {sentence(step)}")
             before_ms = step.at_ms
     lines += ["", *_waits(found)]
     lines += [f"OVERDUE: {batch_id}, a person is alerted." for batch_id in late]
@@ -253,7 +204,7 @@ def _as_json(found: Trace, at: MessageStatus | None, late: list[str]) -> dict[st
     for batch_id, steps in _batches(found).items():
         state, reason, now = batch_state(found, batch_id)
         shown = [
-            {"at_ms": s.at_ms, "step": s.verb, "words": list(s.words), "says": _sentence(s)}
+            {"at_ms": s.at_ms, "step": s.verb, "words": list(s.words), "says": sentence(s)}
             for s in steps
         ]
         batches.append(

@@ -30,6 +30,7 @@ from runtime.clients import Role, database_id, redis_client, trouble
 from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.needs import purposes_of, secret_digests
+from runtime.notification import Links
 from runtime.notifier import Notifier
 from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
@@ -95,7 +96,12 @@ def build(
         store=store,
         silence=silence,
         fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),
-        notifier=Notifier(Alerts(store), me.ledger_id, sentry=bool(settings.sentry_dsn)),
+        notifier=Notifier(
+            Alerts(store),
+            me.ledger_id,
+            sentry=bool(settings.sentry_dsn),
+            links=Links.of(settings),
+        ),
         fingerprint=me.fingerprint,
     )
 

@@ -5,28 +5,30 @@ An alert is acknowledged after Sentry has taken it: a crash repeats it, and noth
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sentry_sdk.types import Event
 
 from batching.alerts import Alert, Alerts
+from batching.background import Background, backgrounds
 from batching.errors import TransientError
+from batching.inspect import Step
 from batching.model import Reason
+from runtime.notification import Links, Notification, notification_of
 from runtime.sentry import ALERT_LOGGER, deliver
+from runtime.steps import sentence
 
 log = logging.getLogger(__name__)
 
 #: Most new alerts that are taken from a shard at once.
 TAKEN_MAX = 50
 _DROPS = frozenset(Reason)
+_NO_LINKS = Links()
 #: Makes the id of an alert's event, the same for every attempt to send it.
 _NAMESPACE = uuid.UUID("6f0c7d1e-93a4-4b57-8f0a-6f5c1f1d9b7a")
-#: Kinds that warn of a batch that may still be answered.
-_WARNINGS = frozenset({
-    "overdue", "foreign_reply", "channel_warning", "channel_recovered", "customer_called",
-    "customer_paid",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Notifier:
     alerts: Alerts
     ledger_id: str
     sentry: bool
+    links: Links = _NO_LINKS
 
     def __call__(self) -> None:
         """Deliver pending alerts; failures stay pending. Never raises TransientError."""
@@ -55,7 +58,11 @@ class Notifier:
         delivered = list(alerts)
         if self.sentry and alerts:
             events = {event_id(self.ledger_id, alert): alert for alert in alerts}
-            taken = deliver(report(event, alert) for event, alert in events.items())
+            told = self.notifications(alerts)
+            taken = deliver(
+                (report(event, alert, told[alert.name]), _links(told[alert.name]))
+                for event, alert in events.items()
+            )
             delivered = [alert for event, alert in events.items() if event in taken]
         # With Sentry the line is for the record; without, it is what a person must see.
         level = logging.INFO if self.sentry else logging.ERROR
@@ -63,24 +70,68 @@ class Notifier:
             log.log(level, "alert.told", extra=_fields(alert))
         return delivered
 
+    def notifications(self, alerts: Sequence[Alert]) -> Mapping[str, Notification]:
+        """Return what a person is told of each alert, by the alert's name.
+
+        Without what the ledger has of its batch where that cannot be read: the alert goes first.
+        """
+        known: Mapping[str, Background] = {}
+        try:
+            known = backgrounds(self.alerts.store, alerts)
+        except TransientError as error:
+            log.warning("alert.delayed", extra={"code": error.code})
+        return {it.name: notification_of(it, self.links, known.get(it.name)) for it in alerts}
+
 
 def event_id(ledger_id: str, alert: Alert) -> str:
     """Return the id of an alert's event, 32 hex digits."""
     return uuid.uuid5(_NAMESPACE, f"{ledger_id}:{alert.name}").hex
 
 
-def report(event_id: str, alert: Alert) -> Event:
-    """Return the event of an alert: one issue a kind and account, no value of a person."""
-    name = "batch.dropped" if alert.kind in _DROPS else "alert.raised"
-    count = f" ({alert.throttled} more, throttled)" if alert.throttled else ""
-    return {
+def report(event_id: str, alert: Alert, told: Notification) -> Event:
+    """Return the event of an alert: one issue a kind and cause, no value of a person."""
+    is_drop = alert.kind in _DROPS
+    name = "batch.dropped" if is_drop else "alert.raised"
+    tags = {
+        "account": told.account_id or "-",
+        "kind": told.kind,
+        "reason": told.kind if is_drop else "",
+        "code": told.code,
+        "conversation": told.conversation_id,
+        "batch": told.batch_id,
+        "stage": told.stage,
+    }
+    context = _fields(alert) | {"to_do": told.to_do, "waited_ms": told.waited_ms or None}
+    event: Event = {
         "event_id": event_id,
-        "level": "warning" if alert.kind in _WARNINGS else "error",
+        "level": told.severity.value,
         "logger": ALERT_LOGGER,
-        "message": f"{name}: {alert.kind}{count}",
-        "fingerprint": [name, alert.kind, alert.account_id],
-        "tags": {"kind": alert.kind, "account": alert.account_id or "-"},
-        "contexts": {"alert": _fields(alert)},
+        "logentry": {
+            "message": f"{name}: {told.kind}",
+            "formatted": f"{told.title}\n{told.to_do}",
+        },
+        "fingerprint": [name, told.kind, *filter(None, [told.code])],
+        "tags": {tag: value for tag, value in tags.items() if value},
+        "contexts": {"alert": {name: value for name, value in context.items() if value}},
+        "breadcrumbs": {"values": [_crumb(step) for step in told.steps]},
+    }
+    with suppress(ValueError, OverflowError, OSError):  # No time at all, whoever wrote it.
+        if told.at_ms:
+            event["timestamp"] = datetime.fromtimestamp(told.at_ms / 1_000, UTC)
+    return event
+
+
+def _links(told: Notification) -> list[str]:
+    return [link for link in (told.runbook, told.console) if link]
+
+
+def _crumb(step: Step) -> dict[str, object]:
+    """Return a step of the batch as Sentry shows what led to an event."""
+    return {
+        "timestamp": step.at_ms / 1_000,
+        "category": step.verb,
+        "message": sentence(step),
+        "level": "error" if step.is_failure else "info",
     }
 
 

@@ -5,8 +5,11 @@ what is left is redacted like the log.
 """
 
 import logging
+import platform
+import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
@@ -22,6 +25,7 @@ from batching.errors import AdminError
 from batching.keys import CHECK_IN
 from batching.store import reached
 from runtime.logs import clean, fields_of, is_left_out
+from runtime.meanings import kinds
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,17 +47,19 @@ _TOO_MANY_REQUESTS = 429
 _REFUSALS = frozenset(range(400, 500))
 
 _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "x_signature"]
-#: Log events that the notifier reports from the ledger's alert, once for all processes.
-_REPORTED_BY_ALERT = frozenset({
-    "batch.dropped", "batch.overdue", "channel.stopped", "channel.lost", "model.stopped",
-    "alias.conflicted", "reply.undelivered", "alarm.raised", "status.refused", "alert.told",
-    "canary.late", "ledger.unbalanced", "settings.drift", "webhook.not_understood",
-})  # fmt: skip
 #: What may stay in these parts of an event; whatever else a library adds is removed.
 _ALLOWED = {
     "contexts": frozenset({"alert", "runtime", "trace"}),
-    "tags": frozenset({"account", "kind", "role"}),
-}
+    "tags": frozenset({
+        "account", "batch", "code", "conversation", "host", "kind", "reason", "role", "stage",
+    }),
+}  # fmt: skip
+#: Fields of a log line that become tags of its event.
+_TAGGED = ("account", "batch", "code", "conversation", "kind", "reason", "stage")
+#: The field that tells two causes of one log event apart, the first that there is.
+_CAUSES = ("code", "reason", "kind", "setting")
+#: A conversation is the keyed digest of a customer: all that may stand for one.
+_CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
 #: Parts of an event with values of our code or of a library.
 _FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
 
@@ -100,7 +106,10 @@ def start_reporting(settings: Settings, role: str) -> None:
         before_breadcrumb=_scrub_breadcrumb,
         transport=ConfirmingTransport,
     )
-    sentry_sdk.set_tag("role", role)
+    # Of all events of the process: a request and a task have scopes of their own.
+    scope = sentry_sdk.get_global_scope()
+    scope.set_tag("role", role)
+    scope.set_tag("host", platform.node())
     # It quotes the arguments of the message that failed, which the middleware has reported.
     ignore_logger("dramatiq.worker.WorkerThread")
 
@@ -199,12 +208,18 @@ class ConfirmingTransport(HttpTransport):
             log.warning("report.lost", extra={"code": reason})
 
 
-def deliver(events: Iterable[Event]) -> set[str]:
-    """Send events; return the ids of those that Sentry took within SEND_S_MAX, () without a DSN.
+def deliver(reports: Iterable[tuple[Event, Sequence[str]]]) -> set[str]:
+    """Send events, each with the addresses where a person reads on.
 
-    Safe to run twice with the same ids.
+    Return the ids of those that Sentry took within SEND_S_MAX, () without a DSN. Safe to run twice
+    with the same ids.
     """
-    event_ids = {sentry_sdk.capture_event(event) for event in events}
+    event_ids = set[str | None]()
+    with sentry_sdk.isolation_scope() as scope:
+        # What this process did meanwhile has nothing to do with what they are about.
+        scope.clear_breadcrumbs()
+        for event, links in reports:
+            event_ids.add(sentry_sdk.capture_event(event, hint={"links": links}))
     sentry_sdk.flush(timeout=SEND_S_MAX)
     transport = sentry_sdk.get_client().transport
     if not isinstance(transport, ConfirmingTransport):
@@ -235,7 +250,7 @@ def _scrub(event: Event, hint: Hint) -> Event | None:
     None for a log line that an alert of the ledger reports, and for one that was only counted.
     """
     record = hint.get("log_record")
-    if record is not None and (record.msg in _REPORTED_BY_ALERT or is_left_out(record)):
+    if record is not None and (record.msg in _reported_by_alert() or is_left_out(record)):
         return None
     loose = cast("dict[str, Any]", event)
     errors = loose.get("exception", {}).get("values", [])
@@ -244,9 +259,7 @@ def _scrub(event: Event, hint: Hint) -> Event | None:
     for name in ("request", "user"):
         loose.pop(name, None)
     if record is not None:
-        # From the record: Sentry has already turned objects among the fields into text.
-        loose["extra"] = fields_of(record)
-        loose["logentry"] = {"message": str(record.msg)}
+        _describe(loose, str(record.msg), fields_of(record))
     for part, allowed in _ALLOWED.items():
         held = dict(loose.get(part) or {})
         loose[part] = {name: value for name, value in held.items() if name in allowed}
@@ -257,7 +270,50 @@ def _scrub(event: Event, hint: Hint) -> Event | None:
     for error in errors:
         # The message of an exception may quote a customer; the code of ours never does.
         error["value"] = codes.get(error.get("type"), "")
+    _identify(loose, errors, hint.get("links", ()))
     return event
+
+
+@cache
+def _reported_by_alert() -> frozenset[str]:
+    """Return the log events that an alert of the ledger reports, once for all processes."""
+    return frozenset({"alert.told", *(it.event for it in kinds().values())} - {""})
+
+
+def _describe(event: dict[str, Any], name: str, fields: Mapping[str, object]) -> None:
+    """Make an event of a log line by its fields: Sentry has turned objects of them into text."""
+    event["extra"] = fields
+    event["logentry"] = {"message": name}
+    tags = {tag: str(fields[tag]) for tag in _TAGGED if fields.get(tag)}
+    event["tags"] = {**(event.get("tags") or {}), **tags}
+    cause = next((str(fields[it]) for it in _CAUSES if fields.get(it)), "")
+    event["fingerprint"] = [name, cause] if cause else [name]
+
+
+def _identify(event: dict[str, Any], errors: Sequence[Any], links: Sequence[str]) -> None:
+    """Add who is concerned and where to read on, and group an exception by its place."""
+    conversation = str(event["tags"].get("conversation", ""))
+    if _CONVERSATION.fullmatch(conversation):
+        event["user"] = {"id": conversation}
+    if place := _place(errors):
+        event["fingerprint"] = place
+    if links:
+        text = event["logentry"].get("formatted") or event["logentry"]["message"]
+        event["logentry"]["formatted"] = "\n".join((text, *links))
+
+
+def _place(errors: Sequence[Any]) -> list[str]:
+    """Return where in our code the last of a chain of exceptions came from, [] without any.
+
+    By its class, file, function and line of source: line numbers move with every release.
+    """
+    if not errors:
+        return []
+    frames = (errors[-1].get("stacktrace") or {}).get("frames") or []
+    ours = [frame for frame in frames if frame.get("in_app")] or frames
+    known = ours[-1] if ours else {}
+    at = (known.get(name) or "" for name in ("filename", "function", "context_line"))
+    return [str(errors[-1].get("type")), *(str(it).strip() for it in at)]
 
 
 def _codes(exc_info: Any) -> dict[str | None, str]:  # noqa: ANN401 - as Sentry hands it over

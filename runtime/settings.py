@@ -179,6 +179,12 @@ Dsn = Annotated[
     matches(r"|https?://[^\s@/]+@[^\s@]+/\d+", "must look like https://KEY@HOST/PROJECT"),
     Field(repr=False),
 ]
+#: Of pages for people; they are linked to, and nothing is asked there.
+PageUrl = Annotated[
+    str,
+    http_url("must look like https://HOST/PATH, where a person reads"),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
 CanaryUrl = Annotated[
     str,
     http_url("must look like https://HOST, where our webhooks are"),
@@ -202,6 +208,8 @@ class Settings(Table):
     log_level: LogLevel = "INFO"
     sentry_dsn: Dsn = ""
     sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
+    docs_url: PageUrl = ""
+    console_url: PageUrl = ""
     console_token: Secret = ""
     privacy_key: Secret = DEVELOPMENT_PRIVACY_KEY
 

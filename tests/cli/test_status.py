@@ -200,7 +200,7 @@ def test_throttled_alerts_are_counted(
     alerts = Alerts(world.store)
     alerts.throttle(alerts.take(1))
 
-    assert operator("alerts", "--json").json["held"] == {"salon fatal_model": 1}
+    assert operator("alerts", "--json").json["held"] == {"salon fatal_model model_auth": 1}
     assert "Throttled, for a summary: salon fatal_model: 1" in operator("alerts").out
 
 

@@ -33,7 +33,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "REDELIVER_MS", 0)
 
 
-def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
+def test_alert_becomes_one_event_of_an_issue_of_its_kind(
     store: Store, sentry: FakeSentry, notify: Notifier
 ) -> None:
     raise_alerts(store)
@@ -42,8 +42,8 @@ def test_alert_becomes_one_event_of_an_issue_of_its_kind_and_account(
         notify()
 
     (event,) = sentry.events
-    assert event["message"] == "batch.dropped: poison"
-    assert event["fingerprint"] == ["batch.dropped", "poison", "salon"]
+    assert event["logentry"]["message"] == "batch.dropped: poison"
+    assert event["fingerprint"] == ["batch.dropped", "poison"]
     assert (event["tags"]["kind"], event["tags"]["account"]) == ("poison", "salon")
     assert event["contexts"]["alert"]["batch"] == "b0"
     assert (event["release"], event["environment"]) == ("r1", "development")
@@ -124,7 +124,7 @@ def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
     assert Alerts(store).throttled_counts() == {}
     *singles, event = sentry.events
     assert len(singles) == streams.RATE_MAX
-    assert event["message"] == "batch.dropped: poison (5 more, throttled)"
+    assert "Customers of salon are not answered, 5 more times" in event["logentry"]["formatted"]
     assert event["contexts"]["alert"]["throttled"] == 5
     assert sentry.text.count(event["event_id"]) > 1
 

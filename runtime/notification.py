@@ -1,0 +1,114 @@
+"""What a person is told of an alert, in words, whatever carries it: Sentry, a mail, a phone."""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from batching.alerts import Alert
+from batching.background import Background
+from batching.inspect import Step
+from runtime.meanings import Severity, code_of, kind, meaning
+from runtime.settings import Settings
+from runtime.units import span
+
+#: What the subject of an alert is where it names no account.
+_SOME_ACCOUNT = "an account"
+_RUNBOOK = "runbook.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where a person reads on. ``docs``: the folder of the documents; ``console``: "" for none."""
+
+    docs: str = ""
+    console: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Links":
+        """Return the links of an installation."""
+        return cls(settings.docs_url, settings.console_url)
+
+    def runbook(self, section: str) -> str:
+        """Return where a section of the runbook is: an address, else its place in the release."""
+        anchor = f"#{section}" if section else ""
+        return f"{self.docs or 'docs'}/{_RUNBOOK}{anchor}"
+
+    def conversation(self, conversation_id: str) -> str:
+        """Return where a conversation is seen, "" without a console."""
+        if not self.console:
+            return ""
+        query = urlencode({"conversation": conversation_id}) if conversation_id else ""
+        return f"{self.console}?{query}" if query else self.console
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One alert for a person; no part of it holds a customer's text, name or number.
+
+    ``title``: account and what happened, one line. ``to_do``: one sentence. ``runbook``: an
+    address, or a place in the release. ``console``: an address, "" for none. ``code``: the cause,
+    "" if unknown. ``conversation_id`` is the keyed digest. ``at_ms``: when it happened, 0 for a
+    summary. ``count``: how many alerts it stands for. ``waited_ms``, ``stage``: how long the batch
+    has waited and for what, 0 and "" if unknown. ``steps``: what became of the batch so far.
+    """
+
+    name: str
+    title: str
+    to_do: str
+    runbook: str
+    console: str
+    severity: Severity
+    kind: str
+    code: str
+    account_id: str
+    conversation_id: str
+    batch_id: str
+    at_ms: int
+    count: int = 1
+    waited_ms: int = 0
+    stage: str = ""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Return it as a short message: what happened, what to do, where to read on; in lines."""
+        return "\n".join(filter(None, (self.title, self.to_do, self.runbook, self.console)))
+
+
+def notification_of(
+    alert: Alert, links: Links, background: Background | None = None
+) -> Notification:
+    """Return what a person is told of ``alert``; ``background``: what the ledger has of it."""
+    background = background or Background()
+    known = kind(alert.kind)
+    code = code_of(alert.detail) or background.code
+    cause = meaning(code)
+    words = {
+        "account": alert.account_id or _SOME_ACCOUNT,
+        "waited": f" for {span(background.waited_ms)}" if background.waited_ms else "",
+    }
+    title = (known.titles if alert.throttled else known.title).format_map(words)
+    more = f", {alert.throttled} more times" if alert.throttled else ""
+    says = cause.says if cause else known.says
+    unknown = f" ({code})" if code and not cause else ""
+    return Notification(
+        name=alert.name,
+        title=_sentence(f"{title}{more}: {says}{unknown}"),
+        to_do=f"{_sentence((cause or known).to_do)}.",
+        runbook=links.runbook((cause and cause.runbook) or known.section(code)),
+        console=links.conversation(alert.conversation_id),
+        severity=known.severity,
+        kind=alert.kind,
+        code=code,
+        account_id=alert.account_id,
+        conversation_id=alert.conversation_id,
+        batch_id=alert.batch_id,
+        at_ms=alert.at_ms,
+        count=alert.throttled or 1,
+        waited_ms=background.waited_ms,
+        stage=background.stage,
+        steps=background.steps,
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,54 @@
+"""The steps of a batch in words, for ``trace`` and for whoever is told of the batch."""
+
+from batching.inspect import Step
+
+#: What happened, by the verb of a step; the step's words fill the braces.
+_SENTENCES = {
+    "accept": "began to collect",
+    "collect": "collected, because {0}",
+    "begin": "attempt {1} to {0} began",
+    "amend": "the customer's edits and deletions were carried out",
+    "checkpoint": "the reply is kept, parts: {0}",
+    "mark_sending": "part {0} is being sent",
+    "mark_sent": "part {0} was sent",
+    "mark_delivered": "part {0} was delivered, as the last that was awaited",
+    "mark_failed": "part {0} was sent and not delivered: {1}",
+    "fail": "{0}: {1}",
+    "reap": "{1} (was {0})",
+    "overdue": "overdue: a person was alerted",
+    "dead_letter": "became a dead letter, {0}: {1}",
+    "finish": "{0}",
+    "replay": "replayed as {0}",
+    "discard": "discarded by a person",
+}
+#: Words of the scripts that say little to a person.
+_TERMS = {
+    ("collect", "idle"): "the customer was quiet (idle)",
+    ("collect", "size"): "it was full (size)",
+    ("collect", "age"): "it had collected for long enough (age)",
+    ("fail", "retry"): "failed, to be tried again",
+    ("fail", "outage"): "failed, to be tried again",
+    ("fail", "unusable"): "the model's answer cannot be used, to be asked twice more at most",
+    ("fail", "defer"): "failed, to wait for the account",
+    ("fail", "ambiguous"): "a part may have been sent, the provider's status is awaited",
+    ("reap", "wake_up"): "not finished in time, a worker is woken again",
+    ("reap", "spent"): "the last attempt died too",
+    ("reap", "ambiguous"): "the sender died: a part may have been sent",
+    ("reap", "unresolved"): "the provider sent no status of the part",
+    ("finish", ""): "answered",
+    ("finish", "takeover"): "deliberately not answered: a person has taken over",
+}
+
+
+def sentence(step: Step) -> str:
+    """Return what happened at a step, in plain words; it holds no customer's text."""
+    says = _SENTENCES.get(step.verb)
+    if says is None:
+        return " ".join((step.verb, *step.words))
+    if step.verb == "reap" and step.words == ("waiting", "wake_up"):
+        return "its wait was over, a worker is woken again"
+    words = [_TERMS.get((step.verb, word), word) for word in step.words]
+    if step.verb.startswith("mark_") and words:
+        part, *rest = words
+        words = [str(int(part) + 1) if part.isdecimal() else part, *rest]
+    return says.format(*words, "", "").rstrip(": ")
