@@ -29,6 +29,9 @@ FLUSH = "flush"
 GATE_MS = 3_000
 #: Most batches that one flush takes of each kind and shard, so that no script blocks for long.
 FLUSH_LIMIT = 100
+#: How often a lease is renewed while it lasts. All of these but one may be missed, by a busy host
+#: or a slow Redis, before a worker that lives loses its batch.
+RENEWALS = 6
 
 
 class BrokerQueue:
@@ -152,14 +155,15 @@ def _reported(name: str, wake_up: WakeUp | None = None) -> Iterator[None]:
 
 @contextmanager
 def renew_lease(extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
-    """Call ``extend`` every third of ``lease_ms`` from another thread until the context ends.
+    """Call ``extend`` RENEWALS times in ``lease_ms`` from another thread until the context ends.
 
     Stop early when ``extend`` returns False: another worker holds the run, and the fenced write
     after the slow call will be refused. No call is running when the context has been left.
     """
     over = threading.Event()
+    every_s = lease_ms / 1000 / RENEWALS
     thread = threading.Thread(
-        target=_renew, args=(extend, over, lease_ms / 3000), name="lease-renewer", daemon=True
+        target=_renew, args=(extend, over, every_s), name="lease-renewer", daemon=True
     )
     thread.start()
     try:
@@ -175,4 +179,4 @@ def _renew(extend: Callable[[], bool], over: threading.Event, every_s: float) ->
             if not extend():
                 return
         except TransientError:
-            continue  # The lease outlives one missed renewal; the fence holds if it does not.
+            continue  # The lease outlives missed renewals; the fence holds if it does not.

@@ -461,7 +461,7 @@ class Limits:
     max_wait_ms: int = 45_000
     overdue_ms: int = 120_000
     reply_deadline_ms: int = 86_400_000
-    lease_ms: int = 10_000
+    lease_ms: int = 6_000
     max_attempts: int = 8
 
     def encode(self) -> tuple[str, str]:

@@ -219,7 +219,7 @@ class Settings(Table):
     batch_max_wait_ms: Annotated[int, Whole(100, 3_600_000)] = 45_000
     batch_overdue_ms: Annotated[int, Whole(1_000, 86_400_000)] = 120_000
     batch_reply_deadline_ms: Annotated[int, Whole(1_000, 604_800_000)] = 86_400_000
-    batch_lease_ms: Annotated[int, Whole(1_000, 600_000)] = 10_000
+    batch_lease_ms: Annotated[int, Whole(1_000, 600_000)] = 6_000
     batch_max_attempts: Annotated[int, Whole(1, 50)] = 8
 
     # Questions to models, failed ones included; beyond a budget batches wait.

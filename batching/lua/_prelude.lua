@@ -6,7 +6,7 @@ local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 -- The defaults of batching.model.Limits, for a set of another release that lacks a name.
 local DEFAULTS = {idle_ms = 9000, max_messages = 10, max_wait_ms = 45000, overdue_ms = 120000,
-  reply_deadline_ms = 86400000, lease_ms = 10000, max_attempts = 8}
+  reply_deadline_ms = 86400000, lease_ms = 6000, max_attempts = 8}
 
 -- Note a step of a batch for `manage.py trace`: the last 100 of a conversation, for 7 days.
 local function trail(key, ...)

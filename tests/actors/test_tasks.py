@@ -14,7 +14,7 @@ from dramatiq.brokers.stub import StubBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from actors.tasks import FLUSH_LIMIT, GATE_MS, BrokerQueue, Tasks, declare, renew_lease
+from actors.tasks import FLUSH_LIMIT, GATE_MS, RENEWALS, BrokerQueue, Tasks, declare, renew_lease
 from batching import flow
 from batching.errors import LedgerUnavailableError
 from batching.keys import FLUSH_GATE
@@ -211,6 +211,14 @@ class Lease:
 
     def renewed(self, times: int) -> bool:
         return all(self._renewals.acquire(timeout=DEADLINE_S) for _ in range(times))
+
+
+def test_defaults_take_a_dead_workers_batch_over_early_and_not_a_slow_ones() -> None:
+    """15 s is the promise, of which the model's call needs its part; a stall may last 5 s."""
+    lease_ms = Limits().lease_ms
+
+    assert lease_ms <= 6_000
+    assert lease_ms - lease_ms / RENEWALS >= 5_000
 
 
 def renewers() -> list[threading.Thread]:

@@ -39,7 +39,7 @@ def test_worker_that_dies_in_generate_is_followed_by_another_attempt(world: Worl
     first = world.to_generating()
     world.begin(first)
 
-    world.wait(9_999)
+    world.wait(5_999)
     assert world.flush() == []
     second = world.after(1)
     world.answer([second])

@@ -253,7 +253,7 @@ def test_batch_of_this_release_is_one_that_the_release_before_can_read(world: Wo
     world.write("Hi")
     kept = world.client.hgetall(world.shard.batches(world.anna))
 
-    assert kept[b"open_limits"] == b"9000 10 45000 120000 86400000 10000 8"
+    assert kept[b"open_limits"] == b"9000 10 45000 120000 86400000 6000 8"
     assert set(kept) == {b"account", *(f"open_{x}".encode() for x in (
         "id", "count", "first", "heard", "last", "limits"))}  # fmt: skip
 

@@ -241,6 +241,8 @@ KINDS = (
     _moody("provider", "refuses", 2),
     _moody("provider", "breaks", 2),
 )
+#: Those that kill processes of ours.
+KILLS = tuple(kind for kind in KINDS if kind.name in {"master killed", "child killed"})
 #: So many faults show every kind.
 DECK = sum(kind.share for kind in KINDS)
 
@@ -268,14 +270,16 @@ class Planned:
         return self.victim if self.kind.unsettles and self.victim in who else None
 
 
-def plan(seed: int, count: int, *, spacing_s: float) -> list[Planned]:
+def plan(
+    seed: int, count: int, *, spacing_s: float, kinds: Sequence[Kind] = KINDS
+) -> list[Planned]:
     """Return ``count`` faults, one every ``spacing_s`` on average, all kinds in turn."""
     rng = random.Random(seed)  # noqa: S311 - a plan to repeat, no secret
     planned: list[Planned] = []
     at_s, deck = 0.0, list[Kind]()
     for number in range(1, count + 1):
         if not deck:
-            deck = [kind for kind in KINDS for _ in range(kind.share)]
+            deck = [kind for kind in kinds for _ in range(kind.share)]
             rng.shuffle(deck)
         kind = deck.pop()
         at_s += rng.uniform(0.4, 1.6) * spacing_s

@@ -52,6 +52,7 @@ class Outcome:
     figures: Figures
     stats: dict[str, int]
     recoveries: dict[str, list[int]]
+    waits: dict[str, list[int]]
     skipped: dict[str, str]
     restarts: int
     lasted_s: int
@@ -67,6 +68,7 @@ def table(plan: Sequence[Planned], outcome: Outcome) -> str:
         spans = outcome.recoveries.get(name)
         shown = f"{median(spans):>7.0f} {max(spans):>7}" if spans else ""
         lines.append(f"{name:<22}{times:>6}   {shown}")
+    lines += [_waits_line(name, spans) for name, spans in sorted(outcome.waits.items())]
     lines += [f"{name}: skipped, {reason}" for name, reason in outcome.skipped.items()]
     return "\n".join([
         *lines,
@@ -97,6 +99,29 @@ def recoveries(events: Sequence[Noted]) -> dict[str, list[int]]:
             if after:
                 found[kinds[event.number]].append(min(after) - event.at_ms)
     return dict(found)
+
+
+def waits(events: Sequence[Noted]) -> dict[str, list[int]]:
+    """Return by kind of kill how long after it each message that waited then was answered, ms."""
+    accepted, answered = accepted_ms(events), answered_ms(events)
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, Struck) and event.kind.endswith("killed"):
+            found[event.kind] += [
+                answered[word] - event.at_ms
+                for word, at_ms in accepted.items()
+                if at_ms <= event.at_ms < answered.get(word, 0)
+            ]
+    return dict(found)
+
+
+def _waits_line(name: str, spans: Sequence[int]) -> str:
+    ranked = sorted(spans) or [0]
+    late = ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)]
+    return (
+        f"{name}: {len(spans)} waited, answered after {median(ranked):.0f} ms (median), "
+        f"{late} ms (p99), {ranked[-1]} ms (longest)"
+    )
 
 
 def _overlaps(history: Sequence[Happening]) -> Iterator[bool]:

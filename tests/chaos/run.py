@@ -13,10 +13,10 @@ from tests.chaos.faults import Assault, Planned, Scene, SmallDisk
 from tests.chaos.judge import Judge
 from tests.chaos.load import BUSINESSES, CUSTOMER_PREFIX, Load
 from tests.chaos.meta import Meta
-from tests.chaos.outside import ChaosModel, ChaosProvider
+from tests.chaos.outside import SLOW_S, THINKS_S, ChaosModel, ChaosProvider
 from tests.chaos.record import Record
-from tests.chaos.report import Outcome, count, recoveries
-from tests.chaos.site import WINDOWS, Site
+from tests.chaos.report import Outcome, count, recoveries, waits
+from tests.chaos.site import DEFAULTS, WINDOWS, Site
 from tests.processes import Guard
 
 #: What is logged where our own code failed: no fault of the world outside is an excuse for it.
@@ -27,16 +27,21 @@ RESENDING = frozenset(b.account_id for b in BUSINESSES if "ambiguous" in b.extra
 
 
 class Run:
-    """Everything for one run with ``seed``, set up: ``go`` it, once."""
+    """Everything for one run with ``seed``, set up: ``go`` it, once.
 
-    def __init__(self, binary: str, guard: Guard, seed: int, *, bursts_per_s: float) -> None:
+    ``defaults``: with the times of production, and a model that takes as long as one does.
+    """
+
+    def __init__(
+        self, binary: str, guard: Guard, seed: int, *, bursts_per_s: float, defaults: bool = False
+    ) -> None:
         rng = random.Random(seed)  # noqa: S311 - to repeat a run, no secret
         self.record = Record()
         self.meta = Meta(self.record, rng, [])
         accounts = {b.phone_number_id: b.account_id for b in BUSINESSES}
-        model = ChaosModel(self.record, rng)
+        model = ChaosModel(self.record, rng, thinks_s=SLOW_S if defaults else THINKS_S)
         provider = ChaosProvider(self.record, rng, accounts, self.meta.report)
-        self.site = Site(binary, guard, model, provider)
+        self.site = Site(binary, guard, model, provider, DEFAULTS if defaults else WINDOWS)
         self.meta.ports.append(self.site.port)
         self.disk = SmallDisk(self.site.valkey.directory)
         self._scene = Scene(self.site, self.meta, model, provider, self.disk)
@@ -60,6 +65,7 @@ class Run:
             figures=count(judge.history, events),
             stats=self._stats(),
             recoveries=recoveries(events),
+            waits=waits(events),
             skipped=assault.skipped,
             restarts=self.site.restarts,
             lasted_s=int(time.monotonic() - began_s),
@@ -89,9 +95,11 @@ class Run:
 
 
 @contextmanager
-def prepared(binary: str, guard: Guard, seed: int, *, bursts_per_s: float) -> Iterator[Run]:
+def prepared(
+    binary: str, guard: Guard, seed: int, *, bursts_per_s: float, defaults: bool = False
+) -> Iterator[Run]:
     """Yield a run that leaves nothing behind."""
-    run = Run(binary, guard, seed, bursts_per_s=bursts_per_s)
+    run = Run(binary, guard, seed, bursts_per_s=bursts_per_s, defaults=defaults)
     try:
         yield run
     finally:

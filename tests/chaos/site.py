@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from demo.child import SCHEDULER, web, worker
@@ -31,6 +31,10 @@ WINDOWS = {
     "BATCH_AMBIGUOUS_MS": "3000",
     "BATCH_MAX_ATTEMPTS": "8",
 }
+#: As delivered; only a customer's pause is short.
+DEFAULTS = dict.fromkeys(WINDOWS, "") | {
+    name: WINDOWS[name] for name in ("BATCH_IDLE_MS", "BATCH_MAX_WAIT_MS")
+}
 OTHER_WINDOWS = {"RELEASE": "other", "BATCH_IDLE_MS": "1200", "BATCH_MAX_MESSAGES": "2"}
 #: More questions than a run asks.
 BUDGETS = {
@@ -47,8 +51,15 @@ _WATCH_S = 0.1
 class Site(Stack):
     """A stack whose processes are started again when they end, and reach Redis by ``proxies``."""
 
-    def __init__(self, binary: str, guard: Guard, model: ModelApi, provider: ProviderApi) -> None:
-        super().__init__(binary, guard, WINDOWS, model=model, provider=provider, numbers=BUSINESSES)
+    def __init__(
+        self,
+        binary: str,
+        guard: Guard,
+        model: ModelApi,
+        provider: ProviderApi,
+        windows: Mapping[str, str],
+    ) -> None:
+        super().__init__(binary, guard, windows, model=model, provider=provider, numbers=BUSINESSES)
         # These are reached without the proxy by which callers are known.
         self.environ["NO_PROXY"] = f"{self.sentry.address},127.0.0.1:{self.port}"
         self.environ |= BUDGETS
