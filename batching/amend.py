@@ -47,48 +47,81 @@ class _Entry:
         self.become(replace(gone, quotes="", quoted=""))
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """An exchange: whose it is, "" for the conversation itself, and in which list."""
+
+    conversation_id: str
+    name: str
+    raw: str
+
+
 def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
     """Return what edits and deletions change; no lists where nothing does. Safe to repeat.
 
     ``digest_of`` gives the digest of a message's id, by which the history knows it.
     """
-    lists = _entries(kept)
-    entries = [entry for each in lists.values() for entry in each]
-    headers = {name: _read(raws[0]) for name, raws in kept.with_header().items()}
-    said = [name for name, header in headers.items() if header.get("exchange")]
+    family, numbers = {**kept.kin, "": kept}, count()
+    lists = {c: _entries(it, numbers) for c, it in family.items()}
+    entries = [entry for own in lists.values() for each in own.values() for entry in each]
     # First the history: only of what is there a model is told that it was changed.
-    past = [*kept.history, *(headers[name]["exchange"] for name in said)]
-    exchanges = [Exchange.decode(raw) for raw in past]
+    past = [it for c, each in family.items() for it in _past(c, each)]
+    exchanges = [Exchange.decode(it.raw) for it in past]
     revised = list(exchanges)
-    for by in [*lists["f"], *lists["o"]]:
+    for by in [*lists[""]["f"], *lists[""]["o"]]:
         if by.message.amends and not by.ended:
             found_in = _revise(revised, digest_of(by.message.amends), by.message)
-            is_told = any(n < len(kept.history) for n in found_in)
+            is_told = any(past[n].name == "history" for n in found_in)
             _settle(by, is_changed=_change(entries, by), is_told=is_told)
-    ended = Counter(entry.ended for entry in entries)
-    if lists["f"] and all(entry.ended for entry in lists["f"]):
-        # A batch in flight is never empty: its last message stays, without its words, to end it.
-        last = lists["f"][-1]
-        ended[last.ended] -= 1
-        last.lose_words()
-        last.ended = ""
-    found = {name: [it.raw for it in each if not it.ended] for name, each in lists.items()}
     told = [
-        raw if new is old else new.encode()
-        for raw, old, new in zip(past, exchanges, revised, strict=True)
+        it if new is old else replace(it, raw=new.encode())
+        for it, old, new in zip(past, exchanges, revised, strict=True)
     ]
-    found["history"] = told[: len(kept.history)]
-    anew = dict(zip(said, told[len(kept.history) :], strict=True))
+    changes = {}
+    for c, each in family.items():
+        # What is in flight is never empty, nor is what waits elsewhere: see _changed.
+        full = ("f", "o") if c else ("f",)
+        own = [it for it in told if it.conversation_id == c]
+        changes[c] = _changed(each, lists[c], own, full)
+    return replace(changes.pop(""), kin=changes)
+
+
+def _past(conversation_id: str, kept: Kept) -> list[_Past]:
+    found = [_Past(conversation_id, "history", raw) for raw in kept.history]
+    for name, raws in kept.with_header().items():
+        if exchange := _read(raws[0]).get("exchange"):
+            found.append(_Past(conversation_id, name, exchange))
+    return found
+
+
+def _changed(
+    kept: Kept, lists: Mapping[str, list[_Entry]], told: Sequence[_Past], full: Sequence[str]
+) -> Change:
+    """Return what the entries and exchanges of a conversation change in what is kept of it.
+
+    Of the lists ``full``, of which none may become empty, the last message stays, without its
+    words, to end the batch.
+    """
+    ended = Counter(entry.ended for each in lists.values() for entry in each)
+    for name in full:
+        if lists[name] and all(entry.ended for entry in lists[name]):
+            last = lists[name][-1]
+            ended[last.ended] -= 1
+            last.lose_words()
+            last.ended = ""
+    found = {name: [it.raw for it in each if not it.ended] for name, each in lists.items()}
+    found["history"] = [it.raw for it in told if it.name == "history"]
+    anew = {it.name: it.raw for it in told}
     for name, (header, *_) in kept.with_header().items():
-        is_same = name not in anew or anew[name] == headers[name]["exchange"]
-        found[name].insert(0, header if is_same else _header(headers[name], anew[name]))
+        known = _read(header)
+        is_same = name not in anew or anew[name] == known["exchange"]
+        found[name].insert(0, header if is_same else _header(known, anew[name]))
     changed = {name: it for name, it in found.items() if it != list(kept.lists()[name])}
     return Change(changed, {why: number for why, number in ended.items() if why and number})
 
 
-def _entries(kept: Kept) -> dict[str, list[_Entry]]:
+def _entries(kept: Kept, numbers: Iterator[int]) -> dict[str, list[_Entry]]:
     """Return the messages by list, in the order in which they came to where they are."""
-    numbers = count()
     bodies = {name: raws[1:] for name, raws in kept.with_header().items()}
     return {
         name: [

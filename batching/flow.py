@@ -598,12 +598,24 @@ def _handle_reaped(
                 recover_orphan(store, batch.wake_up.conversation_id)
             case Expiry.AMBIGUOUS:
                 log.warning("batch.ambiguous", extra=_names(batch.wake_up, batch.account_id))
-            case Expiry.SPENT:
-                # Perhaps no worker lived to do it; what was deleted is to be in no letter.
-                _carry_out(store, batch)
+            # Perhaps no worker lived to do it; what was deleted is to be in no letter.
+            case Expiry.SPENT if _is_carried_out(store, batch):
                 dead_letter(store, batch, Reason.POISON, "worker_died")
             case Expiry.UNRESOLVED if not _resent(store, batch):
                 dead_letter(store, batch, Reason.AMBIGUOUS, "no_status")
+
+
+def _is_carried_out(store: Store, batch: Reaped) -> bool:
+    """Carry out edits and deletions; False if that must wait: it is reaped again in a while."""
+    try:
+        _carry_out(store, batch)
+    except LedgerUnavailableError:
+        raise
+    except TransientError as error:
+        fields = {"outcome": "defer", "code": error.code, "wait_ms": store.timing.wake_up_ms}
+        log.warning("batch.retried", extra=_names(batch.wake_up, batch.account_id) | fields)
+        return False
+    return True
 
 
 def _resent(store: Store, batch: Reaped) -> bool:
@@ -678,11 +690,18 @@ def _carry_out(store: Store, batch: Held) -> Kept | None:
         if kept is None or not kept.has_amendments:
             return kept
         kept = store.with_letters(kept, batch.wake_up.conversation_id)
+        kept = store.with_kin(kept, batch.wake_up.conversation_id)
         change = amended(kept, partial(store.keyring.digest, batch.account_id))
-        if not change.lists:
+        elsewhere = {c: it for c, it in change.kin.items() if it.lists}
+        if not change.lists and not elsewhere:
             return kept
-        # Read again in either case: something may have come meanwhile.
-        store.amend(batch, kept, change)
+        if any("f" in it.lists and kept.kin[c].is_asked for c, it in elsewhere.items()):
+            # Later it is answered, or not asked about any more: then it can be carried out.
+            break
+        # First elsewhere: here the edit or the deletion ends. Read again in either case: something
+        # may have come meanwhile.
+        if all(store.amend_kin(c, kept.kin[c], it) for c, it in elsewhere.items()):
+            store.amend(batch, kept, change)
     raise TransientError("conversation_busy")
 
 

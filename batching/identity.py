@@ -40,12 +40,16 @@ _DIGEST = re.compile(r"[0-9a-f]{24}")
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """What a conversation is: whether a batch of it waits, since when it is known, its links."""
+    """What a conversation is: whether a batch of it waits, since when it is known, its links.
+
+    ``kin``: the conversations whose past belongs to it.
+    """
 
     conversation_id: str
     is_busy: bool
     first_ms: int | None
     links: frozenset[str]
+    kin: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -116,7 +120,7 @@ def unite(
             kept.append(id_)
         else:
             _conflict(store, account_id, base, place)
-    return _join(store, account_id, joined, kept, kin=True)
+    return _join(store, account_id, joined, kept)
 
 
 def follow(store: Store, change: IdentityChange) -> None:
@@ -207,7 +211,9 @@ def _homes(store: Store, places: Iterable[str]) -> dict[str, _Home]:
             name.decode() for name in links if b":" not in name and name != b"moved"
         )
         first_ms = int(seen[0][1]) if seen else None
-        homes[c] = _Home(c, any(batches), first_ms, digests)
+        names = map(bytes.decode, links)
+        kin = tuple(name.removeprefix("kin:") for name in names if name.startswith("kin:"))
+        homes[c] = _Home(c, any(batches), first_ms, digests, kin)
     return homes
 
 
@@ -226,12 +232,11 @@ def _join(
     ids: Sequence[str],
     *,
     addresses: Mapping[str, str] | None = None,
-    kin: bool = False,
 ) -> str:
-    """Make one of the homes that of all the ids; return it.
+    """Make one of the homes that of all the ids, with the others' past; return it.
 
     It is the one in which something waits, else the first that is known: nothing that waits is
-    moved, so nothing can be lost or answered twice by it. ``kin``: with the others' past.
+    moved, so nothing can be lost or answered twice by it.
     """
     known = [home for home in homes if home.exists] or list(homes[:1])
     home = next((it for it in known if it.is_busy), known[0]).conversation_id
@@ -246,8 +251,8 @@ def _join(
         taken_over, *digests = store.move(other, home, noted)
         author, seen = author or taken_over, seen + digests
     noted |= {store.keyring.digest(account_id, id_): "1" for id_ in ids}
-    if kin:
-        noted |= {f"kin:{other}": "1" for other in others}
+    kin = [*others, *(c for it in homes for c in it.kin)]
+    noted |= {f"kin:{other}": "1" for other in kin if other != home}
     for id_ in ids:
         if store.conversation_id(account_id, id_) != home:
             store.link(home, account_id, id_, again=True)

@@ -768,7 +768,8 @@ class Kept:
 
     ``flight``: messages, of which there are to be ``count``; ``open``: those that wait behind them;
     ``history``: exchanges; ``letters``: by batch, a header and messages; ``answered``: the same of
-    answers that their customer may not have yet.
+    answers that their customer may not have yet. ``is_asked``: what is in flight is being asked
+    about, or its answer is being sent. ``kin``: the same of other conversations of the customer.
     """
 
     count: int
@@ -777,6 +778,8 @@ class Kept:
     history: Sequence[str]
     letters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     answered: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    is_asked: bool = False
+    kin: Mapping[str, "Kept"] = field(default_factory=dict)
 
     @property
     def has_amendments(self) -> bool:
@@ -796,10 +799,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What lists are to become, by name, and how many messages end by it, by reason."""
+    """What lists are to become, by name, and how many messages end by it, by reason.
+
+    ``kin``: the same for other conversations of the customer.
+    """
 
     lists: Mapping[str, Sequence[str]]
     ended: Mapping[str, int]
+    kin: Mapping[str, "Change"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -810,7 +817,8 @@ class Run:
     ``parts``: the reply, () before there is one; ``part``: the first that was not sent yet.
     ``messages``: by when they were sent. ``heard_ms``: when the newest was, or arrived if that is
     unknown: from then on the provider takes an answer for a while. ``address``: the id to answer.
-    ``kin``: conversations of the same customer whose past belongs to this one.
+    ``kin``: conversations of the same customer whose past belongs to this one; ``moved``: that to
+    which new messages go instead, "" if it is this one.
     ``tries``: how often this stage failed for what the provider lacks; no attempt is spent by it.
     ``apology``: (reason, detail) of the dead letter that the batch becomes when ``parts``, an
     apology, were sent; None for an answer.
@@ -834,6 +842,7 @@ class Run:
     quotes: tuple[str, ...] = ()
     address: str = ""
     kin: tuple[str, ...] = ()
+    moved: str = ""
 
     @property
     def age_ms(self) -> int:

@@ -494,7 +494,17 @@ class Scripts:
 
     def amend(self, batch: Held, kept: Kept, change: Change) -> bool:
         """Change lists, in one step; False if one is not any more as it was read in ``kept``."""
-        s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
+        return self._amend(batch.wake_up.conversation_id, batch.token, kept, change)
+
+    def amend_kin(self, conversation_id: str, kept: Kept, change: Change) -> bool:
+        """Do the same in another conversation of the customer, whose batch is not the caller's.
+
+        False, too, if that is being asked about and would be changed.
+        """
+        return self._amend(conversation_id, "kin", kept, change)
+
+    def _amend(self, c: str, token: str, kept: Kept, change: Change) -> bool:
+        s = self.shard_of(c)
         names = (s.batches(c), s.stats, s.overdue, s.dead, s.trail(c))
         read = kept.lists()
         lists = [
@@ -502,7 +512,7 @@ class Scripts:
             for name, raws in change.lists.items()
         ]
         what = (json.dumps(lists, ensure_ascii=False), json.dumps(change.ended))
-        args = (c, batch.token, s.prefix, *what)
+        args = (c, token, s.prefix, *what)
         return self._run("amend", names, args, bool)
 
     def spend(self, run: Run, budget: Budget) -> SpendRefusal | None:
@@ -745,6 +755,7 @@ def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
         apology=(reason, detail) if apology else None,
         address=_address(keyring, account_id, messages, links),
         kin=_kin(links),
+        moved=links.get("moved", ""),
     )
 
 
@@ -906,6 +917,17 @@ class Store(Scripts):
         with reached():
             return self.clock() or server_ms(self.client.time())
 
+    def begin(self, wake_up: WakeUp) -> Run | None:
+        """Take the attempt that a wake-up names; None if it is over or in other hands.
+
+        A person who answers the customer takes over, too, what waits where the customer moved from.
+        """
+        run = super().begin(wake_up)
+        if run is None or not run.moved or run.taken_over:
+            return run
+        (author,) = self.read([self.shard_of(run.moved).takeover(run.moved)])
+        return replace(run, taken_over=bool(author))
+
     def peek(self, conversation_id: str) -> Peek:
         """Return what a conversation is doing now."""
         shard = self.shard_of(conversation_id)
@@ -1019,10 +1041,30 @@ class Store(Scripts):
 
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""
+        return self.past([*self._kin(conversation_id), conversation_id])
+
+    def _kin(self, conversation_id: str) -> tuple[str, ...]:
         with reached():
             kept: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
-        links = {name.decode(): value.decode() for name, value in kept.items()}
-        return self.past([*_kin(links), conversation_id])
+        return _kin({name.decode(): value.decode() for name, value in kept.items()})
+
+    def with_kin(self, kept: Kept, conversation_id: str) -> Kept:
+        """Return ``kept`` with all that is kept in other conversations of the same customer."""
+        family = {}
+        for c in self._kin(conversation_id):
+            s = self.shard_of(c)
+            with reached():
+                # In one step: collect turns the one list into the other.
+                pipeline: Any = self.client.pipeline(transaction=True)
+                pipeline.hmget(s.batches(c), "count", "state", "stage")
+                for key in (s.flight_messages(c), s.open_messages(c), s.history(c)):
+                    pipeline.lrange(key, 0, -1)
+                (count, state, stage), *lists = pipeline.execute()
+            is_asked = state == b"running" or (count is not None and stage != b"generate")
+            flight, waiting, history = map(_text, lists)
+            found = Kept(int(count or 0), flight, waiting, history, is_asked=is_asked)
+            family[c] = self.with_letters(found, c)
+        return replace(kept, kin=family)
 
     def past(self, conversation_ids: Sequence[str]) -> list[Exchange]:
         """Return the past exchanges of conversations, one after the other, each oldest first."""

@@ -5,21 +5,21 @@
 -- KEYS[4]  zset    dead
 -- KEYS[5]  list    trail:<conversation>
 -- ARGV[2]  conversation id
--- ARGV[3]  token
+-- ARGV[3]  token; "kin": of a batch of another conversation of the customer's
 -- ARGV[4]  key prefix of the shard; f:, o:, history:<conversation>, d:<batch> and
 --          answered:<conversation>:<batch> are made from it
 -- ARGV[5]  lists, JSON: {{name, number of elements read, their SHA-1, {element ...}} ...}; name: f,
---          o, history, answered:<batch>, or the batch of a dead letter; what came behind those
---          that were read stays
+--          o, history, answered:<batch>, or the batch of a dead letter; what came behind stays
 -- ARGV[6]  messages that end by this, JSON: reason -> how many
--- Returns     1; 0 if a list has changed, or the token is not that of a run of generate.
+-- Returns     1; 0 if a list changed, it is no run's of generate, or kin's f is asked about.
 -- Complexity  O(N + log D), N = elements of the lists, D = dead letters.
 local conversation, token, prefix = ARGV[2], ARGV[3], ARGV[4]
 local lists, reasons = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
 
 local holder, state, stage, batch, open_id = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "stage", "id", "open_id"))
-if holder ~= token or state ~= "running" or stage ~= "generate" then return 0 end
+local is_asking = state == "running" and stage == "generate"
+if token ~= "kin" and not (holder == token and is_asking) then return 0 end
 for _, list in ipairs(lists) do
   local name, count, sha, own = list[1], list[2], list[3], {f = 1, o = 1, history = 1}
   list.answered = string.match(name, "^answered:(.*)$")
@@ -27,6 +27,7 @@ for _, list in ipairs(lists) do
     or list.answered and "answered:" .. conversation .. ":" .. list.answered or "d:" .. name)
   local found = redis.call("LRANGE", list.key, 0, count - 1)
   if #found ~= count or redis.sha1hex(table.concat(found, "\n")) ~= sha then return 0 end
+  if token == "kin" and name == "f" and (is_asking or stage ~= "generate") then return 0 end
 end
 for _, list in ipairs(lists) do
   local name, count, elements = list[1], list[2], list[4]
@@ -55,5 +56,5 @@ for reason, count in pairs(reasons) do
   redis.call("HINCRBY", KEYS[2], "suppressed", count)
   redis.call("HINCRBY", KEYS[2], "suppressed:" .. reason, count)
 end
-trail(KEYS[5], "amend", batch)
+trail(KEYS[5], "amend", batch or "-")
 return 1
