@@ -7,8 +7,12 @@ processes and never sends HUP.
 
 import contextlib
 import json
+import logging
+import os
 import socket
 import time
+import traceback
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from gunicorn.glogging import Logger
@@ -17,13 +21,86 @@ from gunicorn.http.message import Request
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
+#: gunicorn's sentences as its code has them → our event, and the names of their values, "" for one
+#: to leave out. A sentence with a number in it can be neither searched for nor counted.
+SAYINGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Starting gunicorn %s": ("master.started", ("version",)),
+    "Listening at: %s (%s)": ("master.listening", ("address", "")),
+    "Using worker: %s": ("master.workers_chosen", ("class",)),
+    "Handling signal: %s": ("master.signalled", ("signal",)),
+    "Shutting down: %s": ("master.stopped", ("",)),
+    "Reason: %s": ("master.halted", ("problem",)),
+    "Unhandled exception in main loop": ("master.crashed", ()),
+    "Booting worker with pid: %s": ("worker.starting", ("worker_pid",)),
+    "Worker exiting (pid: %s)": ("worker.stopped", ("worker_pid",)),
+    "Worker graceful timeout (pid:%s)": ("worker.hurried", ("worker_pid",)),
+    "Parent changed, shutting down: %s": ("worker.left_alone", ("",)),
+    "Exception in worker process": ("worker.crashed", ()),
+    "WORKER TIMEOUT (pid:%s)": ("worker.timed_out", ("worker_pid",)),
+    "Worker (pid:%s) exited with code %s.": ("worker.died", ("worker_pid", "exit_code")),
+    "Worker (pid:%s) was sent %s!": ("worker.killed", ("worker_pid", "signal")),
+    "Worker (pid:%s) was sent %s! Perhaps out of memory?": (
+        "worker.killed",
+        ("worker_pid", "signal"),
+    ),
+}
+
+
+def translate(record: logging.LogRecord) -> bool:
+    """Turn a sentence of gunicorn into an event; True, for a filter. Safe to run twice."""
+    event, names = SAYINGS.get(str(record.msg), ("", ()))
+    values = record.args if isinstance(record.args, tuple) else ()
+    if event:
+        # Some are repeated each second, with a level above ERROR for no more than that.
+        record.levelno = min(record.levelno, logging.ERROR)
+        record.msg, record.args, record.levelname = event, (), logging.getLevelName(record.levelno)
+        vars(record).update((name, it) for name, it in zip(names, values, strict=False) if name)
+    return True
+
+
+class Line(logging.Formatter):
+    """Formats the master's lines as runtime.logs does those of the workers.
+
+    It is not used itself: what the master imports it hands on to every worker that it ever starts.
+    """
+
+    _standard = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one JSON object. Of an exception its class and its path, not its words."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "ts": at.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "event": record.getMessage(),
+            "logger": record.name,
+            "role": "web",
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "release": os.environ.get("RELEASE") or "unknown",
+        }
+        line |= {name: it for name, it in vars(record).items() if name not in self._standard}
+        if record.exc_info and record.exc_info[1]:
+            kind, _, tb = record.exc_info
+            line["exception"] = f"{kind.__module__}.{kind.__qualname__}"
+            line["trace"] = [
+                f"{frame.f_code.co_filename}:{number} {frame.f_code.co_name}"
+                for frame, number in traceback.walk_tb(tb)
+            ]
+        return json.dumps(line, default=str)
+
 
 class WithoutAccessLog(Logger):
-    """Logs the server's life cycle but no requests: that is the proxy's work.
+    """Logs the server's life cycle, as events, but no requests: that is the proxy's work.
 
     The query string of Meta's challenge carries a secret. With a logconfig gunicorn would format
     a line for each request even if no handler takes it: a twentieth of a webhook's time.
     """
+
+    def __init__(self, cfg: object) -> None:
+        super().__init__(cfg)
+        # Of the logger, not of a handler: the workers' own handlers and Sentry see events too.
+        self.error_log.addFilter(translate)
 
     def access(self, *_: object) -> None:
         """Log nothing."""
@@ -246,22 +323,14 @@ forwarder_headers = ""
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 
-# The master's lines look like those of the application, which runtime.logs formats in the workers.
+# The master's lines have the form of the application's, which runtime.logs formats in the workers.
 errorlog = "-"
 loglevel = "info"
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
     "root": {"level": "INFO", "handlers": ["lines"]},
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "fmt": "%(levelname)s %(message)s %(name)s",
-            "rename_fields": {"levelname": "level", "message": "event", "name": "logger"},
-            "timestamp": "ts",
-            "static_fields": {"role": "web"},
-        }
-    },
+    "formatters": {"json": {"()": Line}},
     "handlers": {
         "lines": {
             "class": "logging.StreamHandler",

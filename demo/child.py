@@ -34,7 +34,7 @@ def web(port: int, application: str = "wsgi:application") -> tuple[str, ...]:
 
 def worker(main: str = "actors:main", *, processes: int = 1, threads: int = 8) -> tuple[str, ...]:
     """Return the arguments of ``python -m`` for a worker."""
-    return ("dramatiq", main, "-p", str(processes), "-t", str(threads))
+    return ("actors", main, "-p", str(processes), "-t", str(threads))
 
 
 class Child:

@@ -2,19 +2,15 @@
 
 import contextlib
 import json
-import re
 import sys
 import threading
 
 _NAME_WIDTH = 9
 _LEVELS_SHOWN = frozenset({"WARNING", "ERROR", "CRITICAL"})
-#: Dramatiq's master writes "[time] [PID 1] [MainThread] [dramatiq.MainProcess] [INFO] text".
-_BRACKETED = re.compile(r"^\[[^]]+\] \[PID \d+\] \[[^]]+\] \[[^]]+\] \[(?P<level>[A-Z]+)\] ")
 #: Of no use to somebody who reads one line.
 _FIELDS_HIDDEN = frozenset(
     {
-        *("ts", "level", "event", "logger", "role", "release", "trace"),
-        *("asctime", "levelname", "name", "message", "exc_info"),
+        *("ts", "level", "event", "logger", "role", "host", "pid", "release", "trace"),
     }
 )
 
@@ -57,10 +53,8 @@ def notable(line: str) -> str | None:
     if not line.strip():
         return None
     if record := _record(line):
-        level = str(record.get("level", record.get("levelname", "")))
+        level = str(record.get("level", ""))
         return _sentence(level, record) if level in _LEVELS_SHOWN else None
-    if found := _BRACKETED.match(line):
-        return line[found.end() :] if found["level"] in _LEVELS_SHOWN else None
     return line
 
 
@@ -73,6 +67,5 @@ def _record(line: str) -> dict[str, object]:
 
 def _sentence(level: str, record: dict[str, object]) -> str:
     fields = (f"{name}={value}" for name, value in record.items() if name not in _FIELDS_HIDDEN)
-    what = str(record.get("event", record.get("message", "")))
-    traces = (record.get("trace"), record.get("exc_info"))
-    return "\n".join([" ".join([level, what, *fields]), *(str(it) for it in traces if it)])
+    what, trace = str(record.get("event", "")), record.get("trace")
+    return "\n".join([" ".join([level, what, *fields]), *([str(trace)] if trace else [])])

@@ -1,12 +1,13 @@
 """Log lines: one JSON object each on stdout, with a constant event name and fields.
 
-``ts`` is UTC; ``event`` is ``noun.verbed`` for our own lines, a library's message for others.
-Our code logs no texts, names or numbers of customers; a library's message or an exception might,
-so whatever leaves in a line or a report is redacted here.
+``ts`` is UTC; ``event`` is ``noun.verbed`` for our own lines and what ``runtime.libraries`` knows,
+a library's message for others. Our code logs no texts, names or numbers of customers; a library's
+message or an exception might, so whatever leaves in a line or a report is redacted here.
 """
 
 import copy
 import logging
+import os
 import re
 import sys
 import threading
@@ -22,18 +23,52 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from batching.errors import AdminError
+from batching.model import CANARY_ACCOUNT
 from config.urls import hide_urls
+from runtime.libraries import translate
+
+log = logging.getLogger(__name__)
 
 #: What may be a phone number: 9 to 15 digits, however they are spaced, not inside a word.
 _DIGITS_MIN, _DIGITS_MAX = 9, 15
-_PHONE = re.compile(r"(?<![\w.])\+?\(?\d[\d ()-]{7,20}\d(?!\w)")
+_SPACES = r"[ \u00a0\u2007\u202f]"
+_DIGITS = re.compile(
+    rf"(?<![\w.])[+(]*\d(?:(?:{_SPACES}|[\d()+\u2010-\u2015-])*\d)?(?!\w|\.\d)"
+    # Groups between points: an address of the Internet, or a version, has other ones.
+    r"|(?<![\w.])(?:\+?\d{1,3}[. ]?)?\(?\d{3}\)?[. ]\d{3}\.(?:\d{4}|\d{2}\.\d{2})(?![\w.])"
+)
+#: What looks like it and is none: a moment, an id, a quantity. After "+7 " nothing is.
+_NO_PHONE = re.compile(
+    r"(?<![\w.+(])(?<!\+\d )(?<!\+\d\d )(?<!\+\d\d\d )(?:"
+    # A date with dashes or slashes, perhaps with a time of day.
+    r"(?:(?:19|20)\d\d([-/])(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])"
+    r"|(?:0[1-9]|[12]\d|3[01])[-/](?:0[1-9]|1[0-2])[-/](?:19|20)\d\d)"
+    r"(?:[ T](?:[01]\d|2[0-3]):?[0-5]\d(?::?[0-5]\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d)?)?"
+    # Both without any sign, as no number of a telephone is so long with such a beginning.
+    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?"
+    r"(?:[01]\d|2[0-3])[0-5]\d[0-5]\d"
+    # Milliseconds since 1970; a UUID; an address with its port; a process id; a quantity.
+    r"|1[6-9]\d{11}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?=\d)|(?![\d.]))){4}(?::\d{1,5})?"
+    r"|\(\d{6,8}\)"
+    r"|\d+ (?:bytes|microseconds|milliseconds|ms|ns|seconds|us)"
+    r")(?!\w|\.\d)"
+)
 _REMOVED = "[number]"
+#: Integers of fields with such names are times, sizes and counts.
+_QUANTITY = re.compile(r"(?:.*_)?(?:ms|s|bytes|count|counts|total)")
 _TEXT_MAX, _ITEMS_MAX, _DEPTH_MAX = 2_000, 100, 5
 _FRAMES_MAX = 30
 #: Attributes of every log record; the others are the fields of the call.
 _STANDARD = frozenset({*RESERVED_ATTRS, "message", "asctime", "taskName"})
-#: Our events that strangers can cause as often as they like begin with one of these.
-_SAMPLED = ("report.", "request.", "webhook.")
+#: Events that strangers, or an outage, can cause as often as they like begin with one of these.
+_SAMPLED = (
+    *("report.", "request.", "webhook."),
+    *("alert.delayed", "broker.", "connection.", "doorbell.", "supervisor.", "watch.failed"),
+)
+#: Fields that make no difference between such lines: the first of them names one, as an example.
+_EXAMPLES = frozenset({"attempt", "batch", "batch_size", "conversation", "count"})
 #: For how long after a line those that are equal to it are only counted, ms.
 SAMPLE_EVERY_MS = 60_000
 #: Most kinds of lines that are counted apart; beyond them the fields make no difference.
@@ -50,6 +85,7 @@ class EventFormatter(JsonFormatter):
     def __init__(self, *, role: str, release: str) -> None:
         super().__init__()
         self._role = role
+        self._host = os.uname().nodename
         self._release = release
 
     def add_fields(
@@ -66,6 +102,9 @@ class EventFormatter(JsonFormatter):
             "event": clean(record.getMessage()),
             "logger": record.name,
             "role": self._role,
+            "host": self._host,
+            # Not that of the record, which a thread may have made before a fork.
+            "pid": os.getpid(),
             "release": self._release,
         }
         # First for their order, last so that no field of a call replaces them.
@@ -88,7 +127,8 @@ class _Window:
 class Sampling(logging.Filter):
     """Write the first of many equal lines at once, then one each SAMPLE_EVERY_MS at most.
 
-    Equal: logger, level, event and fields. Each line has in ``count`` for how many it stands.
+    Equal: logger, level, event and fields but for those that name a batch. Each line has in
+    ``count`` for how many it stands.
     ``clock``: monotonic ms. Safe in threads.
     """
 
@@ -134,8 +174,11 @@ class Sampling(logging.Filter):
             logging.getLogger(record.name).handle(summary)
 
     def _kind(self, record: logging.LogRecord) -> str:
-        fields = {name: value for name, value in fields_of(record).items() if name != "count"}
-        kind = f"{record.name} {record.levelno} {record.msg} {fields}"
+        found = fields_of(record).items()
+        fields = {name: value for name, value in found if name not in _EXAMPLES}
+        error = record.exc_info[1] if record.exc_info else None
+        place = trace(error.__traceback__)[-1:] if error else []
+        kind = f"{record.name} {record.levelno} {record.msg} {fields} {place}"
         if kind in self._windows or len(self._windows) < KINDS_MAX:
             return kind
         return f"{record.name} {record.levelno} {record.msg}"
@@ -157,10 +200,25 @@ def write_counted(*, whole: bool = False) -> None:
                 found.write(whole=whole)
 
 
+def toned(record: logging.LogRecord) -> bool:
+    """Translate what a library says, lower routine of the canary; return whether it is wanted."""
+    translate(record)
+    fields = vars(record)
+    is_canary = fields.get("account") == CANARY_ACCOUNT or _is_canary(fields.get("conversation"))
+    if is_canary and record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return record.levelno >= logging.getLogger().level
+
+
+def _is_canary(conversation: object) -> bool:
+    return isinstance(conversation, str) and conversation.startswith("k_")
+
+
 def start_logging(*, role: str, release: str, level: str) -> None:
     """Send every record of this process to stdout as JSON. Safe to run twice."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(EventFormatter(role=role, release=release))
+    handler.addFilter(toned)
     handler.addFilter(Sampling())
     root = logging.getLogger()
     for present in root.handlers[:]:
@@ -172,6 +230,29 @@ def start_logging(*, role: str, release: str, level: str) -> None:
     logging.captureWarnings(capture=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    sys.excepthook = _crashed
+    threading.excepthook = lambda crash: _crashed(
+        crash.exc_type, crash.exc_value, crash.exc_traceback
+    )
+
+
+def _crashed(
+    kind: type[BaseException], error: BaseException | None, tb: TracebackType | None
+) -> None:
+    """Log what nobody caught: Python would print its words, which may quote a customer."""
+    if not issubclass(kind, KeyboardInterrupt | SystemExit):
+        log.critical("process.crashed", exc_info=(kind, error or kind(), tb))
+
+
+def line_without_locks(event: str, **fields: object) -> bytes:
+    """Return a critical line in this process's form, for who cannot wait for a thread that logs."""
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    ours = next((it for it in formatters if isinstance(it, EventFormatter)), None)
+    record = logging.makeLogRecord({"name": __name__, "levelname": "CRITICAL", "msg": event})
+    vars(record).update(fields)
+    return (
+        f"{(ours or EventFormatter(role='unknown', release='unknown')).format(record)}\n".encode()
+    )
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
@@ -186,13 +267,13 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 def clean(value: object, name: str = "", depth: int = 0) -> object:
     """Return ``value`` as JSON types, redacted; an object of any other type by its type alone.
 
-    ``name``: that of the field; a number whose name ends with ``_ms`` is a time, not a phone's.
+    ``name``: that of the field; a number whose name ends with a unit, as ``_ms``, is no phone's.
     """
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
         long = _DIGITS_MIN <= len(str(abs(value))) <= _DIGITS_MAX
-        return _REMOVED if long and not name.endswith("_ms") else value
+        return _REMOVED if long and not _QUANTITY.fullmatch(name) else value
     if isinstance(value, str | PurePath):
         return redacted(str(value))
     if depth < _DEPTH_MAX and isinstance(value, Mapping):
@@ -205,13 +286,31 @@ def clean(value: object, name: str = "", depth: int = 0) -> object:
 
 def redacted(text: str) -> str:
     """Return ``text`` without what may be a phone number or a login, cut to a maximum length."""
-    short = text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
-    return _PHONE.sub(_hide, hide_urls(short))
+    short = hide_urls(text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…")
+    if not _DIGITS.search(short):
+        return short
+    pieces, end = [], 0
+    for found in _NO_PHONE.finditer(short):
+        pieces += [_without_phones(short[end : found.start()]), found.group()]
+        end = found.end()
+    return "".join([*pieces, _without_phones(short[end:])])
 
 
-def _hide(found: re.Match[str]) -> str:
-    digits = sum(letter.isdigit() for letter in found.group())
-    return _REMOVED if _DIGITS_MIN <= digits <= _DIGITS_MAX else found.group()
+def _without_phones(text: str) -> str:
+    return _DIGITS.sub(lambda found: _hidden(found.group()), text)
+
+
+def _hidden(digits: str) -> str:
+    """Return a run of digits and signs between them, or what stands for it."""
+    count = sum(letter.isdigit() for letter in digits)
+    if count < _DIGITS_MIN or (count > _DIGITS_MAX and digits.isdigit()):
+        return digits
+    if count <= _DIGITS_MAX:
+        return _REMOVED
+    # Several numbers in a row: each by itself where one is a phone's, else all of them.
+    words = digits.split()
+    each = [_hidden(word) for word in words] if len(words) > 1 else []
+    return " ".join(each) if _REMOVED in each else _REMOVED
 
 
 def exception_name(error: BaseException) -> str:

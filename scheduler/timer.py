@@ -10,6 +10,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from runtime.logs import line_without_locks
+
 #: How many actions may run at the same time: a slow one must not delay the tick.
 JOBS_MAX = 4
 
@@ -78,6 +80,5 @@ class Watchdog:
             self._checks += 1
             if self._checks >= self._checks_max:
                 # Not by logging: the thread that hangs may hold its lock.
-                line = f"scheduler: no tick ended for {self._limit_ms} ms; leaving\n"
-                os.write(2, line.encode())
+                os.write(1, line_without_locks("process.hung", limit_ms=self._limit_ms))
                 os._exit(EXIT_HUNG)

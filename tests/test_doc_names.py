@@ -70,10 +70,20 @@ def missing_file(text: str) -> bool:
     return is_ours and not any(ROOT.glob(name))
 
 
+@cache
+def events() -> frozenset[str]:
+    """Return every log event, ours and those of the servers."""
+    ours, servers = (
+        names("reference.md", "Log events"),
+        names("reference.md", "Events of the servers"),
+    )
+    return frozenset({*ours, *servers})
+
+
 def missing_code(text: str) -> bool:
     """Say so of ``package.module.name``, with or without a call's brackets."""
     name = found[1] if (found := DOTTED.fullmatch(text)) else ""
-    if not name or name.endswith(FILES) or name in names("reference.md", "Log events"):
+    if not name or name.endswith(FILES) or name in events():
         return False
     return not is_importable(name)
 
@@ -95,12 +105,7 @@ def defined_tests() -> set[str]:
 
 def missing_event(text: str) -> bool:
     """Say so of a log event; CONTRIBUTING shows how one is written."""
-    known = {
-        *names("reference.md", "Log events"),
-        "noun.verbed",
-        "request.unreadable",
-        "connection.given_up",
-    }
+    known = {*events(), "noun.verbed"}
     nouns = {name.partition(".")[0] for name in known}
     if not EVENT.fullmatch(text) or text.partition(".")[0] not in nouns:
         return False

@@ -4,6 +4,7 @@ import argparse
 import ast
 import inspect
 import re
+import runpy
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -31,6 +32,7 @@ from llm import MODELS
 from runtime.accounts import AccountEntry, Exceptions
 from runtime.build import Runtime, build
 from runtime.health import ALERT_RULES
+from runtime.libraries import SAYINGS
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY, AccountBudget, AccountLimits, Settings
 from tests.repository import CODE, PACKAGES, ROOT, SOURCES, column, names, relative, rows, tree
 from web import create_app
@@ -175,6 +177,18 @@ def test_fields_of_a_log_event_are_documented() -> None:
     ]
 
     assert missing == []
+
+
+def of_the_servers() -> set[str]:
+    """Return the events for sentences of gunicorn and Dramatiq, and what is logged beside them."""
+    configuration = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    sources = [ROOT / "gunicorn.conf.py", ROOT / "scheduler" / "timer.py"]
+    literal = re.compile(r'"((?:request|connection|process)\.[a-z_]+)"')
+    return (
+        {event for event, _ in configuration["SAYINGS"].values()}
+        | {saying.event for saying in SAYINGS.values()}
+        | {event for path in sources for event in literal.findall(path.read_text())}
+    ) - {"request.unanswered"}
 
 
 def alert_kinds() -> Iterator[str]:
@@ -335,6 +349,7 @@ def key_forms() -> Iterator[str]:
     ("document", "heading", "found"),
     [
         ("reference.md", "Log events", lambda: (event for _, event, _, _ in logged())),
+        ("reference.md", "Events of the servers", of_the_servers),
         ("reference.md", "Alert kinds", alert_kinds),
         ("reference.md", "Checks", checks),
         ("architecture.md", "Keys", key_forms),

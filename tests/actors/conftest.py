@@ -104,7 +104,7 @@ def broker(brokers: Brokers) -> dramatiq.Broker:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    """Return a starter of workers, each as ``dramatiq actors:main`` would run it."""
+    """Return a starter of workers, each as ``python -m actors`` would run it."""
     running: list[Worker] = []
 
     def start(broker: dramatiq.Broker, *, threads: int = 8) -> Worker:

@@ -23,8 +23,10 @@ RETRIED = (
 CRASHED = (
     '{"level": "ERROR", "event": "doorbell.failed", "exception": "KeyError", "trace": "doors.py:1"}'
 )
-GUNICORN = '{"asctime": "now", "levelname": "ERROR", "name": "gunicorn.error", "message": "Bad"}'
-MASTER = "[2026-01-01 00:00:00,000] [PID 7] [MainThread] [dramatiq.MainProcess] [{}] Something"
+MASTER = (
+    '{{"ts": "2026-01-01T00:00:00.000Z", "level": "{}", "event": "worker.died", "role": "worker",'
+    ' "host": "h1", "pid": 7, "release": "unknown", "worker_pid": 8}}'
+)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +111,8 @@ def test_valkey_of_the_python_package_comes_before_one_of_the_host(
         (STARTED, None),
         (RETRIED, "WARNING batch.retried code=model_429"),
         (CRASHED, "ERROR doorbell.failed exception=KeyError\ndoors.py:1"),
-        (GUNICORN, "ERROR Bad"),
         (MASTER.format("INFO"), None),
-        (MASTER.format("CRITICAL"), "Something"),
+        (MASTER.format("ERROR"), "ERROR worker.died worker_pid=8"),
         ("", None),
         ("Traceback (most recent call last):", "Traceback (most recent call last):"),
         ("{not json", "{not json"),

@@ -3,8 +3,14 @@
 What a process holds when it ends at each single step: ``tests/chaos/test_failpoints.py``.
 """
 
+import json
+import os
+import re
+import signal
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +18,7 @@ from batching.keys import FLEET
 from demo.child import SCHEDULER, worker
 from runtime.fleet import members
 from tests.http_server import hang
+from tests.repository import names
 from tests.stack.accounts import RESENDING
 from tests.stack.customer import Customer
 from tests.stack.stack import USUAL, Stack
@@ -149,3 +156,44 @@ def test_every_process_ends_when_it_is_told_to_and_leaves_the_fleet(stack: Stack
 
     assert exit_codes == [0, 0, 0]
     assert left == [["scheduler", "web", "web"], ["web", "web"], []]
+
+
+def children(stack: Stack, role: str) -> list[int]:
+    """Return the processes of a role that its master has started; others may be announced yet."""
+    announced = [it.pid for it in members(stack.ledger.client) if it.role == role]
+    found = [Path(f"/proc/{pid}/stat") for pid in announced]
+    group = str(stack.processes[role].group)
+    return [
+        int(it.parent.name) for it in found if it.exists() and it.read_text().split()[4] == group
+    ]
+
+
+def test_lines_of_all_processes_have_one_form_and_masters_tell_of_deaths(stack: Stack) -> None:
+    """A worker of each is killed; whoever looks for it finds the process by host and pid."""
+    web = eventually(lambda: children(stack, "web"), what="a web process")[0]
+    worker_pid = eventually(lambda: children(stack, "worker"), what="a worker")[0]
+    os.kill(web, signal.SIGKILL)
+    os.kill(worker_pid, signal.SIGKILL)
+    eventually(lambda: not stack.processes["worker"].running, what="Dramatiq to end")
+    eventually(lambda: f'"worker_pid": {web}, "signal"' in stack.processes["web"].log())
+    stack.processes["worker"].start()
+    stack.wait_until_ready()
+
+    lines = [
+        json.loads(line)
+        for name, process in stack.processes.items()
+        for line in process.log().splitlines()
+    ]
+
+    moment = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+    usual = ["ts", "level", "event", "logger", "role", "host", "pid", "release"]
+    odd = [it for it in lines if list(it)[:8] != usual or not moment.fullmatch(it["ts"])]
+    assert odd == []
+    assert {(it["role"], it["host"], it["release"]) for it in lines} == {
+        (role, socket.gethostname(), "unknown") for role in USUAL
+    }
+    told = [(it["role"], it["event"], it["worker_pid"]) for it in lines if "worker_pid" in it]
+    assert {("web", "worker.killed", web), ("worker", "worker.died", worker_pid)} <= set(told)
+    assert {it["event"] for it in lines if it["logger"].startswith(("gunicorn", "dramatiq"))} <= {
+        *names("reference.md", "Events of the servers")
+    }

@@ -79,7 +79,7 @@ def test_process_that_cannot_start_says_why_and_never_that_it_is_ready(
     ("arguments", "waits", "times"),
     [
         pytest.param(SCHEDULER, "flush.hindered", 1, id="scheduler"),
-        pytest.param(WORKER, "Restarting consumer in", 3, id="worker"),
+        pytest.param(WORKER, "broker.unreachable", 3, id="worker"),
     ],
 )
 def test_process_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
@@ -90,7 +90,7 @@ def test_process_is_ready_when_it_reached_the_broker_and_says_when_it_ends(
     waits: str,
     times: int,
 ):
-    """Dramatiq's own word, "ready for action", comes before it has reached any broker."""
+    """Dramatiq's own word, `worker.started`, comes before it has reached any broker."""
     process = start(arguments, NOTIFY_SOCKET=systemd.address, BROKER_URL=other_valkey.url(1))
     eventually(lambda: process.log().count(waits) >= times)
     before = systemd.received
@@ -122,7 +122,7 @@ def test_watchdog_of_systemd_is_fed_while_the_ledger_is_away(
 def test_worker_leaves_when_its_master_is_killed(start: Processes, client: redis.Redis):
     """It would go on to consume, with old code and settings, where no supervisor sees it."""
     master = start(WORKER)
-    eventually(lambda: "ready for action" in master.log())
+    eventually(lambda: "worker.started" in master.log())
     announced = eventually(lambda: client.hlen(FLEET))
 
     master.signal(signal.SIGKILL)

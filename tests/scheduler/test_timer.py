@@ -1,5 +1,6 @@
 """The wrapper of APScheduler; and the watchdog, in processes of its own: it ends them."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from scheduler.timer import Timer
 
 DEADLINE_S = 10.0
 PROGRAM = """
-import threading
+import logging, threading
+from runtime.logs import start_logging
 from scheduler.timer import Watchdog
 
+start_logging(role="scheduler", release="r1", level="INFO")
 watchdog = Watchdog(limit_ms=750)
 watchdog.start()
 pause = threading.Event()
@@ -69,17 +72,20 @@ def test_stop_returns_after_the_last_run():
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
+        # Nor can whoever holds the lock of the log keep it from leaving, or from saying so.
         pytest.param(
-            "pause.wait()", 70, "scheduler: no tick ended for 750 ms; leaving\n", id="hangs"
+            "logging.getLogger().handlers[0].acquire(); pause.wait()",
+            *(70, ["process.hung scheduler r1 750"]),
+            id="hangs",
         ),
         pytest.param(
             "for _ in range(30): pause.wait(0.05); watchdog.alive()",
-            *(0, ""),
+            *(0, []),
             id="ticks",
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            "watchdog.stop(); pause.wait(1.5)", 0, "", id="stopped", marks=pytest.mark.slow
+            "watchdog.stop(); pause.wait(1.5)", 0, [], id="stopped", marks=pytest.mark.slow
         ),
     ],
 )
@@ -88,4 +94,6 @@ def test_watchdog_ends_a_process_that_hangs(body, code, said):
 
     ended = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
 
-    assert (ended.returncode, ended.stderr) == (code, said)
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert (ended.returncode, ended.stderr) == (code, "")
+    assert [f"{it['event']} {it['role']} {it['release']} {it['limit_ms']}" for it in lines] == said
