@@ -175,7 +175,7 @@ class Watcher:
         with reached():
             self._client.hset(CANARY, mapping=answered)
         self._probe.discard_dead()
-        log.info("canary.answered", extra={"round_trip_ms": round_trip_ms})
+        log.debug("canary.answered", extra={"round_trip_ms": round_trip_ms})
 
     def _alert_late(self, state: State) -> None:
         step = self._probe.last_step(state.message_id, state.refused)

@@ -69,6 +69,8 @@ _SAMPLED = (
 )
 #: Fields that make no difference between such lines: the first of them names one, as an example.
 _EXAMPLES = frozenset({"attempt", "batch", "batch_size", "conversation", "count"})
+#: Events of the steps of a message: of the canary's they are routine.
+_STEPS = ("batch.", "doorbell.", "message.", "reply.")
 #: For how long after a line those that are equal to it are only counted, ms.
 SAMPLE_EVERY_MS = 60_000
 #: Most kinds of lines that are counted apart; beyond them the fields make no difference.
@@ -203,15 +205,16 @@ def write_counted(*, whole: bool = False) -> None:
 def toned(record: logging.LogRecord) -> bool:
     """Translate what a library says, lower routine of the canary; return whether it is wanted."""
     translate(record)
-    fields = vars(record)
-    is_canary = fields.get("account") == CANARY_ACCOUNT or _is_canary(fields.get("conversation"))
-    if is_canary and record.levelno == logging.INFO:
+    is_step = record.levelno == logging.INFO and str(record.msg).startswith(_STEPS)
+    if is_step and _is_of_canary(vars(record)):
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return record.levelno >= logging.getLogger().level
 
 
-def _is_canary(conversation: object) -> bool:
-    return isinstance(conversation, str) and conversation.startswith("k_")
+def _is_of_canary(fields: Mapping[str, object]) -> bool:
+    return fields.get("account") == CANARY_ACCOUNT or str(fields.get("conversation")).startswith(
+        "k_"
+    )
 
 
 def start_logging(*, role: str, release: str, level: str) -> None:

@@ -80,7 +80,7 @@ def alerts(runtime: Runtime) -> list[str]:
 def test_canary_goes_the_whole_way_and_its_round_trip_is_logged_once(
     runtime: Runtime, canary: Watcher, http_server: HttpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     canary()
     assert deliver(runtime, http_server) == 200
     answer(runtime)
@@ -127,7 +127,7 @@ def test_canaries_of_one_batch_are_all_known_as_answered_and_none_is_late(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Those of operators on several hosts, and the scheduler's own."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     canary()
     deliver(runtime, http_server)
     with served(runtime) as url:

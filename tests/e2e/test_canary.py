@@ -10,7 +10,7 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-ENVIRON = {"CANARY_EVERY_MS": "2000"}
+ENVIRON = {"CANARY_EVERY_MS": "2000", "LOG_LEVEL": "DEBUG"}
 
 
 def log(stack: Stack) -> str:

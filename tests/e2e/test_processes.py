@@ -194,6 +194,7 @@ def test_lines_of_all_processes_have_one_form_and_masters_tell_of_deaths(stack: 
     }
     told = [(it["role"], it["event"], it["worker_pid"]) for it in lines if "worker_pid" in it]
     assert {("web", "worker.killed", web), ("worker", "worker.died", worker_pid)} <= set(told)
-    assert {it["event"] for it in lines if it["logger"].startswith(("gunicorn", "dramatiq"))} <= {
+    servers = {"gunicorn.error", "dramatiq.MainProcess"}
+    assert {it["event"] for it in lines if it["logger"] in servers} <= {
         *names("reference.md", "Events of the servers")
     }
