@@ -43,6 +43,12 @@ class Shard:
         self.alerts = f"{prefix}alerts"
         #: Hash: account and kind → alerts beyond the rate, for one summary.
         self.throttled = f"{prefix}held"
+        #: Sorted set: account, kind and code of an open alert → when people are told of it, ms.
+        self.reminders = f"{prefix}reminders"
+        #: Hash: the first alert of each open one, JSON, and how many there were.
+        self.open_alerts = f"{prefix}open_alerts"
+        #: List: who acknowledged which open alert and when, JSON, newest first.
+        self.acks = f"{prefix}acks"
         #: Hash: the counters, and ``seq`` for batch ids and tokens.
         self.stats = f"{prefix}stats"
         #: Hash: id of a set of limits, as batches name it → the limits by name, JSON.

@@ -1,6 +1,6 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-from cli import canary, check, dead, rights, status, trace
+from cli import alerts, canary, check, dead, rights, status, trace
 from cli.common import Verb, add_conversation
 
 #: Of a verb that returned whether all is well.
@@ -37,9 +37,15 @@ VERBS = (
     ),
     Verb(
         "alerts",
-        "print alerts, and whether they were delivered",
-        status.show_alerts,
-        status.add_alerts,
+        "print alerts and whether they were delivered; acknowledge those that are open",
+        alerts.run,
+        alerts.arguments,
+    ),
+    Verb(
+        "notify",
+        "try where people are told: Sentry and each address of NOTIFY_URLS",
+        alerts.notify,
+        alerts.notify_arguments,
     ),
     Verb("export", "print all that is kept of a customer", rights.run_export, add_conversation),
     Verb("erase", "delete all that is kept of a customer", rights.run_erase, rights.add_erase),

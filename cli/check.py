@@ -34,6 +34,7 @@ from runtime.health import (
 from runtime.needs import secret_digests, variables_of
 from runtime.safety import exposed, unsafe
 from runtime.settings import Settings, former_names, load_settings, valid_settings
+from runtime.sinks import addresses_of
 
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTAKE "}
@@ -184,8 +185,8 @@ class Preflight:
         for former, setting in former_names(environ).items():
             says = f"is now called {setting}; the former name still works"
             self.results.append(warning(former, says, "rename it"))
-        if settings.is_production and not settings.sentry_dsn:
-            advice = "set it, or watch the log for ERROR: alerts reach nobody else"
+        if settings.is_production and not (settings.sentry_dsn or settings.notify_urls):
+            advice = "set it or NOTIFY_URLS, or watch the log for ERROR: alerts reach nobody else"
             self.results.append(warning("SENTRY_DSN", "is not set", advice))
         if settings.is_production and not settings.console_token:
             advice = "set it for Prometheus and for whoever reads /fleet and why /readyz is 503"
@@ -224,11 +225,17 @@ class Preflight:
 
     def _check_safety(self, settings: Settings, configs: tuple[AccountConfig, ...]) -> None:
         """Check for what production refuses; staging, which has real numbers too, is warned."""
-        for found in exposed(settings, configs):
-            self.results.append(mistake("safety", str(found), ""))
+        try:
+            addresses = addresses_of(settings, configs)
+        except ConfigurationError as error:
+            self.results += _mistakes(error)
+            addresses = []
+        for it in exposed(settings, configs):
+            self.results.append(mistake("safety", str(it), ""))
         if settings.environment in {"production", "staging"}:
             show = mistake if settings.is_production else warning
-            self.results += [show("safety", str(it), "") for it in unsafe(settings, configs)]
+            found = unsafe(settings, configs, addresses=addresses)
+            self.results += [show("safety", str(it), "") for it in found]
 
     def _check_servers(self, settings: Settings) -> None:
         context = health.context_of(self.request.store(), settings, "manage")

@@ -1,17 +1,14 @@
-"""The verbs that print a state: ``balance``, ``audit``, ``fleet``, ``alerts`` and ``model``."""
+"""The verbs that print a state: ``balance``, ``audit``, ``fleet`` and ``model``."""
 
 import time
 from argparse import ArgumentParser
-from collections import Counter
 from collections.abc import Mapping
 
-from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.audit import audit
 from batching.inspect import MESSAGES, SENT, by_reason, counters, total
-from cli.common import Request, as_json, table, up_to
+from cli.common import Request, as_json, table
 from runtime.fleet import Member, drift, members, missing
-from runtime.health import UNDELIVERED_MS_MAX
-from runtime.units import moment, span
+from runtime.units import span
 
 #: Longer than any step takes, so that a step in between is over at the second scan.
 AUDIT_PAUSE_S = 1.0
@@ -19,7 +16,6 @@ AUDIT_PAUSE_S = 1.0
 _COUNTERS = ("shard", *MESSAGES)
 #: Counters that are also kept by reason, since the ledger was made.
 _BY_REASON = ("dead", "suppressed")
-_ALERT = ("kind", "account_id", "conversation_id", "batch_id", "detail")
 
 
 def show_balance(request: Request) -> bool:
@@ -99,47 +95,6 @@ def show_fleet(request: Request) -> bool:
 def _member_line(member: Member) -> str:
     state = "alive" if member.is_alive else f"silent for {span(member.silent_ms)}"
     return f"{member.name}  release {member.release}  settings {member.fingerprint}  {state}"
-
-
-def add_alerts(parser: ArgumentParser) -> None:
-    """Add --limit."""
-    parser.add_argument(
-        "--limit", type=up_to(KEPT_MAX), default=50, metavar="N", help=f"newest N, 1..{KEPT_MAX}"
-    )
-
-
-def show_alerts(request: Request) -> bool:
-    """Print the newest alerts; False if one is undelivered for longer than UNDELIVERED_MS_MAX."""
-    alerts = Alerts(request.open_store())
-    kept = sorted(alerts.newest(KEPT_MAX), key=lambda alert: alert.at_ms, reverse=True)
-    newest, throttled = kept[: request.arguments.limit], alerts.throttled_counts()
-    counts = Counter(alert.kind for alert in kept)
-    oldest_ms = alerts.undelivered().oldest_ms
-    late = oldest_ms > UNDELIVERED_MS_MAX
-    sentry = bool(request.settings().sentry_dsn)
-    lines = table([_alert_row(alert, sentry=sentry) for alert in newest]) or ["No alerts."]
-    if not sentry:
-        lines.append("SENTRY_DSN is not set here: alerts go to the log alone, as alert.told.")
-    lines += [f"{kind}: {count}" for kind, count in counts.most_common()]
-    lines += [f"Throttled, for a summary: {name}: {n}" for name, n in throttled.items()]
-    if late:
-        lines.append(f"The oldest undelivered one is {span(oldest_ms)} old: is a scheduler alive,")
-        lines.append("and does Sentry answer? Look for alert.delayed in the log.")
-    document = {
-        "ok": not late,
-        "untold_ms": oldest_ms,
-        "sink": "sentry" if sentry else "log",
-        "counts": dict(counts),
-        "held": throttled,
-        "alerts": [as_json(it, throttled="held", notified="told") for it in newest],
-    }
-    request.show(document, lines)
-    return not late
-
-
-def _alert_row(alert: Alert, *, sentry: bool) -> list[str]:
-    state = ("notified" if sentry else "logged") if alert.notified else "undelivered"
-    return [moment(alert.at_ms), state, *(str(getattr(alert, name)) or "-" for name in _ALERT)]
 
 
 def add_model(parser: ArgumentParser) -> None:

@@ -123,18 +123,23 @@ def matches(pattern: str, problem: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _one_or_two(value: object) -> object:
-    names = [value] if isinstance(value, str) else value
-    if isinstance(names, list) and not 1 <= len(names) <= _SECRETS_MAX:
-        raise ValueError(f"must be one name, or a list of 1..{_SECRETS_MAX}")
-    return names
+def up_to_names(most: int) -> Callable[[object], object]:
+    """Return a check that a value is one name, or a list of 1..``most``; it gives a list."""
+
+    def check(value: object) -> object:
+        names = [value] if isinstance(value, str) else value
+        if isinstance(names, list) and not 1 <= len(names) <= most:
+            raise ValueError(f"must be one name, or a list of 1..{most}")
+        return names
+
+    return check
 
 
 #: The form of an environment variable's name.
 ENV_NAME = r"[A-Z_][A-Z0-9_]{0,63}"
 EnvName = Annotated[str, matches(ENV_NAME, "must be the NAME of an environment variable")]
 #: One name, or two while one secret replaces the other.
-EnvNames = Annotated[list[EnvName], BeforeValidator(_one_or_two)]
+EnvNames = Annotated[list[EnvName], BeforeValidator(up_to_names(_SECRETS_MAX))]
 Digits = Annotated[str, matches(r"\d{5,20}", "must be 5..20 digits in quotes")]
 Word = Annotated[str, matches(r"[\w.:/@+-]{1,100}", "must be 1..100 letters, digits or .:/@+-_")]
 

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, ValidationError, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError, LedgerUnavailableError
@@ -36,6 +36,7 @@ from config import (
     problem_of,
     refuse,
     suggestion,
+    up_to_names,
 )
 from config.urls import is_url, shown_url
 from llm import MODELS
@@ -84,6 +85,9 @@ class AccountEntry(Table):
         Annotated[str, matches(r"(?s).*\S.*", "must be the whole text, at most 4096 characters")],
         ...,
     ] = ()
+    notify_urls_env: Annotated[list[EnvName], BeforeValidator(up_to_names(5))] = Field(
+        default_factory=list
+    )
     apology: Annotated[str, matches(r"[^\0]{0,1000}", "must be at most 1000 characters")] = ""
 
 

@@ -30,10 +30,11 @@ from runtime.clients import Role, database_id, redis_client, trouble
 from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.needs import purposes_of, secret_digests
-from runtime.notification import Links
 from runtime.notifier import Notifier
+from runtime.people import People
 from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
+from runtime.sinks import addresses_of
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ def build(
     settings = load_settings(environ)
     configs = load_accounts(settings, environ, channels, purposes=purposes_of(role))
     _start_reporting(settings, role)
-    log_unsafe(settings, configs, channels)
+    addresses = addresses_of(settings, configs) if role == "scheduler" else []
+    log_unsafe(settings, configs, channels, addresses)
     store = store_of(settings, redis_client(settings.redis_url, role))
     me = _this_process(role, settings, configs, _open(store))
     _log_start(settings, environ, store, me)
@@ -99,8 +101,8 @@ def build(
         notifier=Notifier(
             Alerts(store),
             me.ledger_id,
-            sentry=bool(settings.sentry_dsn),
-            links=Links.of(settings),
+            bool(settings.sentry_dsn),
+            People(store, settings, addresses),
         ),
         fingerprint=me.fingerprint,
     )

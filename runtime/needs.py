@@ -18,10 +18,13 @@ from runtime.settings import OF_ONE_ROLE, Settings, setting_names
 if TYPE_CHECKING:
     from runtime.accounts import AccountConfig
 
-#: What an account's secrets are for: to prove what is posted to us, or to make and send answers.
-Purpose = Literal["webhooks", "answers"]
-#: The one role whose processes get them; operators' verbs get all, a scheduler none.
-NEEDED_BY: dict[Purpose, Role] = {"webhooks": "web", "answers": "worker"}
+#: What an account's secrets are for: to prove what is posted to us, to make and send answers, or
+#: to tell people of alerts.
+Purpose = Literal["webhooks", "answers", "alerts"]
+#: The one role whose processes get them; operators' verbs get all.
+NEEDED_BY: dict[Purpose, Role] = {"webhooks": "web", "answers": "worker", "alerts": "scheduler"}
+#: The key of an account that names the variables with addresses for its alerts.
+NOTIFY_FIELD = "notify_urls_env"
 
 
 def env_names(table: Table, path: str = "") -> list[tuple[str, str]]:
@@ -38,9 +41,10 @@ def named_secrets(
     provider: Provider, entry: Table, models: Iterable[tuple[str, Table]]
 ) -> dict[Purpose, list[tuple[str, str]]]:
     """Return for each purpose what ``env_names`` of an account and of its ``models`` does."""
-    named: dict[Purpose, list[tuple[str, str]]] = {"webhooks": [], "answers": []}
+    named: dict[Purpose, list[tuple[str, str]]] = {it: [] for it in NEEDED_BY}
     for name, variable in env_names(entry):
         purpose: Purpose = "webhooks" if name in provider.proof_fields else "answers"
+        purpose = "alerts" if name == NOTIFY_FIELD else purpose
         named[purpose].append((name, variable))
     named["answers"] += [it for path, table in models for it in env_names(table, path)]
     return named

@@ -1,6 +1,6 @@
-"""Deliver the ledger's alerts: to Sentry if there is a DSN, else to the log alone.
+"""Deliver the ledger's alerts to Sentry and to people, as configured, else to the log alone.
 
-An alert is acknowledged after Sentry has taken it: a crash repeats it, and nothing is lost.
+An alert is acknowledged after one of them has taken it: a crash repeats it, and nothing is lost.
 """
 
 import logging
@@ -17,7 +17,8 @@ from batching.background import Background, backgrounds
 from batching.errors import TransientError
 from batching.inspect import Step
 from batching.model import Reason
-from runtime.notification import Links, Notification, notification_of
+from runtime.notification import Notification, notification_of
+from runtime.people import People
 from runtime.sentry import ALERT_LOGGER, deliver
 from runtime.steps import sentence
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 #: Most new alerts that are taken from a shard at once.
 TAKEN_MAX = 50
 _DROPS = frozenset(Reason)
-_NO_LINKS = Links()
 #: Makes the id of an alert's event, the same for every attempt to send it.
 _NAMESPACE = uuid.UUID("6f0c7d1e-93a4-4b57-8f0a-6f5c1f1d9b7a")
 
@@ -38,7 +38,7 @@ class Notifier:
     alerts: Alerts
     ledger_id: str
     sentry: bool
-    links: Links = _NO_LINKS
+    people: People
 
     def __call__(self) -> None:
         """Deliver pending alerts; failures stay pending. Never raises TransientError."""
@@ -48,27 +48,37 @@ class Notifier:
                 delivered = self._deliver(alerts)
                 self.alerts.acknowledge(delivered)
                 if len(delivered) < len(alerts):
-                    log.warning("alert.delayed", extra={"code": "sentry_away"})
+                    code = "sentry_away" if self.sentry else "sinks_away"
+                    log.warning("alert.delayed", extra={"code": code})
                     break
+            self.people.remind()
         except TransientError as error:
             log.warning("alert.delayed", extra={"code": error.code})
 
     def _deliver(self, alerts: Sequence[Alert]) -> list[Alert]:
-        """Return those of ``alerts`` that Sentry took; without a DSN all, as the log has them."""
-        delivered = list(alerts)
-        if self.sentry and alerts:
-            events = {event_id(self.ledger_id, alert): alert for alert in alerts}
-            told = self.notifications(alerts)
-            taken = deliver(
-                (report(event, alert, told[alert.name]), _links(told[alert.name]))
-                for event, alert in events.items()
-            )
-            delivered = [alert for event, alert in events.items() if event in taken]
-        # With Sentry the line is for the record; without, it is what a person must see.
-        level = logging.INFO if self.sentry else logging.ERROR
-        for alert in delivered:
-            log.log(level, "alert.told", extra=_fields(alert))
-        return delivered
+        """Return those of ``alerts`` that a sink took, and without Sentry those meant for no one.
+
+        With a sink the line is for the record; without one it is what a person must see.
+        """
+        told = self.notifications(alerts)
+        taken, nobodys = self.people.tell(alerts, told, lambda: self._report(alerts, told))
+        in_log = set() if self.sentry else nobodys
+        for alert in alerts:
+            if alert in taken or alert in in_log:
+                level = logging.INFO if alert in taken else logging.ERROR
+                log.log(level, "alert.told", extra=_fields(alert))
+        return [alert for alert in alerts if alert in taken or alert in in_log]
+
+    def _report(self, alerts: Sequence[Alert], told: Mapping[str, Notification]) -> list[Alert]:
+        """Return those of ``alerts`` that Sentry took, none without a DSN."""
+        if not self.sentry or not alerts:
+            return []
+        events = {event_id(self.ledger_id, alert): alert for alert in alerts}
+        taken = deliver(
+            (report(event, alert, told[alert.name]), _links(told[alert.name]))
+            for event, alert in events.items()
+        )
+        return [alert for event, alert in events.items() if event in taken]
 
     def notifications(self, alerts: Sequence[Alert]) -> Mapping[str, Notification]:
         """Return what a person is told of each alert, by the alert's name.
@@ -80,7 +90,9 @@ class Notifier:
             known = backgrounds(self.alerts.store, alerts)
         except TransientError as error:
             log.warning("alert.delayed", extra={"code": error.code})
-        return {it.name: notification_of(it, self.links, known.get(it.name)) for it in alerts}
+        return {
+            it.name: notification_of(it, self.people.links, known.get(it.name)) for it in alerts
+        }
 
 
 def event_id(ledger_id: str, alert: Alert) -> str:

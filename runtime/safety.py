@@ -16,8 +16,9 @@ from config import Mistake, Table
 from config.secrecy import SECRET_LENGTH_MIN, secret_problem
 from config.urls import host_of, is_link_local, is_local, password_of
 from runtime.accounts import AccountConfig, Exceptions, load_exceptions
-from runtime.needs import env_names
+from runtime.needs import NOTIFY_FIELD, env_names
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY, ENV_FILE, Settings
+from runtime.sinks import Address
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +35,18 @@ _UNVERIFIED = {
 
 
 def log_unsafe(
-    settings: Settings, configs: Sequence[AccountConfig], channels: Mapping[str, Provider]
+    settings: Settings,
+    configs: Sequence[AccountConfig],
+    channels: Mapping[str, Provider],
+    addresses: Iterable[Address] = (),
 ) -> None:
     """Log what is ``unsafe`` in production, and what is ``exposed``, at the start of a process.
 
     It starts all the same: what was good enough for the release before must not leave customers
     without an answer. ``check`` refuses it, and with it every deployment.
     """
-    for mistake in unsafe(settings, configs, channels) if settings.is_production else ():
+    is_refused = settings.is_production
+    for mistake in unsafe(settings, configs, channels, addresses) if is_refused else ():
         log.error("settings.unsafe", extra={"setting": mistake.name, "problem": mistake.problem})
     for mistake in exposed(settings, configs, channels):
         log.warning("account.exposed", extra={"setting": mistake.name, "problem": mistake.problem})
@@ -51,9 +56,11 @@ def unsafe(
     settings: Settings,
     configs: Sequence[AccountConfig],
     channels: Mapping[str, Provider] = CHANNELS,
+    addresses: Iterable[Address] = (),
 ) -> list[Mistake]:
     """Return what an installation that answers real customers must not have; [] if all is well.
 
+    ``addresses``: where people are told.
     Raise ConfigurationError if the accounts file cannot be read.
     """
     allowed = load_exceptions(settings)
@@ -64,6 +71,7 @@ def unsafe(
             for where, url in _addresses(settings, configs)
             for it in _address_problems(where, url, allowed)
         ),
+        *(it for address in addresses for it in _sink_problems(address, allowed)),
         *_passwords(settings, allowed),
         *_weak(secrets, allowed),
         *_reused([*_kept(settings), *secrets], allowed),
@@ -135,6 +143,21 @@ def _address_problems(name: str, url: str, allowed: Exceptions) -> Iterator[Mist
         yield _refusal(name, url, problem, "allow_unverified_hosts", host)
 
 
+def _sink_problems(address: Address, allowed: Exceptions) -> Iterator[Mistake]:
+    """Yield what is wrong with where people are told; the address itself is never shown."""
+    name, to = address.name, address.destination
+    if is_link_local(to.host) and to.host not in allowed.allow_link_local_hosts:
+        problem = "is a link-local or metadata address, where no such service is"
+        yield _refusal(name, None, problem, "allow_link_local_hosts", to.host)
+    is_elsewhere = bool(to.host) and not is_local(to.host)
+    if to.in_clear and is_elsewhere and to.host not in allowed.allow_http_hosts:
+        problem = "sends alerts and its own secrets in clear text: use the form with TLS"
+        yield _refusal(name, None, problem, "allow_http_hosts", to.host)
+    if not to.is_verified and to.host not in allowed.allow_unverified_hosts:
+        problem = "takes any server's certificate, by its option verify: remove that"
+        yield _refusal(name, None, problem, "allow_unverified_hosts", to.host)
+
+
 def _unverified(query: str) -> str:
     """Return the option by which a certificate is not checked, "" if there is none."""
     options = parse_qs(query)
@@ -174,7 +197,9 @@ def _secrets(
     for config in configs:
         provider, values = channels[config.channel], config.secrets
         challenge = provider.challenge.secrets_field if provider.challenge else ""
-        held = [it for it in env_names(config.entry) if it[1] in values]
+        # An address where people are told is a secret of another form.
+        named = [it for it in env_names(config.entry) if it[0] != NOTIFY_FIELD]
+        held = [it for it in named if it[1] in values]
         for name, variable in held:
             if name == provider.secrets_field:
                 yield _Secret(name, variable, values[variable], SECRET_LENGTH_MIN)

@@ -23,6 +23,7 @@ from redis.connection import SSLConnection, parse_url
 from batching.errors import ConfigurationError
 from batching.model import Budget, Limits, Timing
 from config import Mistake, Table, Whole, http_url, matches, problem_of, refuse, suggestion
+from config.hours import quiet_hours
 from config.secrecy import secret_problem
 from config.urls import shown_url, url_parts
 
@@ -59,7 +60,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRET_LENGTH_MAX = 256
 
 #: Settings that processes of one role need; all others are for every role.
-OF_ONE_ROLE = {"CONSOLE_TOKEN": "web"}
+OF_ONE_ROLE = {"CONSOLE_TOKEN": "web", "NOTIFY_URLS": "scheduler"}
 
 _SYSTEMD_NAMES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
@@ -210,6 +211,11 @@ class Settings(Table):
     sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
     docs_url: PageUrl = ""
     console_url: PageUrl = ""
+    # Where people are told, beside Sentry, and of what.
+    notify_urls: Annotated[str, Field(repr=False)] = ""
+    notify_min_severity: Literal["info", "warning", "error", "fatal"] = "warning"
+    notify_quiet: Annotated[str, AfterValidator(quiet_hours)] = ""
+    notify_repeat_ms: Annotated[int, Whole(0, 86_400_000)] = 3_600_000
     console_token: Secret = ""
     privacy_key: Secret = DEVELOPMENT_PRIVACY_KEY
 

@@ -1,9 +1,14 @@
 """Alerts as the scripts write them, and what became of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from batching.alerts import Alerts
 from batching.store import Store
+from runtime.notifier import Notifier
+from runtime.people import People
+from runtime.settings import load_settings
+from runtime.sinks import addresses_of
 
 
 def raise_alerts(store: Store, count: int = 1, *, shard: int = 0, **fields: str) -> None:
@@ -24,3 +29,16 @@ def end_window(store: Store) -> None:
 def notified(store: Store) -> list[bool]:
     """Return of each alert whether a person was notified of it, newest first."""
     return [alert.notified for alert in Alerts(store).newest(1_000)]
+
+
+def people(store: Store, urls: Sequence[str] = (), **settings: str) -> People:
+    """Return those who are told at addresses, with settings by their names."""
+    given = load_settings({"NOTIFY_URLS": " ".join(urls)} | settings)
+    return People(store, given, addresses_of(given, []))
+
+
+def notifier(
+    store: Store, urls: Sequence[str] = (), *, sentry: bool = False, **settings: Any
+) -> Notifier:
+    """Return what delivers alerts, as the scheduler runs it."""
+    return Notifier(Alerts(store), "a-ledger", sentry, people(store, urls, **settings))

@@ -28,11 +28,12 @@ from batching.model import (
     Tag,
     WakeUp,
 )
+from batching.reminders import Reminders
 from batching.store import GREETING, TAKEOVER_BEGINS, Store
 from channels import simulator
 from runtime import health
-from runtime.notifier import Notifier
 from runtime.settings import load_settings
+from tests.alerts import notifier, people
 from tests.batching.world import ANNA
 from tests.guarded_server import PASSWORDS, GuardedServer, commands, users
 from tests.processes import Guard, started
@@ -97,7 +98,7 @@ NAMES = {
 #: Methods that are no commands, or of no client of Redis, or asked for where it is allowed.
 NO_COMMANDS = {
     *("pipeline", "execute", "execute_command", "get_connection_kwargs", "config_get"),
-    *("build_request", "send", "stream", "watch"),
+    *("build_request", "send", "stream", "watch", "transaction"),
 }
 
 
@@ -145,7 +146,7 @@ def called() -> set[str]:
 
 
 def test_application_may_do_what_the_code_does_and_nothing_else() -> None:
-    connection = {"auth", "client|setname", "evalsha", "multi", "exec"}
+    connection = {"auth", "client|setname", "evalsha", "multi", "exec", "watch", "unwatch"}
 
     assert commands("app") == called() | scripted("batching", "lua") | connection
     assert commands("operator") == commands("app")
@@ -334,7 +335,15 @@ def test_scheduler_may_do_what_alerts_checks_and_canaries_ask_for(roles: Guarded
     context = health.context_of(scheduler, load_settings(environ), "scheduler")
 
     health.Monitor(replace(context, account_ids=("salon",)))()
-    Notifier(Alerts(scheduler), "ledger", sentry=False)()
+    people(scheduler, ["json://127.0.0.1:1/a"]).remind()
+    notifier(scheduler, ["json://127.0.0.1:1/a"])()
+    reminders = Reminders(scheduler)
+    reminders.keep(dict.fromkeys(Alerts(operator).newest(9), 1), told=())
+    people(scheduler, ["json://127.0.0.1:1/a"]).remind()
+    reminders.told(reminders.open(), again_ms=1)
+    reminders.postpone(dict.fromkeys(reminders.open(), 1))
+    reminders.end_turn()
+    reminders.acknowledge(reminders.open(), "recovered")
     Alerts(scheduler).throttle([replace(it, entry_id="9-9") for it in Alerts(operator).newest(9)])
     Alerts(scheduler).take(9)
     trace(scheduler, canary)

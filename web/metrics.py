@@ -16,7 +16,8 @@ _COUNTERS = frozenset({"accepted", "answered", "suppressed", "lost"})
 #: Further counters, by their name in the ledger.
 _EVENTS = (
     "alarms", "ambiguous", "channel_stopped", "duplicate", "full", "limits_mismatch",
-    "model_stopped", "overdue", "replayed", "status_refused", "undelivered", "worker_died",
+    "model_stopped", "overdue", "replayed", "sink_failed", "status_refused", "undelivered",
+    "worker_died",
 )  # fmt: skip
 #: Counters with a reason: "dead:poison" is ai_admin_dead_total{reason="poison"}.
 _REASONS = ("dead", "flush", "foreign", "suppressed")

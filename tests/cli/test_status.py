@@ -201,7 +201,7 @@ def test_throttled_alerts_are_counted(
     alerts.throttle(alerts.take(1))
 
     assert operator("alerts", "--json").json["held"] == {"salon fatal_model model_auth": 1}
-    assert "Throttled, for a summary: salon fatal_model: 1" in operator("alerts").out
+    assert "Throttled, for a summary: salon fatal_model model_auth: 1" in operator("alerts").out
 
 
 def test_alert_for_a_program_is_whole(world: World, operator: Operator) -> None:

@@ -419,6 +419,21 @@ AMENDING = (
         'redis.call("HINCRBY", KEYS[2], "suppressed", count)'),
 )  # fmt: skip
 
+TELLING = (
+    python("an alert that came while people were told is closed with those before", "reminders",
+        "if to_number(count) == it.count", "if True"),
+    python("a later alert puts off an open one", "reminders", ", lt=True)", ")"),
+    python("two notifiers tell of the same open alert", "reminders",
+        "if not self._client.set(turn, 1, nx=True, px=REDELIVER_MS):", "if False:"),
+    python("an open alert is told before its time", "reminders",
+        "if at_ms <= now_ms]", "]"),
+    python("alerts of which nobody was told are in no count", "reminders",
+        "            if alert not in told:\n", "            if False:\n"),
+    python("what was acknowledged is opened by a notifier that knew it before", "reminders",
+        "zadd(self._keys.reminders, scores, xx=True)",
+        "zadd(self._keys.reminders, scores)"),
+)  # fmt: skip
+
 BETWEEN_RELEASES = (
     lua("a limit that another release lacks has no default", "_prelude",
         "tonumber(found[name]) or default", "tonumber(found[name])"),
@@ -443,5 +458,5 @@ BETWEEN_RELEASES = (
 
 MUTANTS = (
     *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *CIRCUITS, *SENDING, *ENDING),
-    *(*OPERATING, *DELIVERING, *AMENDING, *BETWEEN_RELEASES),
+    *(*OPERATING, *DELIVERING, *AMENDING, *TELLING, *BETWEEN_RELEASES),
 )

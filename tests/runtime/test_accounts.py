@@ -314,13 +314,14 @@ def test_variables_of_a_role_are_its_settings_and_what_the_accounts_name_for_it(
     roles: list[Role] = ["web", "worker", "scheduler", "manage"]
     web, worker, scheduler, manage = (variables_of(role, configs) for role in roles)
 
+    assert scheduler - web == {"NOTIFY_URLS"}
     assert web - scheduler == {
         *("SALON_APP_SECRET", "SALON_NEXT_APP_SECRET", "SALON_VERIFY_TOKEN", "GATEWAY_SECRET"),
         "CONSOLE_TOKEN",
     }
     assert worker - scheduler == {"SALON_TOKEN", "GATEWAY_TOKEN", "MODEL_KEY"}
     assert scheduler == set(setting_names()) - {"CONSOLE_TOKEN"}
-    assert manage == web | worker
+    assert manage == web | worker | scheduler
 
 
 def test_what_is_agreed_on_is_file_and_prompt_and_not_secrets(

@@ -13,10 +13,8 @@ from batching.store import Store
 from runtime.clients import redis_client
 from runtime.notifier import Notifier
 from runtime.settings import load_settings
-from tests.alerts import end_window, notified, raise_alerts
+from tests.alerts import end_window, notified, notifier, raise_alerts
 from tests.fake_sentry import FakeSentry
-
-LEDGER = "a-ledger"
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def notify(store: Store, sentry: FakeSentry, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(runtime.sentry, "SEND_S_MAX", 2)
     settings = load_settings({"SENTRY_DSN": sentry.dsn, "RELEASE": "r1"})
     runtime.sentry.start_reporting(settings, "scheduler")
-    return Notifier(Alerts(store), LEDGER, sentry=True)
+    return notifier(store, sentry=True)
 
 
 @pytest.fixture
@@ -132,7 +130,7 @@ def test_summary_that_sentry_refuses_is_delivered_later_with_its_id(
 def test_alert_is_delivered_after_the_ledger_came_back_empty(
     store: Store, client: redis.Redis
 ) -> None:
-    notify = Notifier(Alerts(store), LEDGER, sentry=False)
+    notify = notifier(store, sentry=False)
     notify()
     client.flushall()
     raise_alerts(store)
@@ -149,7 +147,7 @@ def test_without_a_dsn_the_alert_is_an_error_line_and_a_row(
 
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            Notifier(Alerts(store), LEDGER, sentry=False)()
+            notifier(store, sentry=False)()
 
     lines = [record for record in caplog.records if record.message == "alert.told"]
     assert [(line.levelname, vars(line)["kind"]) for line in lines] == [("ERROR", "poison")] * 2
@@ -162,7 +160,7 @@ def test_ledger_that_is_away_is_logged_and_its_alerts_stay_pending(
     raise_alerts(store)
     away = Store(redis_client("redis://127.0.0.1:1/0", "manage"), privacy_key="k")
 
-    Notifier(Alerts(away), LEDGER, sentry=False)()
+    notifier(away, sentry=False)()
 
     assert "alert.delayed" in caplog.messages
     assert notified(store) == [False]
