@@ -1,5 +1,6 @@
 """People are told where they are: a real mail server and a real receiver on the loopback."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,9 +15,12 @@ from batching.reminders import Reminders
 from batching.store import Store
 from config.hours import hours_of
 from runtime import sinks
+from runtime.logs import start_logging
+from runtime.sentry import flush, start_reporting
 from runtime.settings import load_settings
 from runtime.sinks import Message, addresses_of
 from tests.alerts import notified, notifier, raise_alerts
+from tests.fake_sentry import FakeSentry
 from tests.http_server import Answer, HttpServer, Reply, drip, hang, http_server, reset
 from tests.mail_server import MailServer
 
@@ -366,3 +370,23 @@ def test_quiet_hours_are_those_of_their_zone(text: str, now: str, end: str) -> N
 
 def _ms(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def test_address_reaches_neither_log_nor_sentry_at_any_level(
+    store: Store, http_server: HttpServer, sentry: FakeSentry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Libraries of HTTP tell every path at DEBUG, and Sentry's notes it as a breadcrumb."""
+    given = load_settings({"SENTRY_DSN": sentry.dsn, "LOG_LEVEL": "DEBUG"})
+    start_logging(role="scheduler", release="r", level="DEBUG")
+    start_reporting(given, "scheduler")
+    http_server.answer(Reply(500))
+    raise_alerts(store)
+
+    notifier(store, [f"json://u:p@{http_server.address}/{SECRET}"], sentry=True)()
+    logging.getLogger("tests").error("flush.failed")
+    flush()
+
+    assert SECRET in http_server.requests[0].path
+    assert "flush.failed" in sentry.text
+    assert "sink.failed" in (said := capsys.readouterr()).out
+    assert SECRET not in sentry.text + said.out + said.err
