@@ -6,7 +6,7 @@ import dramatiq
 
 from actors.broker import build_broker
 from actors.bulkhead import Bulkhead
-from actors.middleware import AtStop, Pauses, Readiness
+from actors.middleware import AtStop, Pauses, Readiness, Threads
 from actors.tasks import BrokerQueue, Tasks, declare
 from runtime import sentry
 from runtime.build import build_or_exit
@@ -24,7 +24,8 @@ def main() -> None:
     bulkhead, pauses = Bulkhead(), Pauses()
     systemd = Systemd(systemd_environment())
     at_stop = AtStop(runtime.fleet.stop, sentry.flush)
-    for middleware in (bulkhead, pauses, Readiness(systemd), at_stop):
+    threads = Threads(runtime.store.figures)
+    for middleware in (bulkhead, pauses, threads, Readiness(systemd), at_stop):
         broker.add_middleware(middleware)
     queue = BrokerQueue(broker, runtime.store.client)
     alive = partial(sentry.check_in, runtime.store.client)

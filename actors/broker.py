@@ -4,7 +4,7 @@ No retries, delays, pipelines or results: the ledger owns all of that.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,6 +76,13 @@ class WakeUpBroker(RedisBroker):
     def get_declared_delay_queues(self) -> set[str]:
         """Return none: nothing is delayed, and each delay queue costs a polling thread."""
         return set()
+
+    def waiting(self, queues: Sequence[str]) -> dict[str, int]:
+        """Return how many wake-ups of each queue nobody has taken. Raise redis.RedisError."""
+        pipeline = self.client.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.llen(f"{self.namespace}:{queue}")
+        return dict(zip(queues, pipeline.execute(), strict=True))
 
     def reject(self, queue_name: str, data: bytes) -> None:
         """Dead-letter every fetched message of ``queue_name`` whose body is ``data``.

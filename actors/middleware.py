@@ -18,6 +18,7 @@ from dramatiq.common import iter_queue
 from dramatiq.middleware import Middleware
 from dramatiq.worker import ConsumerThread
 
+from batching.figures import Figures
 from runtime.systemd import Systemd
 
 log = logging.getLogger(__name__)
@@ -186,6 +187,32 @@ class Pauses(Middleware):
             return True
         time.sleep(ms / 1000)
         return time.monotonic() < self._until_s
+
+
+class Threads(Middleware):
+    """Notes how many threads the process has for tasks, and how many of them have one."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        """Note how many there are."""
+        self._figures.threads = worker.worker_threads
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002
+        """Note that a thread begins."""
+        self._figures.occupy(1)
+
+    def after_process_message(
+        self,
+        broker: Broker,  # noqa: ARG002
+        message: MessageProxy,  # noqa: ARG002
+        *,
+        result: object = None,  # noqa: ARG002
+        exception: BaseException | None = None,  # noqa: ARG002
+    ) -> None:
+        """Note that a thread is free again."""
+        self._figures.occupy(-1)
 
 
 class AtStop(Middleware):

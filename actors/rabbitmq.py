@@ -1,6 +1,6 @@
 """RabbitMQ as the broker. Loads pika, which few need: imported for an ``amqp://`` address only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from dramatiq.broker import Broker
 from dramatiq.brokers import rabbitmq
 from dramatiq.middleware import Middleware
+from pika.exceptions import AMQPError
 
 #: pika's timeouts where the address sets none, in seconds.
 LIMITS = {
@@ -75,3 +76,13 @@ class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
     def get_declared_delay_queues(self) -> set[str]:
         """Return none: nothing is delayed, and each delay queue costs a connection."""
         return set()
+
+    def waiting(self, queues: Sequence[str]) -> dict[str, int]:
+        """Return how many wake-ups of each queue nobody has taken. Raise AMQPError."""
+        try:
+            found = [self.channel.queue_declare(queue=queue, passive=True) for queue in queues]
+        except AMQPError:
+            # A queue that is missing closes the channel.
+            del self.channel
+            raise
+        return {queue: it.method.message_count for queue, it in zip(queues, found, strict=True)}

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: The one actor that is not a stage of a batch.
 FLUSH = "flush"
+#: Every queue, one for each actor.
+QUEUES = (FLUSH, *(stage.value for stage in Stage))
 #: How long an enqueued flush may take to begin before another is enqueued, ms.
 GATE_MS = 3_000
 #: Most batches that one flush takes of each kind and shard, so that no script blocks for long.

@@ -9,6 +9,7 @@ First the four steps, then what each failure becomes, then the helpers.
 """
 
 import logging
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -216,6 +217,7 @@ def send(
     pause: Pause = lambda _ms: False,
 ) -> None:
     """Send the parts of the reply that were not sent yet; then the batch is answered."""
+    began = time.monotonic()
     run = store.begin(wake_up)
     if run is None:
         return
@@ -235,6 +237,8 @@ def send(
             dead_letter(steps, run, Reason(reason), f"{detail}; apology sent")
         elif steps.finish(run):
             log.info("batch.answered", extra=_about(run) | {"waited_ms": run.age_ms})
+            took_ms = run.age_ms + int((time.monotonic() - began) * 1000)
+            store.figures.timed("end_to_end", run.account_id, ms=took_ms)
             _note_sent(store, run)
 
 
@@ -293,6 +297,7 @@ class _Ending:
         elif result == DONE:
             fields = {"outcome": outcome, "code": code, "wait_ms": wait_ms}
             log.warning("batch.retried", extra=_about(run) | fields)
+            self.store.figures.count("retries", code)
 
     def give_up(self, reason: Reason, code: str) -> None:
         """Make the batch a dead letter, after an apology where the account has one."""
@@ -577,6 +582,7 @@ def _handle_collected(store: Store, collected: list[Collected], wake_ups: list[W
         if batch.batch_id:
             fields = {"batch_size": batch.count, "waited_ms": batch.waited_ms, "why": batch.why}
             log.info("batch.collected", extra=_names(batch.wake_up, batch.account_id) | fields)
+            store.figures.timed("wait", batch.account_id, ms=batch.waited_ms)
             wake_ups.append(batch.wake_up)
     for batch in collected:
         if not batch.batch_id:
@@ -732,7 +738,8 @@ def _ask_one(
     run, history = _amended(store, run)
     if run.is_withdrawn:
         return run, ""
-    with _circuit_follows(steps, run, of, state):
+    called = store.figures.call("generation", of, run.account_id, of)
+    with _circuit_follows(steps, run, of, state), called:
         return run, model.answer(history, run.turn, now_ms=run.now_ms)
 
 
@@ -826,8 +833,9 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     policy = "alert" if run.apology else account.ambiguous
     if store.mark_sending(run, part, policy) != GO:
         return False
-    with _circuit_follows(store, run, Dependency.CHANNEL, state):
-        outbound = Outbound(run.address, run.parts[part], str(tag), answers)
+    outbound = Outbound(run.address, run.parts[part], str(tag), answers)
+    called = store.figures.call("sending", Dependency.CHANNEL, run.account_id)
+    with _circuit_follows(store, run, Dependency.CHANNEL, state), called:
         provider_id = account.channel.send(outbound)
     store.mark_sent(run.account_id, tag, provider_id)
     log.info("reply.part_sent", extra=_about(run) | {"part": part})

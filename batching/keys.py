@@ -14,6 +14,8 @@ from batching.model import CANARY_ACCOUNT, Tag
 META = "aa:meta"
 #: Hash: one field per live process.
 FLEET = "aa:fleet"
+#: Hash: what processes counted and timed, as batching.figures names it → sum.
+FIGURES = "aa:figures"
 #: Hash: the scheduler's last canary: id, when posted and answered, what went wrong.
 CANARY = "aa:canary"
 #: Sorted set: id of a canary, the scheduler's or an operator's → when it was answered, ms.

@@ -23,6 +23,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from batching import keys
 from batching.errors import ConfigurationError, LedgerUnavailableError
+from batching.figures import Figures
 from batching.keys import Keyring, Shard
 from batching.model import (
     ENDS,
@@ -233,13 +234,17 @@ def _evaluate(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> 
 class Scripts:
     """One method a script. ``Store`` runs it at once, ``Pipeline`` queues it.
 
-    ``clock`` is for tests: without it, time is the server's.
+    ``clock`` is for tests: without it, time is the server's. ``figures``: what this process counts
+    and times.
     """
 
-    def __init__(self, keyring: Keyring, timing: Timing, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, keyring: Keyring, timing: Timing, clock: Callable[[], int], figures: Figures
+    ) -> None:
         self.keyring = keyring
         self.timing = timing
         self.clock = clock
+        self.figures = figures
 
     def _run(
         self,
@@ -772,7 +777,7 @@ class Pipeline(Scripts):
     """
 
     def __init__(self, store: "Store", *, durable: bool) -> None:
-        super().__init__(store.keyring, store.timing, store.clock)
+        super().__init__(store.keyring, store.timing, store.clock, store.figures)
         self._store = store
         self._durable = durable and store.synced
         self._calls: list[_Call] = []
@@ -808,7 +813,7 @@ class Persistent(Scripts):
     def __init__(
         self, store: "Store", again: Callable[[str, int, LedgerUnavailableError], bool]
     ) -> None:
-        super().__init__(store.keyring, store.timing, store.clock)
+        super().__init__(store.keyring, store.timing, store.clock, store.figures)
         self._store = store
         self._again = again
 
@@ -841,7 +846,7 @@ class Store(Scripts):
         clock: Callable[[], int] | None = None,
     ) -> None:
         keyring = Keyring(privacy_key, shards=shards, generation=generation)
-        super().__init__(keyring, timing or Timing(), clock or (lambda: 0))
+        super().__init__(keyring, timing or Timing(), clock or (lambda: 0), Figures())
         self.client = client
         self.synced = synced
         self._form: dict[str, str | int] = {
@@ -1131,9 +1136,15 @@ class Store(Scripts):
 
     def asked(self) -> int:
         """Return the questions of the installation in its day, which begins with the first."""
+        return self.asked_of([])[-1]
+
+    def asked_of(self, account_ids: Sequence[str]) -> list[int]:
+        """Return the questions of each account in its day, and last those of the installation."""
+        pipeline: Any = self.client.pipeline(transaction=False)
+        for name in (*account_ids, _ALL):
+            pipeline.hget(self.keyring.shards[0].spent(name), "count")
         with reached():
-            count: Any = self.client.hget(self.keyring.shards[0].spent(_ALL), "count")
-        return int(count or 0)
+            return [int(count or 0) for count in pipeline.execute()]
 
     def probe(self) -> None:
         """Write something small to every shard. Raise LedgerUnavailableError if that fails."""

@@ -5,7 +5,7 @@ call; ``channels.provider`` says what it gives. It knows no web framework and no
 CONTRIBUTING.md has the recipe for another.
 """
 
-from channels.explained import Explained, explained
+from channels.explained import COMMON, Explained, explained
 from channels.provider import Provider
 from channels.simulator import SIMULATOR
 from channels.venom import VENOM
@@ -15,6 +15,23 @@ from channels.whatsapp_cloud import WHATSAPP_CLOUD
 CHANNELS: dict[str, Provider] = {
     provider.name: provider for provider in (WHATSAPP_CLOUD, VENOM, SIMULATOR)
 }
+
+
+#: So many codes of one meaning are known; the others are ranges that hardly occur.
+ALIKE_MAX = 25
+
+
+def known_codes(channel: str) -> list[str]:
+    """Return the codes with which calls of a provider are known to fail; it may give others."""
+    provider = CHANNELS.get(channel)
+    if provider is None:
+        return []
+    alike: dict[Explained, list[str]] = {}
+    for code, meaning in provider.codes.items():
+        alike.setdefault(meaning, []).append(code)
+    common = COMMON if provider.prefix else ()
+    named = [code for codes in alike.values() for code in codes[:ALIKE_MAX]]
+    return [*named, *(f"{provider.prefix}_{code}" for code in common)]
 
 
 def explain(code: str) -> Explained | None:

@@ -47,6 +47,12 @@ FAILURES: Mapping[str, Explained] = {
     ),
 }
 
+#: Those of them that any provider may give, and what a failing gateway answers most.
+COMMON = (
+    *(code for code in FAILURES if not code.startswith("http_3")),
+    *(f"http_{status}" for status in (400, 500, 502, 503, 504)),
+)
+
 
 def explained(code: str) -> Explained | None:
     """Return what a failed call means, None if it is no code of one; without the prefix."""

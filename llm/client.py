@@ -9,7 +9,7 @@ its batch's own fault. No error holds a URL, a key or a body.
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
@@ -82,6 +82,8 @@ class HttpModel(ABC):
 
     #: What follows ``base_url``.
     path: ClassVar[str]
+    #: Called with "input" or "output" and how many tokens of it each call used, as it says.
+    used: Callable[[str, int], None] = staticmethod(lambda _kind, _tokens: None)
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class HttpModel(ABC):
         settings: dict[str, Any] = {"model": self.config.model}
         if self.config.temperature is not None:
             settings["temperature"] = self.config.temperature
-        return call_json(
+        reply = call_json(
             self._http,
             self._url,
             settings | self.request(messages, now_ms),
@@ -154,6 +156,33 @@ class HttpModel(ABC):
             connect_ms_max=CONNECT_MS_MAX,
             errors=_ERRORS,
         )
+        for kind, tokens in tokens_of(reply.body):
+            self.used(kind, tokens)
+        return reply
+
+
+#: What a call used, by the field of ``usage`` that says it. OpenAI counts cached input in its
+#: ``prompt_tokens``; Anthropic counts what is read from and written to its cache beside the rest.
+_USAGES: tuple[Mapping[str, str], ...] = (
+    {"prompt_tokens": "input", "completion_tokens": "output"},
+    {
+        "input_tokens": "input",
+        "cache_read_input_tokens": "input",
+        "cache_creation_input_tokens": "input",
+        "output_tokens": "output",
+    },
+)
+
+
+def tokens_of(body: object) -> list[tuple[str, int]]:
+    """Return what a reply says that it used, "input" or "output" and how much; [] if nothing."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict):
+        return []
+    # Some gateways say it in both ways.
+    fields = next((it for it in _USAGES if it.keys() & usage.keys()), {})
+    said = ((kind, usage.get(name)) for name, kind in fields.items())
+    return [(kind, tokens) for kind, tokens in said if type(tokens) is int and tokens > 0]
 
 
 class UnexplainedError(PermanentError):
@@ -165,6 +194,14 @@ class UnexplainedError(PermanentError):
         return ModelStoppedError(self.code, self.detail, free=True)
 
 
+#: The codes with which models are known to fail; a status gives ``model_<status>``.
+KNOWN_CODES = (
+    *("model_auth", "model_connection", "model_context", "model_empty", "model_error"),
+    *("model_error_text", "model_filtered", "model_malformed", "model_markup", "model_overlong"),
+    *("model_oversized", "model_quota", "model_recited", "model_refused", "model_request"),
+    *("model_timeout", "model_tool_call", "model_truncated", "model_unfinished"),
+    *(f"model_{status}" for status in (400, 404, 408, 422, 429, 500, 502, 503, 504, 529)),
+)
 #: After these statuses asking again may help.
 _RETRYABLE = frozenset({408, 409, 425, 429, *range(500, 1000)})
 _ERROR_STATUSES = range(400, 600)

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError, LedgerUnavailableError
 from batching.model import CANARY_ACCOUNT, FALLBACKS_MAX, Budget, Limits, Reception, plain
+from batching.model import MODELS as DEPENDENCIES
 from batching.ports import Account
 from batching.store import Store
 from channels import CHANNELS
@@ -40,6 +41,7 @@ from config import (
 )
 from config.urls import is_url, shown_url
 from llm import MODELS
+from llm.client import HttpModel
 from llm.guard import Guarded
 from llm.markdown import Formatted, Formatting
 from llm.prompt import Prompt
@@ -223,7 +225,10 @@ class AccountRegistry:
     def _build(self, config: AccountConfig) -> Account:
         entry = config.entry
         prompt = Prompt(business=config.business, language=entry.language, timezone=entry.timezone)
-        model, *fallbacks = (self._model(config, table, prompt) for _, table in config.models)
+        model, *fallbacks = (
+            self._model(config, of, table, prompt)
+            for of, (_, table) in zip(DEPENDENCIES, config.models, strict=False)
+        )
         free = all(MODELS[table.provider].free for _, table in config.models)
         account = ChannelAccount(entry.id, entry, config.secrets)
         return Account(
@@ -237,14 +242,19 @@ class AccountRegistry:
             apology=entry.apology.strip(),
         )
 
-    def _model(self, config: AccountConfig, table: Any, prompt: Prompt) -> Guarded:  # noqa: ANN401 - of its provider
+    def _model(self, config: AccountConfig, of: str, table: Any, prompt: Prompt) -> Guarded:  # noqa: ANN401 - of its provider
         model = MODELS[table.provider].build(
             config=table, secrets=config.secrets, prompt=prompt, http=self._outside.http
         )
+        if isinstance(model, HttpModel):
+            model.used = partial(self._count_tokens, config.account_id, of)
         alert = partial(self._alert_redacted, config.account_id)
         # Inside of the guard, which must read what leaves.
         shown = Formatted(model, config.entry.formatting)
         return Guarded(shown, prompt=prompt, account_id=config.account_id, alert=alert)
+
+    def _count_tokens(self, account_id: str, of: str, kind: str, tokens: int) -> None:
+        self._store.figures.count("tokens", account_id, of, kind, by=tokens)
 
     def _alert_redacted(self, account_id: str, removed: str) -> None:
         """Alert a person once an hour. The answer must not wait for it: the log has every one."""

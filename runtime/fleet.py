@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
+from typing import Any
 
 import redis
 
@@ -63,6 +64,8 @@ class Member:
     ``redis_run_id``, ``redis_db`` and ``ledger_id``: what it found at its last heartbeat.
     ``webhook_secrets`` and ``answer_secrets``: keyed digests of those, "" where its role has none.
     ``digests``: what makes up the fingerprint, "NAME=digest ...".
+    ``threads`` for tasks, of which ``busy`` have one; ``queued``: what it knows of wake-ups that
+    wait in the broker, "QUEUE=count ...".
     ``silent_ms``: time since that heartbeat, set when it is read.
     """
 
@@ -81,6 +84,9 @@ class Member:
     webhook_secrets: str = ""
     answer_secrets: str = ""
     digests: str = ""
+    threads: int = 0
+    busy: int = 0
+    queued: str = ""
 
     @property
     def name(self) -> str:
@@ -284,7 +290,7 @@ class Fleet:
         self._silence = silence
         self._reported_ledger = ""
         self._reported_drift: list[str] = []
-        self._reported_lost = 0
+        self._reported_lost = self._counted_lost = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -309,6 +315,7 @@ class Fleet:
         try:
             with reached():
                 self._client.hdel(FLEET, self._me.name)
+                self._store.figures.write(self._client)
         except LedgerUnavailableError:
             return  # Other processes remove it after SILENT_MS_MAX.
 
@@ -331,8 +338,10 @@ class Fleet:
     def beat(self) -> list[Member]:
         """Announce this process, remove those that are long silent, and return all there were.
 
-        Times are the server's. Raise LedgerUnavailableError.
+        What the process counted is added to the ledger's figures, those that are removed among
+        them. Times are the server's. Raise LedgerUnavailableError.
         """
+        figures = self._store.figures
         with reached():
             database = database_id(self._client)
             now_ms = server_ms(self._client.time())
@@ -343,15 +352,30 @@ class Fleet:
                 # Changes with each restart of the server, which is no fault.
                 redis_run_id=database.run_id,
                 redis_db=database.db,
+                threads=figures.threads,
+                busy=figures.busy,
+                queued=" ".join(f"{queue}={count}" for queue, count in figures.queued.items()),
             )
             self._client.hset(FLEET, self._me.name, json.dumps(asdict(self._me)))
         found = members(self._client)
         # One that beats before it is removed here is back with its next beat.
-        silent = [member.name for member in found if member.silent_ms > SILENT_MS_MAX]
-        if silent:
-            with reached():
-                self._client.hdel(FLEET, *silent)
+        silent = [member for member in found if member.silent_ms > SILENT_MS_MAX]
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for member in silent:
+            pipeline.hdel(FLEET, member.name)
+        with reached():
+            for member, removed in zip(silent, pipeline.execute() if silent else (), strict=True):
+                # One process alone removes it, and counts it.
+                figures.count("deaths", member.role, by=removed)
+            self._count_lost()
+            figures.write(self._client)
         return found
+
+    def _count_lost(self) -> None:
+        """Count the errors that did not come to Sentry since the last time."""
+        lost = sentry.lost()
+        self._store.figures.count("reports_lost", by=lost - self._counted_lost)
+        self._counted_lost = lost
 
     def follow(self) -> None:
         """Report a ledger that replaced ours, once, and open it.

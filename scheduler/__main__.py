@@ -1,9 +1,12 @@
 """The scheduler process: ``python -m scheduler``. Any number of them may run."""
 
 import signal
+from collections.abc import Callable
+from typing import Any
 
 from actors.broker import build_broker
-from actors.tasks import BrokerQueue
+from actors.tasks import QUEUES, BrokerQueue
+from batching.figures import Figures
 from canary.channel import webhook_secret
 from canary.probe import Watcher
 from runtime import sentry
@@ -21,6 +24,8 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 CANARY_CHECK_MS = 500
 #: How often pending alerts are delivered, ms.
 NOTIFY_MS = 1_000
+#: How often it is looked how many wake-ups wait in the broker, ms.
+QUEUES_MS = 2_000
 #: The process ends itself if no tick ended for so long, ms.
 HUNG_MS = 10_000
 
@@ -34,6 +39,18 @@ def _canary_watcher(runtime: Runtime) -> Watcher:
         secret=webhook_secret(settings.privacy_key),
         http=http_client(),
     )
+
+
+def _watched_queues(figures: Figures, broker: Any) -> Callable[[], None]:  # noqa: ANN401 - either of ours
+    """Return what notes how many wake-ups wait in the broker. Never raises."""
+
+    def note() -> None:
+        try:
+            figures.queued = broker.waiting(QUEUES)
+        except Exception:  # noqa: BLE001 - whatever a broker raises; the tick tells of it
+            figures.queued = {}
+
+    return note
 
 
 def main() -> None:
@@ -54,6 +71,7 @@ def main() -> None:
     tick = Tick(runtime.store.watch, queue.enqueue_flush, alive, systemd.ready)
     timer.every(settings.flush_tick_ms, tick)
     timer.every(NOTIFY_MS, runtime.notifier)
+    timer.every(QUEUES_MS, _watched_queues(store.figures, broker))
     if settings.canary_url:
         timer.every(CANARY_CHECK_MS, _canary_watcher(runtime))
     timer.every(MONITOR_EVERY_MS, Monitor(context_of(store, settings, "scheduler")))

@@ -23,6 +23,7 @@ ODD_SIZES = {
     "channels/venom/inbound.py": "each event of a gateway beside what it says",
     "channels/whatsapp_cloud/inbound.py": "each item of Meta's webhooks beside what it says",
     "llm/markup.py": "every notation in one table, beside what is done with each kind",
+    "web/webhooks.py": "a webhook from its first byte to its answer",
     "bench/noop.py": "the application that gunicorn runs for comparison",
     "runtime/accounts.py": "an account's keys, how each is read, and the account that they make",
     "runtime/health.py": "every check beside the others",

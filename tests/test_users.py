@@ -171,7 +171,7 @@ def test_user_without_a_password_is_off() -> None:
 
 def test_user_for_wake_ups_may_do_what_dramatiq_does_and_little_else() -> None:
     """Those that only measure a queue are for dramatiq's own tests."""
-    ours = {"ping", "info", "set"}
+    ours = {"ping", "info", "set", "llen"}
     connection = {"auth", "client|setname", "evalsha", "script|load"}
 
     asked = scripted("dramatiq", "brokers/redis") - {"hlen", "scard"}

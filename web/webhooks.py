@@ -21,6 +21,8 @@ from typing import Any
 import falcon
 import gevent  # type: ignore[import-untyped]
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import Counter as PrometheusCounter
 
 from batching.errors import MalformedError
 from batching.flow import receive
@@ -60,6 +62,8 @@ SENDERS_MAX, SENDER_MS_MAX = 1_000, 3_600_000
 #: A body is read in pieces of so many bytes; one that is not larger takes no time to verify.
 PIECE_BYTES = 64 * 1024
 
+#: The statuses that webhooks are answered with.
+STATUSES = (200, 400, 401, 403, 404, 408, 413, 500, 503)
 _TOO_LARGE = "body_too_large"
 
 #: Secret → number at the provider → account: whom a request with this secret may be for.
@@ -170,12 +174,44 @@ def _in_the_way(body: _Body, others: Iterable[_Body]) -> tuple[_Standing, ...]:
     return (_Standing.STRANGER, _Standing.PROVEN) if is_full else ()
 
 
+class Answers:
+    """Counts the answers to webhooks by channel and status; Falcon's middleware.
+
+    gunicorn's workers share the sums where PROMETHEUS_MULTIPROC_DIR names a directory.
+    """
+
+    def __init__(self, channels: Iterable[str]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._counted = PrometheusCounter(
+            "ai_admin_webhooks",
+            "Answers to webhooks, by channel and status.",
+            ("channel", "status"),
+            registry=self.registry,
+        )
+        for channel in channels:
+            for status in STATUSES:
+                self._counted.labels(channel, status)
+
+    def process_response(
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        resource: object,
+        req_succeeded: bool,  # noqa: ARG002, FBT001 - as Falcon calls it
+    ) -> None:
+        """Count an answer."""
+        if isinstance(resource, Webhook) and req.method == "POST":
+            self._counted.labels(resource.channel, resp.status_code).inc()
+
+
 class Webhook:
     """Takes what a provider delivers, at one address for all accounts or at one for each."""
 
     def __init__(self, runtime: Runtime, provider: Provider, bodies: Bodies) -> None:
         self._runtime = runtime
         self._provider = provider
+        self.channel = provider.name
         self._bodies = bodies
         configs = [config for config in runtime.accounts if config.channel == provider.name]
         #: The group of each account that names one.

@@ -153,7 +153,7 @@ def test_canary_is_no_customer(runtime: Runtime, canary: Watcher, http_server: H
     (counted,) = counters(runtime.store)
     assert counted.accepted == 0
     metrics = falcon.testing.TestClient(create_app(runtime)).simulate_get("/metrics").text
-    assert 'ai_admin_messages_accepted_total{shard="0"} 0' in metrics.splitlines()
+    assert 'ai_admin_messages_accepted_total{shard="0"} 0.0' in metrics.splitlines()
     assert audit(runtime.store).problems == ()
 
 

@@ -9,7 +9,7 @@ import falcon.testing
 import pytest
 import redis
 
-from batching.keys import CANARY, FLEET
+from batching.keys import FLEET
 from batching.store import Store
 from runtime.build import Runtime, build
 from runtime.fleet import SILENCE_LASTS_MS, Silence
@@ -49,7 +49,7 @@ def test_process_without_a_ledger_is_alive_and_says_that_it_cannot_serve(
     webhook = Caller(without_ledger).cloud(HELLO)
     views = [
         without_ledger.simulate_get(path)
-        for path in ("/fleet", "/metrics", "/simulator/state/demo/79990000001")
+        for path in ("/fleet", "/simulator/state/demo/79990000001")
     ]
 
     assert (alive.status_code, alive.json) == (200, {"status": "alive"})
@@ -57,7 +57,7 @@ def test_process_without_a_ledger_is_alive_and_says_that_it_cannot_serve(
     assert {name: check["ok"] for name, check in ready.json["checks"].items()} == dict.fromkeys(
         ("ledger", "identity", "flusher", "fleet"), False
     )
-    assert [code(result) for result in (webhook, *views)] == [(503, "ledger_unavailable")] * 4
+    assert [code(result) for result in (webhook, *views)] == [(503, "ledger_unavailable")] * 3
     assert webhook.headers["Retry-After"] == "5"  # the provider delivers again
 
 
@@ -174,42 +174,3 @@ def test_fleet_names_every_process_and_what_they_disagree_about(
     missing, drift = result.json["problems"]
     assert missing.startswith("no scheduler is alive in this Redis")
     assert drift.startswith("settings or accounts differ")
-
-
-def test_metrics_count_what_happened_from_none_of_it(
-    http: falcon.testing.TestClient, caller: Caller, runtime: Runtime
-) -> None:
-    """-1 is an age of what never was."""
-    new = http.simulate_get("/metrics")
-    for _ in range(2):
-        caller.cloud(HELLO)
-    store, (shard,) = runtime.store, runtime.store.keyring.shards
-    store.client.zadd(shard.due, dict.fromkeys(store.client.zrange(shard.due, 0, -1), 1))  # type: ignore[type-var]
-    (batch,) = store.collect(shard, limit=1)
-    store.collect(store.keyring.canary, limit=1)
-    run = store.begin(batch.wake_up)
-    assert run
-    store.dead_letter(run, "poison", "test")
-    store.client.hset(CANARY, items=["answered_ms", "1", "round_trip_ms", "612"])
-    store.client.hset(shard.stats, "parts_sent:salon", 3)
-
-    found = http.simulate_get("/metrics").text.splitlines()
-
-    assert new.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    assert {
-        'ai_admin_messages_accepted_total{shard="0"} 0',
-        "ai_admin_flusher_lag_ms -1",
-        "ai_admin_oldest_due_lag_ms 0",
-        "ai_admin_canary_age_ms -1",
-        "ai_admin_overdue_total 0",
-    } <= set(new.text.splitlines())
-    assert {
-        'ai_admin_messages_accepted_total{shard="0"} 1',
-        "ai_admin_duplicate_total 1",
-        'ai_admin_dead_total{reason="poison"} 1',
-        'ai_admin_parts_sent_total{account="salon"} 3',
-        'ai_admin_messages_dead{shard="0"} 1',
-        "ai_admin_canary_round_trip_ms 612",
-    } <= set(found)
-    assert any(line.startswith('ai_admin_flush_total{reason="') for line in found)
-    assert "ai_admin_flusher_lag_ms -1" not in found

@@ -1,0 +1,114 @@
+"""What a scrape reads of the ledger: a fixed number of round trips, whatever there is in it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batching.alerts import Alerts, Undelivered
+from batching.errors import LedgerUnavailableError
+from batching.figures import Summed
+from batching.inspect import Census, Counters, census, counters, to_number, total
+from batching.keys import CANARY, FIGURES
+from batching.model import CANARY_ACCOUNT, Circuit, LostChannel, Watch
+from batching.store import Store, reached
+from runtime.build import Runtime
+from runtime.clients import server_info
+from runtime.fleet import Member, drift, members
+
+#: So many accounts have figures of their own, the first of the file; the others share OTHER.
+ACCOUNTS_MAX = 100
+OTHER = "other"
+#: Among so many batches of each shard, those whose leases end first, the oldest is looked for.
+FLIGHT_LOOKED_AT_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Questions that were asked in the present day of an account, or "" for the installation."""
+
+    account_id: str
+    questions: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The ledger at one moment. ``redis``: fields of INFO, {} where that is not allowed.
+
+    ``oldest_flight_ms``: the age of the oldest batch in flight, 0 without one.
+    """
+
+    watch: Watch
+    shards: Sequence[Counters]
+    total: Counter[str]
+    census: Census
+    figures: Summed
+    oldest_flight_ms: int
+    alerts: Undelivered
+    members: Sequence[Member]
+    drift: int
+    circuits: Sequence[Circuit]
+    lost_channels: Sequence[LostChannel]
+    spent: Sequence[Spent]
+    model_is_on: bool
+    canary: tuple[int, int]
+    redis: Mapping[str, object]
+
+
+def accounts_of(runtime: Runtime) -> list[str]:
+    """Return the accounts that have figures of their own."""
+    ids = [config.account_id for config in runtime.accounts]
+    return [account_id for account_id in ids if account_id != CANARY_ACCOUNT][:ACCOUNTS_MAX]
+
+
+def read(runtime: Runtime) -> Reading | None:
+    """Return what the ledger says now, None if it does not answer."""
+    store, account_ids = runtime.store, accounts_of(runtime)
+    try:
+        watch, shards, found = store.watch(), counters(store), members(store.client)
+        with reached():
+            canary: Any = store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
+            figures: Any = store.client.hgetall(FIGURES)
+            info = server_info(store.client, "memory") | server_info(store.client, "commandstats")
+        return Reading(
+            watch=watch,
+            shards=shards,
+            total=total(shards),
+            census=census(store),
+            figures=Summed(figures),
+            oldest_flight_ms=_oldest_flight_ms(store, watch.now_ms),
+            alerts=Alerts(store).undelivered(),
+            members=found,
+            drift=len(drift(found, 0)),
+            circuits=store.circuits(account_ids),
+            lost_channels=store.lost_channels(),
+            spent=_spent(runtime, account_ids),
+            model_is_on=store.model_is_on(),
+            canary=(to_number(canary[0]), to_number(canary[1])),
+            redis=info,
+        )
+    except LedgerUnavailableError:
+        return None
+
+
+def _oldest_flight_ms(store: Store, now_ms: int) -> int:
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for shard in store.keyring.shards:
+        pipeline.zrange(shard.lease, 0, FLIGHT_LOOKED_AT_MAX - 1)
+    with reached():
+        flying = pipeline.execute()
+        for shard, conversations in zip(store.keyring.shards, flying, strict=True):
+            for conversation in conversations:
+                pipeline.hget(shard.batches(conversation.decode()), "first")
+        first_ms = [int(at_ms) for at_ms in pipeline.execute() if at_ms]
+    return max(0, now_ms - min(first_ms, default=now_ms))
+
+
+def _spent(runtime: Runtime, account_ids: Sequence[str]) -> list[Spent]:
+    """Return what is spent of each account's budget of the day, then of the installation's."""
+    budgets = [runtime.accounts.config(it) for it in account_ids]
+    most = [it.budget.account_day if it else 0 for it in budgets]
+    names = [*zip(account_ids, most, strict=True), ("", runtime.settings.budget_installation_day)]
+    counts = runtime.store.asked_of(account_ids)
+    return [Spent(name, count, most) for (name, most), count in zip(names, counts, strict=True)]
