@@ -24,9 +24,76 @@ from gunicorn.http.message import Request
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-import logging
-import os
-import shutil
+#: prometheus_client's own name.
+FIGURES_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+OUR_FIGURES = "ai-admin-figures-"
+#: gunicorn's sentences as its code has them → our event, and the names of their values, "" for one
+#: to leave out. A sentence with a number in it can be neither searched for nor counted.
+SAYINGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Starting gunicorn %s": ("master.started", ("version",)),
+    "Listening at: %s (%s)": ("master.listening", ("address", "")),
+    "Using worker: %s": ("master.workers_chosen", ("class",)),
+    "Handling signal: %s": ("master.signalled", ("signal",)),
+    "Shutting down: %s": ("master.stopped", ("",)),
+    "Reason: %s": ("master.halted", ("problem",)),
+    "Unhandled exception in main loop": ("master.crashed", ()),
+    "Booting worker with pid: %s": ("worker.starting", ("worker_pid",)),
+    "Worker exiting (pid: %s)": ("worker.stopped", ("worker_pid",)),
+    "Worker graceful timeout (pid:%s)": ("worker.hurried", ("worker_pid",)),
+    "Parent changed, shutting down: %s": ("worker.left_alone", ("",)),
+    "Exception in worker process": ("worker.crashed", ()),
+    "WORKER TIMEOUT (pid:%s)": ("worker.timed_out", ("worker_pid",)),
+    "Worker (pid:%s) exited with code %s.": ("worker.died", ("worker_pid", "exit_code")),
+    "Worker (pid:%s) was sent %s!": ("worker.killed", ("worker_pid", "signal")),
+    "Worker (pid:%s) was sent %s! Perhaps out of memory?": (
+        "worker.killed",
+        ("worker_pid", "signal"),
+    ),
+}
+
+
+def translate(record: logging.LogRecord) -> bool:
+    """Turn a sentence of gunicorn into an event; True, for a filter. Safe to run twice."""
+    event, names = SAYINGS.get(str(record.msg), ("", ()))
+    values = record.args if isinstance(record.args, tuple) else ()
+    if event:
+        # Some are repeated each second, with a level above ERROR for no more than that.
+        record.levelno = min(record.levelno, logging.ERROR)
+        record.msg, record.args, record.levelname = event, (), logging.getLevelName(record.levelno)
+        vars(record).update((name, it) for name, it in zip(names, values, strict=False) if name)
+    return True
+
+
+class Line(logging.Formatter):
+    """Formats the master's lines as runtime.logs does those of the workers.
+
+    It is not used itself: what the master imports it hands on to every worker that it ever starts.
+    """
+
+    _standard = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one JSON object. Of an exception its class and its path, not its words."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "ts": at.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "event": record.getMessage(),
+            "logger": record.name,
+            "role": "web",
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "release": os.environ.get("RELEASE") or "unknown",
+        }
+        line |= {name: it for name, it in vars(record).items() if name not in self._standard}
+        if record.exc_info and record.exc_info[1]:
+            kind, _, tb = record.exc_info
+            line["exception"] = f"{kind.__module__}.{kind.__qualname__}"
+            line["trace"] = [
+                f"{frame.f_code.co_filename}:{number} {frame.f_code.co_name}"
+                for frame, number in traceback.walk_tb(tb)
+            ]
+        return json.dumps(line, default=str)
 
 
 class WithoutAccessLog(Logger):
@@ -233,23 +300,25 @@ class DiscreetWorker(GeventWorker):
 
 
 def on_starting(_server: object) -> None:
-    """Give the workers a directory for the figures that they share, empty at each start.
+    """Give the workers a directory for the figures that they share, without those of the dead.
 
-    systemd's is named by PROMETHEUS_MULTIPROC_DIR; without one it is made here. prometheus_client
+    PROMETHEUS_MULTIPROC_DIR may name it, as systemd's; else it is made here. prometheus_client
     looks for the name when it is imported, which is in the workers, so after this.
     """
     given = os.environ.get(FIGURES_DIRECTORY)
     if given is None:
-        os.environ[FIGURES_DIRECTORY] = tempfile.mkdtemp(prefix="ai-admin-figures-")
+        os.environ[FIGURES_DIRECTORY] = tempfile.mkdtemp(prefix=OUR_FIGURES)
         return
-    for left in Path(given).glob("*.db"):
-        left.unlink(missing_ok=True)
+    Path(given).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in Path(given).glob("*_*.db"):
+        if not Path(f"/proc/{left.stem.rpartition('_')[2]}").exists():
+            left.unlink(missing_ok=True)
 
 
 def on_exit(_server: object) -> None:
     """Remove what the workers shared, where it was made here."""
     directory = Path(os.environ[FIGURES_DIRECTORY])
-    if directory.name.startswith("ai-admin-figures-"):
+    if directory.name.startswith(OUR_FIGURES):
         shutil.rmtree(directory, ignore_errors=True)
 
 

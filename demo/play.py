@@ -91,6 +91,7 @@ class Play:
             valkey.wait()
             embedded_url, kept = valkey.url, f"Conversations are kept in {self._data}."
         environ = demo_environment(given, embedded_url, port=self._port)
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._data / "figures")
         settings = _checked(environ)
         env_file = self._data / ENV_FILE
         write_settings(env_file, environ)

@@ -199,6 +199,7 @@ class Stack:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.directory),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.directory / "figures"),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": self.valkey.url(0),

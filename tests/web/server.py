@@ -22,7 +22,12 @@ class WebServer:
             [sys.executable, "-m", *web(self.port)],
             log_path=directory / "web.log",
             guard=guard,
-            environ=dict(environ) | {"PATH": "/usr/bin:/bin", "HOME": str(directory)},
+            environ=dict(environ)
+            | {
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(directory),
+                "PROMETHEUS_MULTIPROC_DIR": str(directory / "figures"),
+            },
             cwd=ROOT,
         )
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import sys
 from collections import Counter
@@ -252,6 +254,37 @@ def test_server_ends_cleanly_and_leaves_the_fleet(
 
         left = ledger.hlen(FLEET)
     assert (code, left) == (0, 0)
+
+
+def test_workers_count_together_and_forget_nothing_of_who_died(
+    valkey: ValkeyServer, guard: Guard, tmp_path: Path
+) -> None:
+    """Whoever of them is scraped; what is left of an installation before is not in it."""
+    environ = environ_of(valkey, write_accounts(tmp_path)) | {"REDIS_URL": valkey.url(2)}
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "counter_999999999.db").write_bytes(b"left behind")
+    web = WebServer(environ, tmp_path, guard)
+    web.start()
+    with valkey.client(2) as ledger:
+        eventually(lambda: ledger.hlen(FLEET) == WORKERS, what="all workers announced")
+        before = webhooks_of(web)
+        for _ in range(20):
+            httpx2.post(f"{web.url}{CLOUD}", content=b"{}", headers=signed(b"[]"))
+        counted = {webhooks_of(web) for _ in range(20)}
+        os.kill(int(ledger.hkeys(FLEET)[0].decode().rpartition(":")[2]), signal.SIGKILL)
+        eventually(lambda: ledger.hlen(FLEET) == WORKERS + 1, what="another worker")
+        counted.add(webhooks_of(web))
+    assert web.process.terminate() == 0
+
+    assert counted == {before + 20}
+
+
+def webhooks_of(web: WebServer) -> float:
+    """Return how many webhooks were refused, as whichever worker answers says."""
+    text = httpx2.get(f"{web.url}/metrics").text
+    line = 'ai_admin_webhooks_total{channel="whatsapp_cloud",status="401"} '
+    return next(float(it.removeprefix(line)) for it in text.splitlines() if it.startswith(line))
 
 
 def test_configuration_imports_nothing_of_the_application() -> None:
