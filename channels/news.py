@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from batching.model import Gravity, Notice
+from channels.explained import Explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,11 @@ class News:
     gravity: Gravity
     says: str = ""
     advice: str = ""
+
+    @property
+    def explained(self) -> Explained:
+        """Return it as the words for a code."""
+        return Explained(self.says, self.advice or "nothing")
 
 
 def noticed(account_id: str, name: str, news: News) -> Notice:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+from batching.alerts import code_of
 from batching.hold import hold
 from batching.inspect import (
     DeadLetter,
@@ -16,7 +17,6 @@ from batching.inspect import (
 )
 from batching.model import Reason
 from batching.store import FULL, Store
-from channels import explain
 from cli.common import (
     Request,
     UsageError,
@@ -27,6 +27,7 @@ from cli.common import (
 )
 from runtime.accounts import AccountConfig
 from runtime.fleet import members
+from runtime.meanings import kinds, meaning
 from runtime.units import moment, span
 
 _NAME = re.compile(r"(?:(c_[0-9a-f]{24}):)?(b[0-9]{1,20})")
@@ -37,43 +38,10 @@ _HOLDS = (
     "Every batch that waits becomes a dead letter, to be replayed or discarded one by one. "
     "This is for a ledger that was restored from a copy, before any process starts."
 )
+#: The reasons that a dead letter may have.
+REASONS = tuple(it for it in Reason if it not in {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER})
 _GONE = "there is no such dead letter"
 _FULL = "its conversation holds too many unanswered messages, replay it when they are answered"
-
-_ADVICE: dict[str, str] = {
-    Reason.POISON: (
-        "workers died or our code failed on it each time; look for batch.crashed and "
-        "worker.orphaned in the log, then replay"
-    ),
-    Reason.FATAL_PROVIDER: (
-        "the provider refused it for good; correct what the detail names, then replay, or answer "
-        "by hand and discard"
-    ),
-    Reason.FATAL_MODEL: (
-        "the model refused it for good; correct key, model or prompt, then replay, or answer by "
-        "hand and discard"
-    ),
-    Reason.DEADLINE: (
-        "it was too old for an answer; after 24 hours WhatsApp takes only templates: write by "
-        "hand, then discard"
-    ),
-    Reason.AMBIGUOUS: (
-        "it is unknown whether the answer was sent; look into the chat: if it is there discard, "
-        "else replay"
-    ),
-    Reason.UNDELIVERED: (
-        "it was sent, and the provider reports that it did not arrive; remove the cause that the "
-        "detail names, then replay, or reach the customer another way and discard"
-    ),
-    Reason.VANISHED: (
-        "something deleted a part of it in Redis; find out what, read what is left, replay or "
-        "answer by hand"
-    ),
-    Reason.RESTORED: (
-        "it waited when the backup was made, and may have been answered since; discard it if the "
-        "log has batch.answered of it or the chat shows an answer, else replay"
-    ),
-}
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -110,8 +78,9 @@ def run(request: Request) -> bool:
 
 
 def advice(reason: str) -> str:
-    """Return what a person does about a dead letter with ``reason``."""
-    return _ADVICE.get(reason, "read it, then replay or discard")
+    """Return why there is a dead letter with ``reason``, and what a person does about it."""
+    known = kinds().get(reason)
+    return f"{known.says}; {known.to_do}" if known else "read it, then replay or discard"
 
 
 def _list(request: Request) -> bool:
@@ -143,9 +112,9 @@ def _show(request: Request) -> bool:
     if letter.stage:
         sent = f", {letter.parts_sent} of {letter.parts} parts were sent" if letter.parts else ""
         lines.append(f"stage: {letter.stage}, attempt {letter.attempt}{sent}")
-    means = explain(letter.detail)
+    means = meaning(code_of(letter.detail))
     if means:
-        lines.append(f"means: {means.says}; {means.advice}")
+        lines.append(f"means: {means.says}; {means.to_do}")
     lines.append(f"to do: {advice(letter.reason)}{twice}")
     document = _document(letter, now_ms)
     if typed.content:
@@ -255,8 +224,8 @@ def _apply(
 def _selected(store: Store, request: Request) -> list[DeadLetter]:
     """Return the headers that --reason and --account select, oldest first. Raise UsageError."""
     reason, account = request.arguments.reason, request.arguments.account
-    if reason is not None and reason not in _ADVICE:
-        raise UsageError(f"--reason must be one of: {', '.join(_ADVICE)}")
+    if reason is not None and reason not in REASONS:
+        raise UsageError(f"--reason must be one of: {', '.join(REASONS)}")
     found = (
         letter
         for letter in dead_letter_headers(store)
@@ -338,5 +307,5 @@ def _document(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
         "age_ms": max(0, now_ms - letter.died_ms),
         "may_repeat": letter.may_repeat,
         "advice": advice(letter.reason),
-        "means": str(explain(letter.detail) or ""),
+        "means": str(meaning(code_of(letter.detail)) or ""),
     }

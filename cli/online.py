@@ -10,7 +10,7 @@ from typing import Any
 
 from batching.errors import AdminError, UnusableAnswerError
 from batching.store import Store
-from channels import CHANNELS, explain
+from channels import CHANNELS
 from channels.outbound import HttpChannel
 from channels.provider import ChannelAccount, Outside
 from llm import MODELS
@@ -18,6 +18,7 @@ from llm.prompt import Prompt
 from runtime.accounts import AccountConfig
 from runtime.clients import http_client
 from runtime.health import CheckResult, mistake, ok
+from runtime.meanings import meaning
 
 _QUESTION = "Are you there?"
 _MODEL_ADVICE = "correct api_key_env, model or base_url of the account, or see to its bill"
@@ -43,13 +44,11 @@ def _check_provider(config: AccountConfig, outside: Outside) -> CheckResult:
         if isinstance(channel, HttpChannel) and channel.probe():
             return ok(about, f"{config.channel} lets us in")
     except AdminError as error:
-        found = explain(error.code)
+        found = meaning(error.code)
         says = (
             f"{config.channel} does not let us in: {error.code}{f', {found.says}' if found else ''}"
         )
-        return mistake(
-            about, says, found.advice if found else "look the code up in docs/runbook.md"
-        )
+        return mistake(about, says, found.to_do if found else "look the code up in docs/runbook.md")
     return ok(about, f"{config.channel} has nothing that can be asked without sending")
 
 
@@ -65,6 +64,8 @@ def _check_model(config: AccountConfig, table: Any, outside: Outside) -> CheckRe
     except UnusableAnswerError:
         pass  # It let us in, and that was the question.
     except AdminError as error:
+        found = meaning(error.code)
         says = f"the model {table.model} does not let us in: {error.code}"
-        return mistake(about, says, _MODEL_ADVICE)
+        says += f", {found.says}" if found else ""
+        return mistake(about, says, found.to_do if found else _MODEL_ADVICE)
     return ok(about, f"the model {table.model} answers")

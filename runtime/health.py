@@ -19,9 +19,9 @@ from batching.inspect import census, counters, dead_letter_headers
 from batching.keys import CANARY
 from batching.model import Dependency, Reason
 from batching.store import Store, reached
-from channels import explain
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
 from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
+from runtime.meanings import kind, meaning
 from runtime.settings import Settings, is_redis
 from runtime.units import size, span
 
@@ -344,22 +344,15 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
     return [mistake("dead letters", says, advice)]
 
 
-#: What an account cannot do while a circuit is open, and what a person is to see to.
-_STOPPED = {
-    "channel_stopped": ("cannot send", "see to its key and its number at the provider"),
-    "model_stopped": ("cannot ask its", "see to the model's key, its money and its name"),
-}
-
-
 def check_circuits(context: Context) -> list[CheckResult]:
     """Check that no account's circuit is open: its customers would get no answers."""
     found = []
     for circuit in context.store.circuits(context.account_ids):
-        cannot, advice = _STOPPED[circuit.of.alert]
-        known = explain(circuit.code)
-        what = cannot if circuit.of is Dependency.CHANNEL else f"{cannot} {circuit.of}"
+        known = meaning(circuit.code)
+        is_channel = circuit.of is Dependency.CHANNEL
+        what = "cannot send" if is_channel else f"cannot ask its {circuit.of}"
         says = f"{circuit.account_id} {what}: {circuit.code}" + (f"; {known.says}" if known else "")
-        advice = known.advice if known else advice
+        advice = (known or kind(circuit.of.alert)).to_do
         found.append(mistake("accounts", says, f"{advice}; its batches wait meanwhile"))
     return found or [ok("accounts", "all can send")]
 

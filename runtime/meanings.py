@@ -6,17 +6,14 @@ Whatever shows one of them to a person asks here, and docs/reference.md is compa
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from batching.alerts import code_of
 from channels import explain
-
-__all__ = ["Kind", "Meaning", "Severity", "code_of", "kind", "kinds", "meaning"]
 
 
 class Severity(StrEnum):
@@ -51,19 +48,26 @@ class Kind(Meaning):
     """What an alert of a kind means; its kind may be the reason of a dead letter.
 
     ``title``, ``titles``: what one or several say, with {account} and {waited}; a cause follows.
-    ``runbook_of``: another section, by the first word of a code. ``event``: the log event of the
-    same fact, "" for none.
+    ``runbook_of``: another section, by the first word of a code. ``events``: the log events of the
+    same fact.
     """
 
     severity: Severity
     title: str
     titles: str
     runbook_of: Mapping[str, str]
-    event: str
+    events: Sequence[str]
 
     def section(self, code: str) -> str:
         """Return the section of the runbook about an alert with ``code``."""
         return self.runbook_of.get(code.partition("_")[0], self.runbook)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Meaning):
+    """What a log event at ERROR means. ``kind``: of the alert that tells the same, "" for none."""
+
+    kind: str = ""
 
 
 def kind(name: str) -> Kind:
@@ -106,6 +110,12 @@ def codes() -> Mapping[str, Meaning]:
 
 
 @cache
+def events() -> Mapping[str, Event]:
+    """Return every log event that is reported by itself, by name."""
+    return {name: _event(**row) for name, row in _table()["event"].items()}
+
+
+@cache
 def _patterns() -> list[tuple[re.Pattern[str], Meaning]]:
     return [
         (re.compile(re.escape(name).replace("N", "[0-9]")), known)
@@ -119,7 +129,20 @@ def _table() -> Mapping[str, Any]:
     return tomllib.loads((files("runtime") / "meanings.toml").read_text("utf-8"))
 
 
+def _event(*, kind: str = "", **row: str) -> Event:
+    if not kind:
+        return Event(**row)
+    same = kinds()[kind]
+    return Event(f"{same.title}: {same.says}", same.to_do, same.runbook, kind=kind)
+
+
 def _kind(
-    *, severity: str, runbook_of: Mapping[str, str] | None = None, event: str = "", **row: str
+    *,
+    severity: str,
+    runbook_of: Mapping[str, str] | None = None,
+    events: Sequence[str] = (),
+    **row: str,
 ) -> Kind:
-    return Kind(severity=Severity(severity), runbook_of=runbook_of or {}, event=event, **row)
+    return Kind(
+        severity=Severity(severity), runbook_of=runbook_of or {}, events=tuple(events), **row
+    )

@@ -1,12 +1,13 @@
 """What a person is told of an alert, in words, whatever carries it: Sentry, a mail, a phone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from batching.alerts import Alert
+from batching.alerts import Alert, code_of
 from batching.background import Background
 from batching.inspect import Step
-from runtime.meanings import Severity, code_of, kind, meaning
+from runtime.meanings import Meaning, Severity, events, kind, meaning
 from runtime.settings import Settings
 from runtime.units import span
 
@@ -81,7 +82,7 @@ def notification_of(
     background = background or Background()
     known = kind(alert.kind)
     code = code_of(alert.detail) or background.code
-    cause = meaning(code)
+    cause = _said(alert.detail, code) or meaning(code)
     words = {
         "account": alert.account_id or _SOME_ACCOUNT,
         "waited": f" for {span(background.waited_ms)}" if background.waited_ms else "",
@@ -108,6 +109,30 @@ def notification_of(
         stage=background.stage,
         steps=background.steps,
     )
+
+
+def _said(detail: str, code: str) -> Meaning | None:
+    """Return what a detail itself says: "code: what happened: what to do", as a provider's news."""
+    named, *words = detail.split(": ", 2)
+    return Meaning(*words) if code and named == code and len(words) > 1 else None
+
+
+def event_text(name: str, fields: Mapping[str, object], links: Links) -> list[str]:
+    """Return what a person is told of a log event at ERROR: what happened, what to do, a link.
+
+    [] for one that the table does not know, such as a library's.
+    """
+    known = events().get(name)
+    if known is None:
+        return []
+    account, cause = fields.get("account"), meaning(str(fields.get("code", "")))
+    title = f"{known.says}: {cause.says}" if cause else known.says
+    told = cause or known
+    return [
+        f"{account}: {title}" if account else _sentence(title),
+        f"{_sentence(told.to_do)}.",
+        links.runbook(told.runbook or known.runbook),
+    ]
 
 
 def _sentence(text: str) -> str:

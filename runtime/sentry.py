@@ -4,12 +4,15 @@ Sentry's defaults send arguments, local variables, bodies and messages. Each is 
 what is left is redacted like the log.
 """
 
+import linecache
 import logging
 import platform
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
@@ -25,7 +28,8 @@ from batching.errors import AdminError
 from batching.keys import CHECK_IN
 from batching.store import reached
 from runtime.logs import clean, fields_of, is_left_out
-from runtime.meanings import kinds
+from runtime.meanings import events, kinds
+from runtime.notification import Links, event_text
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ _TAGGED = ("account", "batch", "code", "conversation", "kind", "reason", "stage"
 #: The field that tells two causes of one log event apart, the first that there is.
 _CAUSES = ("code", "reason", "kind", "setting")
 #: A conversation is the keyed digest of a customer: all that may stand for one.
+_ROOT = f"{Path(__file__).parent.parent}/"
 _CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
 #: Parts of an event with values of our code or of a library.
 _FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
@@ -101,8 +106,8 @@ def start_reporting(settings: Settings, role: str) -> None:
         trace_ignore_status_codes=_REFUSALS,
         trace_propagation_targets=[],
         auto_session_tracking=False,
-        before_send=_scrub,
-        before_send_transaction=_scrub,
+        before_send=partial(_scrub, Links.of(settings)),
+        before_send_transaction=partial(_scrub, Links.of(settings)),
         before_breadcrumb=_scrub_breadcrumb,
         transport=ConfirmingTransport,
     )
@@ -244,7 +249,7 @@ def check_in(ledger: redis.Redis) -> None:
         capture_checkin(monitor_slug=CRON_SLUG, status="ok", monitor_config=CRON_CONFIG)
 
 
-def _scrub(event: Event, hint: Hint) -> Event | None:
+def _scrub(links: Links, event: Event, hint: Hint) -> Event | None:
     """Return ``event`` without customers' values: no request, no user, no exception message.
 
     None for a log line that an alert of the ledger reports, and for one that was only counted.
@@ -258,8 +263,9 @@ def _scrub(event: Event, hint: Hint) -> Event | None:
         return None  # The error handlers of web/ have logged it.
     for name in ("request", "user"):
         loose.pop(name, None)
+    read_on = hint.get("links", ())
     if record is not None:
-        _describe(loose, str(record.msg), fields_of(record))
+        read_on = _describe(loose, str(record.msg), fields_of(record), links)
     for part, allowed in _ALLOWED.items():
         held = dict(loose.get(part) or {})
         loose[part] = {name: value for name, value in held.items() if name in allowed}
@@ -270,50 +276,78 @@ def _scrub(event: Event, hint: Hint) -> Event | None:
     for error in errors:
         # The message of an exception may quote a customer; the code of ours never does.
         error["value"] = codes.get(error.get("type"), "")
-    _identify(loose, errors, hint.get("links", ()))
+    _identify(loose, errors, _place(hint.get("exc_info")), read_on)
     return event
 
 
 @cache
 def _reported_by_alert() -> frozenset[str]:
     """Return the log events that an alert of the ledger reports, once for all processes."""
-    return frozenset({"alert.told", *(it.event for it in kinds().values())} - {""})
+    return frozenset({"alert.told", *(event for it in kinds().values() for event in it.events)})
 
 
-def _describe(event: dict[str, Any], name: str, fields: Mapping[str, object]) -> None:
-    """Make an event of a log line by its fields: Sentry has turned objects of them into text."""
+def _describe(
+    event: dict[str, Any], name: str, fields: Mapping[str, object], links: Links
+) -> list[str]:
+    """Make an event of a log line by its fields: Sentry has turned objects of them into text.
+
+    Return where a person reads on.
+    """
     event["extra"] = fields
-    event["logentry"] = {"message": name}
+    *text, link = event_text(name, fields, links) or (name, "")
+    event["logentry"] = {"message": name, "formatted": "\n".join(text)}
     tags = {tag: str(fields[tag]) for tag in _TAGGED if fields.get(tag)}
     event["tags"] = {**(event.get("tags") or {}), **tags}
     cause = next((str(fields[it]) for it in _CAUSES if fields.get(it)), "")
-    event["fingerprint"] = [name, cause] if cause else [name]
+    alert = events()[name].kind if name in events() else ""
+    named = ["alert.raised", alert] if alert else [name]
+    event["fingerprint"] = [*named, *filter(None, [cause])]
+    return [link] if link else []
 
 
-def _identify(event: dict[str, Any], errors: Sequence[Any], links: Sequence[str]) -> None:
-    """Add who is concerned and where to read on, and group an exception by its place."""
+def _identify(
+    event: dict[str, Any], errors: Sequence[Any], place: Sequence[str], links: Sequence[str]
+) -> None:
+    """Add who is concerned and where to read on; name and group an exception by its place.
+
+    The links come last: cleaning would cut them.
+    """
     conversation = str(event["tags"].get("conversation", ""))
     if _CONVERSATION.fullmatch(conversation):
         event["user"] = {"id": conversation}
-    if place := _place(errors):
-        event["fingerprint"] = place
-    if links:
-        text = event["logentry"].get("formatted") or event["logentry"]["message"]
-        event["logentry"]["formatted"] = "\n".join((text, *links))
+    entry = event.get("logentry")
+    if errors and place:
+        event["fingerprint"] = [*place]
+        # Sentry's title of an exception is its class and this.
+        name = f"{entry['message']} in " if entry else ""
+        errors[-1]["value"] = errors[-1]["value"] or f"{name}{place[2]} ({place[1]})"
+    if links and entry:
+        entry["formatted"] = "\n".join((entry["formatted"], *links))
 
 
-def _place(errors: Sequence[Any]) -> list[str]:
-    """Return where in our code the last of a chain of exceptions came from, [] without any.
+def _place(exc_info: Any) -> list[str]:  # noqa: ANN401 - as Sentry hands it over
+    """Return where in our code an exception came from: class, file, function and line of source.
 
-    By its class, file, function and line of source: line numbers move with every release.
+    [] without one. Not by the number of the line, which moves with every release.
     """
-    if not errors:
+    frames = [(it.tb_frame.f_code, it.tb_lineno) for it in _walk(exc_info[2])] if exc_info else []
+    ours = [it for it in frames if _is_ours(it[0].co_filename)] or frames
+    if not ours:
         return []
-    frames = (errors[-1].get("stacktrace") or {}).get("frames") or []
-    ours = [frame for frame in frames if frame.get("in_app")] or frames
-    known = ours[-1] if ours else {}
-    at = (known.get(name) or "" for name in ("filename", "function", "context_line"))
-    return [str(errors[-1].get("type")), *(str(it).strip() for it in at)]
+    code, line = ours[-1]
+    file = code.co_filename.removeprefix(_ROOT)
+    source = linecache.getline(code.co_filename, line).strip()
+    return [exc_info[0].__qualname__, file, code.co_qualname, source]
+
+
+def _walk(tb: TracebackType | None) -> Iterator[TracebackType]:
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_ROOT) and "/site-packages/" not in file
 
 
 def _codes(exc_info: Any) -> dict[str | None, str]:  # noqa: ANN401 - as Sentry hands it over

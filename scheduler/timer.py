@@ -12,6 +12,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from runtime.logs import line_without_locks
 
+log = logging.getLogger(__name__)
+
 #: How many actions may run at the same time: a slow one must not delay the tick.
 JOBS_MAX = 4
 
@@ -34,7 +36,7 @@ class Timer:
     def every(self, interval_ms: int, action: Callable[[], None]) -> None:
         """Call ``action`` every ``interval_ms``, first after one interval."""
         trigger = IntervalTrigger(seconds=interval_ms / 1000, timezone=UTC)
-        self._scheduler.add_job(action, trigger)
+        self._scheduler.add_job(_reported, trigger, args=[action])
 
     def start(self) -> None:
         """Start calling."""
@@ -43,6 +45,15 @@ class Timer:
     def stop(self) -> None:
         """Return when the last run has ended."""
         self._scheduler.shutdown(wait=True)
+
+
+def _reported(action: Callable[[], None]) -> None:
+    """Call ``action``; APScheduler would log its failure with the words of the exception."""
+    try:
+        action()
+    except Exception:
+        name = getattr(action, "__name__", type(action).__name__)
+        log.exception("job.failed", extra={"job": name})
 
 
 #: EX_SOFTWARE of sysexits.h: systemd's log shows that the process did not end normally.

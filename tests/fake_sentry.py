@@ -107,3 +107,38 @@ def items_of(envelope: bytes) -> list[Item]:
         items.append(Item(str(header["type"]), rest[:length]))
         rest = rest[length:].removeprefix(b"\n")
     return items
+
+
+_LEVELS = {"fatal", "error", "warning", "info", "debug"}
+_TAG = re.compile(r"[a-zA-Z0-9_.:-]{1,200}")
+#: Tags that Sentry fills in itself; as tags of ours it throws them away.
+_RESERVED = {"release", "dist", "user", "filename", "function", "environment"}
+
+
+def oddities(event: dict[str, Any]) -> list[str]:
+    """Return what Sentry would throw away or cut in an event.
+
+    By "Event Payloads" and its pages (develop.sentry.dev/sdk/foundations/envelopes/event-payloads)
+    and the limits that Relay sets (getsentry/relay, relay-event-schema).
+    """
+    entry, tags = event.get("logentry") or {}, event.get("tags") or {}
+    crumbs = (event.get("breadcrumbs") or {}).get("values", [])
+    checks = {
+        "event_id": re.fullmatch(r"[0-9a-f]{32}", event["event_id"]),
+        "timestamp": isinstance(event["timestamp"], str | int | float),
+        "level": event["level"] in _LEVELS,
+        "logentry": set(entry) <= {"message", "formatted", "params"},
+        "title": 0 < len(str(entry.get("formatted", "-")).partition("\n")[0]) <= 256,
+        "text": len(str(entry.get("formatted", ""))) <= 8_192,
+        "fingerprint": all(isinstance(it, str) for it in event.get("fingerprint", [])),
+        "user": set(event.get("user", {"id": ""})) == {"id"},
+        "tag's name": all(map(_TAG.fullmatch, tags)) and _RESERVED.isdisjoint(tags),
+        "tag's value": all(
+            isinstance(it, str) and 0 < len(it) <= 200 and "\n" not in it for it in tags.values()
+        ),
+        "contexts": all(isinstance(it, dict) for it in (event.get("contexts") or {}).values()),
+        "breadcrumbs": len(crumbs) <= 100
+        and all(it["timestamp"] and it.get("level", "info") in _LEVELS for it in crumbs),
+        "size": len(json.dumps(event)) <= 1_000_000,
+    }
+    return [name for name, is_fine in checks.items() if not is_fine]

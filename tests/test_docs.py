@@ -25,7 +25,9 @@ from batching.errors import (
 )
 from batching.model import Dependency, Reason
 from channels import CHANNELS
+from channels.explained import Explained
 from channels.whatsapp_cloud.codes import MEANINGS
+from channels.whatsapp_cloud.codes import Meaning as CloudMeaning
 from cli import VERBS
 from config import Table, Whole
 from llm import MODELS
@@ -33,6 +35,7 @@ from runtime.accounts import AccountEntry, Exceptions
 from runtime.build import Runtime, build
 from runtime.health import ALERT_RULES
 from runtime.libraries import SAYINGS
+from runtime.meanings import Meaning, codes, events, kinds
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY, AccountBudget, AccountLimits, Settings
 from tests.repository import CODE, PACKAGES, ROOT, SOURCES, column, names, relative, rows, tree
 from web import create_app
@@ -251,6 +254,64 @@ def test_error_codes_are_those_of_the_code() -> None:
 
     assert rows("reference.md", "Error codes of the Cloud API") == [
         [as_shown(it.names), becomes[it.error], it.says, it.advice] for it in MEANINGS
+    ]
+
+
+def test_every_kind_and_reason_has_words() -> None:
+    assert {*alert_kinds(), *Reason} == set(kinds())
+
+
+def test_every_section_that_is_linked_to_exists() -> None:
+    told = [*kinds().values(), *codes().values(), *events().values()]
+    sections = {it.runbook for it in told} | {
+        section for it in kinds().values() for section in it.runbook_of.values()
+    }
+    text = (ROOT / "docs" / "runbook.md").read_text()
+
+    assert sections <= {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+
+
+def test_tables_of_the_reference_are_those_of_the_code() -> None:
+    shown = [row[:5] for row in rows("reference.md", "Alert kinds")]
+
+    assert shown == [
+        [f"`{name}`", it.severity, f"{it.title}: {it.says}", it.to_do, see(it.runbook)]
+        for name, it in kinds().items()
+        if name not in DELIBERATE
+    ]
+    by_meaning = dict[Meaning, list[str]]()
+    for name, it in codes().items():
+        by_meaning.setdefault(it, []).append(f"`{name}`")
+    assert rows("reference.md", "Codes") == [
+        [", ".join(names), it.says, it.to_do, see(it.runbook)] for it, names in by_meaning.items()
+    ]
+
+
+def see(section: str) -> str:
+    return f"[runbook](runbook.md#{section})"
+
+
+def test_every_error_of_the_log_has_words() -> None:
+    """Its own, or those of the alert that tells the same, which is then told alone."""
+    told = {event for it in kinds().values() for event in it.events}
+    found = {event for _, event, level, _ in logged() if level == "ERROR"}
+
+    assert sorted(found - told - set(events())) == []
+    assert sorted(told & set(events())) == []
+
+
+def test_codes_of_providers_are_those_of_the_code() -> None:
+    by_meaning = dict[Explained, list[str]]()
+    for provider in CHANNELS.values():
+        for code, it in provider.codes.items():
+            if not isinstance(it, CloudMeaning):
+                by_meaning.setdefault(it, []).append(f"`{code}`")
+
+    assert rows("reference.md", "Codes of providers") == [
+        [", ".join(names), it.says, it.advice] for it, names in by_meaning.items()
     ]
 
 

@@ -99,6 +99,6 @@ def _refusal(error: Exception, route: str) -> RefusalError:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename}:{frame.lineno}"
     fields = {"error": type(error).__qualname__, "place": place, "route": route}
-    log.error("request.failed", extra=fields)
+    log.error("request.failed", extra=fields, exc_info=error)
     message = "request: failed inside, it is logged"
     return RefusalError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)

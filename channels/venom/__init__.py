@@ -1,6 +1,7 @@
 """Venom and its kin: WPPConnect-server, and small gateways around such a library."""
 
 from channels.provider import Provider, Refusal
+from channels.venom import news
 from channels.venom.inbound import delivery_id, is_signed, parse, verify, verify_headers
 from channels.venom.send import CODES, PREFIX, Config, build
 
@@ -23,6 +24,6 @@ VENOM = Provider(
     ),
     parse=parse,
     build=build,
-    codes=CODES,
+    codes={**news.CODES, **CODES},
     prefix=PREFIX,
 )

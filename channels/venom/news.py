@@ -56,6 +56,8 @@ EVENTS = {
     _WELL: ("session-logged",),
 }
 _STATES, _EVENTS = by_name("venom_", STATES), by_name("venom_", EVENTS)
+#: What their codes mean.
+CODES = {code: news.explained for code, news in (*_STATES.values(), *_EVENTS.values())}
 
 
 def session(account_id: str, item: Record) -> Event:

@@ -3,6 +3,7 @@
 from channels.provider import Challenge, Provider, Refusal
 from channels.whatsapp_cloud.codes import BY_NAME
 from channels.whatsapp_cloud.inbound import challenge, is_signed, parse, verify
+from channels.whatsapp_cloud.news import CODES
 from channels.whatsapp_cloud.send import PREFIX, Config, build
 
 __all__ = ["WHATSAPP_CLOUD", "parse"]
@@ -27,6 +28,6 @@ WHATSAPP_CLOUD = Provider(
         ),
     ),
     build=build,
-    codes=BY_NAME,
+    codes={**CODES, **BY_NAME},
     prefix=PREFIX,
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from batching.errors import ChannelStoppedError
 from batching.model import Event, Gravity, Notice
+from channels.explained import Explained
 from channels.inbound import Reader, Record, items, text, whole_number
 from channels.news import News, noticed
 from channels.whatsapp_cloud.codes import BY_NAME, error_name
@@ -40,7 +41,7 @@ def _warns(says: str, advice: str) -> News:
 _PIN = "if it was none of the business, secure the Meta Business account now"
 
 #: Field → what happened, in lower case → what it means. "" is anything else that happens there.
-NEWS: Mapping[str, Mapping[str, News]] = {
+NEWS: dict[str, Mapping[str, News]] = {
     "account_update": {
         "account_deleted": _GONE,
         "disabled_update": _DISABLED,
@@ -112,6 +113,15 @@ NEWS: Mapping[str, Mapping[str, News]] = {
     "message_template_components_update": {"": _QUIET},
     "message_template_quality_update": {"": _QUIET},
     "message_template_status_update": {"": _QUIET},
+}
+
+#: What the codes of notices mean. Where two fields have one name, the account's own counts; the
+#: alert has the words of the one that came.
+CODES: Mapping[str, Explained] = {
+    f"cloud_{name or field}": news.explained
+    for field, known in reversed(NEWS.items())
+    for name, news in known.items()
+    if news.says
 }
 
 #: Where a change says what happened.

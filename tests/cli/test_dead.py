@@ -9,6 +9,7 @@ from batching.inspect import DeadLetter, dead_letters
 from batching.model import DeliveryStatus, Reason
 from batching.store import Store
 from cli.dead import advice
+from runtime.meanings import meaning
 from runtime.settings import DEVELOPMENT_PRIVACY_KEY
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import AGO_MS, CANARY, Operator, doubtful, refused
@@ -41,7 +42,7 @@ def test_list_shows_why_how_long_and_what_to_do(operator: Operator, letter: Dead
         letter.batch_id, "fatal_model", "salon", letter.conversation_id, "59", "min", "2",
         "model_auth",
     ]  # fmt: skip
-    assert todo.startswith("fatal_model: the model refused it for good")
+    assert todo.startswith("fatal_model: the model refused the question for good")
 
 
 def test_list_for_a_program_has_every_field(
@@ -56,7 +57,7 @@ def test_list_for_a_program_has_every_field(
     assert listed | same == again | same == shown | same
     assert listed | same == {
         "failed": {},
-        "means": "",
+        "means": str(meaning("model_auth")),
         "batch": letter.batch_id,
         "conversation": letter.conversation_id,
         "account": "salon",
@@ -90,7 +91,7 @@ def test_show_tells_all_but_the_texts(operator: Operator, letter: DeadLetter) ->
 
     assert answer.status == 1
     assert "stage: generate, attempt 1" in answer.out
-    assert "to do: the model refused it for good" in answer.out
+    assert "to do: the model refused the question for good" in answer.out
 
 
 def test_texts_are_shown_on_demand_and_cannot_steer_the_terminal(

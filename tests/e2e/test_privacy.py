@@ -28,7 +28,6 @@ ERRORS = {
     "doorbell.failed",
     "doorbell.undecodable",
     "request.failed",
-    "webhook.malformed",
     "webhook.unavailable",
     "webhook.unknown_account",
 }

@@ -5,12 +5,10 @@ import re
 from collections.abc import Iterator
 
 from batching.errors import AdminError
-from batching.model import Dependency, Reason
+from batching.model import Dependency
 from channels import CHANNELS
-from runtime.meanings import Meaning, codes, kinds, meaning
-from tests.repository import ROOT, SOURCES, relative, rows, tree
-from tests.test_doc_names import slugs
-from tests.test_docs import alert_kinds
+from runtime.meanings import codes, events, kinds, meaning
+from tests.repository import ROOT, SOURCES, relative, tree
 
 #: Calls that take a code → where among their arguments it stands.
 CODED = {
@@ -22,7 +20,6 @@ CODED = {
     "give_up": 1,
     "dead_letter": 3,
 }
-SLUGS = slugs(ROOT / "docs" / "runbook.md")
 
 
 def classes(of: type[AdminError] = AdminError) -> Iterator[str]:
@@ -79,22 +76,10 @@ def test_every_code_has_words() -> None:
     assert {"model_recited", "broken_json", "worker_died", "batch_missing"} <= set(found)
 
 
-def test_every_kind_and_reason_has_words() -> None:
-    assert {*alert_kinds(), *Reason} == set(kinds())
-
-
-def test_every_section_that_is_linked_to_exists() -> None:
-    rows = [*kinds().values(), *codes().values()]
-    sections = {it.runbook for it in rows} | {
-        section for it in kinds().values() for section in it.runbook_of.values()
-    }
-
-    assert sorted(sections - SLUGS) == []
-
-
 def test_words_stand_in_a_sentence() -> None:
     """They begin in lower case, but for names, and bring no full stop of their own."""
-    rows = {**kinds(), **codes()}
+    own = {name: it for name, it in events().items() if not it.kind}
+    rows = {**kinds(), **codes(), **own}
 
     assert [
         name
@@ -102,24 +87,3 @@ def test_words_stand_in_a_sentence() -> None:
         for text in (it.says, it.to_do)
         if text[-1] in ".;: " or (text[0].isupper() and text.split()[0] not in {"Redis", "Sentry"})
     ] == []
-
-
-def test_tables_of_the_reference_are_those_of_the_code() -> None:
-    shown = [row[:5] for row in rows("reference.md", "Alert kinds")]
-    quiet = {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER}
-
-    assert shown == [
-        [f"`{name}`", it.severity, f"{it.title}: {it.says}", it.to_do, see(it.runbook)]
-        for name, it in kinds().items()
-        if name not in quiet
-    ]
-    by_meaning = dict[Meaning, list[str]]()
-    for name, it in codes().items():
-        by_meaning.setdefault(it, []).append(f"`{name}`")
-    assert rows("reference.md", "Codes") == [
-        [", ".join(names), it.says, it.to_do, see(it.runbook)] for it, names in by_meaning.items()
-    ]
-
-
-def see(section: str) -> str:
-    return f"[runbook](runbook.md#{section})"

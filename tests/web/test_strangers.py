@@ -46,13 +46,13 @@ def test_trace_of_a_stranger_is_in_nothing_that_is_reported(
 ) -> None:
     """Neither in timings nor in errors, whose own trace would then be a stranger's to choose."""
     http = serve(start, sentry, percent)
-    raw = json.dumps(body(change("no object", text_message()))).encode()
+    raw = json.dumps(body(change(text_message()), change(text_message(), number="9"))).encode()
 
     http.simulate_post(CLOUD, body=raw, headers=signed(raw) | headers)
     http.simulate_get("/livez", headers=headers)
     flush()
 
-    assert sentry.messages == ["webhook.malformed"]
+    assert sentry.messages == ["webhook.unknown_account"]
     assert len(sentry.of_kind("transaction")) == (2 if percent else 0)
     assert TRACE not in sentry.text
     assert "theirs" not in sentry.text
