@@ -152,14 +152,17 @@ def test_provider_that_refuses_is_a_mistake_in_plain_words(
     assert says.startswith(f"{channel} does not let us in: {words}")
 
 
+NO_MONEY = "model_quota, the model's account has no money or no quota left"
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (model_error(401), "model_auth"),
-        (model_error(404), "model_404"),
-        (model_error(402), "model_quota"),
-        (model_error(429, "insufficient_quota"), "model_quota"),
-        (hang_up, "model_connection"),
+        (model_error(401), "model_auth, the model's key is refused"),
+        (model_error(404), "model_404, there is no such model at this address"),
+        (model_error(402), NO_MONEY),
+        (model_error(429, "insufficient_quota"), NO_MONEY),
+        (hang_up, "model_connection, the model's server cannot be reached"),
     ],
 )
 def test_model_that_refuses_is_a_mistake(
