@@ -8,6 +8,7 @@ and both the states of WhatsApp Web's socket (src/api/model/enum/socket-state.ts
 """
 
 from batching.model import Event, Gravity, Notice
+from channels.explained import FAILURES
 from channels.inbound import Record, at, text
 from channels.news import News, by_name, noticed, plain_name
 
@@ -56,8 +57,12 @@ EVENTS = {
     _WELL: ("session-logged",),
 }
 _STATES, _EVENTS = by_name("venom_", STATES), by_name("venom_", EVENTS)
-#: What their codes mean.
-CODES = {code: news.explained for code, news in (*_STATES.values(), *_EVENTS.values())}
+#: What their codes mean. A state with the name of a failed call has words in its alert alone.
+CODES = {
+    code: news.explained
+    for code, news in (*_STATES.values(), *_EVENTS.values())
+    if code.removeprefix("venom_") not in FAILURES
+}
 
 
 def session(account_id: str, item: Record) -> Event:

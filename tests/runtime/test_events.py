@@ -10,14 +10,12 @@ import pytest
 import redis
 import sentry_sdk
 
-from batching.alerts import Alerts
 from batching.errors import LedgerUnavailableError
 from batching.store import Store
-from runtime.notification import Links
-from runtime.notifier import Notifier
 from runtime.sentry import flush, start_reporting
 from runtime.settings import load_settings
 from scheduler.timer import Timer
+from tests.alerts import notifier
 from tests.fake_sentry import FakeSentry, oddities
 
 ANNA = "c_0123456789abcdef01234567"
@@ -35,7 +33,7 @@ def start(sentry: FakeSentry, role: str = "scheduler") -> None:
 def told(store: Store, sentry: FakeSentry) -> Callable[..., dict[str, Any]]:
     """Return what raises an alert, and returns its event as Sentry got it."""
     start(sentry)
-    notify = Notifier(Alerts(store), "a-ledger", sentry=True, links=Links(DOCS, CONSOLE))
+    notify = notifier(store, sentry=True, DOCS_URL=DOCS, CONSOLE_URL=CONSOLE)
 
     def tell(kind: str, **fields: str) -> dict[str, Any]:
         entry = {"kind": kind, "account": "salon", "batch": "b0"} | fields
