@@ -30,6 +30,7 @@ from batching.errors import (
     TransientError,
     UnusableAnswerError,
 )
+from batching.keys import Keyring
 from batching.model import (
     MODELS,
     WITH_CUSTOMER,
@@ -135,7 +136,7 @@ def receive(
     queued, taken = _rehomed(store, queued, round_trip.execute(), limits_of, reception_of)
     values = _end_redeliveries(store, queued, taken)
     for (what, owner), value in zip(queued, values, strict=True):
-        _log_received(what, owner, value)
+        _log_received(store.keyring, what, owner, value)
     return [value for value in values if isinstance(value, Receipt)]
 
 
@@ -197,14 +198,17 @@ def generate(
         if account is None:
             return
         ending.apology = account.apology
+        began_ms = _clock_ms()
         run, answer = _ask(store, steps, account, run)
+        took_ms = _clock_ms() - began_ms
         if run.is_withdrawn:
             _suppress(steps, run, Kind.DELETED)
             return
         parts = account.channel.split(answer)
         # The reply is kept before it is sent: a retry must not ask the model twice.
         if steps.checkpoint(run, parts, store.exchange(run, answer, parts)):
-            log.info("reply.generated", extra=_about(run) | {"parts": len(parts)})
+            fields = {"parts": len(parts), "took_ms": took_ms, "waited_ms": run.age_ms}
+            log.info("reply.generated", extra=_about(run) | fields)
             _enqueue(queue, _to_send(wake_up))
 
 
@@ -519,12 +523,13 @@ def _alert_unread(round_trip: Pipeline, event: NotUnderstood) -> None:
     )
 
 
-def _log_received(event: Event | Stopped, owner: str, value: object) -> None:
+def _log_received(keyring: Keyring, event: Event | Stopped, owner: str, value: object) -> None:
     about = {"account": event.account_id, "conversation": owner}
     match event, value:
         case InboundMessage(), Receipt():
             fields = about | {
                 "batch": value.batch_id,
+                "message_id": keyring.message_name(event.account_id, event.message_id),
                 "kind": event.kind,
                 "status": value.status,
                 "count": value.count,
@@ -534,14 +539,15 @@ def _log_received(event: Event | Stopped, owner: str, value: object) -> None:
             level = logging.WARNING if is_refused else logging.INFO
             log.log(level, "message.appended", extra=fields)
         case DeliveryStatus() | Stopped(), _:
-            _log_status(event, value)
+            _log_status(keyring, event, value)
         case NotUnderstood(), bool():
             fields = {"reason": event.reason, "shape": event.shape}
             log.error("webhook.not_understood", extra={"account": event.account_id} | fields)
         case Notice(), bool():
             _log_notice(event, owner, is_news=value)
         case ForeignMessage(), int() if value != OURS:
-            log.warning("reply.foreign", extra=about | {"author": event.author})
+            name = keyring.message_name(event.account_id, event.provider_id)
+            log.warning("reply.foreign", extra=about | {"message_id": name, "author": event.author})
             if value == GREETING:
                 log.info("takeover.awaited", extra=about | {"author": event.author})
             if value == TAKEOVER_BEGINS:
@@ -562,8 +568,10 @@ def _log_notice(notice: Notice, owner: str, *, is_news: bool) -> None:
         log.error("channel.lost", extra=about)
 
 
-def _log_status(event: DeliveryStatus | Stopped, value: object) -> None:
+def _log_status(keyring: Keyring, event: DeliveryStatus | Stopped, value: object) -> None:
     about = {"account": event.account_id}
+    if isinstance(event, DeliveryStatus):
+        about["message_id"] = keyring.message_name(event.account_id, event.provider_id)
     match event, value:
         case DeliveryStatus(), None:
             log.error("status.refused", extra=about)
@@ -833,12 +841,16 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     policy = "alert" if run.apology else account.ambiguous
     if store.mark_sending(run, part, policy) != GO:
         return False
+    began_ms = _clock_ms()
     outbound = Outbound(run.address, run.parts[part], str(tag), answers)
     called = store.figures.call("sending", Dependency.CHANNEL, run.account_id)
     with _circuit_follows(store, run, Dependency.CHANNEL, state), called:
         provider_id = account.channel.send(outbound)
+    took_ms = _clock_ms() - began_ms
     store.mark_sent(run.account_id, tag, provider_id)
-    log.info("reply.part_sent", extra=_about(run) | {"part": part})
+    name = store.keyring.message_name(run.account_id, provider_id)
+    fields = {"part": part, "message_id": name, "took_ms": took_ms}
+    log.info("reply.part_sent", extra=_about(run) | fields)
     return True
 
 
@@ -847,6 +859,11 @@ def _note_sent(store: Store, run: Run) -> None:
     told = "a message was sent"
     if run.part < len(run.parts) and store.note_channel(run.account_id, Gravity.WELL, told):
         log.info("channel.recovered", extra=_about(run) | {"notice": "sent"})
+
+
+def _clock_ms() -> int:
+    """Return monotonic ms, for how long a call took: for the log, no decision hangs on it."""
+    return time.monotonic_ns() // 1_000_000
 
 
 def _lease_renewed(

@@ -478,27 +478,6 @@ class MessageStatus:
     reason: str = ""
 
 
-def find_message(
-    store: Store, account_ids: Sequence[str], message_id: str
-) -> tuple[str, int] | None:
-    """Return the conversation of a provider's message id, and when it was accepted, ms.
-
-    None if no account has accepted it in the time that deduplication remembers. Scans all keys.
-    """
-    digests = [store.keyring.digest(account_id, message_id) for account_id in account_ids]
-    shards = store.keyring.shards
-    for page in scan_keys(store, "seen:"):
-        pipeline: Any = store.client.pipeline(transaction=False)
-        for number, _, conversation_id in page:
-            pipeline.zmscore(shards[number].seen(conversation_id), digests)
-        with reached():
-            found = pipeline.execute()
-        for (_, _, conversation_id), scores in zip(page, found, strict=True):
-            for accepted_ms in filter(None, scores):
-                return conversation_id, int(accepted_ms)
-    return None
-
-
 def conversation_of(store: Store, account_id: str, customer: str) -> str:
     """Return the conversation of a customer by any id that was ever delivered for them."""
     return where(store, account_id, [customer])[customer]

@@ -159,6 +159,10 @@ class Keyring:
         kind = "k" if account_id == CANARY_ACCOUNT else "c"
         return f"{kind}_{self.digest(account_id, customer)}"
 
+    def message_name(self, account_id: str, provider_id: str) -> str:
+        """Return by what name log lines know a provider's id of a message; "" for none."""
+        return provider_id and f"m_{self.digest(account_id, provider_id)}"
+
     def of_digest(self, digest: str) -> str:
         """Return the conversation of a customer by the digest of account and customer."""
         return f"c_{digest}"

@@ -1,7 +1,9 @@
 """``trace``: where is my message? Every step with its time, and what it waits for now."""
 
+import re
 from argparse import ArgumentParser
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from batching.inspect import (
@@ -12,14 +14,13 @@ from batching.inspect import (
     Step,
     Trace,
     batch_state,
-    find_message,
     message_status,
     trace,
 )
+from batching.lookup import digests_of, find_batch, find_message, find_part
 from batching.model import Dependency
 from batching.store import Store
 from cli.common import (
-    CONVERSATION,
     Request,
     UsageError,
     account_ids,
@@ -31,6 +32,10 @@ from cli.common import (
 from runtime.steps import sentence
 from runtime.units import moment, span
 
+#: What log lines hold; "k_" begins the canary's conversations.
+_CONVERSATION = re.compile(r"[ck]_[0-9a-f]{24}")
+_BATCH = re.compile(r"b\d+")
+_MESSAGE = re.compile(r"m_[0-9a-f]{24}")
 _STATES = {
     "claimed": "waits for a worker to {stage}",
     "running": "is in a worker's hands to {stage}",
@@ -49,7 +54,8 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "id",
         nargs="?",
-        help="a conversation (c_...) or a provider's message id; - reads it from standard input",
+        help="what a log line holds: a conversation (c_...), a batch (b...) or a message (m_...); "
+        "or a provider's message id, which - reads from standard input",
     )
     add_customer(parser)
 
@@ -70,25 +76,44 @@ def _found(request: Request, store: Store) -> tuple[Trace | None, MessageStatus 
     """Return the trace, and where the message is if one was named. Raise UsageError."""
     typed = request.arguments
     if (typed.id is None) == (typed.customer is None):
-        raise UsageError("name a conversation or a message id, or a customer by --customer")
+        raise UsageError("name a conversation, a batch or a message, or a customer by --customer")
     if typed.id is None:
         traces = (trace(store, c) for c in conversations(request, store))
         return next((found for found in traces if found.is_known), None), None
-    if CONVERSATION.fullmatch(typed.id):
+    if _CONVERSATION.fullmatch(typed.id):
         found = trace(store, typed.id)
         return (found if found.is_known else None), None
-    return _of_message(store, account_ids(request), read_id(typed.id, "The message's id"))
+    if _BATCH.fullmatch(typed.id) and (batch := _of_batch(store, typed.id)):
+        return batch, None
+    if _MESSAGE.fullmatch(typed.id):
+        return _of_message(store, [typed.id.removeprefix("m_")])
+    message_id = read_id(typed.id, "The message's id")
+    digests = digests_of(store, account_ids(request), message_id)
+    # As earlier releases named parts of ours.
+    return _of_message(store, [*digests, store.keyring.digest(message_id)])
 
 
-def _of_message(
-    store: Store, accounts: list[str], message_id: str
-) -> tuple[Trace | None, MessageStatus | None]:
-    accepted = find_message(store, accounts, message_id)
+def _of_batch(store: Store, batch_id: str) -> Trace | None:
+    """Return the trace of the one conversation that has a batch. Raise UsageError for several."""
+    found = find_batch(store, batch_id)
+    if len(found) > 1:
+        raise UsageError(f"several conversations have a batch {batch_id}: {', '.join(found)}")
+    return trace(store, found[0]) if found else None
+
+
+def _of_message(store: Store, digests: Sequence[str]) -> tuple[Trace | None, MessageStatus | None]:
+    """Return the trace of a customer's message, or of a part of ours."""
+    if part := find_part(store, digests):
+        found = trace(store, part.conversation_id)
+        state, reason, batch_id = batch_state(found, part.batch_id)
+        return found, MessageStatus(state, 0, batch_id, reason)
+    accepted = find_message(store, digests)
     if accepted is None:
         return None, None
-    conversation_id, accepted_ms = accepted
+    conversation_id, accepted_ms, digest = accepted
     found = trace(store, conversation_id)
-    return found, message_status(found, message_id, accepted_ms)
+    kept = (it for it in found.batch_of if store.keyring.digest(found.account_id, it) == digest)
+    return found, message_status(found, next(kept, ""), accepted_ms)
 
 
 def _late(found: Trace) -> list[str]:
@@ -184,7 +209,9 @@ def _lines(found: Trace, at: MessageStatus | None, late: list[str]) -> list[str]
     if at:
         where = f"{at.state}{f', {at.reason}' if at.reason else ''}"
         batch = f", batch {at.batch_id}" if at.batch_id else ""
-        lines.append(f"the message: accepted {moment(at.accepted_ms)} UTC, {where}{batch}")
+        is_ours = "" if at.accepted_ms else "ours, a part of the answer, "
+        accepted = is_ours or f"accepted {moment(at.accepted_ms)} UTC, "
+        lines.append(f"the message: {accepted}{where}{batch}")
     for batch_id, steps in _batches(found).items():
         state, reason, now = batch_state(found, batch_id)
         renamed = f" as {now}" if now != batch_id else ""

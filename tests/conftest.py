@@ -30,6 +30,15 @@ ROOT = Path(__file__).parent.parent
 #: Under CI a run must be repeatable and a missing server is a fault, not a reason to skip.
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
+
+def needed(program: str) -> str:
+    """Return the path of a program; skip the test where there is none, fail in CI."""
+    found = shutil.which(program)
+    if found is None:
+        (pytest.fail if IN_CI else pytest.skip)(f"needs {program}")
+    return found
+
+
 settings.register_profile(
     "dev",
     deadline=None,

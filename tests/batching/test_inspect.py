@@ -16,10 +16,10 @@ from batching.inspect import (
     dead_letter_headers,
     dead_letters,
     find_dead_letters,
-    find_message,
     message_status,
     trace,
 )
+from batching.lookup import digests_of, find_message
 from tests.batching.conftest import Counting
 from tests.batching.world import ANNA, BORIS, World
 from tests.fakes import FakeModel
@@ -166,9 +166,9 @@ def test_message_is_found_by_its_id_and_its_status_told(world: World) -> None:
     world.receive(world.message("hello", message_id="wamid.1"))
     conversation = world.anna
 
-    assert find_message(world.store, ["sister"], "wamid.1") is None
-    found = find_message(world.store, ["sister", "salon"], "wamid.1")
-    assert found == (conversation, world.clock())
+    assert find_message(world.store, digests_of(world.store, ["sister"], "wamid.1")) is None
+    digests = digests_of(world.store, ["sister", "salon"], "wamid.1")
+    assert find_message(world.store, digests) == (conversation, world.clock(), digests[1])
     status = message_status(trace(world.store, conversation), "wamid.1", world.clock())
     assert (status.state, status.batch_id[:1]) == (MessageState.OPEN, "b")
     assert conversation_of(world.store, "salon", ANNA) == conversation

@@ -1,5 +1,6 @@
 """``trace``: where is my message?"""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -264,3 +265,81 @@ def test_steps_of_another_release_are_shown_with_the_others(
 
     assert "hand_over person" in shown.out
     assert [batch["batch"] for batch in read["batches"]][:3] == ["b1", "b2", "b3"]
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ("message.appended", "conversation"),
+        ("message.appended", "batch"),
+        ("message.appended", "message_id"),
+        ("batch.collected", "batch"),
+        ("reply.generated", "batch"),
+        ("reply.part_sent", "message_id"),
+        ("batch.answered", "conversation"),
+    ],
+)
+def test_whatever_names_something_in_a_line_leads_to_its_conversation(
+    world: World,
+    operator: Operator,
+    caplog: pytest.LogCaptureFixture,
+    event: str,
+    field: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    answered(world)
+    (line,) = [vars(record) for record in caplog.records if record.msg == event]
+
+    told = operator("trace", str(line[field]), "--json")
+
+    assert (told.status, told.json["conversation"]) == (0, world.anna)
+    if field == "message_id":
+        assert told.json["message"]["place"] == "answered"
+
+
+def test_open_batch_and_one_in_a_letter_are_found_by_their_ids(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    world.limits = PATIENT
+    letter = refused(world)
+    world.write(CANARY)
+    open_id = operator("trace", conversation, "--json").json["open"]["batch_id"]
+
+    found = [operator("trace", it, "--json").json for it in (letter.batch_id, open_id)]
+
+    assert [it["conversation"] for it in found] == [conversation] * 2
+
+
+def test_part_of_ours_is_found_by_the_provider_s_id(world: World, operator: Operator) -> None:
+    answered(world)
+
+    status, message = place(operator, "out-1")
+    told = operator("trace", "out-1").out
+
+    assert (status, message["place"]) == (0, "answered")
+    assert "the message: ours, a part of the answer, answered, batch b" in told
+
+
+def test_batch_id_of_two_conversations_names_both(world: World, operator: Operator) -> None:
+    """Each shard counts by itself."""
+    answered(world)
+    others = [f"c_{n:024}" for n in (1, 2)]
+    for other in others:
+        world.client.rpush(world.shard.trail(other), f"{world.clock()} collect b7 idle 1 salon")
+
+    told = operator("trace", "b7")
+
+    assert told.status == 2
+    assert f"several conversations have a batch b7: {', '.join(others)}" in told.err
+
+
+def test_message_that_waits_is_where_its_digest_says(
+    world: World, operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.limits = PATIENT
+    world.to_sending(CANARY)
+    world.write(CANARY)
+    names = [vars(it)["message_id"] for it in caplog.records if it.msg == "message.appended"]
+
+    assert [place(operator, name)[1]["place"] for name in names] == ["in flight", "open"]

@@ -6,19 +6,23 @@ What a process holds when it ends at each single step: ``tests/chaos/test_failpo
 import json
 import os
 import re
+import shlex
 import signal
 import socket
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from batching.keys import FLEET
 from demo.child import SCHEDULER, worker
 from runtime.fleet import members
+from tests.conftest import needed
 from tests.http_server import hang
-from tests.repository import names
+from tests.repository import ROOT, names
 from tests.stack.accounts import RESENDING
 from tests.stack.customer import Customer
 from tests.stack.stack import USUAL, Stack
@@ -198,3 +202,45 @@ def test_lines_of_all_processes_have_one_form_and_masters_tell_of_deaths(stack: 
     assert {it["event"] for it in lines if it["logger"] in servers} <= {
         *names("reference.md", "Events of the servers")
     }
+
+
+def recipes() -> Iterator[list[str]]:
+    """Yield the jq command of each line of the runbook that reads journald."""
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    for line in re.findall(r"^    journalctl .* -o cat .*\| (jq .*)$", runbook, re.MULTILINE):
+        yield shlex.split(line)
+
+
+def test_recipes_of_the_runbook_find_what_they_promise(stack: Stack) -> None:
+    """On what these very processes wrote, a line of systemd's among it."""
+    anna = stack.customer()
+    anna.writes(anna.line("Hi"))
+    stack.ledger.wait_until_settled(anna)
+    refused = httpx2.post(f"http://127.0.0.1:{stack.port}/webhooks/whatsapp_cloud", content=b"{}")
+    assert refused.status_code == 401
+    stack.processes["web"].terminate()
+    stack.processes["web"].start()
+    stack.wait_until_ready()
+    written = [it for each in stack.processes.values() for it in each.log().splitlines()]
+    # As journald has them: by time, with which each begins.
+    journal = "\n".join(["Started AI Admin.", *sorted(written)])
+    conversation = stack.ledger.conversation_id(anna)
+
+    found, jq = {}, needed("jq")
+    for command in recipes():
+        asked = [it.replace("c_9f2c01ab6d7e8f9012345678", conversation) for it in command]
+        done = subprocess.run(
+            [jq, *asked[1:]], input=journal, capture_output=True, text=True, check=True
+        )
+        found[command[-1]] = done.stdout
+
+    one, _, events, took, reasons = found.values()
+    lines = [json.loads(line) for line in one.splitlines()]
+    assert [it["event"] for it in lines if it["event"] != "doorbell.deferred"] == [
+        *("message.appended", "batch.collected", "reply.generated", "reply.part_sent"),
+        "batch.answered",
+    ]
+    assert all(it["took_ms"] >= 0 for it in lines if it["event"].startswith("reply."))
+    assert json.loads(events)["batch.answered"] >= 1
+    assert {"account", "answers", "median_ms", "worst_ms"} == json.loads(took)[0].keys()
+    assert json.loads(reasons)["signature"] >= 1
