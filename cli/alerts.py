@@ -9,7 +9,8 @@ from batching.reminders import Acknowledgement, OpenAlert, Reminders
 from cli.common import Request, UsageError, as_json, table, up_to
 from runtime import sentry
 from runtime.health import UNDELIVERED_MS_MAX
-from runtime.meanings import Severity
+from runtime.meanings import Severity, kinds
+from runtime.notification import Links, notification_of
 from runtime.settings import Settings
 from runtime.sinks import Message, Outcome, addresses_of
 from runtime.units import moment, span
@@ -53,7 +54,10 @@ def _show(request: Request) -> bool:
     lines = table([_alert_row(alert, sink) for alert in newest]) or ["No alerts."]
     if sink == "log":
         lines.append("SENTRY_DSN is not set here: alerts go to the log alone, as alert.told.")
-    lines += [f"{kind}: {count}" for kind, count in counts.most_common()]
+    lines += [
+        f"{kind}: {count}{f'; {kinds()[kind]}' if kind in kinds() else ''}"
+        for kind, count in counts.most_common()
+    ]
     lines += [f"Throttled, for a summary: {name}: {n}" for name, n in throttled.items()]
     opened, acks = reminders.open(), reminders.acknowledgements()
     lines += [*_open_lines(opened), *map(_ack_line, acks[:_ACKS_SHOWN])]
@@ -66,7 +70,7 @@ def _show(request: Request) -> bool:
         "sink": sink,
         "counts": dict(counts),
         "held": throttled,
-        "alerts": [as_json(it, throttled="held", notified="told") for it in newest],
+        "alerts": [_alert_json(it, Links.of(settings)) for it in newest],
         "open": [_open_json(it) for it in opened],
         "acknowledged": [as_json(it) for it in acks],
     }
@@ -84,6 +88,13 @@ def _alert_row(alert: Alert, sink: str) -> list[str]:
     notified = "logged" if sink == "log" else "notified"
     state = notified if alert.notified else "undelivered"
     return [moment(alert.at_ms), state, *(str(getattr(alert, name)) or "-" for name in _ALERT)]
+
+
+def _alert_json(alert: Alert, links: Links) -> dict[str, object]:
+    """Return an alert for a program, with the words that a person is told."""
+    words = notification_of(alert, links)
+    told = {"title": words.title, "to_do": words.to_do, "runbook": words.runbook}
+    return as_json(alert, throttled="held", notified="told") | told
 
 
 def _open_lines(opened: Sequence[OpenAlert]) -> list[str]:

@@ -29,6 +29,7 @@ from cli.common import (
     conversations,
     read_id,
 )
+from runtime.meanings import meaning
 from runtime.steps import sentence
 from runtime.units import moment, span
 
@@ -162,7 +163,9 @@ def _waits(found: Trace) -> list[str]:
         is_channel = circuit.of is Dependency.CHANNEL
         cannot = "cannot send" if is_channel else f"cannot ask its {circuit.of}"
         again = span(max(0, circuit.next_ms - found.now_ms))
-        lines.append(f"the account {cannot} ({circuit.code}); one batch tries again in {again}")
+        known = meaning(circuit.code)
+        why = f"{circuit.code}: {known.says}" if known else circuit.code
+        lines.append(f"the account {cannot} ({why}); one batch tries again in {again}")
     if found.taken_over_ms:
         lines.append(f"a person answers this customer for another {span(found.taken_over_ms)}")
     return lines or ["nothing waits"]

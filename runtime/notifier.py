@@ -17,6 +17,7 @@ from batching.background import Background, backgrounds
 from batching.errors import TransientError
 from batching.inspect import Step
 from batching.model import Reason
+from runtime.logs import redacted
 from runtime.notification import Notification, notification_of
 from runtime.people import People
 from runtime.sentry import ALERT_LOGGER, deliver
@@ -142,7 +143,7 @@ def _crumb(step: Step) -> dict[str, object]:
     return {
         "timestamp": step.at_ms / 1_000,
         "category": step.verb,
-        "message": sentence(step),
+        "message": redacted(sentence(step)),
         "level": "error" if step.is_failure else "info",
     }
 

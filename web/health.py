@@ -13,6 +13,7 @@ from runtime import health
 from runtime.build import Runtime
 from runtime.fleet import drift, members, missing
 from runtime.health import CheckResult, Context, Level
+from runtime.meanings import meaning
 from web.access import Operators
 
 #: What must hold for a message accepted now to be answered. The others need the first.
@@ -118,7 +119,9 @@ def _checked(
     try:
         found = ask(context)
     except LedgerUnavailableError as error:
-        return _check(f"the ledger cannot be used: {error.code}")
+        known = meaning(error.code)
+        says = f"the ledger cannot be used: {error.code}"
+        return _check(f"{says}; {known.says}", advice=known.to_do) if known else _check(says)
     return _check(
         "; ".join(finding.says for finding in found),
         advice=found[0].advice,

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from batching import alerts as streams
-from batching.alerts import Alert, Alerts, Undelivered
+from batching.alerts import Alert, Alerts, Undelivered, code_of
 from batching.store import Store
 from tests.alerts import end_window, notified, raise_alerts
 from tests.batching.conftest import Counting
@@ -85,6 +85,48 @@ def test_alerts_beyond_the_rate_become_a_summary_when_the_window_is_over(store: 
     assert (summary.kind, summary.account_id, summary.throttled) == ("poison", "salon", 5)
     alerts.acknowledge([summary])
     assert (alerts.throttled_counts(), alerts.undelivered().count) == ({}, 0)
+
+
+def test_frequent_cause_throttles_no_other(store: Store) -> None:
+    """A new cause of the same kind and account is told at once; each has a summary of its own."""
+    alerts, shard = Alerts(store), store.keyring.shards[0]
+    raise_alerts(store, streams.RATE_MAX + 5, detail="cloud_131026; apology sent")
+    raise_alerts(store, 1, detail="cloud_131047")
+
+    now = alerts.throttle(alerts.take(100))
+    alerts.acknowledge(now)
+    assert [alert.code for alert in now] == ["cloud_131026"] * streams.RATE_MAX + ["cloud_131047"]
+    assert alerts.throttled_counts() == {"salon poison cloud_131026": 5}
+
+    store.client.delete(shard.cooldown("salon", "rate:poison:cloud_131026"))
+    (summary,) = alerts.take(100)
+    assert (summary.kind, summary.code, summary.throttled) == ("poison", "cloud_131026", 5)
+    alerts.acknowledge([summary])
+    assert alerts.throttled_counts() == {}
+
+
+@pytest.mark.parametrize(
+    ("detail", "code"),
+    [
+        ("model_auth", "model_auth"),
+        ("model_auth; apology not sent: cloud_131047", "model_auth"),
+        ("venom_notlogged: the phone is logged out: log it in", "venom_notlogged"),
+        ("fallback-1_stopped", "fallback-1_stopped"),
+        ("venom_ack_-1", "venom_ack_-1"),
+        ("KeyError", "KeyError"),
+        ("app", "app"),
+        ("", ""),
+        ("c_0123456789abcdef01234567", ""),
+        ("c_0123456789abcdef01234567 c_0123456789abcdef01234568", ""),
+        ("memory: 85 % in use: give it more", ""),
+        ("2 link, 1 number", ""),
+        ("79990000001", ""),
+        ("a b", ""),
+        ("x" * 100, ""),
+    ],
+)
+def test_code_is_what_a_detail_begins_with(detail: str, code: str) -> None:
+    assert code_of(detail) == code
 
 
 def test_alert_throttled_meanwhile_stays_counted_when_two_notifiers_summarize(store: Store) -> None:

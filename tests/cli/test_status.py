@@ -165,7 +165,12 @@ def test_newest_alert_comes_first_with_counts_by_kind(world: World, operator: Op
         ["undelivered", "fatal_model"],
     ]
     log_alone = "SENTRY_DSN is not set here: alerts go to the log alone, as alert.told."
-    assert answer.out.splitlines()[3:] == [log_alone, "fatal_model: 2", "drift: 1"]
+    told, *counts = answer.out.splitlines()[3:]
+    assert (told, [line.partition(";")[0] for line in counts]) == (
+        log_alone,
+        ["fatal_model: 2", "drift: 1"],
+    )
+    assert counts[0].startswith("fatal_model: 2; the model refused the question for good: ")
     assert read["counts"] == {"fatal_model": 2, "drift": 1}
     assert [alert["kind"] for alert in read["alerts"]] == ["drift", "fatal_model"]
     assert (read["ok"], read["held"]) == (True, {})
@@ -211,9 +216,12 @@ def test_alert_for_a_program_is_whole(world: World, operator: Operator) -> None:
 
     assert set(alert) == {
         "shard", "entry_id", "kind", "detail", "account_id", "conversation_id", "batch_id", "at_ms",
-        "kept", "lost", "held", "told",
+        "kept", "lost", "held", "told", "title", "to_do", "runbook",
     }  # fmt: skip
     assert (alert["kind"], alert["detail"], alert["kept"]) == ("fatal_model", "model_auth", 1)
+    title = "A customer of salon is not answered: the model's key is refused"
+    section = "docs/runbook.md#the-models-key-is-refused"
+    assert (alert["title"], alert["runbook"]) == (title, section)
 
 
 def test_model_is_switched_off_and_on_without_a_deploy(

@@ -11,6 +11,7 @@ import pytest
 from batching.keys import Shard
 from demo.child import worker
 from tests.e2e.faulty import CRASH
+from tests.fake_sentry import oddities
 from tests.http_server import Reply
 from tests.stack.accounts import BARBER, HASTY
 from tests.stack.customer import Customer
@@ -152,6 +153,20 @@ def test_every_failure_is_reported(failed: Stack) -> None:
         for error in event["exception"]["values"]
     ]
     assert set(crashes) == {"KeyError", "ValueError"}
+
+
+def test_reports_have_the_form_that_sentry_takes(failed: Stack) -> None:
+    """Each says where it comes from; faults of a request and of a task are issues of their own."""
+    events = failed.sentry.events
+    issues = {
+        tuple(event["fingerprint"][:1] + event["fingerprint"][2:3])
+        for event in events
+        if "exception" in event
+    }
+
+    assert [(odd, event) for event in events for odd in oddities(event)] == []
+    assert {event["tags"]["role"] for event in events} >= {"web", "worker", "scheduler"}
+    assert issues >= {("KeyError", "_Broken.on_post"), ("ValueError", "_crashing")}
 
 
 def test_no_report_and_no_log_repeats_what_broke_it(failed: Stack) -> None:

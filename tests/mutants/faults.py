@@ -420,6 +420,10 @@ AMENDING = (
 )  # fmt: skip
 
 TELLING = (
+    python("a frequent cause hides a new one", "alerts",
+        'f"{alert.kind}:{alert.code}" if alert.code else alert.kind', "alert.kind"),
+    python("a summary does not know its cause", "alerts",
+        'Alert(0, "", kind, code, account_id', 'Alert(0, "", kind, "", account_id'),
     python("an alert that came while people were told is closed with those before", "reminders",
         "if to_number(count) == it.count", "if True"),
     python("a later alert puts off an open one", "reminders", ", lt=True)", ")"),
