@@ -20,16 +20,20 @@ def main() -> None:
     Dramatiq calls it in every worker process. Exits with a line for each mistake in the settings.
     """
     runtime = build_or_exit("worker")
-    broker = build_broker(runtime.settings.broker_url, client_name="ai-admin-worker")
+    broker = build_broker(
+        runtime.settings.broker_url, client_name="ai-admin-worker", outages=runtime.outages
+    )
     bulkhead, pauses = Bulkhead(), Pauses()
     systemd = Systemd(systemd_environment())
     at_stop = AtStop(runtime.fleet.stop, sentry.flush)
     threads = Threads(runtime.store.figures)
     for middleware in (bulkhead, pauses, threads, Readiness(systemd), at_stop):
         broker.add_middleware(middleware)
-    queue = BrokerQueue(broker, runtime.store.client)
+    queue = BrokerQueue(broker, runtime.store.client, runtime.outages)
     alive = partial(sentry.check_in, runtime.store.client)
-    tasks = Tasks(runtime.store, runtime.accounts, queue, alive, bulkhead, pauses)
+    tasks = Tasks(
+        runtime.store, runtime.accounts, queue, alive, bulkhead, pauses, outages=runtime.outages
+    )
     declare(broker, tasks)
     dramatiq.set_broker(broker)
     runtime.fleet.start()

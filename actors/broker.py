@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from actors.middleware import Consuming, FailuresToDeadLetters, FastDrain, LeaveWithMaster
+from runtime.outages import Outages
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,19 @@ CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 5
 
 
-def build_broker(url: str, *, client_name: str) -> dramatiq.Broker:
+def build_broker(url: str, *, client_name: str, outages: Outages | None = None) -> dramatiq.Broker:
     """Return the broker at ``url`` without connecting.
 
-    ``client_name`` names our connections in CLIENT LIST.
+    ``client_name`` names our connections in CLIENT LIST. ``outages`` is told whether consumers
+    reach it.
     """
+    broker: Any = _broker(url, client_name)
+    broker.outages = outages or Outages()
+    built: dramatiq.Broker = broker
+    return built
+
+
+def _broker(url: str, client_name: str) -> dramatiq.Broker:
     middleware = [FailuresToDeadLetters(), Consuming(), FastDrain(), LeaveWithMaster()]
     if urlsplit(url).scheme in {"amqp", "amqps"}:
         from actors.rabbitmq import rabbitmq_broker  # noqa: PLC0415 - loads pika
@@ -67,6 +76,7 @@ class WakeUpBroker(RedisBroker):
     """
 
     drains = False
+    outages: Outages
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
@@ -100,8 +110,8 @@ class WakeUpBroker(RedisBroker):
 
 
 @contextmanager
-def _reconnecting() -> Iterator[None]:
-    """Have Dramatiq reconnect after any error of Redis.
+def _reconnecting(outages: Outages) -> Iterator[None]:
+    """Have Dramatiq reconnect after any error of Redis, and ``outages`` know of it.
 
     It handles redis.ConnectionError only: after a timeout or READONLY the wake-up would stay
     fetched until the next restart.
@@ -109,6 +119,7 @@ def _reconnecting() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
+        outages.failed("broker", type(error).__name__)
         raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
 
@@ -119,21 +130,22 @@ class WakeUpConsumer(_RedisConsumer):
         """Return the next wake-up, None if there is none. Raise ConnectionClosed."""
         if self.broker.drains:
             self.prefetch = 0
-        with _reconnecting():
+        with _reconnecting(self.broker.outages):
             try:
                 found: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
             except DecodeError as error:
                 # If raised, it would end the consumer and strand the wake-ups fetched with it.
                 self.broker.reject(self.queue_name, error.data)
                 return None
+        self.broker.outages.worked("broker")
         return found
 
     def ack(self, message: MessageProxy) -> None:
         """Acknowledge a wake-up. Raise ConnectionClosed; safe to run twice."""
-        with _reconnecting():
+        with _reconnecting(self.broker.outages):
             super().ack(message)  # type: ignore[no-untyped-call]
 
     def nack(self, message: MessageProxy) -> None:
         """Dead-letter a wake-up. Raise ConnectionClosed; safe to run twice."""
-        with _reconnecting():
+        with _reconnecting(self.broker.outages):
             super().nack(message)  # type: ignore[no-untyped-call]

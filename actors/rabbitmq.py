@@ -5,10 +5,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from dramatiq.broker import Broker
+from dramatiq.broker import Broker, Consumer
 from dramatiq.brokers import rabbitmq
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 from pika.exceptions import AMQPError
+
+from runtime.outages import Outages
 
 #: pika's timeouts where the address sets none, in seconds.
 LIMITS = {
@@ -45,6 +48,7 @@ class RabbitmqWakeUpConsumer(rabbitmq._RabbitmqConsumer):  # noqa: SLF001 - Dram
     def _deliveries(self, fetched: Iterator[Any], pause_s: float) -> Iterator[Any]:
         while not self.broker.drains:
             yield next(fetched)
+            self.broker.outages.worked("broker")
         if self.channel.consumer_tags:
             self.channel.cancel()
         while True:
@@ -67,6 +71,16 @@ class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
     """A RabbitMQ broker without delay queues. ``drains``: this process shuts down."""
 
     drains = False
+    outages: Outages
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """Return a connected consumer. Raise dramatiq's ConnectionError."""
+        try:
+            consumer: Consumer = super().consume(queue_name, prefetch, timeout)
+        except ConnectionClosed as error:
+            self.outages.failed("broker", type(error).__name__)
+            raise
+        return consumer
 
     @property
     def consumer_class(self) -> type[RabbitmqWakeUpConsumer]:

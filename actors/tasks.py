@@ -5,8 +5,9 @@ A wake-up says which attempt of which batch to look at, and carries nothing else
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dramatiq
@@ -15,11 +16,12 @@ from dramatiq.errors import DramatiqError
 
 from actors.bulkhead import Bulkhead
 from batching import flow
-from batching.errors import TransientError
+from batching.errors import AmbiguousError, StoppedError, TransientError, UnusableAnswerError
 from batching.keys import FLUSH_GATE
-from batching.model import Stage, WakeUp
-from batching.ports import Accounts, Pause
+from batching.model import Exchange, Outbound, Stage, WakeUp
+from batching.ports import Account, Accounts, Channel, Model, Pause
 from batching.store import Store, reached
+from runtime.outages import Dependency, Outages
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ FLUSH = "flush"
 QUEUES = (FLUSH, *(stage.value for stage in Stage))
 #: How long an enqueued flush may take to begin before another is enqueued, ms.
 GATE_MS = 3_000
+#: How long no flush is enqueued after our own code failed in one, ms: it would fail 14 times a
+#: second, and no batch gets on by that.
+FAILED_PAUSE_MS = 5_000
 #: Most batches that one flush takes of each kind and shard, so that no script blocks for long.
 FLUSH_LIMIT = 100
 #: How often a lease is renewed while it lasts. All of these but one may be missed, by a busy host
@@ -39,10 +44,15 @@ RENEWALS = 6
 class BrokerQueue:
     """Enqueues wake-ups on ``broker``; ``ledger`` holds the gate that all schedulers share.
 
+    ``outages`` is told whether the broker was reached.
+
     No actor has to be declared in this process: a stage's queue and actor have the stage's name.
     """
 
-    def __init__(self, broker: dramatiq.Broker, ledger: redis.Redis) -> None:
+    def __init__(
+        self, broker: dramatiq.Broker, ledger: redis.Redis, outages: Outages | None = None
+    ) -> None:
+        self._outages = outages or Outages()
         self._broker = broker
         self._ledger = ledger
 
@@ -69,6 +79,11 @@ class BrokerQueue:
         with reached():
             self._ledger.delete(FLUSH_GATE)
 
+    def flush_failed(self) -> None:
+        """Close the gate for FAILED_PAUSE_MS. Raise LedgerUnavailableError."""
+        with reached():
+            self._ledger.set(FLUSH_GATE, 1, px=FAILED_PAUSE_MS)
+
     def _enqueue(self, name: str, *args: str | int) -> None:
         message: dramatiq.Message[None] = dramatiq.Message(
             queue_name=name, actor_name=name, args=args, kwargs={}, options={}
@@ -76,7 +91,79 @@ class BrokerQueue:
         try:
             self._broker.enqueue(message)
         except (DramatiqError, redis.RedisError, OSError) as error:
+            self._outages.failed("broker", type(error).__name__)
             raise TransientError("broker_away", type(error).__name__) from error
+        self._outages.worked("broker")
+
+
+class WatchedAccounts:
+    """Accounts whose models and providers are watched: a call that fails is told to ``outages``.
+
+    A circuit that opens has an alert of its own, and what cannot be used was answered.
+    """
+
+    def __init__(self, accounts: Accounts, outages: Outages) -> None:
+        self._accounts = accounts
+        self._outages = outages
+        self._failing: set[tuple[Dependency, str]] = set()
+
+    def get(self, account_id: str) -> Account | None:
+        """Return the account, None if it is not configured."""
+        account = self._accounts.get(account_id)
+        return account and replace(
+            account,
+            channel=_WatchedChannel(account.channel, self._calls("provider", account_id)),
+            model=_WatchedModel(account.model, self._calls("model", account_id)),
+            fallbacks=tuple(
+                _WatchedModel(it, self._calls("model", account_id)) for it in account.fallbacks
+            ),
+        )
+
+    def _calls(self, dependency: Dependency, account_id: str) -> "_Watch":
+        """Return what takes note of whether the call in its context works."""
+
+        @contextmanager
+        def watch() -> Iterator[None]:
+            try:
+                yield
+            except (StoppedError, UnusableAnswerError):
+                raise
+            except (AmbiguousError, TransientError) as error:
+                self._failing.add((dependency, account_id))
+                self._outages.failed(dependency, error.code, account=account_id)
+                raise
+            if (dependency, account_id) in self._failing and self._outages.worked(
+                dependency, account=account_id
+            ):
+                self._failing.discard((dependency, account_id))
+
+        return watch
+
+
+_Watch = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _WatchedModel:
+    model: Model
+    watch: _Watch
+
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+        with self.watch():
+            return self.model.answer(history, turn, now_ms=now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _WatchedChannel:
+    channel: Channel
+    watch: _Watch
+
+    def split(self, text: str) -> list[str]:
+        return self.channel.split(text)
+
+    def send(self, outbound: Outbound) -> str:
+        with self.watch():
+            return self.channel.send(outbound)
 
 
 class Tasks:
@@ -84,6 +171,7 @@ class Tasks:
 
     ``flushed`` is called after every flush that reached the whole ledger. ``bulkhead`` bounds how
     many threads an account with slow calls may use. ``pause``: waits while the ledger is away.
+    ``outages`` is told whether models and providers work.
     """
 
     def __init__(
@@ -94,24 +182,35 @@ class Tasks:
         flushed: Callable[[], None] = lambda: None,
         bulkhead: Bulkhead | None = None,
         pause: Pause = lambda _ms: False,
+        outages: Outages | None = None,
     ) -> None:
         self._pause = pause
         self._bulkhead = bulkhead or Bulkhead()
         self._store = store
-        self._accounts = accounts
+        self._accounts = WatchedAccounts(accounts, outages or Outages())
         self._queue = queue
         self._flushed = flushed
 
     def flush(self) -> None:
         """Put due batches in flight and enqueue their wake-ups."""
         with _reported(FLUSH):
-            # Opened first: what becomes due during the flush must be able to enqueue another.
-            self._queue.flush_begins()
-            taken = flow.flush(self._store, self._queue, limit=FLUSH_LIMIT)
-            self._flushed()
-            if taken >= FLUSH_LIMIT:
-                # There may be more, which must not wait for the scheduler's next tick.
-                self._queue.enqueue_flush()
+            try:
+                self._flush()
+            except TransientError:
+                raise
+            except Exception:
+                with suppress(TransientError):
+                    self._queue.flush_failed()
+                raise
+
+    def _flush(self) -> None:
+        # Opened first: what becomes due during the flush must be able to enqueue another.
+        self._queue.flush_begins()
+        taken = flow.flush(self._store, self._queue, limit=FLUSH_LIMIT)
+        self._flushed()
+        if taken >= FLUSH_LIMIT:
+            # There may be more, which must not wait for the scheduler's next tick.
+            self._queue.enqueue_flush()
 
     def generate(self, conversation_id: str, batch_id: str, attempt: int) -> None:
         """Ask the model to answer a batch and keep the reply."""

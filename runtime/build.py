@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import redis
 
@@ -31,6 +32,7 @@ from runtime.fleet import Fleet, Member, Silence, this_process
 from runtime.logs import start_logging
 from runtime.needs import purposes_of, secret_digests
 from runtime.notifier import Notifier
+from runtime.outages import Outages, namer_of, take_turn
 from runtime.people import People
 from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
@@ -61,6 +63,7 @@ class Runtime:
     accounts: AccountRegistry
     store: Store
     silence: Silence
+    outages: Outages
     fleet: Fleet
     notifier: Notifier
     fingerprint: str
@@ -89,7 +92,9 @@ def build(
     _log_start(settings, environ, store, me)
     everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
-    silence = Silence()
+    name = namer_of(settings)
+    outages = Outages(name)
+    silence = Silence(turn=partial(take_turn, name("flusher")))
     return Runtime(
         role=role,
         settings=settings,
@@ -97,7 +102,8 @@ def build(
         accounts=AccountRegistry(everyone, providers, store, limits=settings.limits()),
         store=store,
         silence=silence,
-        fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence),
+        outages=outages,
+        fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence, outages=outages),
         notifier=Notifier(
             Alerts(store),
             me.ledger_id,

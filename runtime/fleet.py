@@ -27,6 +27,7 @@ from runtime import sentry
 from runtime.clients import database_id
 from runtime.logs import write_counted
 from runtime.needs import Purpose
+from runtime.outages import Outages, Turn, take_turn
 from runtime.units import moment, span
 
 log = logging.getLogger(__name__)
@@ -247,11 +248,18 @@ def is_silent(lag_ms: int) -> bool:
 class Silence:
     """Log ``flusher.silent`` when this process sees for long that its Redis is not flushed.
 
-    ``clock``: monotonic milliseconds.
+    ``clock``: monotonic milliseconds. ``turn``: gives it where no other process of this host does
+    so for the same Redis; without it is a warning.
     """
 
-    def __init__(self, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
+        turn: Callable[[], Turn | None] = take_turn,
+    ) -> None:
         self._clock = clock
+        self._take_turn = turn
+        self._turn: Turn | None = None
         self._since_ms: int | None = None
         self._quiet_until_ms = 0
 
@@ -262,6 +270,9 @@ class Silence:
                 self._seen(lag_ms)
             elif lag_ms >= 0:
                 self._since_ms = None
+                if self._turn:
+                    self._turn.close()
+                    self._turn = None
 
     def _seen(self, lag_ms: int) -> None:
         now_ms = self._clock()
@@ -269,9 +280,10 @@ class Silence:
             self._since_ms = now_ms
         if now_ms - self._since_ms >= SILENCE_LASTS_MS and now_ms >= self._quiet_until_ms:
             self._quiet_until_ms = now_ms + SILENCE_COOLDOWN_MS
-            log.error(
-                "flusher.silent", extra={"flusher_lag_ms": lag_ms, "problem": describe_lag(lag_ms)}
-            )
+            self._turn = self._turn or self._take_turn()
+            fields = {"flusher_lag_ms": lag_ms, "problem": describe_lag(lag_ms)}
+            level = logging.ERROR if self._turn else logging.WARNING
+            log.log(level, "flusher.silent", extra=fields)
 
 
 class Fleet:
@@ -279,10 +291,19 @@ class Fleet:
 
     ``me.ledger_id``: the ledger it works with; one in its place is reported, then adopted.
     ``grace_ms``: how long processes may differ while a deploy goes on. ``silence`` gets the
-    flusher's lag at every beat.
+    flusher's lag at every beat, ``outages`` whether the ledger was reached.
     """
 
-    def __init__(self, store: Store, me: Member, *, grace_ms: int, silence: Silence) -> None:
+    def __init__(
+        self,
+        store: Store,
+        me: Member,
+        *,
+        grace_ms: int,
+        silence: Silence,
+        outages: Outages | None = None,
+    ) -> None:
+        self._outages = outages or Outages()
         self._store = store
         self._client = store.client
         self._me = me
@@ -304,7 +325,7 @@ class Fleet:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop beating, log what was only counted and remove the entry.
+        """Stop beating, log and report what was only counted, and remove the entry.
 
         Never raises; safe to run twice.
         """
@@ -312,6 +333,8 @@ class Fleet:
         if self._thread.is_alive():
             self._thread.join(timeout=BEAT_EVERY_MS / 1000)
         write_counted(whole=True)
+        sentry.tell_counted(whole=True)
+        self._outages.close()
         try:
             with reached():
                 self._client.hdel(FLEET, self._me.name)
@@ -411,10 +434,14 @@ class Fleet:
         while not self._over.is_set():
             try:
                 self.check()
+                self._outages.worked("ledger")
                 trouble = ""
             except AdminError as error:
                 if trouble != error.code:
                     log.warning("fleet.unreachable", extra={"code": error.code})
                 trouble = error.code
+                if isinstance(error, LedgerUnavailableError):
+                    self._outages.failed("ledger", error.code)
             write_counted()
+            sentry.tell_counted()
             self._over.wait(BEAT_EVERY_MS / 1000)

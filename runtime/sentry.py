@@ -27,6 +27,7 @@ from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorCon
 from batching.errors import AdminError
 from batching.keys import CHECK_IN
 from batching.store import reached
+from runtime.limiter import Limiter
 from runtime.logs import clean, fields_of, is_left_out
 from runtime.meanings import events, kinds
 from runtime.notification import Links, event_text
@@ -106,7 +107,7 @@ def start_reporting(settings: Settings, role: str) -> None:
         trace_ignore_status_codes=_REFUSALS,
         trace_propagation_targets=[],
         auto_session_tracking=False,
-        before_send=partial(_scrub, Links.of(settings)),
+        before_send=partial(_limited, Links.of(settings)),
         before_send_transaction=partial(_scrub, Links.of(settings)),
         before_breadcrumb=_scrub_breadcrumb,
         transport=ConfirmingTransport,
@@ -147,6 +148,7 @@ def _falcon() -> Integration:
 
 def flush() -> None:
     """Send what waits, for at most FLUSH_S. For the end of a process."""
+    tell_counted(whole=True)
     sentry_sdk.flush(timeout=FLUSH_S)
 
 
@@ -161,6 +163,7 @@ class ConfirmingTransport(HttpTransport):
         super().__init__(options)
         self.confirmed: deque[str] = deque(maxlen=_REMEMBERED)
         self.lost = 0
+        self.limiter = Limiter()
         self._timings = HttpTransport(options)
 
     def capture_envelope(self, envelope: "Envelope") -> None:
@@ -226,16 +229,41 @@ def deliver(reports: Iterable[tuple[Event, Sequence[str]]]) -> set[str]:
         for event, links in reports:
             event_ids.add(sentry_sdk.capture_event(event, hint={"links": links}))
     sentry_sdk.flush(timeout=SEND_S_MAX)
-    transport = sentry_sdk.get_client().transport
-    if not isinstance(transport, ConfirmingTransport):
+    if (transport := _transport()) is None:
         return set()
     return {event_id for event_id in event_ids if event_id and event_id in transport.confirmed}
 
 
+def report(name: str, fields: dict[str, object], level: str = "info") -> None:
+    """Send an event that is no error, under a constant name; nothing happens without a DSN."""
+    event = {"level": level, "logger": __name__, "logentry": {"message": name}, "extra": fields}
+    sentry_sdk.capture_event(cast("Event", event))
+
+
 def lost() -> int:
     """Return how many errors of this process did not come to Sentry; alerts are none of them."""
+    transport = _transport()
+    return transport.lost if transport else 0
+
+
+def left_out() -> int:
+    """Return how many events of this process were counted by its limiter and not sent."""
+    transport = _transport()
+    return transport.limiter.left_out if transport else 0
+
+
+def tell_counted(*, whole: bool = False) -> None:
+    """Send what the limiter counted long enough, one event a kind; with ``whole`` all of it.
+
+    To be called every few seconds.
+    """
+    if transport := _transport():
+        transport.limiter.tell(whole=whole)
+
+
+def _transport() -> ConfirmingTransport | None:
     transport = sentry_sdk.get_client().transport
-    return transport.lost if isinstance(transport, ConfirmingTransport) else 0
+    return transport if isinstance(transport, ConfirmingTransport) else None
 
 
 def check_in(ledger: redis.Redis) -> None:
@@ -247,6 +275,14 @@ def check_in(ledger: redis.Redis) -> None:
         our_turn = ledger.set(CHECK_IN, 1, nx=True, px=CHECK_IN_EVERY_MS)
     if our_turn:
         capture_checkin(monitor_slug=CRON_SLUG, status="ok", monitor_config=CRON_CONFIG)
+
+
+def _limited(links: Links, event: Event, hint: Hint) -> Event | None:
+    """Return what is to be sent of an event now, None if nothing is."""
+    scrubbed, transport = _scrub(links, event, hint), _transport()
+    if scrubbed is None or transport is None or scrubbed.get("logger") == ALERT_LOGGER:
+        return scrubbed
+    return transport.limiter.limit(scrubbed, hint)
 
 
 def _scrub(links: Links, event: Event, hint: Hint) -> Event | None:

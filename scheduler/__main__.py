@@ -60,7 +60,7 @@ def main() -> None:
     runtime = build_or_exit("scheduler")
     settings, store = runtime.settings, runtime.store
     broker = build_broker(settings.broker_url, client_name="ai-admin-scheduler")
-    queue = BrokerQueue(broker, runtime.store.client)
+    queue = BrokerQueue(broker, runtime.store.client, runtime.outages)
     systemd = Systemd(systemd_environment())
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC
 
@@ -14,6 +15,8 @@ from runtime.logs import line_without_locks
 
 log = logging.getLogger(__name__)
 
+#: How long an action that failed is left alone, s; doubled with each further failure.
+PAUSE_S, PAUSE_S_MAX = 1.0, 60.0
 #: How many actions may run at the same time: a slow one must not delay the tick.
 JOBS_MAX = 4
 
@@ -34,9 +37,9 @@ class Timer:
         )
 
     def every(self, interval_ms: int, action: Callable[[], None]) -> None:
-        """Call ``action`` every ``interval_ms``, first after one interval."""
+        """Call ``action`` every ``interval_ms``, first after one; less often if it fails."""
         trigger = IntervalTrigger(seconds=interval_ms / 1000, timezone=UTC)
-        self._scheduler.add_job(_reported, trigger, args=[action])
+        self._scheduler.add_job(Round(action), trigger)
 
     def start(self) -> None:
         """Start calling."""
@@ -47,13 +50,30 @@ class Timer:
         self._scheduler.shutdown(wait=True)
 
 
-def _reported(action: Callable[[], None]) -> None:
-    """Call ``action``; APScheduler would log its failure with the words of the exception."""
-    try:
-        action()
-    except Exception:
-        name = getattr(action, "__name__", type(action).__name__)
-        log.exception("job.failed", extra={"job": name})
+class Round:
+    """Calls ``action``; after a failure, which is logged, not before a pause. ``clock``: in s."""
+
+    def __init__(
+        self, action: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._action = action
+        self._clock = clock
+        self._pause_s, self._until_s = PAUSE_S, clock()
+
+    def __call__(self) -> None:
+        """Call it, unless it pauses. Never raises."""
+        if self._clock() < self._until_s:
+            return
+        try:
+            self._action()
+        except Exception:
+            # APScheduler would log its failure with the words of the exception.
+            name = getattr(self._action, "__name__", type(self._action).__name__)
+            log.exception("job.failed", extra={"job": name})
+            self._until_s = self._clock() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, PAUSE_S_MAX)
+        else:
+            self._pause_s = PAUSE_S
 
 
 #: EX_SOFTWARE of sysexits.h: systemd's log shows that the process did not end normally.

@@ -3,7 +3,8 @@
 import gzip
 import json
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.http_server import LOOPBACK, Answer, HttpServer, Reply, Request, reset
@@ -14,10 +15,14 @@ RELEASES = re.compile(r"/api/0/organizations/[^/]+/releases/([^/]+/deploys/)?$")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of an envelope, such as an ``event`` or a ``check_in``; ``body``: its raw bytes."""
+    """One item of an envelope, such as an ``event`` or a ``check_in``; ``body``: its raw bytes.
+
+    ``at_s``: when it came, by the monotonic clock.
+    """
 
     kind: str
     body: bytes
+    at_s: float = field(default_factory=time.monotonic, compare=False)
 
     @property
     def json(self) -> dict[str, Any]:

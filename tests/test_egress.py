@@ -21,14 +21,15 @@ CONNECTING = re.compile(
     r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
 )
 #: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
-#: ``check`` connects to RabbitMQ, ``clients`` knows the errors of sockets and TLS, ``systemd``
-#: notifies systemd, ``urls`` has the system read an address as it would when connecting. None of
-#: them is given an address by a message.
+#: ``check`` connects to RabbitMQ, ``clients`` knows the errors of sockets and TLS, ``outages`` has
+#: its turn among the processes of this host, ``systemd`` notifies systemd, ``urls`` has the system
+#: read an address as it would when connecting. None of them is given an address by a message.
 MAY_CONNECT = {
     "config/urls.py",
     "httpjson/__init__.py",
     "runtime/clients.py",
     "runtime/fleet.py",
+    "runtime/outages.py",
     "runtime/systemd.py",
     "cli/check.py",
 }

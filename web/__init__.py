@@ -15,7 +15,7 @@ def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application; the simulator is part of it except in production."""
     answers = Answers(runtime.channels)
     app = falcon.App(middleware=[answers])
-    errors.install(app)
+    errors.install(app, runtime.outages)
     operators = Operators(runtime.settings, Guesses(runtime.store, "the operator's pages"))
     app.add_route("/livez", Live())
     app.add_route("/readyz", Ready(runtime, operators))

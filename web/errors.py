@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import falcon
 
 from batching.errors import LedgerUnavailableError, MalformedError
+from runtime.outages import Outages
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,21 @@ def no_room() -> RefusalError:
     )
 
 
-def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
-    """Serialize every refusal and failure of ``app`` in the one JSON form."""
+def install(app: falcon.App[falcon.Request, falcon.Response], outages: Outages) -> None:
+    """Serialize every refusal and failure of ``app`` in the one JSON form.
+
+    ``outages`` is given each webhook that was refused because the ledger could not take it.
+    """
+
+    def refuse(
+        req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, Any]
+    ) -> NoReturn:
+        if isinstance(error, LedgerUnavailableError):
+            raise _unavailable(error, outages, is_webhook=req.method == "POST")
+        raise _refusal(error, req.uri_template or "")
+
     app.set_error_serializer(_serialize)
-    app.add_error_handler(Exception, _refuse)
+    app.add_error_handler(Exception, refuse)
 
 
 def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
@@ -76,21 +88,22 @@ def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
     resp.text = json.dumps({"error": {"code": reason, "message": message}})
 
 
-def _refuse(
-    req: falcon.Request, _resp: falcon.Response, error: Exception, _params: dict[str, Any]
-) -> NoReturn:
-    raise _refusal(error, req.uri_template or "")
+def _unavailable(
+    error: LedgerUnavailableError, outages: Outages, *, is_webhook: bool
+) -> RefusalError:
+    """Return the answer while the ledger is away; a page that is asked is no fault of its own."""
+    outages.failed("ledger", error.code, refused=int(is_webhook))
+    if is_webhook:
+        log.warning("webhook.unavailable", extra={"code": error.code})
+    return RefusalError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "ledger_unavailable",
+        f"ledger: cannot be written now, nothing was accepted; try again in {RETRY_AFTER_S} s",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _refusal(error: Exception, route: str) -> RefusalError:
-    if isinstance(error, LedgerUnavailableError):
-        log.error("webhook.unavailable", extra={"code": error.code})
-        return RefusalError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "ledger_unavailable",
-            f"ledger: cannot be written now, nothing was accepted; try again in {RETRY_AFTER_S} s",
-            retry_after_s=RETRY_AFTER_S,
-        )
     if isinstance(error, MalformedError):
         too_large = error.code in SIZE_CODES
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST

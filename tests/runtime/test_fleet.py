@@ -376,8 +376,8 @@ def test_errors_that_sentry_did_not_take_are_alerted(
     sentry.status = 500
     process = fleet(client)
     process.check()
-    for _ in range(3):
-        logging.getLogger("web").error("request.failed")
+    for place in "abc":
+        logging.getLogger("web").error("request.failed", extra={"place": place})
     flush()
 
     process.check()

@@ -6,6 +6,7 @@ import falcon.testing
 import pytest
 
 from runtime.logs import EventFormatter
+from runtime.outages import Outages
 from runtime.sentry import flush
 from tests.fake_sentry import FakeSentry, oddities
 from tests.web.conftest import Start
@@ -34,7 +35,7 @@ class BrokenToo:
 @pytest.fixture
 def broken() -> falcon.testing.TestClient:
     app = falcon.App()
-    errors.install(app)
+    errors.install(app, Outages())
     app.add_route("/broken/{name}", Broken())
     app.add_route("/broken", Broken())
     return falcon.testing.TestClient(app)
