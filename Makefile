@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos fuzz trip lock audit clean
+.PHONY: help demo test test-deploy lint format ci bench simulate mutants chaos alarms fuzz trip lock audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ format: $(READY) ## Rewrite the code in the house style
 
 chaos: $(READY) ## Run a whole installation under 200 faults and check every answer (SEED=7 repeats)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+alarms: $(READY) ## Count what Sentry is sent of each fault in its first minute (ARGS="--only 'broker away'")
+	@$(BIN)/python -m tests.alarms $(ARGS)
 
 ci: lint test ## Run what must pass before a change is merged
 
