@@ -92,9 +92,7 @@ def build(
     _log_start(settings, environ, store, me)
     everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
-    name = namer_of(settings)
-    outages = Outages(name)
-    silence = Silence(turn=partial(take_turn, name("flusher")))
+    outages, silence = _watchers(settings)
     return Runtime(
         role=role,
         settings=settings,
@@ -112,6 +110,12 @@ def build(
         ),
         fingerprint=me.fingerprint,
     )
+
+
+def _watchers(settings: Settings) -> tuple[Outages, Silence]:
+    """Return what tells, once by a host, that something we depend on is away."""
+    name = namer_of(settings)
+    return Outages(name), Silence(turn=partial(take_turn, name("flusher")))
 
 
 def _this_process(

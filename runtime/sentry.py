@@ -62,7 +62,7 @@ _ALLOWED = {
 #: Fields of a log line that become tags of its event.
 _TAGGED = ("account", "batch", "code", "conversation", "kind", "reason", "stage")
 #: The field that tells two causes of one log event apart, the first that there is.
-_CAUSES = ("code", "reason", "kind", "setting")
+_CAUSES = ("dependency", "code", "reason", "kind", "setting")
 #: A conversation is the keyed digest of a customer: all that may stand for one.
 _ROOT = f"{Path(__file__).parent.parent}/"
 _CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
@@ -236,7 +236,8 @@ def deliver(reports: Iterable[tuple[Event, Sequence[str]]]) -> set[str]:
 
 def report(name: str, fields: dict[str, object], level: str = "info") -> None:
     """Send an event that is no error, under a constant name; nothing happens without a DSN."""
-    event = {"level": level, "logger": __name__, "logentry": {"message": name}, "extra": fields}
+    event: dict[str, Any] = {"level": level, "logger": __name__}
+    _describe(event, name, fields)
     sentry_sdk.capture_event(cast("Event", event))
 
 
