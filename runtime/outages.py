@@ -49,6 +49,7 @@ class _Outage:
 
     began_ms: int
     failed_ms: int
+    code: str
     refused: int = 0
     ask_ms: int = 0
     turn: Turn | None = None
@@ -80,8 +81,8 @@ class Outages:
         """
         now_ms, is_outside = self._clock(), dependency in {"model", "provider"}
         with self._lock:
-            outage = self._outages.setdefault((dependency, account), _Outage(now_ms, now_ms))
-            outage.failed_ms = now_ms
+            outage = self._outages.setdefault((dependency, account), _Outage(now_ms, now_ms, code))
+            outage.failed_ms, outage.code = now_ms, code
             outage.refused += refused
             lasts_ms = LASTS_OUTSIDE_MS if is_outside else LASTS_MS
             if now_ms - outage.began_ms < lasts_ms or outage.turn or now_ms < outage.ask_ms:
@@ -108,7 +109,7 @@ class Outages:
             if outage is None or self._clock() - outage.failed_ms < QUIET_MS:
                 return outage is None
             del self._outages[dependency, account]
-        fields = _fields(dependency, account)
+        fields = _fields(dependency, account) | {"code": outage.code}
         fields["lasted_ms"] = outage.failed_ms - outage.began_ms
         fields["refused"] = outage.refused
         if outage.ask_ms or outage.refused:

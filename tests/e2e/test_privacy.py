@@ -23,13 +23,13 @@ pytestmark = pytest.mark.e2e
 
 NAME = "Quintessa Quillfeather"
 GARBAGE = "no wake-up but somebody's marmalade, +79998887766"
-#: What is logged as an error, and so reported, when everything has failed that can.
+#: What is reported when everything has failed that can.
 ERRORS = {
     "batch.crashed",
     "doorbell.failed",
     "doorbell.undecodable",
+    "outage.ended",
     "request.failed",
-    "webhook.unavailable",
     "webhook.unknown_account",
 }
 #: The ledger's own alerts about it.

@@ -71,7 +71,7 @@ def test_outage_is_one_event_when_it_begins_and_one_when_it_ends(host: Host) -> 
     web.worked("ledger")
 
     began = {"dependency": "ledger", "code": "ledger_away", "for_ms": LASTS_MS}
-    ended = {"dependency": "ledger", "lasted_ms": LASTS_MS, "refused": 54}
+    ended = {"dependency": "ledger", "code": "ledger_away", "lasted_ms": LASTS_MS, "refused": 54}
     told = zip(host.told(), (began, ended), strict=True)
     assert [(name, {key: extra[key] for key in fields}) for (name, extra), fields in told] == [
         ("outage.began", began),
