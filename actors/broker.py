@@ -119,7 +119,7 @@ def _reconnecting(outages: Outages) -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        outages.failed("broker", type(error).__name__)
+        outages.failed("broker", "broker_away")
         raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
 

@@ -77,8 +77,8 @@ class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
         """Return a connected consumer. Raise dramatiq's ConnectionError."""
         try:
             consumer: Consumer = super().consume(queue_name, prefetch, timeout)
-        except ConnectionClosed as error:
-            self.outages.failed("broker", type(error).__name__)
+        except ConnectionClosed:
+            self.outages.failed("broker", "broker_away")
             raise
         return consumer
 

@@ -91,7 +91,7 @@ class BrokerQueue:
         try:
             self._broker.enqueue(message)
         except (DramatiqError, redis.RedisError, OSError) as error:
-            self._outages.failed("broker", type(error).__name__)
+            self._outages.failed("broker", "broker_away")
             raise TransientError("broker_away", type(error).__name__) from error
         self._outages.worked("broker")
 

@@ -36,7 +36,7 @@ from runtime.outages import Outages, namer_of, take_turn
 from runtime.people import People
 from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
-from runtime.sinks import addresses_of
+from runtime.sinks import Address, addresses_of
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +102,7 @@ def build(
         silence=silence,
         outages=outages,
         fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence, outages=outages),
-        notifier=Notifier(
-            Alerts(store),
-            me.ledger_id,
-            bool(settings.sentry_dsn),
-            People(store, settings, addresses),
-        ),
+        notifier=_notifier(store, settings, me, addresses),
         fingerprint=me.fingerprint,
     )
 
@@ -116,6 +111,13 @@ def _watchers(settings: Settings) -> tuple[Outages, Silence]:
     """Return what tells, once by a host, that something we depend on is away."""
     name = namer_of(settings)
     return Outages(name), Silence(turn=partial(take_turn, name("flusher")))
+
+
+def _notifier(
+    store: Store, settings: Settings, me: Member, addresses: Sequence[Address]
+) -> Notifier:
+    people = People(store, settings, addresses)
+    return Notifier(Alerts(store), me.ledger_id, bool(settings.sentry_dsn), people)
 
 
 def _this_process(

@@ -24,8 +24,8 @@ NAMED_MAX = 5
 KINDS_MAX = 400
 #: Fields that make another event of the same name: what failed, not whom it concerns.
 CAUSES = ("account", "channel", "code", "dependency", "error", "kind", "place", "reason")
-#: Marks an event that says how many were left out.
-_COUNTED = "counted"
+#: The hint of an event that says how many were left out: its exception.
+COUNTED = "counted"
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Limiter:
 
     def limit(self, event: Event, hint: Hint) -> Event | None:
         """Return ``event`` if it is to be sent now; one that is not is counted."""
-        if _COUNTED in hint:
+        if COUNTED in hint:
             return event
         name = _name(event)
         with self._lock:
@@ -91,7 +91,10 @@ class Limiter:
             # Sentry ignores a second event of the same id, and is to see when this one was made.
             summary = {k: v for k, v in summary.items() if k not in {"event_id", "timestamp"}}
             summary["extra"] = dict(summary.get("extra") or {}) | {"count": count}
-            sentry_sdk.capture_event(cast("Event", summary), hint={_COUNTED: True})
+            with sentry_sdk.isolation_scope() as scope:
+                scope.clear_breadcrumbs()
+                hint = {COUNTED: copy.deepcopy(summary.get("exception"))}
+                sentry_sdk.capture_event(cast("Event", summary), hint=hint)
 
     def _window(self, kind: tuple[str, ...], most: int) -> _Window:
         """Return the window of a kind, a new one in which ``most`` may be sent if there is none."""

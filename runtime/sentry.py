@@ -27,7 +27,7 @@ from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorCon
 from batching.errors import AdminError
 from batching.keys import CHECK_IN
 from batching.store import reached
-from runtime.limiter import Limiter
+from runtime.limiter import COUNTED, Limiter
 from runtime.logs import clean, fields_of, is_left_out
 from runtime.meanings import events, kinds
 from runtime.notification import Links, event_text
@@ -56,11 +56,12 @@ _DENIED = ["text", "body", "phone", "customer", "name", "x_hub_signature_256", "
 _ALLOWED = {
     "contexts": frozenset({"alert", "runtime", "trace"}),
     "tags": frozenset({
-        "account", "batch", "code", "conversation", "host", "kind", "reason", "role", "stage",
+        "account", "batch", "code", "conversation", "dependency", "host", "kind", "reason", "role",
+        "stage",
     }),
 }  # fmt: skip
 #: Fields of a log line that become tags of its event.
-_TAGGED = ("account", "batch", "code", "conversation", "kind", "reason", "stage")
+_TAGGED = ("account", "batch", "code", "conversation", "dependency", "kind", "reason", "stage")
 #: The field that tells two causes of one log event apart, the first that there is.
 _CAUSES = ("dependency", "code", "reason", "kind", "setting")
 #: A conversation is the keyed digest of a customer: all that may stand for one.
@@ -237,8 +238,8 @@ def deliver(reports: Iterable[tuple[Event, Sequence[str]]]) -> set[str]:
 def report(name: str, fields: dict[str, object], level: str = "info") -> None:
     """Send an event that is no error, under a constant name; nothing happens without a DSN."""
     event: dict[str, Any] = {"level": level, "logger": __name__}
-    _describe(event, name, fields)
-    sentry_sdk.capture_event(cast("Event", event))
+    record = logging.makeLogRecord({"name": __name__, "msg": name, **fields})
+    sentry_sdk.capture_event(cast("Event", event), hint={"log_record": record})
 
 
 def lost() -> int:
@@ -283,6 +284,9 @@ def _limited(links: Links, event: Event, hint: Hint) -> Event | None:
     scrubbed, transport = _scrub(links, event, hint), _transport()
     if scrubbed is None or transport is None or scrubbed.get("logger") == ALERT_LOGGER:
         return scrubbed
+    if counted := hint.get(COUNTED):
+        # Once scrubbed, an exception says where it came from, which is not found again.
+        cast("dict[str, Any]", scrubbed)["exception"] = counted
     return transport.limiter.limit(scrubbed, hint)
 
 

@@ -204,13 +204,13 @@ def test_error_of_the_log_says_what_to_do_too(
     reported: Callable[[], list[dict[str, Any]]],
 ) -> None:
     for code in ("ledger_away", "ledger_refused"):
-        log.error("webhook.unavailable", extra={"code": code})
+        log.error("outage.began", extra={"code": code})
     log.error("account.unknown", extra={"account": "salon", "conversation": ANNA, "batch": "b1"})
     log.error("of a library: %s", PHONE)
 
     first, second, third, fourth = reported()
     assert text(first) == [
-        "Webhooks are answered 503: Redis does not answer",
+        "Calls to what we depend on have failed for seconds: Redis does not answer",
         "Start Redis, or see to the network; messages stay with their providers meanwhile.",
         f"{DOCS}/runbook.md#webhooks-are-answered-503",
     ]

@@ -78,6 +78,7 @@ def test_outage_is_one_event_when_it_begins_and_one_when_it_ends(host: Host) -> 
         ("outage.ended", ended),
     ]
     assert [event["level"] for event in host.sentry.events] == ["error", "info"]
+    assert {event["tags"]["dependency"] for event in host.sentry.events} == {"ledger"}
 
 
 def test_processes_of_a_host_tell_one_beginning_and_who_refused_webhooks_the_end(
