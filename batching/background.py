@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batching.alerts import Alert
+from batching.alerts import Alert, code_of
 from batching.inspect import TRAIL_MAX, Step, read_step, to_number
 from batching.store import Store, reached
 
@@ -28,7 +28,7 @@ class Background:
     @property
     def code(self) -> str:
         """Return the code of the last failure, "" if nothing failed."""
-        failed = (step.words[1] for step in reversed(self.steps) if step.is_failure)
+        failed = (code_of(it.words[1]) for it in reversed(self.steps) if it.is_failure)
         return next(failed, "")
 
 

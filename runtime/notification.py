@@ -1,8 +1,8 @@
 """What a person is told of an alert, in words, whatever carries it: Sentry, a mail, a phone."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from batching.alerts import Alert, code_of
 from batching.background import Background
@@ -14,6 +14,7 @@ from runtime.units import span
 #: What the subject of an alert is where it names no account.
 _SOME_ACCOUNT = "an account"
 _RUNBOOK = "runbook.md"
+_CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Links:
         """Return where a conversation is seen, "" without a console."""
         if not self.console:
             return ""
-        query = urlencode({"conversation": conversation_id}) if conversation_id else ""
-        return f"{self.console}?{query}" if query else self.console
+        is_digest = _CONVERSATION.fullmatch(conversation_id)
+        return f"{self.console}?conversation={conversation_id}" if is_digest else self.console
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ import redis
 import sentry_sdk
 from sentry_sdk.crons import capture_checkin
 from sentry_sdk.integrations import Integration
+from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint, MonitorConfig
@@ -68,7 +70,9 @@ _CAUSES = ("dependency", "code", "reason", "kind", "setting")
 _ROOT = f"{Path(__file__).parent.parent}/"
 _CONVERSATION = re.compile(r"c_[0-9a-f]{24}")
 #: Parts of an event with values of our code or of a library.
-_FREE_PARTS = ("message", "logentry", "extra", "contexts", "tags", "transaction")
+_FREE_PARTS = (
+    "message", "logentry", "extra", "contexts", "tags", "transaction", "fingerprint",
+)  # fmt: skip
 
 CRON_SLUG = "ai-admin-flush"
 #: A little less than the monitor's minute; Sentry takes six check-ins a minute at most.
@@ -103,6 +107,8 @@ def start_reporting(settings: Settings, role: str) -> None:
         # Those that enable themselves record Redis commands, addresses and prompts.
         auto_enabling_integrations=False,
         integrations=_integrations(role),
+        # The log has what nobody caught, with our words (runtime.logs): once is enough.
+        disabled_integrations=[ExcepthookIntegration(), ThreadingIntegration()],
         # A rate alone would obey who calls: with 0, whatever a caller's header asks for is sent.
         traces_sampler=(lambda _: rate) if rate else None,
         trace_ignore_status_codes=_REFUSALS,

@@ -109,14 +109,15 @@ def alert_in(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def undelivered(ledger: LedgerView, sentry: FakeSentry) -> list[str]:
-    """Return of which alerts Sentry has nothing, by account and kind."""
+    """Return of which alerts Sentry has nothing, by account, kind and cause."""
     due = Counter(alert.rate_name for alert in alerts_of(ledger))
     single: dict[str, str] = {}
     # Those that are notified by summaries, now or later.
     throttled = Counter(Alerts(ledger.store).throttled_counts())
     for event in sentry.events:
         if alert := alert_in(event):
-            name = f"{alert.get('account', '')} {alert['kind']}"
+            told = Alert(0, "", alert["kind"], alert.get("detail", ""), alert.get("account", ""))
+            name = told.rate_name
             if count := alert.get("throttled"):
                 throttled[name] += int(count)
             else:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import sentry_sdk
 
 from batching.errors import LedgerUnavailableError
 from batching.store import Store
+from runtime.logs import start_logging
 from runtime.sentry import flush, start_reporting
 from runtime.settings import load_settings
 from scheduler.timer import Timer
@@ -182,6 +184,23 @@ def test_alert_goes_out_where_its_batch_cannot_be_read(
     assert text(told("poison", conversation=ANNA))[0].startswith("A customer of salon")
 
 
+@pytest.mark.parametrize("kind", ["poison", "channel_lost", "overdue", "of_tomorrow"])
+def test_no_part_of_an_alert_shows_a_number(
+    told: Callable[..., dict[str, Any]], sentry: FakeSentry, store: Store, kind: str
+) -> None:
+    """Wherever somebody's code may have put one: the detail, the kind, the steps of the batch."""
+    store.client.rpush(
+        store.shard_of(ANNA).trail(ANNA),
+        f"1768478409000 fail b0 outage {PHONE}",
+        f"1768478409000 fail b0 outage code:+{PHONE}",
+    )
+
+    told(kind, detail=f"cloud_1: +{PHONE} wrote: call {PHONE}", conversation=ANNA)
+    told(f"{kind} {PHONE}", detail=PHONE, conversation=f"whatsapp:{PHONE}")
+
+    assert PHONE not in sentry.text
+
+
 # -- Log lines and exceptions
 
 
@@ -273,9 +292,14 @@ def test_one_place_in_the_code_is_one_issue(
 
 
 def test_exception_of_a_thread_or_a_job_has_a_stack_and_a_place(
-    reported: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+    reported: Callable[[], list[dict[str, Any]]],
+    root: logging.Logger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threading, "excepthook", lambda _args: None)
+    """Each is reported once, by the log's line."""
+    for module in (sys, threading):
+        monkeypatch.setattr(module, "excepthook", module.excepthook)
+    start_logging(role="scheduler", release="r1", level="INFO")
     ran = threading.Event()
 
     def job() -> None:
@@ -291,10 +315,13 @@ def test_exception_of_a_thread_or_a_job_has_a_stack_and_a_place(
     ran.wait(timeout=10)
     timer.stop()
 
-    of_thread, of_job, *_ = reported()
+    of_thread, of_job, *others = reported()
+    assert {tuple(event["fingerprint"]) for event in others} <= {tuple(of_job["fingerprint"])}
+    assert text(of_thread)[0].startswith("Nobody caught an exception of our own code")
     assert of_thread["fingerprint"][2] == "fails_in_two_places"
     assert of_job["fingerprint"][2].endswith(".job")
     assert text(of_job)[0] == "Our own code failed in the scheduler"
+    assert root.handlers
 
 
 def test_cause_of_an_exception_stays_with_it(
