@@ -233,7 +233,7 @@ def test_error_of_the_log_says_what_to_do_too(
         "Start Redis, or see to the network; messages stay with their providers meanwhile.",
         f"{DOCS}/runbook.md#webhooks-are-answered-503",
     ]
-    assert first["logentry"]["message"] == "webhook.unavailable"
+    assert first["logentry"]["message"] == "outage.began"
     assert (first["tags"]["role"], first["tags"]["code"]) == ("web", "ledger_away")
     assert first["fingerprint"] != second["fingerprint"]
     assert text(third)[0] == ("salon: messages wait for an account that a worker does not know")
