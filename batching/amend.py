@@ -14,7 +14,18 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from batching.model import Change, Exchange, InboundMessage, Kept, Kind, Line, decode, encode
+from batching.model import (
+    Change,
+    Exchange,
+    InboundMessage,
+    Kept,
+    Kind,
+    Line,
+    decode,
+    encode,
+    read_header,
+    read_parts,
+)
 
 #: Stands for what was deleted.
 DELETED = "[The customer deleted this message]"
@@ -68,9 +79,15 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
     past = [it for c, each in family.items() for it in _past(c, each)]
     exchanges = [Exchange.decode(it.raw) for it in past]
     revised = list(exchanges)
+    # Oldest first: what was deleted may be in answers that came later.
+    place = {c: number for number, c in enumerate(family)}
+    order = sorted(
+        range(len(past)),
+        key=lambda n: (place[past[n].conversation_id], _number(exchanges[n].batch_id)),
+    )
     for by in [*lists[""]["f"], *lists[""]["o"]]:
         if by.message.amends and not by.ended:
-            found_in = _revise(revised, digest_of(by.message.amends), by.message)
+            found_in = _revise(revised, order, digest_of(by.message.amends), by.message)
             is_told = any(past[n].name == "history" for n in found_in)
             _settle(by, is_changed=_change(entries, by), is_told=is_told)
     told = [
@@ -87,11 +104,12 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
 
 
 def _past(conversation_id: str, kept: Kept) -> list[_Past]:
+    """Return the exchanges that can be read; others are of no use, and are forgotten."""
     found = [_Past(conversation_id, "history", raw) for raw in kept.history]
     for name, raws in kept.with_header().items():
-        if exchange := _read(raws[0]).get("exchange"):
-            found.append(_Past(conversation_id, name, exchange))
-    return found
+        exchange = read_header(raws[0]).get("exchange")
+        found += [_Past(conversation_id, name, exchange)] if isinstance(exchange, str) else []
+    return [it for it in found if Exchange.decode(it.raw).is_readable]
 
 
 def _changed(
@@ -113,11 +131,18 @@ def _changed(
     found["history"] = [it.raw for it in told if it.name == "history"]
     anew = {it.name: it.raw for it in told}
     for name, (header, *_) in kept.with_header().items():
-        known = _read(header)
-        is_same = name not in anew or anew[name] == known["exchange"]
-        found[name].insert(0, header if is_same else _header(known, anew[name]))
+        is_short = any(Kind.DELETED in {it.ended, it.message.kind} for it in lists[name])
+        found[name].insert(0, _header(header, anew.get(name, ""), is_short=is_short))
     changed = {name: it for name, it in found.items() if it != list(kept.lists()[name])}
-    return Change(changed, {why: number for why, number in ended.items() if why and number})
+    damaged = {name for name, each in lists.items() if any(it.message.is_damaged for it in each)}
+    damaged |= {"history"} if len(found["history"]) < len(kept.history) else set()
+    headers = {name: read_header(raws[0]) for name, raws in kept.with_header().items()}
+    damaged |= {name for name, it in headers.items() if _is_damaged(it, has_past=name in anew)}
+    return Change(
+        changed,
+        {why: number for why, number in ended.items() if why and number},
+        damaged=sorted(damaged),
+    )
 
 
 def _entries(kept: Kept, numbers: Iterator[int]) -> dict[str, list[_Entry]]:
@@ -132,19 +157,25 @@ def _entries(kept: Kept, numbers: Iterator[int]) -> dict[str, list[_Entry]]:
     }
 
 
-def _read(header: str) -> dict[str, Any]:
-    """Return what a header says, nothing where it cannot be read."""
-    try:
-        return dict(json.loads(header))
-    except (TypeError, ValueError):
-        return {}
+def _is_damaged(header: Mapping[str, Any], *, has_past: bool) -> bool:
+    is_lost = bool(header.get("exchange")) and not has_past
+    return "damaged" in header or is_lost or read_parts(header.get("reply")) is None
 
 
-def _header(known: Mapping[str, Any], exchange: str) -> str:
-    """Return a header with what became of its exchange; a part that is changed is hidden whole."""
-    answer, parts = Exchange.decode(exchange).answer, json.loads(known.get("reply") or "[]")
-    hidden = [part if part in answer else HIDDEN for part in parts]
-    changed = {"exchange": exchange, "reply": json.dumps(hidden, ensure_ascii=False)}
+def _header(header: str, exchange: str, *, is_short: bool) -> str:
+    """Return a header with what became of its exchange, "" for none that can be read.
+
+    A part of the answer that is changed is hidden whole. So is each part where a message was
+    deleted, ``is_short``, and nothing says what they quote.
+    """
+    known = read_header(header)
+    answer = known.get("exchange") or known.get("reply") or known.get("damaged")
+    is_unsure = is_short and not exchange and answer
+    if not is_unsure and exchange in {"", known.get("exchange")}:
+        return header
+    words = Exchange.decode(exchange).answer
+    parts = [it if it in words else HIDDEN for it in read_parts(known.get("reply")) or ()]
+    changed = {"exchange": exchange, "reply": json.dumps(parts, ensure_ascii=False)}
     return json.dumps({**known, **changed}, ensure_ascii=False)
 
 
@@ -196,10 +227,18 @@ def _edited(message: InboundMessage, edit: InboundMessage) -> InboundMessage:
     )
 
 
-def _revise(history: list[Exchange], digest: str, by: InboundMessage) -> list[int]:
-    """Carry ``by`` out in the history; return where its message is."""
+def _number(batch_id: str) -> int:
+    """Return the number of a batch, which later ones exceed; 0 where it is not known."""
+    return int(batch_id[1:]) if batch_id[1:].isdecimal() else 0
+
+
+def _revise(
+    history: list[Exchange], order: Sequence[int], digest: str, by: InboundMessage
+) -> list[int]:
+    """Carry ``by`` out in the history, in this order; return where its message is."""
     secret, found = "", list[int]()
-    for n, exchange in enumerate(history):
+    for n in order:
+        exchange = history[n]
         former = dict(_words(exchange)).get(digest)
         if former is not None:
             secret = former if by.is_deletion else ""

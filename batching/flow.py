@@ -62,7 +62,7 @@ from batching.model import (
     Stopped,
     Tag,
     WakeUp,
-    decode,
+    decode_all,
     in_order,
 )
 from batching.ports import Account, Accounts, LeaseRenewer, Model, Pause, Queue
@@ -688,8 +688,8 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     kept = _carry_out(store, run)
     if kept is None:
         return replace(run, messages=(), count=0), []
-    history = [*store.past(run.kin), *map(Exchange.decode, kept.history)]
-    arrived = [decode(run.account_id, raw) for raw in kept.flight]
+    history = [*store.past(run.kin), *Exchange.decode_all(kept.history)]
+    arrived = decode_all(run.account_id, kept.flight)
     run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
     return run.quoting(history, partial(store.keyring.digest, run.account_id)), history
 
@@ -699,14 +699,17 @@ def _carry_out(store: Store, batch: Held) -> Kept | None:
 
     Raise TransientError where the conversation changes all the time.
     """
-    for _ in range(AMENDS_MAX):
+    for tries in range(AMENDS_MAX):
         kept = store.recall(batch)
+        if kept and kept.has_amendments:
+            kept = store.recall_all(batch)
         if kept is None or not kept.has_amendments:
             return kept
-        kept = store.with_letters(kept, batch.wake_up.conversation_id)
-        kept = store.with_kin(kept, batch.wake_up.conversation_id)
         change = amended(kept, partial(store.keyring.digest, batch.account_id))
         elsewhere = {c: it for c, it in change.kin.items() if it.lists}
+        for place in change.places_damaged if tries == 0 else ():
+            about = _names(batch.wake_up, batch.account_id)
+            log.error("content.damaged", extra=about | {"place": place})
         if not change.lists and not elsewhere:
             return kept
         if any("f" in it.lists and kept.kin[c].is_asked for c, it in elsewhere.items()):

@@ -5,16 +5,24 @@ whatever the number of shards; only scans take more, one for about 100 names. Wh
 wrote is read as far as we know it: unknown fields are ignored, missing ones are "" or 0.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from batching.identity import where
 from batching.keys import Shard
-from batching.model import Circuit, InboundMessage, Reason, decode
+from batching.model import (
+    UNREADABLE,
+    Circuit,
+    InboundMessage,
+    Reason,
+    decode,
+    read_header,
+    read_parts,
+)
 from batching.scan import scan_keys, scan_members
 from batching.store import Store, reached
 
@@ -129,7 +137,7 @@ class DeadLetter:
     ``parts_sent`` of ``parts`` are with the provider; ``parts``: 0 before there was a reply.
     ``messages`` are () where only the header was read. ``reply``: the parts of the answer, ()
     before there was one. ``failed``: part, from 0 → code of those that did not arrive;
-    ``delivered``: those that the customer has.
+    ``delivered``: those that the customer has. ``is_damaged``: something of it cannot be read.
     """
 
     batch_id: str
@@ -147,6 +155,7 @@ class DeadLetter:
     reply: tuple[str, ...] = ()
     failed: Mapping[int, str] = field(default_factory=dict)
     delivered: frozenset[int] = frozenset()
+    is_damaged: bool = False
 
     @property
     def may_repeat(self) -> bool:
@@ -179,7 +188,7 @@ def dead_letter_headers(store: Store, shard: Shard | None = None) -> Iterator[De
             got = pipeline.execute()
         for (_, batch_id), header, size in zip(page, got[0::2], got[1::2], strict=True):
             # One that was decided about in between is not there any more.
-            if header:
+            if header is not None:
                 yield _dead_letter(batch_id, header, size - 1)
 
 
@@ -210,9 +219,7 @@ def _with_messages(store: Store, places: Sequence[tuple[Shard, str]]) -> list[De
 
 def watched_answers(store: Store, conversation_id: str) -> list[DeadLetter]:
     """Return answers that may yet be reported as failed, as the dead letters they then become."""
-    shard, start = store.shard_of(conversation_id), f"{conversation_id}:"
-    found = {rest for page in scan_keys(store, "answered:") for _, _, rest in page}
-    ids = sorted(rest.removeprefix(start) for rest in found if rest.startswith(start))
+    shard, ids = store.shard_of(conversation_id), store.watched(conversation_id)
     pipeline: Any = store.client.pipeline(transaction=False)
     for batch_id in ids:
         pipeline.lrange(shard.answered(conversation_id, batch_id), 0, -1)
@@ -225,17 +232,28 @@ def watched_answers(store: Store, conversation_id: str) -> list[DeadLetter]:
     ]
 
 
+def watched_count(store: Store, account_ids: Sequence[str]) -> dict[str, int]:
+    """Return how many answers of each account are watched: sent, and not known as delivered yet."""
+    now_ms, shards = store.now_ms(), store.keyring.all_shards
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for account_id in account_ids:
+        for shard in shards:
+            pipeline.zcount(shard.watched(account_id), f"({now_ms}", "+inf")
+    with reached():
+        found = iter(pipeline.execute() if account_ids else [])
+    return {account_id: sum(islice(found, len(shards))) for account_id in account_ids}
+
+
 def _dead_letter(
     batch_id: str, header: bytes, size: int, messages: Iterable[bytes] = ()
 ) -> DeadLetter:
-    try:
-        known = dict(json.loads(header))
-    except (TypeError, ValueError):
-        known = {}
-    account_id = str(known.get("account", ""))
+    known = read_header(header)
+    reply = read_parts(known.get("reply"))
+    account_id, conversation_id = str(known.get("account", "")), str(known.get("conversation", ""))
+    kept = tuple(decode(account_id, raw) for raw in messages)
     return DeadLetter(
         batch_id=batch_id,
-        conversation_id=str(known.get("conversation", "")),
+        conversation_id=conversation_id,
         account_id=account_id,
         reason=str(known.get("reason", "")),
         detail=str(known.get("detail", "")),
@@ -245,19 +263,12 @@ def _dead_letter(
         parts=to_number(known.get("parts")),
         died_ms=to_number(known.get("at_ms")),
         size=size,
-        messages=tuple(decode(account_id, raw) for raw in messages),
-        reply=_parts(known.get("reply")),
+        messages=kept,
+        reply=reply or (),
         failed=_by_part(known.get("failed")),
         delivered=frozenset(_by_part(known.get("delivered"))),
+        is_damaged=not conversation_id or reply is None or any(it.is_damaged for it in kept),
     )
-
-
-def _parts(reply: object) -> tuple[str, ...]:
-    """Return the parts of an answer as ``checkpoint`` kept it, () for anything else."""
-    try:
-        return tuple(map(str, json.loads(str(reply))))
-    except (TypeError, ValueError):
-        return ()
 
 
 def _by_part(found: object) -> dict[int, str]:
@@ -270,7 +281,7 @@ def to_number(value: object, otherwise: int = 0) -> int:
     """Return a number as a script wrote it, ``otherwise`` for anything else."""
     try:
         return int(value)  # type: ignore[call-overload,no-any-return]
-    except (TypeError, ValueError):
+    except UNREADABLE:
         return otherwise
 
 

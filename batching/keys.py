@@ -96,7 +96,15 @@ class Shard:
 
     def answered(self, conversation_id: str, batch_id: str) -> str:
         """List: an answer that may yet be reported as failed: its header, then its messages."""
-        return f"{self.prefix}answered:{conversation_id}:{batch_id}"
+        return f"{self.answers(conversation_id)}:{batch_id}"
+
+    def answers(self, conversation_id: str) -> str:
+        """Sorted set: such answers of a conversation, as "<batch>:<account>" -> until when, ms."""
+        return f"{self.prefix}answered:{conversation_id}"
+
+    def watched(self, account_id: str) -> str:
+        """Sorted set: such answers of an account, as "<conversation>:<batch>" -> until when, ms."""
+        return f"{self.prefix}watched:{account_id}"
 
     def sent(self, provider_digest: str) -> str:
         """Return the string with the batch and part of a message that we sent, or "failed".

@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
 from functools import lru_cache
@@ -21,6 +21,12 @@ _PART = re.compile(r"[0-9]{1,4}")
 #: How an exchange keeps a line of the customer's, and the digest of a part.
 _LINE = re.compile(r"([0-9a-f]*):([0-9]{1,9}):([0-9a-f]*):([0-9]{1,9})")
 _DIGEST_OF_PART = re.compile(r"([0-9]{1,4}):([0-9a-f]+)")
+
+
+#: A conversation's id, wherever it stands.
+_CONVERSATION = re.compile(r"\b[ck]_[0-9a-f]{24}\b")
+#: What JSON and its parts raise that somebody has damaged.
+UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Kind(StrEnum):
@@ -118,6 +124,11 @@ class InboundMessage:
     def is_silent(self) -> bool:
         """Return whether it asks for nothing: counted as suppressed, its kind is the reason."""
         return self.kind in SILENT_KINDS and not self.amends
+
+    @property
+    def is_damaged(self) -> bool:
+        """Return whether it stands for what cannot be read: its text is that, as it is kept."""
+        return not self.message_id
 
     @property
     def stands_for(self) -> str:
@@ -351,6 +362,11 @@ class Exchange:
     lengths: tuple[int, ...] = field(default=(), compare=False)
     sent: Mapping[int, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def is_readable(self) -> bool:
+        """Return whether it says anything: not where somebody has damaged it."""
+        return bool(self.customer or self.answer)
+
     def texts(self) -> Iterator[tuple[Line, str]]:
         """Yield the lines and what each says; nothing where they do not make up ``customer``."""
         left = self.customer.encode()
@@ -389,8 +405,16 @@ class Exchange:
 
     @classmethod
     def decode(cls, kept: str | bytes) -> Self:
-        """Return the exchange that ``encode`` kept; what another release added is ignored."""
-        found = [it if isinstance(it, str) else "" for it in json.loads(kept)]
+        """Return the exchange that ``encode`` kept; what another release added is ignored.
+
+        One without texts, where somebody has damaged it.
+        """
+        try:
+            texts = json.loads(kept)
+        except UNREADABLE:
+            texts = []
+        texts = texts if isinstance(texts, list) else []
+        found = [it if isinstance(it, str) else "" for it in texts]
         customer, answer, batch_id, lines, lengths, sent, *_ = (*found, *[""] * 6)
         digests = (_DIGEST_OF_PART.fullmatch(it) for it in sent.split())
         return cls(
@@ -405,6 +429,11 @@ class Exchange:
             tuple(int(it) for it in lengths.split() if it.isdecimal()),
             {int(it[1]): it[2] for it in digests if it},
         )
+
+    @classmethod
+    def decode_all(cls, kept: Iterable[str | bytes]) -> list[Self]:
+        """Return the exchanges that ``encode`` kept, without those that are damaged."""
+        return [exchange for exchange in map(cls.decode, kept) if exchange.is_readable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -637,13 +666,50 @@ def _bounded(text: str) -> str:
 
 
 def decode(account_id: str, raw: str | bytes) -> InboundMessage:
-    """Return the message that ``encode`` kept.
+    """Return the message that ``encode`` kept; see ``is_damaged`` for what cannot be read.
 
     What a newer release added at the end is ignored, what is not there has its default.
     """
-    kept: list[Any] = json.loads(raw)
+    try:
+        return _decoded(account_id, json.loads(raw))
+    except UNREADABLE:
+        text = raw if isinstance(raw, str) else raw.decode(errors="replace")
+        return InboundMessage(account_id, "", "", Kind.UNSUPPORTED, text)
+
+
+def decode_all(account_id: str, raws: Iterable[str | bytes]) -> list[InboundMessage]:
+    """Return the messages that ``encode`` kept, without those that somebody has damaged."""
+    messages = (decode(account_id, raw) for raw in raws)
+    return [message for message in messages if not message.is_damaged]
+
+
+def read_header(raw: str | bytes) -> dict[str, Any]:
+    """Return what the header of a dead letter or an answer says.
+
+    "damaged" is true of one that cannot be read; then it may still name its conversation.
+    """
+    try:
+        return dict(json.loads(raw))
+    except UNREADABLE:
+        text = raw if isinstance(raw, str) else raw.decode(errors="replace")
+        found = _CONVERSATION.search(text)
+        return {"damaged": True, "conversation": found[0] if found else ""}
+
+
+def read_parts(reply: object) -> tuple[str, ...] | None:
+    """Return the parts of an answer as ``checkpoint`` kept them; () for none, None if damaged."""
+    try:
+        parts: Any = json.loads(reply) if isinstance(reply, str) else reply
+        return tuple(map(str, parts or ())) if isinstance(parts or [], list) else None
+    except UNREADABLE:
+        return None
+
+
+def _decoded(account_id: str, kept: list[Any]) -> InboundMessage:
     kept += ("", "", "", 0, Kind.TEXT, None, {})[len(kept) :]
     message_id, customer, text, sent_at_ms, kind, media, refers, *_ = kept
+    if not all(isinstance(it, str) for it in (message_id, customer, text)):
+        raise TypeError
     refers = refers if isinstance(refers, dict) else {}
     return InboundMessage(
         account_id=account_id,
@@ -651,7 +717,7 @@ def decode(account_id: str, raw: str | bytes) -> InboundMessage:
         message_id=message_id,
         kind=Kind(kind) if kind in _KINDS else Kind.UNSUPPORTED,
         text=text,
-        sent_at_ms=sent_at_ms,
+        sent_at_ms=int(sent_at_ms),
         media=None if media is None else Media(*media[: len(fields(Media))]),
         amends=str(refers.get("amends", "")),
         quotes=str(refers.get("quotes", "")),
@@ -801,12 +867,22 @@ class Kept:
 class Change:
     """What lists are to become, by name, and how many messages end by it, by reason.
 
-    ``kin``: the same for other conversations of the customer.
+    ``kin``: the same for other conversations of the customer. ``damaged``: the names of lists in
+    which something cannot be read.
     """
 
     lists: Mapping[str, Sequence[str]]
     ended: Mapping[str, int]
     kin: Mapping[str, "Change"] = field(default_factory=dict)
+    damaged: Sequence[str] = ()
+
+    @property
+    def places_damaged(self) -> list[str]:
+        """Return the lists in which something cannot be read, wherever they are."""
+        return [
+            *self.damaged,
+            *(f"{c}:{it}" for c, each in self.kin.items() for it in each.damaged),
+        ]
 
 
 @dataclass(frozen=True, slots=True)

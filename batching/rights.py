@@ -5,6 +5,7 @@ counted as suppressed. No alert is raised, and nothing is recorded about who it 
 another note about the customer.
 """
 
+import logging
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from itertools import groupby
@@ -15,6 +16,8 @@ from batching.inspect import DeadLetter, Trace, dead_letter_headers, watched_ans
 from batching.model import Reason, decode
 from batching.scan import scan_keys
 from batching.store import Store, reached
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ def _erase(store: Store, conversation_id: str) -> Erased:
         store.client.delete(store.shard_of(conversation_id).links(conversation_id))
     dead = 0
     for letter in list(dead_letter_headers(store, store.shard_of(conversation_id))):
+        _tell_damage(letter)
         if letter.conversation_id == conversation_id:
             dead += max(0, store.discard(conversation_id, letter.batch_id, Reason.ERASED))
     aliases, sent = _delete_ids(store, conversation_id)
@@ -125,5 +129,13 @@ def export(store: Store, found: Trace) -> dict[str, Any]:
     }
 
 
+def _tell_damage(letter: DeadLetter) -> None:
+    """Log that something of a letter or an answer cannot be read: a person is to look at it."""
+    if letter.is_damaged:
+        about = {"account": letter.account_id, "conversation": letter.conversation_id}
+        log.error("content.damaged", extra=about | {"batch": letter.batch_id, "place": "letter"})
+
+
 def _listed(letter: DeadLetter) -> dict[str, Any]:
+    _tell_damage(letter)
     return asdict(letter) | {"delivered": sorted(letter.delivered)}

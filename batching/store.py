@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import resources
 from itertools import count, islice
 from typing import Any, Final, Literal, TypeVar, cast
@@ -53,7 +52,7 @@ from batching.model import (
     Timing,
     WakeUp,
     Watch,
-    decode,
+    decode_all,
     encode,
     in_order,
 )
@@ -194,12 +193,6 @@ def _load_scripts(client: redis.Redis, scripts: Sequence[Script]) -> None:
         pipeline.execute()
     except NoPermissionError as error:
         raise LedgerUnavailableError("scripts_missing", SCRIPTS_MISSING) from error
-
-
-def _own(conversation_id: str, lists: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return the lists that are there, and by their headers a conversation's."""
-    it = f'"{conversation_id}"'
-    return {name: raws for name, raws in lists.items() if raws and it in raws[0]}
 
 
 def _text(answer: Any) -> Any:  # noqa: ANN401 - redis-py types a reply as anything
@@ -385,10 +378,9 @@ class Scripts:
 
         Else as above.
         """
-        (c, _, sent, formerly_sent, letter, stats, *_, dead, trail, answered), args = self._report(
-            account_id, tag, provider_id
-        )
-        names = (c, sent, formerly_sent, letter, stats, dead, trail, answered)
+        names, args = self._report(account_id, tag, provider_id)
+        (c, _, sent, formerly_sent, letter, stats, _, _, dead, trail, *answered) = names
+        names = (c, sent, formerly_sent, letter, stats, dead, trail, *answered)
         return self._run("mark_delivered", names, (*args, self.timing.delivery_ms), _belief)
 
     def mark_failed(self, account_id: str, tag: Tag, provider_id: str, code: str) -> bool | None:
@@ -409,7 +401,7 @@ class Scripts:
         names = (
             s.batches(c), s.lease, *self._sent(s, account_id, provider_id or str(tag)),
             s.dead_letter(dead_letter), s.stats, s.alerts, s.cooldown(account_id, "status_refused"),
-            s.dead, s.trail(c), s.answered(c, tag.batch_id),
+            s.dead, s.trail(c), s.answered(c, tag.batch_id), s.answers(c), s.watched(account_id),
         )  # fmt: skip
         what = (tag.batch_id, tag.part, self._seal_state(account_id, tag))
         return names, (c, account_id, *what, self.timing.sent_ms)
@@ -578,7 +570,8 @@ class Scripts:
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         names = (
             s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.history(c), s.overdue,
-            s.trail(c), s.limits, s.answered(c, run.wake_up.batch_id),
+            s.trail(c), s.limits, s.answered(c, run.wake_up.batch_id), s.answers(c),
+            s.watched(run.account_id),
         )  # fmt: skip
         timing = self.timing
         kept = (timing.history_max, timing.history_ms, timing.delivery_ms)
@@ -678,16 +671,16 @@ class Scripts:
         return self._run("discard", names, (batch_id, reason), int)
 
     def erase(self, conversation_id: str) -> list[int]:
-        """Forget a conversation but its dead letters.
+        """Forget a conversation but its dead letters, with the answers that are watched.
 
         Return what there was: messages open and in flight, exchanges, message digests.
         """
         s, c = self.shard_of(conversation_id), conversation_id
         names = (
             s.batches(c), s.open_messages(c), s.flight_messages(c), s.seen(c), s.history(c),
-            s.takeover(c), s.due, s.lease, s.stats, s.overdue, s.trail(c),
+            s.takeover(c), s.due, s.lease, s.stats, s.overdue, s.trail(c), s.answers(c),
         )  # fmt: skip
-        return self._run("erase", names, (c,), list)
+        return self._run("erase", names, (c, s.prefix), list)
 
     def audit(self, shard: Shard, conversation_ids: Sequence[str]) -> list[tuple[str, list[int]]]:
         """Return each conversation's numbers in the order of ``audit.lua``."""
@@ -738,7 +731,7 @@ def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
     taken_over, heard_ms, tries, apology, flat, *raws = rest
     links = dict(zip(flat[::2], flat[1::2], strict=True))
     reason, _, detail = apology.partition(" ")
-    messages = in_order([decode(account_id, raw) for raw in raws], now_ms)
+    messages = in_order(decode_all(account_id, raws), now_ms)
     limits = Limits.decode(kept)
     if limits is None:
         # The batch is this run's by now: with the defaults it can be answered all the same.
@@ -1009,25 +1002,34 @@ class Store(Scripts):
                 found[n] = self.tag(statuses[n].account_id, *place)
         return found
 
-    def with_letters(self, kept: Kept, conversation_id: str) -> Kept:
-        """Return ``kept`` with the dead letters, and the answers that may yet become some.
+    def watched(self, conversation_id: str) -> list[str]:
+        """Return the batches of a conversation whose answers may be watched, see ``Timing``.
 
-        Only the newest LETTERS_MAX letters of its shard are looked at, and only answers that the
-        history or the trail knows.
+        Those of an earlier release, which had no index, as far as the history knows them.
         """
         shard = self.shard_of(conversation_id)
-        known = {Exchange.decode(raw).batch_id for raw in kept.history} - {""}
+        pipeline: Any = self.client.pipeline(transaction=False)
+        pipeline.zrange(shard.answers(conversation_id), 0, -1)
+        pipeline.lrange(shard.history(conversation_id), 0, -1)
+        with reached():
+            members, history = pipeline.execute()
+        known = {member.decode().partition(":")[0] for member in members}
+        return sorted((known | {it.batch_id for it in Exchange.decode_all(history)}) - {""})
+
+    def _letters(self, conversation_id: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Return by batch the dead letters, and the answers that may yet become some, see ``Kept``.
+
+        Only the newest LETTERS_MAX letters of its shard are looked at.
+        """
+        shard, known = self.shard_of(conversation_id), self.watched(conversation_id)
         with reached():
             pipeline: Any = self.client.pipeline(transaction=False)
-            pipeline.lrange(shard.trail(conversation_id), 0, -1)
-            pipeline.zrange(shard.dead, -LETTERS_MAX, -1)
-            steps, ids = pipeline.execute()
-            known |= {step.decode().split(" ")[2] for step in steps if step.count(b" ") > 1}
+            ids: Any = self.client.zrange(shard.dead, -LETTERS_MAX, -1)
             keys = [(it.decode(), shard.dead_letter(it.decode())) for it in ids]
             for _, key in keys:
                 pipeline.lindex(key, 0)
             headers = pipeline.execute()
-            dead = known | {
+            dead = set(known) | {
                 batch_id
                 for (batch_id, _), header in zip(keys, headers, strict=True)
                 if header and f'"{conversation_id}"'.encode() in header
@@ -1036,13 +1038,15 @@ class Store(Scripts):
             pipeline = self.client.pipeline(transaction=True)
             for batch_id in sorted(dead):
                 pipeline.lrange(shard.dead_letter(batch_id), 0, -1)
-            for batch_id in sorted(known):
+            for batch_id in known:
                 pipeline.lrange(shard.answered(conversation_id, batch_id), 0, -1)
             found = [_text(raws) for raws in pipeline.execute()]
         letters = dict(zip(sorted(dead), found, strict=False))
-        answered = dict(zip(sorted(known), found[len(dead) :], strict=True))
-        own = partial(_own, conversation_id)
-        return replace(kept, letters=own(letters), answered=own(answered))
+        answered = dict(zip(known, found[len(dead) :], strict=True))
+        return (
+            {batch_id: raws for batch_id, raws in letters.items() if raws},
+            {batch_id: raws for batch_id, raws in answered.items() if raws},
+        )
 
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""
@@ -1053,23 +1057,34 @@ class Store(Scripts):
             kept: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
         return _kin({name.decode(): value.decode() for name, value in kept.items()})
 
-    def with_kin(self, kept: Kept, conversation_id: str) -> Kept:
-        """Return ``kept`` with all that is kept in other conversations of the same customer."""
-        family = {}
-        for c in self._kin(conversation_id):
-            s = self.shard_of(c)
-            with reached():
-                # In one step: collect turns the one list into the other.
-                pipeline: Any = self.client.pipeline(transaction=True)
-                pipeline.hmget(s.batches(c), "count", "state", "stage")
-                for key in (s.flight_messages(c), s.open_messages(c), s.history(c)):
-                    pipeline.lrange(key, 0, -1)
-                (count, state, stage), *lists = pipeline.execute()
-            is_asked = state == b"running" or (count is not None and stage != b"generate")
-            flight, waiting, history = map(_text, lists)
-            found = Kept(int(count or 0), flight, waiting, history, is_asked=is_asked)
-            family[c] = self.with_letters(found, c)
-        return replace(kept, kin=family)
+    def recall_all(self, batch: Held) -> Kept | None:
+        """Return as ``recall``, with letters, and with other conversations of the same customer.
+
+        Letters are read before messages: what is replayed meanwhile is in the one or the other.
+        """
+        c = batch.wake_up.conversation_id
+        letters, answered = self._letters(c)
+        kin = {it: self._kept(it) for it in self._kin(c)}
+        kept = self.recall(batch)
+        return kept and replace(kept, letters=letters, answered=answered, kin=kin)
+
+    def _kept(self, conversation_id: str) -> Kept:
+        """Return what is kept of a conversation whose batch is not ours."""
+        s, c, letters = (
+            self.shard_of(conversation_id),
+            conversation_id,
+            self._letters(conversation_id),
+        )
+        with reached():
+            # In one step: collect turns the one list into the other.
+            pipeline: Any = self.client.pipeline(transaction=True)
+            pipeline.hmget(s.batches(c), "count", "state", "stage")
+            for key in (s.flight_messages(c), s.open_messages(c), s.history(c)):
+                pipeline.lrange(key, 0, -1)
+            (count, state, stage), *lists = pipeline.execute()
+        is_asked = state == b"running" or (count is not None and stage != b"generate")
+        flight, waiting, history = map(_text, lists)
+        return Kept(int(count or 0), flight, waiting, history, letters, answered, is_asked)
 
     def past(self, conversation_ids: Sequence[str]) -> list[Exchange]:
         """Return the past exchanges of conversations, one after the other, each oldest first."""
@@ -1078,7 +1093,7 @@ class Store(Scripts):
             pipeline.lrange(self.shard_of(c).history(c), 0, -1)
         with reached():
             kept = pipeline.execute() if conversation_ids else []
-        return [Exchange.decode(exchange) for each in kept for exchange in each]
+        return Exchange.decode_all(raw for each in kept for raw in each)
 
     def claim(self, messages: Sequence[InboundMessage]) -> list[tuple[str, str]]:
         """Note where messages came first; return for each who did, and its twin's kind.

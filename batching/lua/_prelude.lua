@@ -30,6 +30,23 @@ local function once(key, value, cooldown_ms)
   return redis.call("SET", key, value, "NX", "PX", cooldown_ms) and true or false
 end
 
+-- Return what the header of a dead letter or an answer says. Somebody may have damaged it: nothing,
+-- where it cannot be read, and nothing of what is of another type than it was written with.
+local function header_of(list)
+  local readable, found = pcall(cjson.decode, redis.call("LINDEX", list, 0) or "{}")
+  -- What cannot be written again, such as an infinite number, cannot be read either.
+  readable = readable and type(found) == "table" and pcall(cjson.encode, found)
+  local header = readable and found or {}
+  for _, name in ipairs({"failed", "delivered"}) do
+    if type(header[name]) ~= "table" then header[name] = nil end
+  end
+  for _, name in ipairs({"conversation", "account", "reason", "part", "parts", "exchange"}) do
+    if type(header[name]) ~= "string" then header[name] = nil end
+  end
+  if not tonumber(header.parts) then header.parts = nil end
+  return header
+end
+
 -- Read what an account reports about: whether to believe it, 1; 0 if nothing says whose part it
 -- is; -1 if it is another account's: that is counted and alerted, given `stats`. Then whether the
 -- batch in flight is to send this part next, its state, the header of the dead letter, and whether
@@ -38,7 +55,7 @@ local function reported(c, letter, stats, alerts, cooldown, conversation, accoun
   seal)
   local id, next_part, state, owner, failed = unpack(redis.call("HMGET", c,
     "id", "part", "state", "account", "failed"))
-  local header = cjson.decode(redis.call("LINDEX", letter, 0) or "{}")
+  local header = header_of(letter)
   local is_given_up = failed and string.sub(failed, 1, #batch + 1) == batch .. ":"
   local awaited = id == batch and next_part == part and not is_given_up
   local known = id == batch and owner or header.account
@@ -192,26 +209,46 @@ local function has_all(delivered, parts)
   return true
 end
 
+-- Keep an answer that its provider may yet report as failed, and in two indexes where it is: that
+-- of its conversation, `k.answers`, and that of its account, `k.watched`. An index lives as long
+-- as the last that it has.
+local function watch_answer(k, account, conversation, batch, watch_ms)
+  redis.call("PEXPIRE", k.answered, watch_ms)
+  local places = {[k.answers] = batch .. ":" .. account, [k.watched] = conversation .. ":" .. batch}
+  for index, member in pairs(places) do
+    redis.call("ZREMRANGEBYSCORE", index, "-inf", now_ms)
+    redis.call("ZADD", index, now_ms + watch_ms, member)
+    redis.call("PEXPIRE", index, math.max(watch_ms, redis.call("PTTL", index)))
+  end
+end
+
+-- Forget where such an answer is: it is one no more.
+local function unwatch_answer(k, account, conversation, batch)
+  redis.call("ZREM", k.answers, batch .. ":" .. account)
+  redis.call("ZREM", k.watched, conversation .. ":" .. batch)
+end
+
 -- Make an answer that did not arrive a dead letter, and take it out of the history.
-local function undeliver(k, header, batch, part, code)
+local function undeliver(k, account, conversation, header, batch, part, code)
   local count = redis.call("LLEN", k.answered) - 1
   header.reason, header.detail, header.at_ms = "undelivered", code, now_ms
-  header.failed = {[part] = code}
+  header.failed, header.account, header.conversation = {[part] = code}, account, conversation
   if header.exchange then redis.call("LREM", k.history, -1, header.exchange) end
   redis.call("LSET", k.answered, 0, cjson.encode(header))
   redis.call("PERSIST", k.answered)
   redis.call("RENAME", k.answered, k.letter)
+  unwatch_answer(k, account, conversation, batch)
   redis.call("ZADD", k.dead, now_ms, batch)
   redis.call("HINCRBY", k.stats, "answered", 0 - count)
   redis.call("HINCRBY", k.stats, "dead", count)
   redis.call("HINCRBY", k.stats, "dead:undelivered", count)
-  alert(k.alerts, "undelivered", code, header.account, header.conversation, batch, count, 0)
+  alert(k.alerts, "undelivered", code, account, conversation, batch, count, 0)
   trail(k.trail, "dead_letter", batch, "undelivered", code)
 end
 
 -- End a dead letter as answered after all: the provider has it, and may still say that it did not
 -- arrive, for `watch_ms`; 0 where the customer has it.
-local function settle(k, header, batch, watch_ms)
+local function settle(k, account, conversation, header, batch, watch_ms)
   local count = redis.call("LLEN", k.letter) - 1
   redis.call("ZREM", k.dead, batch)
   redis.call("HINCRBY", k.stats, "dead", 0 - count)
@@ -220,5 +257,5 @@ local function settle(k, header, batch, watch_ms)
   if tonumber(watch_ms) == 0 then return redis.call("DEL", k.letter) end
   redis.call("LSET", k.letter, 0, cjson.encode(header))
   redis.call("RENAME", k.letter, k.answered)
-  redis.call("PEXPIRE", k.answered, watch_ms)
+  watch_answer(k, account, conversation, batch, watch_ms)
 end

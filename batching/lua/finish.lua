@@ -9,6 +9,8 @@
 -- KEYS[8]  list    trail:<conversation>
 -- KEYS[9]  hash    limits
 -- KEYS[10]  list    answered:<conversation>:<batch>, as d:<batch>, until the customer has it
+-- KEYS[11]  zset    answered:<conversation>
+-- KEYS[12]  zset    watched:<account>
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  why it was suppressed; "" if it was answered
@@ -23,9 +25,7 @@ local holder, state, count, part, parts, exchange, batch, sent, delivered, accou
   unpack(redis.call("HMGET", KEYS[1], "token", "state", "count", "part", "parts", "exchange", "id",
     "sent", "delivered", "account", "attempt", "reply"))
 if holder ~= token or state ~= "running" then return 0 end
-if reason == "" and (not parts or tonumber(part) < tonumber(parts)) then
-  return 0
-end
+if reason == "" and (not parts or tonumber(part) < tonumber(parts)) then return 0 end
 if reason == "" then
   -- Its last field is for the digests of the parts: see Exchange.encode.
   if sent then exchange = string.gsub(exchange, '""%]$', '"' .. sent .. '"]') end
@@ -48,7 +48,8 @@ if watched and redis.call("EXISTS", KEYS[2]) == 1 then
   redis.call("LPUSH", KEYS[10], cjson.encode({conversation = conversation, account = account,
     stage = "send", attempt = attempt, part = part, parts = parts, reply = reply, at_ms = now_ms,
     delivered = arrived, exchange = exchange}))
-  redis.call("PEXPIRE", KEYS[10], ARGV[7])
+  watch_answer({answered = KEYS[10], answers = KEYS[11], watched = KEYS[12]}, account, conversation,
+    batch, ARGV[7])
 end
 redis.call("DEL", KEYS[2])
 redis.call("ZREM", KEYS[4], conversation)

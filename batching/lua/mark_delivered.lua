@@ -7,6 +7,8 @@
 -- KEYS[6]  zset    dead
 -- KEYS[7]  list    trail:<conversation>
 -- KEYS[8]  list    answered:<conversation>:<batch>, its first element is the header
+-- KEYS[9]  zset    answered:<conversation>
+-- KEYS[10]  zset    watched:<account>
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id, of the channel that says so
 -- ARGV[4]  batch id
@@ -30,9 +32,9 @@ if has_part then
   redis.call("HSET", KEYS[1], "delivered", before .. part .. " ")
   return 0
 end
-local is_dead = header.parts and header.parts ~= ""
+local is_dead = header.parts
 local where = is_dead and KEYS[4] or KEYS[8]
-if not is_dead then header = cjson.decode(redis.call("LINDEX", where, 0) or "{}") end
+if not is_dead then header = header_of(where) end
 if not header.parts then return 0 end
 header.delivered = header.delivered or {}
 header.delivered[part] = 1
@@ -42,11 +44,13 @@ local has_left = header.part == header.parts and not next(header.failed or {})
 local whole = has_all(header.delivered, header.parts)
 if is_dead and has_left then
   trail(KEYS[7], "mark_delivered", batch, part)
-  settle({letter = KEYS[4], stats = KEYS[5], dead = KEYS[6], answered = KEYS[8]},
-    header, batch, whole and 0 or ARGV[8])
+  settle({letter = KEYS[4], stats = KEYS[5], dead = KEYS[6], answered = KEYS[8],
+    answers = KEYS[9], watched = KEYS[10]},
+    account, conversation, header, batch, whole and 0 or ARGV[8])
   return 2
 end
 if is_dead or not whole then return 0 end
 trail(KEYS[7], "mark_delivered", batch, part)
 redis.call("DEL", KEYS[8])
+unwatch_answer({answers = KEYS[9], watched = KEYS[10]}, account, conversation, batch)
 return 1

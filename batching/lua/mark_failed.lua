@@ -10,8 +10,10 @@
 -- KEYS[9]  zset    dead
 -- KEYS[10]  list    trail:<conversation>
 -- KEYS[11]  list    answered:<conversation>:<batch>, as d:<batch>
--- KEYS[12]  list    history:<conversation>, oldest exchange first
--- KEYS[13]  string  cooldown:<account>:undelivered:<conversation>:<batch>
+-- KEYS[12]  zset    answered:<conversation>
+-- KEYS[13]  zset    watched:<account>
+-- KEYS[14]  list    history:<conversation>, oldest exchange first
+-- KEYS[15]  string  cooldown:<account>:undelivered:<conversation>:<batch>
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id, of the channel that says so
 -- ARGV[4]  batch id
@@ -31,7 +33,7 @@ if before == "failed" or string.match(before, ":delivered$") then return 0 end
 remember_part("failed", KEYS[3], KEYS[4], ARGV[7])
 redis.call("HINCRBY", KEYS[6], "undelivered", 1)
 if redis.call("EXISTS", KEYS[10]) == 1 then trail(KEYS[10], "mark_failed", batch, part, code) end
-local is_first = once(KEYS[13], code, ARGV[7])
+local is_first = once(KEYS[15], code, ARGV[7])
 if has_part then
   -- Whoever sends it loses the batch, which the next reap makes a dead letter: see to_dead_letter.
   local token = redis.call("HINCRBY", KEYS[6], "seq", 1)
@@ -40,10 +42,10 @@ if has_part then
   redis.call("ZADD", KEYS[2], now_ms, conversation)
   return 0
 end
-local kept = redis.call("LINDEX", KEYS[11], 0)
-if kept then
+if redis.call("EXISTS", KEYS[11]) == 1 then
   undeliver({letter = KEYS[5], stats = KEYS[6], alerts = KEYS[7], dead = KEYS[9], trail = KEYS[10],
-    answered = KEYS[11], history = KEYS[12]}, cjson.decode(kept), batch, part, code)
+    answered = KEYS[11], answers = KEYS[12], watched = KEYS[13], history = KEYS[14]}, account,
+    conversation, header_of(KEYS[11]), batch, part, code)
   return 1
 elseif header.conversation then
   header.failed = header.failed or {}

@@ -10,6 +10,8 @@
 -- KEYS[9]  zset    dead
 -- KEYS[10]  list    trail:<conversation>
 -- KEYS[11]  list    answered:<conversation>:<batch>
+-- KEYS[12]  zset    answered:<conversation>
+-- KEYS[13]  zset    watched:<account>
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id, of the channel that says so
 -- ARGV[4]  batch id
@@ -51,8 +53,8 @@ end
 if header.part ~= part or part + 1 ~= tonumber(header.parts) or header.failed then return 0 end
 header.part, header.delivered = header.parts, {}
 local count = redis.call("LLEN", KEYS[5]) - 1
-settle({letter = KEYS[5], stats = KEYS[6], dead = KEYS[9], answered = KEYS[11]}, header, batch,
-  ARGV[8])
+settle({letter = KEYS[5], stats = KEYS[6], dead = KEYS[9], answered = KEYS[11],
+  answers = KEYS[12], watched = KEYS[13]}, account, conversation, header, batch, ARGV[8])
 count_sent(KEYS[6], account, part, header.parts, count)
 trail(KEYS[10], "mark_sent", batch, part)
 return 2

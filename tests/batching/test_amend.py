@@ -9,7 +9,7 @@ import pytest
 from batching import flow
 from batching.amend import DELETED, HIDDEN, amended
 from batching.errors import AmbiguousError, ModelStoppedError, PermanentError, TransientError
-from batching.inspect import dead_letters
+from batching.inspect import dead_letters, watched_count
 from batching.model import (
     DeliveryStatus,
     Exchange,
@@ -20,6 +20,7 @@ from batching.model import (
     Timing,
     WakeUp,
 )
+from batching.rights import erase
 from tests.batching.world import BORIS, PERSON, World
 from tests.fakes import FakeChannel, FakeModel
 
@@ -612,3 +613,213 @@ def test_letter_of_an_answer_in_doubt_keeps_no_words_that_were_deleted(world: Wo
     assert [message.text for message in letter.messages] == ["Open?"]
     assert letter.reply == (HIDDEN,)
     assert "secret" not in everything(world)
+
+
+def lived_on(world: World, exchanges: int, *, age_ms: int = 0) -> None:
+    """Go on with a conversation, whose steps are many and whose history reaches back so far."""
+    for n in range(exchanges):
+        world.receive(said(world, "Hi", f"later-{n}"))
+        world.settle()
+    world.wait(age_ms)
+
+
+@pytest.mark.parametrize("exchanges", [29, 30, 31, 120])
+def test_deletion_finds_a_watched_answer_however_much_was_said_since(
+    world: World, exchanges: int
+) -> None:
+    """Beyond what the history holds, 30 exchanges, and the steps, 100 of them."""
+    world.receive(said(world), said(world, "Open?", "D2"))
+    world.settle()
+    lived_on(world, exchanges)
+    assert len(world.store.history(world.anna)) == min(30, exchanges + 1)
+
+    world.receive(deletion(world))
+    world.settle()
+
+    assert "secret" not in everything(world)
+    failed(world)
+    (letter,) = dead_letters(world.store)
+    assert [it.text for it in letter.messages] == [DELETED, "Open?"]
+
+
+def test_answers_since_lose_the_words_of_what_only_a_watched_answer_knows(world: World) -> None:
+    world.store.timing = Timing(history_max=2)
+    world.receive(said(world))
+    world.settle()
+    world.model = FakeModel(*[f"You wrote: {SECRET}"] * 2)
+    for n in range(2):
+        world.receive(said(world, "Hm?", f"later-{n}"))
+        world.settle()
+
+    world.receive(deletion(world))
+    world.settle()
+
+    assert [it.answer for it in world.store.history(world.anna)] == [f"You wrote: {HIDDEN}"] * 2
+    assert "secret" not in everything(world)
+
+
+@pytest.mark.parametrize("state", ["delivered", "failed", "erased", "over", "settled"])
+def test_answer_is_found_for_as_long_as_it_is_watched(world: World, state: str) -> None:
+    """By its conversation, and among those of its account, which are counted."""
+    shard, watch_ms = world.shard, world.store.timing.delivery_ms
+    indexes = (shard.answers(world.anna), shard.watched("salon"))
+    world.receive(said(world))
+    world.settle()
+    (tag, batch_id) = world.channel.attempts[0].tag, world.tag().batch_id
+    found = [world.store.watched(world.anna), watched_count(world.store, ["salon", "sister"])]
+    kept_ms = [world.client.pttl(index) for index in indexes]
+
+    match state:
+        case "delivered":
+            world.receive(DeliveryStatus("salon", "out-1", "read", tag))
+        case "failed" | "settled":
+            failed(world)
+        case "erased":
+            erase(world.store, world.anna)
+        case "over":
+            world.wait(watch_ms)
+    if state == "settled":
+        # The customer has a part of it, and may yet be said to lack the other.
+        world.status(world.tag(), "delivered")
+
+    assert found == [[batch_id], {"salon": 1, "sister": 0}]
+    assert [0 < ms <= watch_ms for ms in kept_ms] == [True, True]
+    assert watched_count(world.store, ["salon"]) == {"salon": 0}
+    if state != "over":
+        assert not world.client.exists(*indexes)
+
+
+def test_shorter_watch_forgets_no_answer_that_is_watched_for_longer(world: World) -> None:
+    """As during a deploy of another DELIVERY_WATCH_MS."""
+    world.receive(said(world))
+    world.settle()
+    world.store.timing = Timing(delivery_ms=60_000)
+    world.receive(said(world, "Hi", "D2"))
+    world.settle()
+
+    world.wait(60_000)
+
+    assert watched_count(world.store, ["salon"]) == {"salon": 1}
+    assert world.client.pttl(world.shard.answers(world.anna)) > 60_000
+    world.receive(deletion(world))
+    world.settle()
+    assert "secret" not in everything(world)
+
+
+def test_answer_of_a_dead_letter_that_left_after_all_is_watched_again(world: World) -> None:
+    world.channel = FakeChannel(AmbiguousError("cloud_timeout"))
+    world.receive(said(world))
+    world.settle()
+    world.settle(Timing().ambiguous_ms)
+    before = watched_count(world.store, ["salon"])
+
+    world.status(world.tag(), "sent")
+
+    assert (before, watched_count(world.store, ["salon"])) == ({"salon": 0}, {"salon": 1})
+    world.receive(deletion(world))
+    world.settle()
+    assert "secret" not in everything(world)
+
+
+def erased(world: World) -> None:
+    erase(world.store, world.anna)
+
+
+def answered_by_another(world: World) -> None:
+    world.settle(world.limits.lease_ms)
+
+
+def filled(world: World) -> None:
+    """Make the open batch due at once, behind the one in flight."""
+    world.receive(*(said(world, "More", f"more-{n}") for n in range(world.limits.max_messages)))
+    assert world.flush() == []
+
+
+def delivered(world: World) -> None:
+    world.receive(DeliveryStatus("salon", "out-1", "read", world.channel.attempts[0].tag))
+
+
+def expired(world: World) -> None:
+    world.client.delete(*world.client.keys(world.shard.answered("*", "*")))
+
+
+def replayed(world: World) -> None:
+    failed(world)
+    (letter,) = dead_letters(world.store)
+    world.store.replay(world.anna, letter.batch_id, "salon", world.limits)
+
+
+def discarded(world: World) -> None:
+    failed(world)
+    (letter,) = dead_letters(world.store)
+    world.store.discard(world.anna, letter.batch_id, "discarded")
+
+
+#: What may happen between reading and writing, and the turns of a model then, line by line.
+MEANWHILE: dict[str, tuple[Callable[[World], object], list[str]]] = {
+    "a message": (lambda w: w.receive(said(w, "Hello?", "D3")), ["Open?", "Hello?"]),
+    "a second deletion": (lambda w: w.receive(deletion(w, "D2")), []),
+    "an edit": (lambda w: w.receive(edit(w, "Closed?", "D2")), ["Closed?"]),
+    "a full batch": (filled, ["Open?", *["More"] * 10]),
+    "time": (lambda w: w.wait(9_000), ["Open?"]),
+    "another worker's answer": (answered_by_another, ["Open?"]),
+    "an erasure": (erased, []),
+    "a delivery": (delivered, ["Open?"]),
+    "a failure": (failed, ["Open?"]),
+    "the end of the watch": (expired, ["Open?"]),
+    "a dead letter that is discarded": (discarded, ["Open?"]),
+    "a dead letter that is replayed": (replayed, ["Open?"]),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_what_happens_between_reading_and_writing_is_kept_and_obeyed(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """The deletions wait behind the batch in flight, where messages are appended."""
+    act, lines = MEANWHILE[meanwhile]
+    world.receive(said(world, "my secret is W", "D0"))
+    world.settle()
+    world.receive(said(world), said(world, "Open?", "D2"))
+    wake_up = world.after(9_000)
+    world.receive(deletion(world), deletion(world, "D0"))
+    amend, acts = world.store.amend, [act]
+
+    def amend_slowly(*args: Any) -> bool:
+        while acts:
+            acts.pop()(world)
+        return amend(*args)
+
+    monkeypatch.setattr(world.store, "amend", amend_slowly)
+    world.answer([wake_up])
+    world.settle()
+
+    turns = [line for turn in world.model.turns[1:] for line in turn.split("\n")]
+    assert [line for line in turns if line not in {TOLD_DELETED, DELETED}] == lines
+    assert "secret" not in everything(world)
+    world.check()
+
+
+@pytest.mark.parametrize("meanwhile", [failed, delivered, expired, replayed, discarded, erased])
+def test_what_happens_while_all_is_read_is_seen_in_one_place_or_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[World], None]
+) -> None:
+    """A dead letter that is replayed goes where it was not, or where it is read afterwards."""
+    world.receive(said(world, "my secret is W", "D0"))
+    world.settle()
+    world.receive(said(world, "Open?", "D2"), deletion(world, "D0"))
+    wake_up = world.after(9_000)
+    recall, acts = world.store.recall, [meanwhile, lambda _: None]
+
+    def recall_slowly(*args: Any) -> Any:
+        kept = recall(*args)
+        if acts:
+            acts.pop(0)(world)
+        return kept
+
+    monkeypatch.setattr(world.store, "recall", recall_slowly)
+    world.answer([wake_up])
+    world.settle()
+
+    assert "secret" not in everything(world)
+    assert not any("secret" in turn for turn in world.model.turns[1:])
