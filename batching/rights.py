@@ -133,7 +133,7 @@ def _tell_damage(letter: DeadLetter) -> None:
     """Log that something of a letter or an answer cannot be read: a person is to look at it."""
     if letter.is_damaged:
         about = {"account": letter.account_id, "conversation": letter.conversation_id}
-        log.error("content.damaged", extra=about | {"batch": letter.batch_id, "place": "letter"})
+        log.error("content.damaged", extra=about | {"place": letter.batch_id})
 
 
 def _listed(letter: DeadLetter) -> dict[str, Any]:

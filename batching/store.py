@@ -1070,11 +1070,8 @@ class Store(Scripts):
 
     def _kept(self, conversation_id: str) -> Kept:
         """Return what is kept of a conversation whose batch is not ours."""
-        s, c, letters = (
-            self.shard_of(conversation_id),
-            conversation_id,
-            self._letters(conversation_id),
-        )
+        s, c = self.shard_of(conversation_id), conversation_id
+        letters, answered = self._letters(c)
         with reached():
             # In one step: collect turns the one list into the other.
             pipeline: Any = self.client.pipeline(transaction=True)

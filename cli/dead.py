@@ -301,7 +301,7 @@ def _document(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
         account_id="account",
         parts_sent="parts_left",
     )
-    for name in ("messages", "reply", "delivered"):
+    for name in ("messages", "reply", "delivered", "is_damaged"):
         del header[name]
     return header | {
         "age_ms": max(0, now_ms - letter.died_ms),

@@ -42,7 +42,7 @@ if has_part then
   redis.call("ZADD", KEYS[2], now_ms, conversation)
   return 0
 end
-if redis.call("EXISTS", KEYS[11]) == 1 then
+if redis.call("LLEN", KEYS[11]) > 0 then
   undeliver({letter = KEYS[5], stats = KEYS[6], alerts = KEYS[7], dead = KEYS[9], trail = KEYS[10],
     answered = KEYS[11], answers = KEYS[12], watched = KEYS[13], history = KEYS[14]}, account,
     conversation, header_of(KEYS[11]), batch, part, code)

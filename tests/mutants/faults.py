@@ -183,7 +183,7 @@ FENCING = (
 
 DELIVERING = (
     lua("an answer that did not arrive stays answered", "mark_failed",
-        'if redis.call("EXISTS", KEYS[11]) == 1 then\n', "if false then\n"),
+        'if redis.call("LLEN", KEYS[11]) > 0 then\n', "if false then\n"),
     lua("an answer that did not arrive moves no counter", "_prelude",
         'redis.call("HINCRBY", k.stats, "answered", 0 - count)\n'),
     lua("an answer that did not arrive stays in the history", "_prelude",
