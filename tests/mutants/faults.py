@@ -379,7 +379,7 @@ AMENDING = (
     python("our answers keep the words of what was deleted", "amend",
         "exchange.answer.replace(secret, HIDDEN)", "exchange.answer"),
     python("dead letters keep what was deleted", "flow",
-        "            kept = store.recall_all(batch)\n"),
+        "store.recall_all(batch)", "store.recall(batch)"),
     python("what is replayed while letters are read keeps what was deleted", "store",
         "        letters, answered = self._letters(c)\n"
         "        kin = {it: self._kept(it) for it in self._kin(c)}\n"

@@ -16,7 +16,7 @@ GRAVE = (
     "collect takes no lease",
     "a batch dies without an alert",
     "what waited is not due once a batch has ended",
-    "a batch whose worker died while sending is sent again",
+    "a doubt is sent again against the policy",
 )
 
 
