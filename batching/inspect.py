@@ -23,7 +23,7 @@ from batching.model import (
     read_header,
     read_parts,
 )
-from batching.scan import scan_keys, scan_members
+from batching.scan import scan_members
 from batching.store import Store, reached
 
 

@@ -205,6 +205,8 @@ class _Told:
             by_account: _Sums = {(it,): n for it, n in counted.items()}
             nothing: _Sums = {(it,): 0 for it in ids}
             yield _counter(name, says, _shared(by_account, nothing), "account")
+        yield _gauge("watched_answers", "Answers that were sent and not yet delivered, now.",
+                     [((it,), n) for it, n in reading.watched.items()], "account")  # fmt: skip
         for name, (says, labels) in _TIMES.items():
             yield _histogram(name, says, reading, ids, labels)
         born: _Sums = {(it, str(MODELS[0]), kind): 0 for it in ids for kind in ("input", "output")}

@@ -8,7 +8,15 @@ from typing import Any
 from batching.alerts import Alerts, Undelivered
 from batching.errors import LedgerUnavailableError
 from batching.figures import Summed
-from batching.inspect import Census, Counters, census, counters, to_number, total
+from batching.inspect import (
+    Census,
+    Counters,
+    census,
+    counters,
+    to_number,
+    total,
+    watched_count,
+)
 from batching.keys import CANARY, FIGURES
 from batching.model import CANARY_ACCOUNT, Circuit, LostChannel, Watch
 from batching.store import Store, reached
@@ -50,6 +58,7 @@ class Reading:
     drift: int
     circuits: Sequence[Circuit]
     lost_channels: Sequence[LostChannel]
+    watched: Mapping[str, int]
     spent: Sequence[Spent]
     model_is_on: bool
     canary: tuple[int, int]
@@ -83,6 +92,7 @@ def read(runtime: Runtime) -> Reading | None:
             drift=len(drift(found, 0)),
             circuits=store.circuits(account_ids),
             lost_channels=store.lost_channels(),
+            watched=watched_count(store, account_ids),
             spent=_spent(runtime, account_ids),
             model_is_on=store.model_is_on(),
             canary=(to_number(canary[0]), to_number(canary[1])),
