@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from gunicorn.http.message import Request
@@ -50,6 +51,10 @@ SAYINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("worker_pid", "signal"),
     ),
 }
+
+
+#: What the master says when a worker ends that was not told to.
+DEATHS = frozenset({"worker.died", "worker.killed", "worker.timed_out"})
 
 
 def translate(record: logging.LogRecord) -> bool:
@@ -107,9 +112,21 @@ class WithoutAccessLog(Logger):
         super().__init__(cfg)
         # Of the logger, not of a handler: the workers' own handlers and Sentry see events too.
         self.error_log.addFilter(translate)
+        self.error_log.addFilter(self._note)
+        #: Workers that ended of themselves, by their process id, and why: an event and its fields.
+        self.deaths: dict[object, tuple[str, dict[str, object]]] = {}
 
     def access(self, *_: object) -> None:
         """Log nothing."""
+
+    def _note(self, record: logging.LogRecord) -> bool:
+        """Remember what ended a worker; True, for a filter."""
+        if record.msg in DEATHS and record.levelno >= logging.ERROR:
+            found = vars(record)
+            fields = {name: found[name] for name in ("exit_code", "signal") if name in found}
+            # One that hangs is killed, and that it hung is why.
+            self.deaths.setdefault(found["worker_pid"], (str(record.msg), fields))
+        return True
 
 
 #: A worker keeps so many connections; beyond, those that wait for their client go, oldest first.
@@ -320,6 +337,19 @@ def on_exit(_server: object) -> None:
     directory = Path(os.environ[FIGURES_DIRECTORY])
     if directory.name.startswith(OUR_FIGURES):
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def pre_fork(server: Arbiter, worker: GeventWorker) -> None:
+    """Give a new worker the deaths to report: the master, which imports nothing of ours, cannot."""
+    worker.deaths, server.log.deaths = server.log.deaths, {}
+
+
+def post_worker_init(worker: GeventWorker) -> None:
+    """Report the workers in whose place this one is, now that it can."""
+    from runtime.sentry import report  # noqa: PLC0415 - in a worker, never in the master
+
+    for pid, (event, fields) in worker.deaths.items():
+        report(event, {"worker_pid": pid, **fields}, "error")
 
 
 logger_class = WithoutAccessLog

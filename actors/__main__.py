@@ -11,6 +11,7 @@ from argparse import ArgumentParser
 from dramatiq import cli
 
 from batching.errors import AdminError
+from runtime import sentry
 from runtime.logs import start_logging
 from runtime.settings import Settings, process_environment, valid_settings
 
@@ -35,9 +36,12 @@ def main() -> int:
     options.skip_logging = True
     settings = _settings()
     start_logging(role="worker", release=settings.release, level=settings.log_level)
+    # So that the death of a worker is reported. It starts no thread before there is something.
+    sentry.start_reporting(settings, "worker")
     # Dramatiq writes its workers' lines to standard error; ours are on standard output.
     with contextlib.redirect_stderr(sys.stdout):
         status: int = cli.main(options)  # type: ignore[no-untyped-call]
+    sentry.flush()
     return status
 
 

@@ -26,7 +26,7 @@ Dependency = Literal["ledger", "broker", "model", "provider"]
 LASTS_MS = 4_000
 LASTS_OUTSIDE_MS = 15_000
 #: An outage is over when a call works and none has failed for so long, ms.
-QUIET_MS = 10_000
+QUIET_MS = 5_000
 #: How often a process that leaves the telling to another asks whether that one has died, ms.
 ASK_AGAIN_MS = 30_000
 

@@ -165,6 +165,15 @@ class OwnedProcess:
         """Return the id of the process group, 0 before the start and after the end."""
         return self._process.pid if self._process is not None else 0
 
+    @property
+    def children(self) -> list[int]:
+        """Return the children of the first process, the oldest first."""
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        )
+        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+        return sorted(pid for pid, parent in pairs if parent == self.group)
+
     def start(self) -> None:
         """Start the command. Raise RuntimeError if it already runs."""
         if self.running:

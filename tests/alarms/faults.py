@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from signal import SIGKILL
+from signal import SIGKILL, SIGSTOP
 
 from tests.alarms.site import Site
 
@@ -67,9 +67,9 @@ FAULTS = (
     _bug("flush"),
     _bug("generate"),
     _bug("webhook"),
-    Fault("web child killed", lambda s: s.kill_child("web")),
-    Fault("web child hangs", lambda s: s.freeze_child("web")),
-    Fault("worker child killed", lambda s: s.kill_child("worker")),
+    Fault("web child killed", lambda s: s.signal_child("web", SIGKILL)),
+    Fault("web child hangs", lambda s: s.signal_child("web", SIGSTOP), silent=True),
+    Fault("worker child killed", lambda s: s.signal_child("worker", SIGKILL)),
     Fault("scheduler killed", lambda s: s.processes["scheduler"].kill()),
     Fault("web killed", lambda s: s.processes["web"].signal(SIGKILL)),
     Fault("worker gone", lambda s: s.processes["worker"].kill(), restarts=False, silent=True),

@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import subprocess
 import threading
 from collections.abc import Callable
-from signal import SIGKILL, SIGSTOP
+from signal import Signals
 
 import httpx2
 
@@ -88,19 +87,9 @@ class Site(Stack):
         """Have the "model" or the "provider" answer 503, or no longer."""
         (self._model if service == "model" else self._provider).down = is_down
 
-    def kill_child(self, name: str) -> None:
-        os.kill(self.children(name)[0], SIGKILL)
-
-    def freeze_child(self, name: str) -> None:
-        os.kill(self.children(name)[0], SIGSTOP)
-
-    def children(self, name: str) -> list[int]:
-        """Return the children of a process, the oldest first."""
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
-        )
-        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
-        return sorted(pid for pid, parent in pairs if parent == self.processes[name].group)
+    def signal_child(self, name: str, number: Signals) -> None:
+        """Signal the oldest child of a process."""
+        os.kill(self.processes[name].children[0], number)
 
     def _write(self) -> None:
         self.customer().delivers("Hi")

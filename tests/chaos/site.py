@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -91,11 +90,7 @@ class Site(Stack):
 
     def children(self, name: str) -> list[int]:
         """Return the children of a service's first process, which must have been started."""
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
-        )
-        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
-        return [pid for pid, parent in pairs if parent == self.processes[name].group]
+        return self.processes[name].children
 
     def signal(self, name: str, number: signal.Signals, rng: random.Random, *, child: bool) -> int:
         """Signal a service's first process, or one of its children; return which, 0 for none."""

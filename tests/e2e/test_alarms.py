@@ -1,6 +1,9 @@
 """What is wrong with an installation is noticed, and a person is notified of it once."""
 
+import os
+from collections import Counter
 from http import HTTPStatus
+from signal import SIGKILL
 from typing import Any
 
 import httpx2
@@ -115,6 +118,45 @@ def test_server_that_is_told_to_evict_while_it_runs_is_an_alarm(stack: Stack) ->
         stack.ledger.client.config_set("maxmemory-policy", "noeviction")
 
     assert "must be noeviction" in alarm["contexts"]["alert"]["detail"]
+
+
+def test_outage_of_the_ledger_is_told_when_it_begins_and_when_it_is_over(stack: Stack) -> None:
+    """Of all processes one tells of its beginning, and of its end who refused a webhook too.
+
+    ``make alarms`` counts the events of every fault, for a minute each.
+    """
+    anna, before = stack.customer(), len(stack.sentry.messages)
+    stack.valkey.kill()
+    refused = [anna.delivers(anna.line("Hi"), f"wamid.outage-{n}") for n in range(4)]
+    eventually(lambda: "outage.began" in stack.sentry.messages[before:], what="the beginning")
+    stack.valkey.start()
+
+    def refusals() -> int:
+        ended = [it for it in stack.sentry.events if it.get("logger") == "runtime.sentry"]
+        return sum(it["extra"].get("refused", 0) for it in ended)
+
+    eventually(lambda: refusals() >= len(refused), what="the end")
+    stack.wait_until_ready()
+    assert {answer.status_code for answer in refused} == {HTTPStatus.SERVICE_UNAVAILABLE}
+    told = [event for event in stack.sentry.events[before:] if "logentry" in event]
+    names = Counter(str(event["logentry"]["message"]) for event in told)
+    assert names["outage.began"] == 1
+    assert refusals() == len(refused)
+    assert names.total() <= 5, names
+
+
+@pytest.mark.parametrize(("role", "event"), [("web", "worker.killed"), ("worker", "worker.died")])
+def test_child_that_is_killed_is_told_by_its_master(stack: Stack, role: str, event: str) -> None:
+    before, process = len(stack.sentry.messages), stack.processes[role]
+    os.kill(process.children[-1], SIGKILL)
+    eventually(lambda: event in stack.sentry.messages[before:], what="the report")
+    if role == "worker":
+        # Dramatiq's master ends with the first of its children; systemd starts it again.
+        process.kill()
+        process.start()
+    stack.wait_until_ready()
+
+    assert stack.sentry.messages[before:].count(event) == 1
 
 
 def unready(stack: Stack) -> dict[str, Any] | None:
