@@ -436,6 +436,16 @@ def check_canary(context: Context) -> list[CheckResult]:
     return [mistake("canary", says, advice)]
 
 
+def check_reports(context: Context) -> list[CheckResult]:
+    """Check that within a day every error that was to be reported came to Sentry."""
+    since_ms = context.store.watch().now_ms - 24 * HOUR_MS
+    alerts = Alerts(context.store).newest(RECENT_ALERTS_MAX)
+    lost = [it for it in alerts if it.kind == "reports_lost" and it.at_ms > since_ms]
+    if not lost:
+        return [ok("reports", "none was lost within a day")]
+    return [warning("reports", lost[0].detail, "read the lines at ERROR in that log")]
+
+
 def check_understood(context: Context) -> list[CheckResult]:
     """Check that within a day nothing came in that may be a message and could not be read."""
     since_ms = context.store.watch().now_ms - 24 * HOUR_MS

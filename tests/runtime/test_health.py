@@ -196,6 +196,8 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_overdue, lambda p: p.become_overdue(alerted=False), MISTAKE,
      "batches that wait too long: 1"),
     (health.check_overdue, Installation.answer_overdue, OK, "no batch waits too long"),
+    (health.check_reports, lambda p: p.store.alert_once("reports_lost", "3 errors of it", cooldown_ms=1),
+     WARNING, "3 errors of it"),
     (health.check_understood, lambda p: p.post_unread(), MISTAKE,
      "salon was posted what is not understood: other_event; fields: data, event"),
     (health.check_understood, lambda p: p.post_unread(ago_ms=24 * health.HOUR_MS), OK,
