@@ -53,6 +53,8 @@ SAYINGS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+#: What a worker says whose master was killed: only it can report that.
+ALONE = frozenset({"worker.left_alone"})
 #: What the master says when a worker ends that was not told to.
 DEATHS = frozenset({"worker.died", "worker.killed", "worker.timed_out"})
 
@@ -64,6 +66,8 @@ def translate(record: logging.LogRecord) -> bool:
     if event:
         # Some are repeated each second, with a level above ERROR for no more than that.
         record.levelno = min(record.levelno, logging.ERROR)
+        if event in ALONE:
+            record.levelno = logging.ERROR
         record.msg, record.args, record.levelname = event, (), logging.getLevelName(record.levelno)
         vars(record).update((name, it) for name, it in zip(names, values, strict=False) if name)
     return True

@@ -26,7 +26,7 @@ REDELIVER_MS = 30_000
 #: In so many shards it is looked for such alerts at once; the next time in the next ones.
 CLAIMED_MAX = 64
 #: So many of one kind, account and cause are notified one by one in a window of so long, ms.
-RATE_MAX, RATE_MS = 3, 300_000
+RATE_MAX, RATE_MS = 2, 300_000
 #: Acknowledged alerts of each shard that are kept for the operator to list. Up to TRIM_MIN more
 #: may be there: trimming reads what it removes, so it is done for many at once.
 KEPT_MAX, TRIM_MIN = 1_000, 100

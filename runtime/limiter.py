@@ -120,7 +120,8 @@ def _count(event: Event) -> int:
 def _cause(event: Event) -> tuple[str, ...]:
     """Return what makes two events of the same name different."""
     extra = cast("dict[str, Any]", event).get("extra") or {}
-    return (_errors(event), *(str(extra.get(name, "")) for name in CAUSES))
+    # The same place in our code is the same cause, whichever account meets it.
+    return (_errors(event),) if _errors(event) else tuple(str(extra.get(it, "")) for it in CAUSES)
 
 
 def _errors(event: Event) -> str:
