@@ -21,6 +21,7 @@ PASSWORDS = {
     "scheduler": "password-of-the-scheduler-9c24",
     "operator": "password-of-the-operator-13fd",
     "broker": "password-of-the-broker-b41c",
+    "exporter": "password-of-the-exporter-2a6c",
     "admin": "password-of-the-admin-d0e7",
 }
 

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import falcon.testing
+import jinja2
 import pytest
 import yaml
 
@@ -123,6 +125,46 @@ def test_prometheus_takes_the_expressions_of_all_panels(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_prometheus_takes_the_configuration_of_the_playbooks(
+    tmp_path: Path, *, asked: bool
+) -> None:
+    """With an exporter and an Alertmanager, or without."""
+    for path in RULES:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "token").write_text("token")
+    template = ROOT / "ansible" / "roles" / "monitoring" / "templates" / "prometheus.yml.j2"
+    environment = jinja2.Environment(
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - no page, but what Prometheus reads
+    )
+    environment.filters["to_json"] = json.dumps
+    configuration = tmp_path / "prometheus.yml"
+    configuration.write_text(
+        environment.from_string(template.read_text()).render(
+            ansible_managed="By Ansible",
+            monitoring_every_s=15,
+            monitoring_directory=tmp_path,
+            monitoring_alertmanagers=["10.0.0.9:9093"] if asked else [],
+            monitoring_web_addresses=["10.0.0.1", "10.0.0.2"],
+            monitoring_web_port=8000,
+            monitoring_redis_address="10.0.0.1" if asked else "",
+        )
+    )
+
+    done = subprocess.run(
+        [needed("promtool"), "check", "config", configuration],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = [it["job_name"] for it in yaml.safe_load(configuration.read_text())["scrape_configs"]]
+    assert jobs == ["ai-admin"] + ["ai-admin-redis"] * asked
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

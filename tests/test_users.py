@@ -178,6 +178,15 @@ def test_user_for_wake_ups_may_do_what_dramatiq_does_and_little_else() -> None:
     assert commands("broker") == asked | ours | connection
 
 
+def test_exporter_reads_figures_and_no_key(servers: dict[str, GuardedServer]) -> None:
+    """Nor the slow log's entries, which quote what customers wrote."""
+    with servers["app"].client(user="exporter") as client:
+        assert client.info()["redis_version"]
+        for command in (*FORBIDDEN, "SLOWLOG GET", "GET aa:meta", "HGETALL aa:meta", "DBSIZE"):
+            with pytest.raises(redis.ResponseError, match=REFUSAL):
+                client.execute_command(*command.split())
+
+
 @pytest.mark.parametrize(
     ("user", "command"),
     [
