@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,6 +103,8 @@ SCRIPTS_MISSING = (
 Held = Run | Reaped
 #: How long a message may take to come again under a customer's other id, ms.
 _TWIN_MS = 86_400_000
+#: White space as scripts know it.
+_SPACE = re.compile(r"[ \t\n\r\f\v]+")
 #: In place of an account: all of them.
 _ALL = "*"
 
@@ -338,7 +341,7 @@ class Scripts:
         )  # fmt: skip
         timing = self.timing
         waits = (timing.takeover_ms if pause else 0, timing.greeting_ms, timing.greeting_pause_ms)
-        args = (c, event.account_id, event.author, *waits)
+        args = (c, event.account_id, event.author, *waits, _SPACE.sub("", event.text))
         return self._run("foreign", names, args, int)
 
     def exchange(self, run: Run, answer: str, parts: Sequence[str]) -> Exchange:

@@ -14,20 +14,27 @@
 -- ARGV[5]  how long a takeover lasts, ms; 0 if the author's message is none
 -- ARGV[6]  within so long after a new customer's first message it may be the app's greeting, ms
 -- ARGV[7]  how long the batch then waits for a person to go on, ms
+-- ARGV[8]  its words without white space; "" if unknown
 -- Returns     0 it is our own; 1 foreign; 2 foreign, and a takeover began; 3 it goes on; 4 it may
 --             be the app's greeting: no takeover began, and the batch waits.
--- Complexity  O(log N), N = due conversations.
+-- Complexity  O(log N + P), N = due conversations, P = parts of the answer that leaves.
 local conversation, account, author, takeover_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local greeting_ms, pause_ms = ARGV[6], ARGV[7]
+local greeting_ms, pause_ms, words = ARGV[6], ARGV[7], ARGV[8]
 
--- While a part is on its way its id is not known yet: the echo may be faster than the answer.
-local state = redis.call("HGET", KEYS[1], "state")
+local state, reply = unpack(redis.call("HMGET", KEYS[1], "state", "reply"))
 local formerly_sent = redis.call("GET", KEYS[7]) or ""
 local is_ours = redis.call("EXISTS", KEYS[2]) == 1
   or string.sub(formerly_sent, 1, #conversation + 1) == conversation .. ":"
-if is_ours or state == "sending" or state == "ambiguous" then
-  return 0
+if not is_ours and (state == "sending" or state == "ambiguous") then
+  -- The id of a part on its way is not known yet: the echo may be faster than the answer. Then its
+  -- words tell whose it is; where they are not known, that it comes from where our own do not.
+  is_ours = words == "" and tonumber(takeover_ms) == 0
+  local readable, parts = pcall(cjson.decode, reply or "[]")
+  for _, part in ipairs(readable and type(parts) == "table" and parts or {}) do
+    is_ours = is_ours or words ~= "" and string.gsub(tostring(part), "%s", "") == words
+  end
 end
+if is_ours then return 0 end
 redis.call("HINCRBY", KEYS[6], "foreign:" .. author, 1)
 if tonumber(takeover_ms) > 0 then
   local opened, first_ms, flying, greeted = unpack(redis.call("HMGET", KEYS[1],
