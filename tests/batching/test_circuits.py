@@ -16,6 +16,7 @@ from batching.errors import (
     TransientError,
     UnusableAnswerError,
 )
+from batching.inspect import dead_letters, watched_count
 from batching.model import Budget, Circuit, DeliveryStatus, Dependency, Exchange, Limits
 from batching.store import CLOSED, LATE_MS, PROBE, Store
 from tests.batching.world import ANNA, WAITS, End, World
@@ -474,3 +475,49 @@ def test_question_is_taken_back_once(world: World) -> None:
     world.store.spend(run, AMPLE)
 
     assert (taken_back, world.store.asked()) == ([False, True, False], 1)
+
+
+REPORTS = {
+    "failed": ["failed"],
+    "failed twice": ["failed", "failed"],
+    "sent, then failed": ["sent", "failed"],
+    "delivered": ["sent", "delivered"],
+    "read": ["read"],
+    "failed, and arrived all the same": ["failed", "delivered"],
+    "arrived, and failed all the same": ["delivered", "failed"],
+}
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+@pytest.mark.parametrize("name", REPORTS)
+def test_report_about_an_apology_neither_ends_its_letter_nor_alerts_again(
+    world: World, name: str, when: str
+) -> None:
+    """The customer has no answer, whatever became of the apology. There is no second one."""
+
+    def report() -> None:
+        for state in REPORTS[name]:
+            tag = world.channel.attempts[0].tag
+            world.receive(DeliveryStatus("salon", "out-1", state, tag, "cloud_131026"))
+
+    world.apology, world.model = SORRY, FakeModel(PermanentError("model_context"))
+    if when == "at once":
+        world.channel = FakeChannel(before=report)
+    world.write("hello")
+    world.settle()
+    if when == "later":
+        report()
+    world.settle(60_000, 60_000)
+
+    (letter,) = dead_letters(world.store)
+    assert [it.text for it in letter.messages] == ["hello"]
+    assert (letter.reason, letter.detail.split(";")[0]) == ("fatal_model", "model_context")
+    assert [kind for kind, _ in world.alerts()] == ["fatal_model"]
+    assert world.channel.texts in ([SORRY], [])
+    assert (len(world.channel.attempts), world.counts()) == (1, {"accepted": 1, "dead": 1})
+    assert watched_count(world.store, ["salon"]) == {"salon": 0}
+    world.store.replay(letter.conversation_id, letter.batch_id, "salon", world.limits)
+    world.model = FakeModel("Yes")
+    world.settle(0)
+    assert world.channel.texts[-1] == "Yes"
+    assert world.counts() == {"accepted": 1, "answered": 1}
