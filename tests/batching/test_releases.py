@@ -13,8 +13,10 @@ import redis
 
 from batching import store
 from batching.errors import PermanentError
-from batching.inspect import dead_letters
+from batching.inspect import dead_letters, watched_answers, watched_count
 from batching.model import (
+    DeliveryStatus,
+    Dependency,
     Exchange,
     Expiry,
     InboundMessage,
@@ -25,11 +27,13 @@ from batching.model import (
     Run,
     Stage,
     Status,
+    Tag,
     WakeUp,
     decode,
     encode,
 )
-from batching.store import DONE, GO, SCRIPTS, SPENT, Script, Store
+from batching.rights import erase
+from batching.store import CLOSED, DONE, GO, PROBE, SCRIPTS, SPENT, Script, Store
 from tests.batching.world import ANNA, World
 from tests.fakes import FakeClock, FakeModel
 
@@ -430,3 +434,101 @@ def test_exchange_of_this_release_is_one_that_the_release_before_can_read(world:
 
     assert kept[0][:2] == ["Hi", "Answer to: Hi"]
     assert kept[1] == ["again", "Answer to: again"]
+
+
+def sent(one: Release, other: Release, *, apology: tuple[str, str] | None = None) -> Run:
+    """Have one release keep the reply to what waits, and another send its one part."""
+    run = one.begin(other.collect())
+    assert one.do("checkpoint", run, ["a"], Exchange(run.turn, "a"), apology=apology)
+    sending = other.begin(replace(run.wake_up, attempt=1, stage=Stage.SEND))
+    assert other.do("mark_sending", sending, 0, "alert") == GO
+    assert one.do("mark_sent", "salon", tag_of(one, sending), f"out-{run.wake_up.batch_id}")
+    return sending
+
+
+def tag_of(release: Release, run: Run) -> Tag:
+    place = run.wake_up.conversation_id, run.wake_up.batch_id, 0
+    return release.store.tag("salon", *place)
+
+
+def test_circuit_of_one_release_is_probed_and_closed_by_another(pair: list[Release]) -> None:
+    one, other = pair
+    of, batch = Dependency.CHANNEL, WakeUp(one.conversation, "b1", 1, Stage.SEND)
+    assert one.do("open_circuit", "salon", of, "cloud_190", batch)
+    waits_ms = other.do("try_circuit", "salon", of, batch)
+    one.clock.advance_ms(waits_ms)
+
+    probes = [it.do("try_circuit", "salon", of, batch) for it in (other, one)]
+    lasted_ms = one.do("close_circuit", "salon", of, batch)
+
+    assert (waits_ms > 0, probes, lasted_ms) == (True, [PROBE, PROBE], waits_ms)
+    assert other.do("try_circuit", "salon", of, batch) == CLOSED
+
+
+def test_apology_of_one_release_is_a_dead_letter_by_another(pair: list[Release]) -> None:
+    one, other = pair
+    one.write("m1")
+    run = sent(one, other, apology=("fatal_model", "model_auth"))
+
+    again = other.begin(one.reap(run.limits.lease_ms).wake_up)
+
+    assert again.apology == ("fatal_model", "model_auth")
+    assert not one.do("finish", again)
+    assert other.do("dead_letter", again, "fatal_model", "model_auth; apology sent") == (1, 0)
+    assert one.do("mark_delivered", "salon", tag_of(one, run), "out-1") is False
+    (letter,) = dead_letters(one.store)
+    assert (letter.reason, [it.text for it in letter.messages]) == ("fatal_model", ["m1"])
+
+
+@pytest.mark.parametrize("ends", ["delivered", "failed", "erased"])
+def test_answer_that_one_release_watches_is_ended_by_another(
+    pair: list[Release], ends: str
+) -> None:
+    one, other = pair
+    one.write("m1")
+    run = sent(one, other)
+    assert one.do("finish", run)
+    tag, watched = tag_of(one, run), watched_count(one.store, ["salon"])
+
+    match ends:
+        case "delivered":
+            assert other.do("mark_delivered", "salon", tag, "out-1")
+        case "failed":
+            assert other.do("mark_failed", "salon", tag, "out-1", "cloud_131026")
+        case "erased":
+            other.do("erase", one.conversation)
+
+    assert (watched, watched_count(one.store, ["salon"])) == ({"salon": 1}, {"salon": 0})
+    assert len(dead_letters(one.store)) == (ends == "failed")
+    assert one.store.client.keys("*answered:*") == []
+
+
+@pytest.mark.parametrize("ends", ["listed", "deleted", "delivered", "failed", "erased"])
+def test_answer_that_the_release_before_watched_is_in_no_index_and_found_all_the_same(
+    world: World, ends: str
+) -> None:
+    """That release found answers by the names of their keys, and named stopped accounts alone."""
+    for shard in world.store.keyring.shards:
+        world.client.set(f"{shard.prefix}circuit:salon", "cloud_190")
+    world.receive(world.message("my secret is X", message_id="D1"))
+    world.settle()
+    world.client.delete(world.shard.answers(world.anna), world.shard.watched("salon"))
+    tag = str(world.tag())
+
+    match ends:
+        case "listed":
+            (answer,) = watched_answers(world.store, world.anna)
+            assert [it.text for it in answer.messages] == ["my secret is X"]
+            return
+        case "deleted":
+            world.receive(world.message("[Deleted]", kind=Kind.DELETED, amends="D1"))
+            world.settle()
+        case "delivered" | "failed":
+            world.receive(DeliveryStatus("salon", "out-1", ends, tag, "cloud_131026"))
+        case "erased":
+            erase(world.store, world.anna)
+
+    assert len(dead_letters(world.store)) == (ends == "failed")
+    kept = [world.client.lrange(key, 0, -1) for key in world.client.keys("*answered:*:*")]
+    assert "secret" not in repr(kept)
+    assert bool(kept) == (ends == "deleted")
