@@ -14,6 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
@@ -391,6 +392,8 @@ class Fleet:
                 # One process alone removes it, and counts it.
                 figures.count("deaths", member.role, by=removed)
             self._count_lost()
+        # Kept where it fails: no reason to leave out the checks that follow.
+        with suppress(redis.RedisError):
             figures.write(self._client)
         return found
 

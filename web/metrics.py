@@ -265,17 +265,19 @@ class _Told:
             [((it,), int(it in lost)) for it in accounts_of(self.runtime)],
             "account",
         )
-        *accounts, whole = reading.spent
+        accounts = [it for it in reading.spent if it.account_id]
+        whole = [it for it in reading.spent if not it.account_id]
         yield _gauge("budget_used_questions", "Questions of an account in its present day.",
                      [((it.account_id,), it.questions) for it in accounts], "account")  # fmt: skip
         yield _gauge("budget_limit_questions", "Questions that an account may ask in a day.",
                      [((it.account_id,), it.most) for it in accounts], "account")  # fmt: skip
         yield _gauge("installation_budget_used_questions", "Questions of all accounts, today.",
-                     [((), whole.questions)])  # fmt: skip
+                     [((), it.questions) for it in whole])  # fmt: skip
         yield _gauge("installation_budget_limit_questions", "Questions that all may ask in a day.",
-                     [((), whole.most)])  # fmt: skip
+                     [((), it.most) for it in whole])  # fmt: skip
+        on = [] if reading.model_is_on is None else [reading.model_is_on]
         yield _gauge("model_on", "Whether questions may be asked: 0 while a person has switched"
-                     " the models off.", [((), int(reading.model_is_on))])  # fmt: skip
+                     " the models off.", [((), int(it)) for it in on])  # fmt: skip
 
 
 def _messages(reading: Reading) -> Iterator[Metric]:

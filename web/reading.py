@@ -1,9 +1,11 @@
 """What a scrape reads of the ledger: a fixed number of round trips, whatever there is in it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from redis.exceptions import NoPermissionError
 
 from batching.alerts import Alerts, Undelivered
 from batching.errors import LedgerUnavailableError
@@ -24,6 +26,7 @@ from runtime.build import Runtime
 from runtime.clients import server_info
 from runtime.fleet import Member, drift, members
 
+T = TypeVar("T")
 #: So many accounts have figures of their own, the first of the file; the others share OTHER.
 ACCOUNTS_MAX = 100
 OTHER = "other"
@@ -44,7 +47,8 @@ class Spent:
 class Reading:
     """The ledger at one moment. ``redis``: fields of INFO, {} where that is not allowed.
 
-    ``oldest_flight_ms``: the age of the oldest batch in flight, 0 without one.
+    ``oldest_flight_ms``: the age of the oldest batch in flight, 0 without one. ``spent`` is [] and
+    ``model_is_on`` None where our user may not ask: its rights are of an earlier release.
     """
 
     watch: Watch
@@ -60,7 +64,7 @@ class Reading:
     lost_channels: Sequence[LostChannel]
     watched: Mapping[str, int]
     spent: Sequence[Spent]
-    model_is_on: bool
+    model_is_on: bool | None
     canary: tuple[int, int]
     redis: Mapping[str, object]
 
@@ -78,28 +82,43 @@ def read(runtime: Runtime) -> Reading | None:
         watch, shards, found = store.watch(), counters(store), members(store.client)
         with reached():
             canary: Any = store.client.hmget(CANARY, "answered_ms", "round_trip_ms")
-            figures: Any = store.client.hgetall(FIGURES)
             info = server_info(store.client, "memory") | server_info(store.client, "commandstats")
         return Reading(
             watch=watch,
             shards=shards,
             total=total(shards),
             census=census(store),
-            figures=Summed(figures),
+            figures=Summed(_if_allowed(lambda: _figures(store), {})),
             oldest_flight_ms=_oldest_flight_ms(store, watch.now_ms),
             alerts=Alerts(store).undelivered(),
             members=found,
             drift=len(drift(found, 0)),
             circuits=store.circuits(account_ids),
             lost_channels=store.lost_channels(),
-            watched=watched_count(store, account_ids),
-            spent=_spent(runtime, account_ids),
-            model_is_on=store.model_is_on(),
+            watched=_if_allowed(lambda: watched_count(store, account_ids), {}),
+            spent=_if_allowed(lambda: _spent(runtime, account_ids), []),
+            model_is_on=_if_allowed(store.model_is_on, None),
             canary=(to_number(canary[0]), to_number(canary[1])),
             redis=info,
         )
     except LedgerUnavailableError:
         return None
+
+
+def _if_allowed(ask: Callable[[], T], otherwise: T) -> T:
+    """Return what is asked; ``otherwise`` where our user has no right to ask."""
+    try:
+        return ask()
+    except LedgerUnavailableError as error:
+        if isinstance(error.__cause__, NoPermissionError):
+            return otherwise
+        raise
+
+
+def _figures(store: Store) -> dict[bytes, bytes]:
+    with reached():
+        kept: Any = store.client.hgetall(FIGURES)
+    return dict(kept)
 
 
 def _oldest_flight_ms(store: Store, now_ms: int) -> int:
