@@ -9,7 +9,7 @@ from dramatiq.broker import Broker, Consumer
 from dramatiq.brokers import rabbitmq
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from runtime.outages import Outages
 
@@ -94,9 +94,17 @@ class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
     def waiting(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many wake-ups of each queue nobody has taken. Raise AMQPError."""
         try:
-            found = [self.channel.queue_declare(queue=queue, passive=True) for queue in queues]
+            return {queue: self._waiting_in(queue) for queue in queues}
         except AMQPError:
-            # A queue that is missing closes the channel.
-            del self.channel
+            # Else this thread would keep a connection that is dead.
+            del self.connection
             raise
-        return {queue: it.method.message_count for queue, it in zip(queues, found, strict=True)}
+
+    def _waiting_in(self, queue: str) -> int:
+        try:
+            found: int = self.channel.queue_declare(queue=queue, passive=True).method.message_count
+        except ChannelClosedByBroker:
+            # Nobody has declared it yet.
+            del self.channel
+            return 0
+        return found

@@ -9,11 +9,13 @@ import redis
 from dramatiq import Worker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
+from pika.exceptions import AMQPError
 
-from actors.broker import build_broker
-from actors.middleware import POLL_MS, AtStop, shares
+from actors.broker import WakeUpBroker, build_broker
+from actors.middleware import POLL_MS, AtStop, Threads, shares
 from actors.tasks import BrokerQueue
 from batching.errors import TransientError
+from batching.figures import Figures
 from batching.model import Stage, WakeUp
 from tests.actors.conftest import DEADLINE_S, Brokers, Workers, counts, declare, draining
 from tests.processes import Guard, started
@@ -169,6 +171,27 @@ def test_idle_consumers_look_often_and_none_waits_for_delayed_wake_ups(
     )
 
 
+def test_threads_with_a_task_are_counted_and_wake_ups_that_nobody_has_taken(
+    broker: WakeUpBroker, workers: Workers
+):
+    """By what the broker itself says: it is another one for each of Dramatiq's brokers."""
+    figures, release = Figures(), threading.Event()
+    broker.add_middleware(Threads(figures))
+    declare(broker, generate=lambda: release.wait(DEADLINE_S), send=lambda: None)
+    for _ in range(2):
+        broker.get_actor("generate").send()
+
+    waiting = broker.waiting(("generate", "send"))
+    workers(broker, threads=3)
+    eventually(lambda: figures.busy == 2)
+    threads = figures.threads
+    release.set()
+    eventually(lambda: figures.busy == 0)
+
+    assert (waiting, threads) == ({"generate": 2, "send": 0}, 3)
+    assert broker.waiting(("generate",)) == {"generate": 0}
+
+
 def test_every_call_at_stop_is_made_though_one_fails(broker: dramatiq.Broker, workers: Workers):
     calls: list[str] = []
 
@@ -201,6 +224,9 @@ def test_rabbitmq_that_stopped_is_a_passing_failure(
         queue = BrokerQueue(broker, client)
         queue.enqueue(WAKE_UP)
 
+    for _ in range(2):
+        with pytest.raises(AMQPError):
+            broker.waiting(("generate",))  # type: ignore[attr-defined]
     with pytest.raises(TransientError, match="broker_away"):
         queue.enqueue(WAKE_UP)
     broker.close()

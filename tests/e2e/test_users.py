@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from llm.prompt import MARK
 from tests.cli.conftest import Operator
+from tests.conftest import IN_CI
 from tests.e2e.test_failures import (  # noqa: F401
     test_late_status_resolves_a_doubt_without_a_second_copy,
     test_person_is_notified_of_a_delivery_that_fails_later,
@@ -24,10 +27,11 @@ from tests.e2e.test_rapid_fire import (  # noqa: F401 - collected here too, as o
 from tests.guarded_server import GuardedServer
 from tests.http_server import hang, reset
 from tests.outside import completion, model_error
-from tests.processes import Guard, started
+from tests.processes import Guard, OwnedProcess, started
 from tests.stack.accounts import HASTY, SALON, SECRETS, SHARED, THRIFTY
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack, running
+from tests.valkey_server import free_port
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -42,6 +46,33 @@ NEEDED: dict[str, set[str]] = {
     "worker": {"E2E_ACCESS_TOKEN", "E2E_MODEL_KEY"},
     "scheduler": set(),
 }
+
+
+PROMETHEUS = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+- job_name: ai-admin
+  static_configs: [{{targets: ["{target}"]}}]
+"""
+#: What Prometheus is to find true.
+SEEN = (
+    "ai_admin_ledger_up == 1",
+    *(f'ai_admin_processes{{role="{role}"}} > 0' for role in ROLES),
+    "ai_admin_worker_threads > ai_admin_worker_threads_busy",
+    *(
+        f'ai_admin_broker_waiting{{queue="{queue}"}} >= 0'
+        for queue in ("generate", "send", "flush")
+    ),
+    'ai_admin_webhooks_total{channel="whatsapp_cloud",status="200"} > 0',
+    *(f'ai_admin_tokens_total{{kind="{kind}"}} > 0' for kind in ("input", "output")),
+    "ai_admin_end_to_end_seconds_count > 0",
+    "histogram_quantile(0.5, ai_admin_wait_seconds_bucket) > 0",
+    "ai_admin_redis_memory_bytes > 0",
+    "ai_admin_redis_script_seconds_total > 0",
+    "ai_admin_budget_used_questions > 0",
+    "ai_admin_canary_age_seconds < 60",
+    'count({__name__=~"ai_admin_.*"}) > 100',
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +161,36 @@ def test_every_verb_says_what_it_has_to_say(operator: Operator, stack: Stack) ->
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
     assert stack.ledger.dead_letters(boris) == []
     assert operator("trace", conversation).out != said[f"trace {conversation}"].out
+
+
+def test_prometheus_reads_of_every_process(stack: Stack, guard: Guard, tmp_path: Path) -> None:
+    """A real one, once: what workers and the scheduler know reaches it through the ledger."""
+    program = shutil.which("prometheus")
+    if program is None and not IN_CI:
+        pytest.skip("prometheus is not installed: apt install prometheus")
+    assert program, "prometheus is missing: apt install prometheus"
+    anna = stack.customer()
+    anna.writes(anna.line("Hi"))
+    anna.wait_for_answers()
+    port = free_port()
+    (tmp_path / "prometheus.yml").write_text(PROMETHEUS.format(target=f"127.0.0.1:{stack.port}"))
+    prometheus = OwnedProcess(
+        [program, f"--config.file={tmp_path}/prometheus.yml",
+         f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"],
+        log_path=tmp_path / "prometheus.log", guard=guard, environ={"HOME": str(tmp_path)},
+        cwd=tmp_path,
+    )  # fmt: skip
+    prometheus.start()
+
+    def found(query: str) -> list[float]:
+        with suppress(httpx2.TransportError):
+            answer = httpx2.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query})
+            return [float(it["value"][1]) for it in answer.json()["data"]["result"]]
+        return []
+
+    for query in SEEN:
+        eventually(lambda: found(query), what=f"{query} in {prometheus.log()[-500:]}")  # noqa: B023
+    prometheus.kill()
 
 
 def test_memory_of_a_process_holds_the_secrets_of_its_role_alone(stack: Stack) -> None:

@@ -7,7 +7,7 @@ import redis
 
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, LedgerUnavailableError
-from batching.keys import FLEET, META
+from batching.keys import FIGURES, FLEET, META
 from batching.store import Store, server_ms
 from runtime.clients import database_id, redis_client
 from runtime.fleet import (
@@ -385,3 +385,4 @@ def test_errors_that_sentry_did_not_take_are_alerted(
 
     ((kind, detail),) = alerts(client)
     assert (kind, detail.split()[0]) == ("reports_lost", "3")
+    assert client.hget(FIGURES, "reports_lost") == b"3"
