@@ -194,6 +194,7 @@ class _Told:
         yield from self._by_account(reading)
         yield from self._by_code(reading)
         yield from self._stopped(reading)
+        yield from _budgets(reading)
         yield from _waiting(reading)
         yield from _processes(reading)
         yield from _server(reading)
@@ -238,7 +239,7 @@ class _Told:
         )
 
     def _stopped(self, reading: Reading) -> Iterator[Metric]:
-        """Yield what is open of each account: circuits, channels that are lost, budgets."""
+        """Yield what each account cannot do now."""
         open_now = {(it.account_id, str(it.of)): it.code for it in reading.circuits}
         pairs = []
         for config in self.runtime.accounts:
@@ -265,19 +266,23 @@ class _Told:
             [((it,), int(it in lost)) for it in accounts_of(self.runtime)],
             "account",
         )
-        accounts = [it for it in reading.spent if it.account_id]
-        whole = [it for it in reading.spent if not it.account_id]
-        yield _gauge("budget_used_questions", "Questions of an account in its present day.",
-                     [((it.account_id,), it.questions) for it in accounts], "account")  # fmt: skip
-        yield _gauge("budget_limit_questions", "Questions that an account may ask in a day.",
-                     [((it.account_id,), it.most) for it in accounts], "account")  # fmt: skip
-        yield _gauge("installation_budget_used_questions", "Questions of all accounts, today.",
-                     [((), it.questions) for it in whole])  # fmt: skip
-        yield _gauge("installation_budget_limit_questions", "Questions that all may ask in a day.",
-                     [((), it.most) for it in whole])  # fmt: skip
-        on = [] if reading.model_is_on is None else [reading.model_is_on]
-        yield _gauge("model_on", "Whether questions may be asked: 0 while a person has switched"
-                     " the models off.", [((), int(it)) for it in on])  # fmt: skip
+
+
+def _budgets(reading: Reading) -> Iterator[Metric]:
+    """Yield what is asked of models in a day, and how much may be."""
+    accounts = [it for it in reading.spent if it.account_id]
+    whole = [it for it in reading.spent if not it.account_id]
+    yield _gauge("budget_used_questions", "Questions of an account in its present day.",
+                 [((it.account_id,), it.questions) for it in accounts], "account")  # fmt: skip
+    yield _gauge("budget_limit_questions", "Questions that an account may ask in a day.",
+                 [((it.account_id,), it.most) for it in accounts], "account")  # fmt: skip
+    yield _gauge("installation_budget_used_questions", "Questions of all accounts, today.",
+                 [((), it.questions) for it in whole])  # fmt: skip
+    yield _gauge("installation_budget_limit_questions", "Questions that all may ask in a day.",
+                 [((), it.most) for it in whole])  # fmt: skip
+    on = [] if reading.model_is_on is None else [reading.model_is_on]
+    yield _gauge("model_on", "Whether questions may be asked: 0 while a person has switched"
+                 " the models off.", [((), int(it)) for it in on])  # fmt: skip
 
 
 def _messages(reading: Reading) -> Iterator[Metric]:
