@@ -42,7 +42,7 @@ OURS = sorted([*SOURCES, *(ROOT / "bench").rglob("*.py"), ROOT / "manage.py", RO
 #: libraries were imported, and prints what the import did beyond defining things, a line each.
 PROBE = """
 import importlib, json, logging, os, signal, sys, threading
-import dramatiq, falcon, httpx2, pydantic_settings, redis, sentry_sdk
+import dramatiq, falcon, httpx2, prometheus_client, pydantic_settings, redis, sentry_sdk
 
 DEEDS = {"socket.connect", "socket.bind", "subprocess.Popen", "os.system", "os.fork"}
 
