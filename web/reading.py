@@ -27,8 +27,9 @@ from runtime.clients import server_info
 from runtime.fleet import Member, drift, members
 
 T = TypeVar("T")
-#: So many accounts have figures of their own, the first of the file; the others share OTHER.
-ACCOUNTS_MAX = 100
+#: So many accounts have figures of their own, the first of the file; the others share OTHER. Each
+#: is a hundred lines, and a millisecond in which no webhook is answered.
+ACCOUNTS_MAX = 50
 OTHER = "other"
 #: Among so many batches of each shard, those whose leases end first, the oldest is looked for.
 FLIGHT_LOOKED_AT_MAX = 1_000

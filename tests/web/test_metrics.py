@@ -289,7 +289,7 @@ DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
         'end_to_end_seconds_count{account="salon"}': 1,
         'end_to_end_seconds_bucket{account="salon",le="10"}': 1,
         'replies_sent_total{account="salon"}': 1, 'parts_sent_total{account="salon"}': 1,
-        'calls_saved_total{account="salon"}': 1,
+        'calls_saved_total{account="salon"}': 1, 'watched_answers{account="salon"}': 1,
     }),
     "a batch collects and is not collected": (
         collects,
