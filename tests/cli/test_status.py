@@ -135,6 +135,9 @@ def test_process_that_fell_silent_is_not_alive(operator: Operator, client: redis
         "webhook_secrets": "",
         "answer_secrets": "",
         "digests": "",
+        "threads": 0,
+        "busy": 0,
+        "queued": "",
     }
     assert web == SILENT | unknown | {"silent_ms": web["silent_ms"], "is_alive": False}
 
