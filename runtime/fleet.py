@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -65,6 +66,7 @@ class Member:
 
     ``redis_run_id``, ``redis_db`` and ``ledger_id``: what it found at its last heartbeat.
     ``webhook_secrets`` and ``answer_secrets``: keyed digests of those, "" where its role has none.
+    ``space``: within which its ``pid`` is unique, "" where that is unknown.
     ``digests``: what makes up the fingerprint, "NAME=digest ...".
     ``threads`` for tasks, of which ``busy`` have one; ``queued``: what it knows of wake-ups that
     wait in the broker, "QUEUE=count ...".
@@ -82,6 +84,7 @@ class Member:
     silent_ms: int = 0
     redis_run_id: str = ""
     redis_db: int = 0
+    space: str = ""
     ledger_id: str = ""
     webhook_secrets: str = ""
     answer_secrets: str = ""
@@ -130,11 +133,24 @@ def this_process(
         release,
         fingerprint,
         scripts,
+        space=_space(),
         ledger_id=ledger_id,
         webhook_secrets=secrets.get("webhooks", ""),
         answer_secrets=secrets.get("answers", ""),
         digests=digests,
     )
+
+
+def _space() -> str:
+    """Return what only processes share that know each other by their ids, "" where unknown.
+
+    Containers and machines may have the same name.
+    """
+    with suppress(OSError):
+        machine = Path("/etc/machine-id").read_text().strip()
+        names = f"{machine} {Path('/proc/self/ns/pid').readlink()}"
+        return hashlib.sha256(names.encode()).hexdigest()[:12] if machine else ""
+    return ""
 
 
 def members(client: redis.Redis) -> list[Member]:
@@ -350,6 +366,7 @@ class Fleet:
         """
         self.follow()
         found = self.beat()
+        self._report_killed(found)
         self._silence.observe([self._store.watch().flusher_lag_ms])
         problems = drift(found, self._grace_ms)
         if problems:
@@ -358,6 +375,31 @@ class Fleet:
             self._store.alert_once("drift", "; ".join(problems), cooldown_ms=ALERT_COOLDOWN_MS)
         self._reported_drift = problems
         self._report_lost(sentry.lost())
+
+    def _report_killed(self, found: Sequence[Member]) -> None:
+        """Report schedulers of this host that are gone; others have a master, which reports that.
+
+        Whoever removes one reports it. Raise LedgerUnavailableError.
+        """
+        for member in found:
+            if member.role == "scheduler" and self._is_gone(member):
+                with reached():
+                    first = self._client.hdel(FLEET, member.name)
+                if first:
+                    self._store.figures.count("deaths", member.role)
+                    log.error("process.killed", extra={"member": member.name})
+
+    def _is_gone(self, member: Member) -> bool:
+        """Return whether a process is one of this host, and certainly not there any more."""
+        if not member.space or (member.host, member.space) != (self._me.host, self._me.space):
+            return False
+        try:
+            os.kill(member.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False  # Another user's.
+        return False
 
     def beat(self) -> list[Member]:
         """Announce this process, remove those that are long silent, and return all there were.

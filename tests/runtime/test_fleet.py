@@ -1,5 +1,8 @@
 import json
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -72,7 +75,7 @@ def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> 
     assert before <= first.started_ms == first.heartbeat_ms <= now_ms(client)
     assert first.is_alive
     assert (second.started_ms, second.heartbeat_ms > first.heartbeat_ms) == (first.started_ms, True)
-    found = replace(second, host="", pid=0, started_ms=0, heartbeat_ms=0, silent_ms=0)
+    found = replace(second, host="", pid=0, space="", started_ms=0, heartbeat_ms=0, silent_ms=0)
     assert found == Member(
         *("worker", "", 0, "r1", "f1", "s1"),
         redis_run_id=database_id(client).run_id,
@@ -366,6 +369,39 @@ def test_redis_that_is_not_flushed_is_logged_when_it_lasts(
 def test_lag_is_described() -> None:
     assert describe_lag(NEVER) == "this Redis was never flushed"
     assert describe_lag(30_001) == "this Redis was last flushed 30.0 s ago"
+
+
+#: A scheduler of this host, whose process is the test's to choose.
+KILLED = replace(
+    this_process("scheduler", release="r1", fingerprint="f1", ledger_id=""), pid=0, space="here"
+)
+
+
+@pytest.mark.parametrize(
+    ("member", "times"),
+    [
+        pytest.param(KILLED, 1, id="a scheduler"),
+        pytest.param(replace(KILLED, pid=os.getpid()), 0, id="alive"),
+        pytest.param(replace(KILLED, role="worker"), 0, id="has a master"),
+        pytest.param(replace(KILLED, host="host-2"), 0, id="of another host"),
+        pytest.param(replace(KILLED, space="of a container"), 0, id="of another container"),
+        pytest.param(replace(KILLED, space=""), 0, id="of another release"),
+    ],
+)
+def test_scheduler_that_was_killed_is_reported_once_within_a_host(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture, member: Member, times: int
+) -> None:
+    if not member.pid:
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        member = replace(member, pid=ended.pid)
+    announce(client, replace(member, heartbeat_ms=now_ms(client)))
+    for process in (fleet(client), fleet(client, "worker")):
+        process._me = replace(process._me, space="here")
+        process.check()
+
+    told = [vars(it)["member"] for it in caplog.records if it.msg == "process.killed"]
+    assert told == [member.name] * times
 
 
 def test_errors_that_sentry_did_not_take_are_alerted(
