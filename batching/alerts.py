@@ -136,13 +136,13 @@ class Alerts:
         for alert in single:
             pipeline.set(self._window(alert), 0, nx=True, px=RATE_MS)
             pipeline.incr(self._window(alert))
-        counts = _execute(pipeline)[1::2]
+        counts = execute(pipeline)[1::2]
         over = {alert for alert, n in zip(single, counts, strict=True) if n > RATE_MAX}
         pipeline = self._client.pipeline(transaction=True)
         for alert in over:
             pipeline.hincrby(self._rates.throttled, alert.rate_name, 1)
             pipeline.xack(self._shards[alert.shard].alerts, _GROUP, alert.entry_id)
-        _execute(pipeline)
+        execute(pipeline)
         self._trim({alert.shard for alert in over})
         return [alert for alert in alerts if alert not in over]
 
@@ -159,7 +159,7 @@ class Alerts:
             pipeline.hincrby(self._rates.throttled, name, -count)
         for number, ids in entry_ids.items():
             pipeline.xack(self._shards[number].alerts, _GROUP, *ids)
-        counts = _execute(pipeline)[: len(summaries)]
+        counts = execute(pipeline)[: len(summaries)]
         # Alerts that were throttled meanwhile stay counted.
         if spent := [n for n, count in zip(summaries, counts, strict=True) if count <= 0]:
             with reached():
@@ -184,7 +184,7 @@ class Alerts:
             if waiting:
                 first = _entry_id(stream.acknowledged_to)
                 pipeline.xrange(self._shards[number].alerts, min=first, count=1)
-        oldest = [_position(entries[0][0])[0] for entries in _execute(pipeline) if entries]
+        oldest = [_position(entries[0][0])[0] for entries in execute(pipeline) if entries]
         return Undelivered(count, max(0, now_ms - min(oldest, default=now_ms)))
 
     def throttled_counts(self) -> dict[str, int]:
@@ -202,7 +202,7 @@ class Alerts:
             pipeline.xautoclaim(key, _GROUP, _READER, REDELIVER_MS, "0-0", count=limit)
         pipeline.xreadgroup(_GROUP, _READER, dict.fromkeys(self._numbers, ">"), count=limit)
         pipeline.hgetall(self._rates.throttled)
-        *again, new, throttled = _execute(pipeline)
+        *again, new, throttled = execute(pipeline)
         if new is None or None in again:
             return None
         taken = [(key, answer[1]) for key, answer in zip(claimed, again, strict=True)]
@@ -219,7 +219,7 @@ class Alerts:
         for key in self._numbers:
             pipeline.xgroup_create(key, _GROUP, id="0", mkstream=True)
         # BUSYGROUP: it is there.
-        _execute(pipeline, "BUSYGROUP")
+        execute(pipeline, "BUSYGROUP")
 
     def _summaries(self, throttled: Mapping[str, int]) -> list[Alert]:
         """Return a summary of each rate whose window is over.
@@ -238,7 +238,7 @@ class Alerts:
         pipeline.time()
         for alert in alerts:
             pipeline.exists(self._window(alert))
-        time, *are_open = _execute(pipeline)
+        time, *are_open = execute(pipeline)
         closed = [alert for alert, is_open in zip(alerts, are_open, strict=True) if not is_open]
         pipeline = self._client.pipeline(transaction=False)
         for alert in closed:
@@ -247,7 +247,7 @@ class Alerts:
         window = server_ms(time) // RATE_MS
         return [
             replace(alert, entry_id=f"held:{alert.rate_name}:{alert.throttled}:{window}")
-            for alert, is_ours in zip(closed, _execute(pipeline), strict=True)
+            for alert, is_ours in zip(closed, execute(pipeline), strict=True)
             if is_ours
         ]
 
@@ -264,7 +264,7 @@ class Alerts:
         pipeline = self._client.pipeline(transaction=False)
         for number in numbers:
             pipeline.xlen(self._shards[number].alerts)
-        for number, length in zip(numbers, _execute(pipeline), strict=True):
+        for number, length in zip(numbers, execute(pipeline), strict=True):
             excess = min(length - KEPT_MAX, KEPT_MAX)
             if excess >= TRIM_MIN:
                 ((_, stream, entries),) = self._streams([number], "xrange", count=excess + 1)
@@ -289,7 +289,7 @@ class Alerts:
             pipeline.xinfo_groups(key)
             pipeline.xpending(key, _GROUP)
             getattr(pipeline, command)(key, **options)
-        answers = _execute(pipeline)
+        answers = execute(pipeline)
         for n, number in enumerate(numbers):
             groups, pending, answer = answers[3 * n : 3 * n + 3]
             yield number, _stream(groups or [], pending), answer
@@ -362,7 +362,7 @@ def _counts(hash_: Mapping[bytes, bytes]) -> dict[str, int]:
     return {field: count for field, count in counts.items() if count > 0}
 
 
-def _execute(pipeline: Any, *expected: str) -> list[Any]:  # noqa: ANN401 - redis-py's is untyped
+def execute(pipeline: Any, *expected: str) -> list[Any]:  # noqa: ANN401 - redis-py's is untyped
     """Run a pipeline and return its answers, None where a stream or its group is absent.
 
     ``expected``: words of further errors that stand for None.

@@ -45,6 +45,10 @@ class Shard:
         self.alerts = f"{prefix}alerts"
         #: Hash: account and kind → alerts beyond the rate, for one summary.
         self.throttled = f"{prefix}held"
+        #: Stream: what other systems are still to be told of; there while EVENTS_URL is set.
+        self.outbox = f"{prefix}outbox"
+        #: List: what they did not take in days, JSON, newest first.
+        self.outbox_dead = f"{prefix}outbox_dead"
         #: Sorted set: account, kind and code of an open alert → when people are told of it, ms.
         self.reminders = f"{prefix}reminders"
         #: Hash: the first alert of each open one, JSON, and how many there were.

@@ -574,7 +574,7 @@ class Scripts:
         names = (
             s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.history(c), s.overdue,
             s.trail(c), s.limits, s.answered(c, run.wake_up.batch_id), s.answers(c),
-            s.watched(run.account_id),
+            s.watched(run.account_id), s.outbox,
         )  # fmt: skip
         timing = self.timing
         kept = (timing.history_max, timing.history_ms, timing.delivery_ms)

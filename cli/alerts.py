@@ -1,16 +1,21 @@
 """``alerts``: what people are told, who acknowledged it; ``notify``: try where they are told."""
 
+import time
+import uuid
 from argparse import SUPPRESS, ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
 
 from batching.alerts import KEPT_MAX, Alert, Alerts
+from batching.outbox import Outbox
 from batching.reminders import Acknowledgement, OpenAlert, Reminders
 from cli.common import Request, UsageError, as_json, table, up_to
 from runtime import sentry
+from runtime.clients import http_client
 from runtime.health import UNDELIVERED_MS_MAX
 from runtime.meanings import Severity, kinds
 from runtime.notification import Links, notification_of
+from runtime.publisher import Endpoint, trial_body
 from runtime.settings import Settings
 from runtime.sinks import Message, Outcome, addresses_of
 from runtime.units import moment, span
@@ -151,11 +156,34 @@ def _operator(request: Request) -> str:
 def notify_arguments(parser: ArgumentParser) -> None:
     """Add the one action."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    action = actions.add_parser("test", help="send a test to Sentry and to every address")
-    action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
+    acts = {
+        "test": ("send a test to Sentry and to every address", _test),
+        "replay": ("tell EVENTS_URL again what was given up", _replay),
+    }
+    for name, (summary, act) in acts.items():
+        action = actions.add_parser(name, help=summary)
+        action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
+        action.set_defaults(act=act)
 
 
 def notify(request: Request) -> bool:
+    """Run the action."""
+    fine: bool = request.arguments.act(request)
+    return fine
+
+
+def _replay(request: Request) -> bool:
+    """Have events told again that were given up; False while nobody is told."""
+    is_told = bool(request.settings().events_url)
+    count = Outbox(request.open_store()).replay() if is_told else 0
+    line = (
+        f"{count} events are told again." if is_told else "EVENTS_URL is not set: nobody is told."
+    )
+    request.show({"ok": is_told, "replayed": count}, [line])
+    return is_told
+
+
+def _test(request: Request) -> bool:
     """Send a test to Sentry and to every address; False if one of them did not take it."""
     settings = request.settings()
     addresses = addresses_of(settings, request.accounts().values())
@@ -164,6 +192,8 @@ def notify(request: Request) -> bool:
     if settings.sentry_dsn:
         found["SENTRY_DSN"] = _try_sentry(settings)
     found |= {sending.address.name: sending.outcome() for sending in sendings}
+    if settings.events_url:
+        found["EVENTS_URL"] = _try_events(settings)
     lines = [f"{name}: {outcome.says}" for name, outcome in found.items()]
     if not lines:
         lines = ["Neither SENTRY_DSN nor NOTIFY_URLS is set: alerts go to the log alone."]
@@ -171,6 +201,14 @@ def notify(request: Request) -> bool:
     sinks = [{"sink": name, "code": it.code, "says": it.says} for name, it in found.items()]
     request.show({"ok": ok, "sinks": sinks}, lines)
     return ok
+
+
+def _try_events(settings: Settings) -> Outcome:
+    with http_client() as http:
+        endpoint = Endpoint(settings.events_url, settings.events_secret, http)
+        now_ms = time.time_ns() // 1_000_000
+        code = endpoint.tell(f"msg_{uuid.uuid4().hex}", trial_body(now_ms))
+    return Outcome(code, f"not taken: {code}") if code else Outcome()
 
 
 def _try_sentry(settings: Settings) -> Outcome:

@@ -105,6 +105,7 @@ def call_json(
 ) -> Reply:
     """POST ``body`` as JSON, or GET if it is None; return the whole answer, whatever its status.
 
+    Bytes are sent as they are.
     No redirect is followed. ``timeout_ms`` bounds everything from connecting to the last byte,
     ``connect_ms_max`` the connection to each address of the host. Raise what ``errors`` has for the
     failure, CallError without it.
@@ -117,8 +118,8 @@ def call_json(
                 url,
                 deadline,
                 # A lone surrogate has no bytes in UTF-8.
-                content=None
-                if body is None
+                content=body
+                if body is None or isinstance(body, bytes)
                 else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
                 headers={**headers, **_HEADERS},
                 timeout=httpx2.Timeout(timeout_ms / 1000, connect=connect_ms / 1000),

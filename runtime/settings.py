@@ -60,7 +60,9 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRET_LENGTH_MAX = 256
 
 #: Settings that processes of one role need; all others are for every role.
-OF_ONE_ROLE = {"CONSOLE_TOKEN": "web", "NOTIFY_URLS": "scheduler"}
+OF_ONE_ROLE = {"CONSOLE_TOKEN": "web", "NOTIFY_URLS": "scheduler"} | dict.fromkeys(
+    ("EVENTS_URL", "EVENTS_SECRET"), "scheduler"
+)
 
 _SYSTEMD_NAMES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
@@ -186,6 +188,19 @@ PageUrl = Annotated[
     http_url("must look like https://HOST/PATH, where a person reads"),
     AfterValidator(lambda url: url.rstrip("/")),
 ]
+EventsUrl = Annotated[
+    str, http_url("must look like https://HOST/PATH, without login and query"), Field(repr=False)
+]
+#: One, or two while one replaces the other, as Standard Webhooks writes them.
+EventsSecret = Annotated[
+    str,
+    matches(
+        r"|whsec_[A-Za-z0-9+/]{32,88}={0,2}( whsec_[A-Za-z0-9+/]{32,88}={0,2})?",
+        "must be whsec_ and 24 to 64 bytes in base64, or two of these with a space between: "
+        "echo whsec_$(openssl rand -base64 32)",
+    ),
+    Field(repr=False),
+]
 CanaryUrl = Annotated[
     str,
     http_url("must look like https://HOST, where our webhooks are"),
@@ -216,6 +231,9 @@ class Settings(Table):
     notify_min_severity: Literal["info", "warning", "error", "fatal"] = "warning"
     notify_quiet: Annotated[str, AfterValidator(quiet_hours)] = ""
     notify_repeat_ms: Annotated[int, Whole(0, 86_400_000)] = 3_600_000
+    # Where our own systems are told what became of batches, by signed webhooks.
+    events_url: EventsUrl = ""
+    events_secret: EventsSecret = ""
     console_token: Secret = ""
     privacy_key: Secret = DEVELOPMENT_PRIVACY_KEY
 
@@ -432,6 +450,9 @@ def _cross_mistakes(settings: Settings) -> Iterator[tuple[frozenset[str], Mistak
     if is_redis(broker) and database_of(broker) == database_of(settings.redis_url):
         why = "must not be the database of REDIS_URL: the broker's upkeep would block the ledger"
         yield frozenset({"redis_url", "broker_url"}), Mistake("BROKER_URL", why, broker)
+    if settings.events_url and not settings.events_secret:
+        problem = "is missing: EVENTS_URL would get what nobody can verify"
+        yield frozenset({"events_secret"}), Mistake("EVENTS_SECRET", problem)
     if settings.is_production:
         yield from _weak_secrets(settings)
 

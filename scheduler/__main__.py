@@ -13,6 +13,7 @@ from runtime import sentry
 from runtime.build import Runtime, build_or_exit
 from runtime.clients import http_client
 from runtime.health import MONITOR_EVERY_MS, Monitor, context_of
+from runtime.publisher import Endpoint, Publisher
 from runtime.settings import systemd_environment
 from runtime.systemd import Systemd
 from scheduler.tick import Tick
@@ -53,6 +54,13 @@ def _watched_queues(figures: Figures, broker: Any) -> Callable[[], None]:  # noq
     return note
 
 
+def _publisher(runtime: Runtime) -> Publisher:
+    settings = runtime.settings
+    endpoint = Endpoint(settings.events_url, settings.events_secret, http_client())
+    is_told = bool(settings.events_url)
+    return Publisher(runtime.store, runtime.store.ledger_id(), endpoint if is_told else None)
+
+
 def main() -> None:
     """Tick until told to stop. Exits with a line for each mistake in the settings."""
     # Before any thread exists: threads inherit the mask, so only sigwait receives the signals.
@@ -72,6 +80,7 @@ def main() -> None:
     timer.every(settings.flush_tick_ms, tick)
     timer.every(NOTIFY_MS, runtime.notifier)
     timer.every(QUEUES_MS, _watched_queues(store.figures, broker))
+    timer.every(NOTIFY_MS, _publisher(runtime))
     if settings.canary_url:
         timer.every(CANARY_CHECK_MS, _canary_watcher(runtime))
     timer.every(MONITOR_EVERY_MS, Monitor(context_of(store, settings, "scheduler")))

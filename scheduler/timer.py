@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 #: How long an action that failed is left alone, s; doubled with each further failure.
 PAUSE_S, PAUSE_S_MAX = 1.0, 60.0
 #: How many actions may run at the same time: a slow one must not delay the tick.
-JOBS_MAX = 4
+JOBS_MAX = 8
 
 
 class Timer:

@@ -25,6 +25,13 @@ local function alert(stream, kind, detail, account, conversation, batch, kept, l
   redis.call("XADD", stream, "*", unpack(entry))
 end
 
+-- Have other systems told what became of a batch; nothing is written while none is.
+local function publish(outbox, event, account, conversation, batch, messages)
+  redis.call("XADD", outbox, "NOMKSTREAM", "MAXLEN", "~", 100000, "*", "event", event,
+    "account", account, "conversation", conversation, "batch", batch, "messages", messages,
+    "at_ms", now_ms)
+end
+
 -- Return whether this is the first call for a key in `cooldown_ms`.
 local function once(key, value, cooldown_ms)
   return redis.call("SET", key, value, "NX", "PX", cooldown_ms) and true or false

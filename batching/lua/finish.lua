@@ -11,6 +11,7 @@
 -- KEYS[10]  list    answered:<conversation>:<batch>, as d:<batch>, until the customer has it
 -- KEYS[11]  zset    answered:<conversation>
 -- KEYS[12]  zset    watched:<account>
+-- KEYS[13]  stream  outbox: what other systems are told; not there while none is
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  why it was suppressed; "" if it was answered
@@ -20,7 +21,6 @@
 -- Returns     1; 0 if the token is not (or no longer) the holder's, or parts are still to be sent.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
 local conversation, token, reason = ARGV[2], ARGV[3], ARGV[4]
-
 local holder, state, count, part, parts, exchange, batch, sent, delivered, account, attempt, reply =
   unpack(redis.call("HMGET", KEYS[1], "token", "state", "count", "part", "parts", "exchange", "id",
     "sent", "delivered", "account", "attempt", "reply"))
@@ -33,6 +33,7 @@ if reason == "" then
   redis.call("LTRIM", KEYS[6], -ARGV[5], -1)
   redis.call("PEXPIRE", KEYS[6], ARGV[6])
   redis.call("HINCRBY", KEYS[5], "answered", count)
+  publish(KEYS[13], "answered", account, conversation, batch, count)
 else
   redis.call("HINCRBY", KEYS[5], "suppressed", count)
   redis.call("HINCRBY", KEYS[5], "suppressed:" .. reason, count)

@@ -1,7 +1,11 @@
 """Open alerts are listed and acknowledged; a test shows where people are told."""
 
+from standardwebhooks import Webhook
+
 from batching.alerts import Alerts
+from batching.outbox import Outbox
 from batching.reminders import Reminders
+from tests.alerts import raise_alerts
 from tests.batching.world import World
 from tests.cli.conftest import Operator
 from tests.fake_sentry import FakeSentry
@@ -99,3 +103,27 @@ def test_check_refuses_addresses_that_are_none_or_that_production_refuses(
         assert SECRET not in found[given].out
     assert "NOTIFY_URLS 2 (xmls): is a link-local or metadata address" in found[urls].out
     assert "NOTIFY_URLS 3 (jsons): takes any server's certificate" in found[urls].out
+
+
+def test_events_are_tried_and_replayed(
+    operator: Operator, http_server: HttpServer, world: World
+) -> None:
+    secret = "whsec_c2VjcmV0LW9mLXRlc3RzLW5ldy0wMDAwMDAwMQ=="
+    given = {"EVENTS_URL": f"{http_server.url}/{SECRET}", "EVENTS_SECRET": secret}
+    raised = Outbox(world.store)
+    raised.open()
+    raise_alerts(world.store)
+    raised.give_up(raised.take()[0], "http_500")
+
+    tried = operator("notify", "test", **given)
+    unset = operator("notify", "replay")
+    replayed = operator("notify", "replay", **given)
+    unsigned = operator("notify", "test", EVENTS_URL=given["EVENTS_URL"])
+
+    assert (tried.status, tried.out) == (0, "EVENTS_URL: taken\n")
+    assert Webhook(secret).verify(
+        http_server.requests[0].body, dict(http_server.requests[0].headers)
+    )
+    assert (unset.status, replayed.out) == (1, "1 events are told again.\n")
+    assert "EVENTS_SECRET: is missing" in unsigned.err
+    assert SECRET not in f"{tried}{unset}{replayed}{unsigned}"

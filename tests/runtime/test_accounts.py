@@ -314,7 +314,7 @@ def test_variables_of_a_role_are_its_settings_and_what_the_accounts_name_for_it(
     roles: list[Role] = ["web", "worker", "scheduler", "manage"]
     web, worker, scheduler, manage = (variables_of(role, configs) for role in roles)
 
-    assert scheduler - web == {"NOTIFY_URLS"}
+    assert scheduler - web == {"NOTIFY_URLS", "EVENTS_URL", "EVENTS_SECRET"}
     assert web - scheduler == {
         *("SALON_APP_SECRET", "SALON_NEXT_APP_SECRET", "SALON_VERIFY_TOKEN", "GATEWAY_SECRET"),
         "CONSOLE_TOKEN",

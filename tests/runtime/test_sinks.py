@@ -138,8 +138,9 @@ def test_address_that_hangs_delays_no_other_and_is_not_asked_twice(
 
 
 def test_storm_of_one_cause_is_one_message_and_a_digest(
-    store: Store, http_server: HttpServer
+    store: Store, http_server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(streams, "RATE_MAX", 100)
     notify = notifier(store, [phone(http_server)])
     raise_alerts(store)
     notify()
