@@ -4,6 +4,7 @@ files["batching/lua"] = {
   read_globals = {
     "redis", "cjson", "KEYS", "ARGV",
     -- What _prelude.lua, which store.py puts before each script, gives them.
+    "publish",
     "now_ms", "alert", "count_sent", "due_at", "elsewhere", "flusher_lag", "has_all", "header_of",
     "is_spent", "is_whole", "limits_of", "once", "release", "remember", "remember_part", "reported", "sent_at",
     "settle", "to_dead_letter", "trail", "undeliver", "until_now", "unwatch_answer", "watch_answer",

@@ -320,11 +320,11 @@ def check_alerts(context: Context) -> list[CheckResult]:
     waiting = Alerts(context.store).undelivered()
     says = f"undelivered: {waiting.count}, the oldest for {span(waiting.oldest_ms)}"
     if waiting.oldest_ms <= UNDELIVERED_MS_MAX:
-        if context.settings.sentry_dsn:
+        if context.settings.sentry_dsn or context.settings.notify_urls:
             return [ok("alerts", says)]
-        advice = "set SENTRY_DSN, or watch the log for alert.told"
+        advice = "set SENTRY_DSN or NOTIFY_URLS, or watch the log for alert.told"
         return [warning("alerts", f"{says}; they go to the log alone", advice)]
-    advice = "see that a scheduler runs and reaches SENTRY_DSN; `manage.py alerts` lists them"
+    advice = "see that a scheduler runs and reaches Sentry or people; `manage.py alerts` lists them"
     return [mistake("alerts", says, advice)]
 
 

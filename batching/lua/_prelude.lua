@@ -8,6 +8,13 @@ local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(tim
 local DEFAULTS = {idle_ms = 9000, max_messages = 10, max_wait_ms = 45000, overdue_ms = 120000,
   reply_deadline_ms = 86400000, lease_ms = 6000, max_attempts = 8}
 
+-- Have other systems told what became of a batch; nothing is written while none is.
+local function publish(outbox, event, account, conversation, batch, messages)
+  redis.call("XADD", outbox, "NOMKSTREAM", "MAXLEN", "~", 100000, "*", "event", event,
+    "account", account, "conversation", conversation, "batch", batch, "messages", messages,
+    "at_ms", now_ms)
+end
+
 -- Note a step of a batch for `manage.py trace`: the last 100 of a conversation, for 7 days.
 local function trail(key, ...)
   redis.call("RPUSH", key, table.concat({now_ms, ...}, " "))
@@ -23,13 +30,6 @@ local function alert(stream, kind, detail, account, conversation, batch, kept, l
     entry[#entry + 1], entry[#entry + 2] = name, value
   end
   redis.call("XADD", stream, "*", unpack(entry))
-end
-
--- Have other systems told what became of a batch; nothing is written while none is.
-local function publish(outbox, event, account, conversation, batch, messages)
-  redis.call("XADD", outbox, "NOMKSTREAM", "MAXLEN", "~", 100000, "*", "event", event,
-    "account", account, "conversation", conversation, "batch", batch, "messages", messages,
-    "at_ms", now_ms)
 end
 
 -- Return whether this is the first call for a key in `cooldown_ms`.

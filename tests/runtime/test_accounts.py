@@ -23,6 +23,7 @@ from runtime.accounts import (
 from runtime.clients import Role
 from runtime.needs import variables_of
 from runtime.settings import load_settings, setting_names
+from runtime.sinks import addresses_of
 from tests.fakes import NOON_MS, FakeChannel, FakeModel
 from tests.runtime.conftest import SECRETS
 
@@ -322,6 +323,29 @@ def test_variables_of_a_role_are_its_settings_and_what_the_accounts_name_for_it(
     assert worker - scheduler == {"SALON_TOKEN", "GATEWAY_TOKEN", "MODEL_KEY"}
     assert scheduler == set(setting_names()) - {"CONSOLE_TOKEN"}
     assert manage == web | worker | scheduler
+
+
+def test_addresses_of_an_account_are_the_schedulers_alone_and_tell_of_it_alone(
+    accounts_file: Path,
+) -> None:
+    named = '["PHONE", "MAIL"]'
+    edit(accounts_file, 'id = "salon-1"', f'id = "salon-1"\nnotify_urls_env = {named}')
+    phone, mail = "ntfy://127.0.0.1/topic", "mailto://127.0.0.1?from=a@example.com&to=b@example.com"
+    environ = {"PHONE": phone, "MAIL": mail, "NOTIFY_URLS": "json://127.0.0.1/all"}
+    configs = load(accounts_file, environ)
+
+    found = addresses_of(load_settings(environ), configs)
+
+    assert [(it.name, it.account_id) for it in found] == [
+        ("NOTIFY_URLS 1 (json)", ""),
+        ("account salon-1: notify_urls_env 1 (ntfy)", "salon-1"),
+        ("account salon-1: notify_urls_env 2 (mailto)", "salon-1"),
+    ]
+    roles: list[Role] = ["web", "worker", "scheduler"]
+    assert ["PHONE" in variables_of(role, configs) for role in roles] == [False, False, True]
+    assert mistakes(accounts_file, {"MAIL": mail})[0].endswith(
+        "notify_urls_env=PHONE: this environment variable is not set"
+    )
 
 
 def test_what_is_agreed_on_is_file_and_prompt_and_not_secrets(
