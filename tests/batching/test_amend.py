@@ -706,6 +706,18 @@ def test_shorter_watch_forgets_no_answer_that_is_watched_for_longer(world: World
     assert "secret" not in everything(world)
 
 
+def test_index_forgets_what_is_watched_no_more_with_the_next_answer(world: World) -> None:
+    indexes = (world.shard.answers(world.anna), world.shard.watched("salon"))
+    world.receive(said(world))
+    world.settle()
+    world.wait(world.store.timing.delivery_ms)
+
+    world.receive(said(world, "Hi", "D2"))
+    world.settle()
+
+    assert [world.client.zcard(index) for index in indexes] == [1, 1]
+
+
 def test_answer_of_a_dead_letter_that_left_after_all_is_watched_again(world: World) -> None:
     world.channel = FakeChannel(AmbiguousError("cloud_timeout"))
     world.receive(said(world))
@@ -800,16 +812,21 @@ def test_what_happens_between_reading_and_writing_is_kept_and_obeyed(
     world.check()
 
 
+@pytest.mark.parametrize("after", ["the first reading", "the last"])
 @pytest.mark.parametrize("meanwhile", [failed, delivered, expired, replayed, discarded, erased])
 def test_what_happens_while_all_is_read_is_seen_in_one_place_or_the_other(
-    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[World], None]
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[World], None], after: str
 ) -> None:
     """A dead letter that is replayed goes where it was not, or where it is read afterwards."""
     world.receive(said(world, "my secret is W", "D0"))
     world.settle()
+    if meanwhile in {replayed, discarded}:
+        failed(world)
     world.receive(said(world, "Open?", "D2"), deletion(world, "D0"))
     wake_up = world.after(9_000)
-    recall, acts = world.store.recall, [meanwhile, lambda _: None]
+    acts: list[Callable[[World], None]] = [lambda _: None] * (after == "the last")
+    recall = world.store.recall
+    acts.append(meanwhile)
 
     def recall_slowly(*args: Any) -> Any:
         kept = recall(*args)
