@@ -175,6 +175,16 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
     return len(wake_ups)
 
 
+def raise_overdue(store: Store, *, limit: int = 100) -> None:
+    """Alert a person of batches that wait too long, where no flush does it: a worker is to live.
+
+    Raise LedgerUnavailableError.
+    """
+    shards = store.keyring.all_shards
+    for number in store.watch().to_reap:
+        _log_overdue(store.overdue(shards[number], limit=limit))
+
+
 def generate(
     store: Store,
     accounts: Accounts,
@@ -602,9 +612,7 @@ def _handle_reaped(
 ) -> None:
     """Add the wake-ups of batches whose lease ran out; end those that have waited in vain."""
     reaped, overdue = value
-    for late in overdue:
-        about = {"account": late.account_id, "conversation": late.conversation_id}
-        log.error("batch.overdue", extra=about | {"batch": late.batch_id})
+    _log_overdue(overdue)
     wake_ups += [batch.wake_up for batch in reaped if batch.expiry is Expiry.WAKE_UP]
     for batch in reaped:
         match batch.expiry:
@@ -630,6 +638,12 @@ def _is_carried_out(store: Store, batch: Reaped) -> bool:
         log.warning("batch.retried", extra=_names(batch.wake_up, batch.account_id) | fields)
         return False
     return True
+
+
+def _log_overdue(overdue: Sequence[Overdue]) -> None:
+    for late in overdue:
+        about = {"account": late.account_id, "conversation": late.conversation_id}
+        log.error("batch.overdue", extra=about | {"batch": late.batch_id})
 
 
 def _resent(store: Store, batch: Reaped) -> bool:

@@ -19,6 +19,7 @@ from batching.model import (
     Circuit,
     InboundMessage,
     Reason,
+    Stage,
     decode,
     read_header,
     read_parts,
@@ -81,6 +82,46 @@ def by_reason(named: Mapping[str, int], kind: str) -> dict[str, int]:
     return {
         name.removeprefix(start): named[name] for name in sorted(named) if name.startswith(start)
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What an account needs for a stage, and has got from nobody since ``since_ms``.
+
+    ``code``: that of the last failure, at ``last_ms``. Times are the server's, ms.
+    """
+
+    account_id: str
+    stage: Stage
+    code: str
+    since_ms: int
+    last_ms: int
+
+
+#: By stage, where the ledger keeps when it last succeeded for an account.
+_GOOD = {Stage.GENERATE: "generated_ms", Stage.SEND: "sent_ms"}
+
+
+def failing(shards: Sequence[Counters]) -> list[Failing]:
+    """Return of which accounts nothing was generated, or sent, since a failure in passing.
+
+    However long ago: nobody tries where nobody writes. An open circuit is another matter.
+    """
+    found: list[Failing] = []
+    kept = {it for shard in shards for it in by_reason(shard.named, "failing_ms")}
+    for account_id, _, name in sorted(it.rpartition(":") for it in kept):
+        stage, of = Stage(name), f"{account_id}:{name}"
+        good_ms = max(shard.named[f"{_GOOD[stage]}:{account_id}"] for shard in shards)
+        since = [shard.named[f"failing_ms:{of}"] for shard in shards]
+        codes = [
+            (ms, code)
+            for it in shards
+            for code, ms in by_reason(it.named, f"outage_ms:{of}").items()
+        ]
+        if lasting := [ms for ms in since if ms > good_ms]:
+            last_ms, code = max(codes)
+            found.append(Failing(account_id, stage, code, min(lasting), last_ms))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -444,6 +444,12 @@ class Scripts:
         args = (shard.prefix, limit, *waits)
         return self._run("reap", names, args, lambda answer: _reaped(*answer))
 
+    def overdue(self, shard: Shard, *, limit: int) -> list[Overdue]:
+        """Return up to ``limit`` batches about which a person is alerted now, as ``reap`` does."""
+        names = (shard.overdue, shard.stats, shard.alerts)
+        args = (shard.prefix, limit)
+        return self._run("overdue", names, args, lambda rows: [Overdue(*names) for names in rows])
+
     def recover_orphan(self, conversation_id: str) -> list[tuple[str, str, int]]:
         """Make dead letters of what is left where a batch vanished; [] if none did.
 
@@ -558,7 +564,8 @@ class Scripts:
         reply = json.dumps(list(parts), ensure_ascii=False)
         after = " ".join(apology or ())
         args = (c, run.token, reply, len(parts), exchange.encode(), self.timing.wake_up_ms, after)
-        return self._run("checkpoint", (s.batches(c), s.lease, s.trail(c)), args, bool)
+        names = (s.batches(c), s.lease, s.trail(c), s.stats)
+        return self._run("checkpoint", names, args, bool)
 
     def mark_sending(self, run: Run, part: int, policy: str) -> int:
         """Record that ``part`` is about to leave; GO or STALE."""

@@ -5,7 +5,9 @@ to the ledger and to the sink by its id, so none is mistaken for another.
 """
 
 import logging
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,12 +125,24 @@ class State:
 class Watcher:
     """Send a canary to ``url`` every ``every_ms``, log its round trip, alert if it is late.
 
-    Any number of schedulers may run one: their state is shared in the ledger.
+    Any number of schedulers may run one: their state is shared in the ledger. A ledger that is away
+    makes it late as well: that is logged at once, and alerted of when there is a ledger to do it.
+    ``clock``: monotonic ms.
     """
 
     def __init__(
-        self, store: Store, *, url: str, every_ms: int, secret: str, http: httpx2.Client
+        self,
+        store: Store,
+        *,
+        url: str,
+        every_ms: int,
+        secret: str,
+        http: httpx2.Client,
+        clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
+        self._clock = clock
+        self._away_ms: int | None = None
+        self._is_late = False
         self._url = url
         self._every_ms = every_ms
         self._store = store
@@ -136,9 +150,10 @@ class Watcher:
         self._probe = Probe(store, secret=secret, http=http)
 
     def __call__(self) -> None:
-        """Check once. A ledger that is away is reported by the tick, not here."""
+        """Check once. Never raises: that the ledger is away is no fault of the scheduler."""
         try:
             state = self._state()
+            self._end_absence()
             under_way = state.message_id != state.reported_id
             missing = under_way and not state.answered_ms
             if missing and state.age_ms > LATE_MS:
@@ -147,8 +162,27 @@ class Watcher:
                 self._report(state)
             if (not missing or state.age_ms > GIVEN_UP_MS) and self._is_our_turn():
                 self._post()
-        except TransientError:
-            return
+        except TransientError as error:
+            self._miss(error.code)
+
+    def _miss(self, code: str) -> None:
+        """Take note of a ledger that is away, and log it once it lasts."""
+        now_ms = self._clock()
+        self._away_ms = now_ms if self._away_ms is None else self._away_ms
+        waited_ms = now_ms - self._away_ms
+        if waited_ms >= LATE_MS and not self._is_late:
+            self._is_late = True
+            step = f"nowhere: the ledger in our REDIS_URL does not answer ({code})"
+            log.error("canary.late", extra={"waited_ms": waited_ms, "step": step})
+
+    def _end_absence(self) -> None:
+        if self._is_late and self._away_ms is not None:
+            away_s = (self._clock() - self._away_ms) // 1000
+            detail = f"none was sent for {away_s} s: the ledger in our REDIS_URL did not answer"
+            self._store.alert_once(
+                "canary_late", detail, account_id=CANARY_ACCOUNT, cooldown_ms=LATE_COOLDOWN_MS
+            )
+        self._away_ms, self._is_late = None, False
 
     def _state(self) -> State:
         names = ("message_id", "posted_ms", "refused", "reported_id")

@@ -62,6 +62,7 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_dead_letters,
     health.check_channels,
     health.check_circuits,
+    health.check_failing,
     health.check_answers,
     health.check_models,
     health.check_overdue,

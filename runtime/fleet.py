@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import redis
 
@@ -36,17 +35,24 @@ log = logging.getLogger(__name__)
 
 #: The installation needs at least one process of each.
 ROLES = ("web", "worker", "scheduler")
-BEAT_EVERY_MS = 3_000
-#: After three missed beats a process counts as dead.
-ALIVE_MS_MAX = 9_000
-#: After this its entry is removed.
+BEAT_EVERY_MS = 1_000
+#: Of so many beats one also looks at the ledger and the others.
+BEATS_A_CHECK = 3
+#: After three missed beats, the last of them late, a process counts as dead.
+ALIVE_MS_MAX = 3_500
+#: How often releases beat that do not say so, ms.
+FORMER_BEAT_MS = 3_000
+#: After this its entry is removed, and it is counted as one that died.
 SILENT_MS_MAX = 60_000
+#: How long a process must have reached the ledger before it removes others, ms: after an outage
+#: all are silent, and come back one after the other.
+STEADY_MS = 10_000
 #: Cooldown of an alert about the fleet, for the whole installation, ms.
 ALERT_COOLDOWN_MS = 3_600_000
 
-#: A flusher collects every 5 s at least; silent for longer, it or the broker is dead, or it uses
-#: another Redis, ms.
-FLUSHER_SILENT_MS_MAX = 10_000
+#: A flusher collects every second at least; silent for longer, it or the broker is dead, or it
+#: uses another Redis, ms.
+FLUSHER_SILENT_MS_MAX = 4_000
 #: How long a process must see that before it logs it, ms: a new installation starts silent.
 SILENCE_LASTS_MS = 30_000
 #: After this the process logs it again, ms.
@@ -69,7 +75,7 @@ class Member:
     ``space``: within which its ``pid`` is unique, "" where that is unknown.
     ``digests``: what makes up the fingerprint, "NAME=digest ...".
     ``threads`` for tasks, of which ``busy`` have one; ``queued``: what it knows of wake-ups that
-    wait in the broker, "QUEUE=count ...".
+    wait in the broker, "QUEUE=count ...". ``beat_ms``: how often it beats.
     ``silent_ms``: time since that heartbeat, set when it is read.
     """
 
@@ -92,6 +98,7 @@ class Member:
     threads: int = 0
     busy: int = 0
     queued: str = ""
+    beat_ms: int = FORMER_BEAT_MS
 
     @property
     def name(self) -> str:
@@ -106,7 +113,7 @@ class Member:
     @property
     def is_alive(self) -> bool:
         """Return whether it announced itself lately."""
-        return self.silent_ms <= ALIVE_MS_MAX
+        return self.silent_ms <= max(ALIVE_MS_MAX, 3 * self.beat_ms)
 
     def as_json(self) -> dict[str, str | int | bool]:
         """Return it for /fleet and ``manage.py fleet --json``."""
@@ -138,6 +145,7 @@ def this_process(
         webhook_secrets=secrets.get("webhooks", ""),
         answer_secrets=secrets.get("answers", ""),
         digests=digests,
+        beat_ms=BEAT_EVERY_MS,
     )
 
 
@@ -188,35 +196,39 @@ def missing(members: Sequence[Member]) -> list[str]:
     ]
 
 
-def drift(members: Sequence[Member], grace_ms: int) -> list[str]:
+#: What live processes may disagree about: in words, who has it, and their version of it.
+_ASPECTS: tuple[tuple[str, Callable[[Member], object], Callable[[Member], str]], ...] = (
+    ("settings or accounts differ", lambda _: True, lambda m: m.fingerprint),
+    ("secrets of webhooks differ", lambda m: m.webhook_secrets, lambda m: m.webhook_secrets),
+    ("access tokens or model keys differ", lambda m: m.answer_secrets, lambda m: m.answer_secrets),
+    ("releases differ", lambda _: True, lambda m: f"{m.release} (scripts {m.scripts})"),
+)
+
+
+def drift(members: Sequence[Member], grace_ms: int, about: Member | None = None) -> list[str]:
     """Return what live processes have disagreed about for ``grace_ms``, a line each.
 
-    0: what they disagree about now, a deploy that is under way included.
+    0: what they disagree about now, a deploy that is under way included. ``about``: only that in
+    which this one differs from most roles and hosts, from the newest where as many differ.
     """
     alive = [member for member in members if member.is_alive]
-    return [
-        *_differences(
-            alive,
-            grace_ms,
-            f"settings or accounts differ{_in_what(alive)}",
-            lambda m: m.fingerprint,
-        ),
-        *_differences(
-            [it for it in alive if it.webhook_secrets],
-            grace_ms,
-            "secrets of webhooks differ",
-            lambda m: m.webhook_secrets,
-        ),
-        *_differences(
-            [it for it in alive if it.answer_secrets],
-            grace_ms,
-            "access tokens or model keys differ",
-            lambda m: m.answer_secrets,
-        ),
-        *_differences(
-            alive, grace_ms, "releases differ", lambda m: f"{m.release} (scripts {m.scripts})"
-        ),
-    ]
+    lines = []
+    for what, has_it, version_of in _ASPECTS:
+        groups = _versions([it for it in alive if has_it(it)], grace_ms, version_of)
+        if not groups or (about and version_of(about) == _most(groups)):
+            continue
+        told = [f"{it} in {', '.join(m.since for m in group)}" for it, group in groups.items()]
+        where = _in_what(alive) if what == _ASPECTS[0][0] else ""
+        lines.append(f"{what}{where}: {'; '.join(told)}: restart those that are wrong")
+    return lines
+
+
+def _most(groups: Mapping[str, Sequence[Member]]) -> str:
+    """Return the version of most roles and hosts, however many processes each has.
+
+    The first, which is the newest, of those that as many have.
+    """
+    return max(groups, key=lambda version: len({(it.role, it.host) for it in groups[version]}))
 
 
 def _in_what(alive: Sequence[Member]) -> str:
@@ -232,22 +244,17 @@ def _in_what(alive: Sequence[Member]) -> str:
     return f" in {', '.join(names)}" if names else ""
 
 
-def _differences(
-    alive: Sequence[Member], grace_ms: int, what: str, version_of: Callable[[Member], str]
-) -> list[str]:
-    """Return a line if there are several versions, the newest of them for ``grace_ms``."""
+def _versions(
+    alive: Sequence[Member], grace_ms: int, version_of: Callable[[Member], str]
+) -> dict[str, list[Member]]:
+    """Return who has which version, if there are several, the newest of them for ``grace_ms``."""
     groups: defaultdict[str, list[Member]] = defaultdict(list)
     for member in sorted(alive, key=lambda member: -member.started_ms):
         groups[version_of(member)].append(member)
     newest_ms = max((group[-1].started_ms for group in groups.values()), default=0)
     now_ms = max((member.heartbeat_ms for member in alive), default=0)
-    if len(groups) < 2 or max(0, now_ms - newest_ms) < grace_ms:  # noqa: PLR2004 - a pair differs
-        return []
-    lines = [
-        f"{version} in {', '.join(member.since for member in group)}"
-        for version, group in groups.items()
-    ]
-    return [f"{what}: {'; '.join(lines)}: restart those that are wrong"]
+    is_over = max(0, now_ms - newest_ms) >= grace_ms
+    return dict(groups) if len(groups) > 1 and is_over else {}
 
 
 def describe_lag(lag_ms: int) -> str:
@@ -329,6 +336,7 @@ class Fleet:
         self._reported_ledger = ""
         self._reported_drift: list[str] = []
         self._reported_lost = self._counted_lost = 0
+        self._steady_ms: int | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -336,6 +344,11 @@ class Fleet:
     def ledger_id(self) -> str:
         """Return the ledger that this process works with."""
         return self._me.ledger_id
+
+    @property
+    def me(self) -> Member:
+        """Return this process as it announced itself last."""
+        return self._me
 
     def start(self) -> None:
         """Beat in a thread until ``stop``. Call it once in a process."""
@@ -407,37 +420,47 @@ class Fleet:
         What the process counted is added to the ledger's figures, those that are removed among
         them. Times are the server's. Raise LedgerUnavailableError.
         """
-        figures = self._store.figures
         with reached():
             database = database_id(self._client)
+        # The run id changes with each restart of the server, which is no fault.
+        self._me = replace(self._me, redis_run_id=database.run_id, redis_db=database.db)
+        self._announce()
+        found = members(self._client)
+        if self._me.heartbeat_ms - (self._steady_ms or 0) >= STEADY_MS:
+            self._remove([member for member in found if member.silent_ms > SILENT_MS_MAX])
+        self._count_lost()
+        # Kept where it fails: no reason to leave out the checks that follow.
+        with suppress(redis.RedisError):
+            self._store.figures.write(self._client)
+        return found
+
+    def _announce(self) -> None:
+        figures = self._store.figures
+        with reached():
             now_ms = server_ms(self._client.time())
             self._me = replace(
                 self._me,
                 started_ms=self._me.started_ms or now_ms,
                 heartbeat_ms=now_ms,
-                # Changes with each restart of the server, which is no fault.
-                redis_run_id=database.run_id,
-                redis_db=database.db,
                 threads=figures.threads,
                 busy=figures.busy,
                 queued=" ".join(f"{queue}={count}" for queue, count in figures.queued.items()),
             )
             self._client.hset(FLEET, self._me.name, json.dumps(asdict(self._me)))
-        found = members(self._client)
-        # One that beats before it is removed here is back with its next beat.
-        silent = [member for member in found if member.silent_ms > SILENT_MS_MAX]
-        pipeline: Any = self._client.pipeline(transaction=False)
+        self._steady_ms = self._steady_ms or now_ms
+
+    def _remove(self, silent: Sequence[Member]) -> None:
+        """Remove processes that did not take their leave; whoever does it counts them.
+
+        One that beats before it is removed here is back with its next beat.
+        """
         for member in silent:
-            pipeline.hdel(FLEET, member.name)
-        with reached():
-            for member, removed in zip(silent, pipeline.execute() if silent else (), strict=True):
-                # One process alone removes it, and counts it.
-                figures.count("deaths", member.role, by=removed)
-            self._count_lost()
-        # Kept where it fails: no reason to leave out the checks that follow.
-        with suppress(redis.RedisError):
-            figures.write(self._client)
-        return found
+            with reached():
+                first = self._client.hdel(FLEET, member.name)
+            if first:
+                self._store.figures.count("deaths", member.role)
+                about = {"member": member.name, "silent_ms": member.silent_ms}
+                log.warning("process.died", extra=about)
 
     def _count_lost(self) -> None:
         """Count the errors that did not come to Sentry since the last time."""
@@ -475,16 +498,19 @@ class Fleet:
             self._reported_lost = lost
 
     def _run(self) -> None:
-        trouble = ""
+        trouble, beats = "", 0
         while not self._over.is_set():
             try:
-                self.check()
+                if beats % BEATS_A_CHECK:
+                    self._announce()
+                else:
+                    self.check()
                 self._outages.worked("ledger")
-                trouble = ""
+                trouble, beats = "", beats + 1
             except AdminError as error:
                 if trouble != error.code:
                     log.warning("fleet.unreachable", extra={"code": error.code})
-                trouble = error.code
+                trouble, beats, self._steady_ms = error.code, 0, None
                 if isinstance(error, LedgerUnavailableError):
                     self._outages.failed("ledger", error.code)
             write_counted()

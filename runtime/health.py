@@ -1,7 +1,8 @@
-"""The checks of /readyz, ``manage.py doctor`` and the scheduler's monitor, one function each.
+"""The checks of /readyz, /healthz, ``manage.py doctor`` and the scheduler's monitor.
 
-All three run the same checks, so that they agree. A check raises LedgerUnavailableError where the
-ledger's Redis does not answer, and RedisError where only the broker's does not.
+One function each. All run the same checks, so that they agree. A check raises
+LedgerUnavailableError where the ledger's Redis does not answer, and RedisError where only the
+broker's does not.
 """
 
 import contextlib
@@ -13,14 +14,15 @@ from typing import Any
 
 import redis
 
+from batching import flow, inspect
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, TransientError
 from batching.inspect import census, counters, dead_letter_headers
 from batching.keys import CANARY
-from batching.model import Dependency, Reason
+from batching.model import Dependency, Reason, Stage
 from batching.store import Store, reached
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
-from runtime.fleet import ROLES, describe_lag, drift, is_silent, members, missing
+from runtime.fleet import NEVER, ROLES, Member, describe_lag, drift, is_silent, members, missing
 from runtime.meanings import kind, meaning
 from runtime.settings import Settings, is_redis
 from runtime.units import size, span
@@ -35,6 +37,9 @@ UNDELIVERED_MS_MAX = 300_000
 CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
 #: How many of the newest alerts of each shard are searched for what still matters.
 RECENT_ALERTS_MAX = 1_000
+#: How long a model or a provider must have failed, ms, and how long ago it may have done so last:
+#: a batch that fails is tried again within five minutes.
+FAILING_MS, FAILED_MS_AGO_MAX = 30_000, 600_000
 MONITOR_EVERY_MS = 10_000
 HOUR_MS = 3_600_000
 
@@ -181,7 +186,8 @@ class Context:
     """The installation to check.
 
     ``broker``: None if it is RabbitMQ. ``account_ids``: the accounts whose circuits are checked.
-    ``ledger_id``: the ledger that the process works with, "" for one that only checks.
+    ``ledger_id``: the ledger that the process works with, "" for one that only checks; ``me``: that
+    process.
     """
 
     store: Store
@@ -189,6 +195,7 @@ class Context:
     broker: redis.Redis | None
     account_ids: tuple[str, ...] = ()
     ledger_id: str = ""
+    me: Member | None = None
 
 
 Check = Callable[[Context], list[CheckResult]]
@@ -237,6 +244,31 @@ def check_flusher(context: Context) -> list[CheckResult]:
         return [ok("flusher", f"last collected {span(lag_ms)} ago")]
     advice = "start a scheduler and a worker; if they run, give all processes the same REDIS_URL"
     return [mistake("flusher", describe_lag(lag_ms), advice)]
+
+
+def check_flushed(context: Context) -> list[CheckResult]:
+    """Check that this Redis is one that is flushed, though perhaps not at the moment.
+
+    What is taken while workers are away is kept, and answered when they are back, until its reply
+    deadline.
+    """
+    lag_ms = context.store.watch().flusher_lag_ms
+    if lag_ms == NEVER or lag_ms > context.settings.batch_reply_deadline_ms:
+        return check_flusher(context)
+    if is_silent(lag_ms):
+        return [warning("flusher", describe_lag(lag_ms), "`/healthz` and `doctor` say more")]
+    return [ok("flusher", f"last collected {span(lag_ms)} ago")]
+
+
+def check_own_version(context: Context) -> list[CheckResult]:
+    """Check that this process is not the one that differs in settings or release."""
+    found, grace_ms = members(context.store.client), context.settings.deploy_grace_ms
+    if wrong := drift(found, grace_ms, context.me):
+        advice = "restart this process with the settings and the release of the others"
+        return [mistake("fleet", says, advice) for says in wrong]
+    advice = "`/healthz` and `doctor` say whether that lasts"
+    others = [warning("fleet", says, advice) for says in drift(found, 0)]
+    return others or [ok("fleet", "agrees with the others")]
 
 
 def check_roles(context: Context) -> list[CheckResult]:
@@ -355,6 +387,23 @@ def check_circuits(context: Context) -> list[CheckResult]:
         advice = (known or kind(circuit.of.alert)).to_do
         found.append(mistake("accounts", says, f"{advice}; its batches wait meanwhile"))
     return found or [ok("accounts", "all can send")]
+
+
+def check_failing(context: Context) -> list[CheckResult]:
+    """Check that no account's model or provider has failed for long, without a success between."""
+    now_ms, found = context.store.watch().now_ms, []
+    for it in inspect.failing(counters(context.store)):
+        is_late = now_ms - it.since_ms >= FAILING_MS
+        if is_late and now_ms - it.last_ms <= FAILED_MS_AGO_MAX:
+            what = "model" if it.stage is Stage.GENERATE else "provider"
+            known = meaning(it.code)
+            says = (
+                f"{it.account_id}'s {what} has failed for {span(now_ms - it.since_ms)}: {it.code}"
+            )
+            says += f"; {known.says}" if known else ""
+            advice = known.to_do if known else f"see whether the {what} is up, and can be reached"
+            found.append(mistake("failing", says, f"{advice}; its batches are tried again"))
+    return found or [ok("failing", "no model and no provider fails for long")]
 
 
 def check_answers(context: Context) -> list[CheckResult]:
@@ -487,6 +536,7 @@ ALERT_RULES = (
     # A restart takes seconds, of a process and of the broker.
     AlertRule("missing_role", check_roles, lasting_ms=20_000),
     AlertRule("flusher_silent", check_flusher, lasting_ms=20_000),
+    AlertRule("failing", check_failing),
 )
 
 
@@ -500,6 +550,12 @@ class Monitor:
 
     def __call__(self) -> None:
         """Run the rules. Never raises."""
+        try:
+            # Where no worker lives to find it.
+            if is_silent(self.context.store.watch().flusher_lag_ms):
+                flow.raise_overdue(self.context.store)
+        except TransientError:
+            return
         for rule in ALERT_RULES:
             try:
                 self._run(rule)

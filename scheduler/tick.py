@@ -8,9 +8,9 @@ from batching.model import Watch
 
 log = logging.getLogger(__name__)
 
-#: A flush is enqueued this long after the last one even if nothing is due, ms: readiness and
+#: A flush is enqueued this long after the last one even if nothing is due, ms: health checks and
 #: webhooks see by the heartbeat that this very Redis is flushed.
-HEARTBEAT_MS = 5_000
+HEARTBEAT_MS = 1_000
 
 
 class Tick:
@@ -20,7 +20,7 @@ class Tick:
     flush is waiting already. ``alive`` is called after every tick that ended, also if ledger or
     broker were unreachable, but not after any other failure. ``ready`` is called once, after the
     first tick that reached both; until then every tick enqueues. An outage is logged when it begins
-    and when it ends.
+    and when it ends: when the broker took a flush again, or somebody has flushed since.
     """
 
     def __init__(
@@ -35,27 +35,34 @@ class Tick:
         self._alive = alive
         self._ready = ready
         self._outage = ""
+        #: When somebody last flushed, as it was known before the outage.
+        self._flushed_ms: int | None = None
 
     def __call__(self) -> None:
         """Check once. Never raises."""
         try:
             # A flush too many costs nothing, and only an enqueued one shows that the broker works.
-            if needs_flush(self._watch()) or self._ready:
-                self._enqueue()
+            watch = self._watch()
+            needed = needs_flush(watch) or self._ready or self._outage
+            taken = self._enqueue() if needed else True
         except TransientError as error:
             self._log_outage(error.code, logging.WARNING)
         except Exception as error:  # noqa: BLE001 - the outermost handler of this process: it logs
             self._log_outage(type(error).__name__, logging.ERROR)
             return
         else:
-            self._log_outage("", logging.INFO)
+            if taken or watch.heartbeat_ms != self._flushed_ms:
+                self._log_outage("", logging.INFO)
+                self._flushed_ms = watch.heartbeat_ms
         self._alive()
 
-    def _enqueue(self) -> None:
+    def _enqueue(self) -> bool:
         # False says nothing about the broker: another scheduler enqueued, or failed to.
-        if self._enqueue_flush() and self._ready:
+        taken = self._enqueue_flush()
+        if taken and self._ready:
             self._ready()
             self._ready = None
+        return taken
 
     def _log_outage(self, outage: str, level: int) -> None:
         if outage and outage != self._outage:

@@ -6,7 +6,7 @@ from runtime.build import Runtime
 from web import errors, routes, simulator
 from web.access import Operators
 from web.guesses import Guesses
-from web.health import FleetView, Live, Ready
+from web.health import FleetView, Live, readiness, soundness
 from web.metrics import Metrics
 from web.webhooks import Answers
 
@@ -18,7 +18,8 @@ def create_app(runtime: Runtime) -> falcon.App[falcon.Request, falcon.Response]:
     errors.install(app, runtime.outages)
     operators = Operators(runtime.settings, Guesses(runtime.store, "the operator's pages"))
     app.add_route("/livez", Live())
-    app.add_route("/readyz", Ready(runtime, operators))
+    app.add_route("/readyz", readiness(runtime, operators))
+    app.add_route("/healthz", soundness(runtime, operators))
     app.add_route("/fleet", FleetView(runtime, operators))
     app.add_route("/metrics", Metrics(runtime, operators, answers.registry))
     routes.add_webhooks(app, runtime)

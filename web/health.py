@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz`` and ``/fleet``: for the load balancer and the operator."""
+"""``/livez``, ``/readyz``, ``/healthz`` and ``/fleet``: for the load balancer and the operator."""
 
 import threading
 import time
@@ -16,17 +16,36 @@ from runtime.health import CheckResult, Context, Level
 from runtime.meanings import meaning
 from web.access import Operators
 
-#: What must hold for a message accepted now to be answered. The others need the first.
-CHECKS: dict[str, Callable[[Context], list[CheckResult]]] = {
+Checks = Mapping[str, Callable[[Context], list[CheckResult]]]
+
+#: What must hold of this process for webhooks to be sent to it: what it takes is kept, and somebody
+#: will look there. The others need the first. That no worker lives takes no host out.
+READY: Checks = {
+    "ledger": health.check_writable,
+    "identity": health.check_ledger_id,
+    "flusher": health.check_flushed,
+    "fleet": health.check_own_version,
+}
+#: What must hold for a message accepted now to be answered, by whatever host.
+WORKS: Checks = {
     "ledger": health.check_writable,
     "identity": health.check_ledger_id,
     "flusher": health.check_flusher,
+    "roles": health.check_roles,
     "fleet": health.check_agreement,
 }
-#: What an operator is told besides. One account's banned number makes no host unready.
-DETAILS: dict[str, Callable[[Context], list[CheckResult]]] = {"channels": health.check_channels}
+#: What an operator is told besides: one account's fault is not the installation's.
+READY_DETAILS: Checks = {"channels": health.check_channels}
+WORKS_DETAILS: Checks = {
+    "channels": health.check_channels,
+    "accounts": health.check_circuits,
+    "failing": health.check_failing,
+    "models": health.check_models,
+    "overdue": health.check_overdue,
+    "canary": health.check_canary,
+}
 
-#: How long an answer of ``/readyz`` is good, ms.
+#: How long an answer of ``/readyz`` or ``/healthz`` is good, ms.
 KNOWN_MS = 1_000
 
 
@@ -38,22 +57,29 @@ class Live:
         resp.media = {"status": "alive"}
 
 
-class Ready:
-    """``/readyz``: a message accepted now would be kept, collected and answered.
+class Health:
+    """Answers whether all of some checks hold.
 
     Whoever asks, and however often, the ledger is asked once within KNOWN_MS. ``clock``: monotonic
-    ms.
+    ms. ``words``: what is said when they hold, and when not. ``details``: checks for operators,
+    which do not decide.
     """
 
     def __init__(
         self,
         runtime: Runtime,
         operators: Operators,
+        checks: Checks,
+        details: Checks,
+        words: tuple[str, str],
         clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
         self._runtime = runtime
         self._operators = operators
-        self._context = health.context_of(runtime.store, runtime.settings, runtime.role)
+        self._asked, self._details, self._words = checks, details, words
+        context = health.context_of(runtime.store, runtime.settings, runtime.role)
+        accounts = tuple(config.account_id for config in runtime.accounts)
+        self._context = replace(context, account_ids=accounts)
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, object]] = {}
@@ -64,24 +90,23 @@ class Ready:
         with self._lock:
             # Whoever had to wait for another's answer takes that.
             if self._clock() - self._known_ms >= KNOWN_MS:
-                self._known, self._known_ms = self._checks(CHECKS), self._clock()
+                self._known, self._known_ms = self._checks(self._asked), self._clock()
             checks = self._known
-        ready = all(check["ok"] for check in checks.values())
-        resp.status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        holds = all(check["ok"] for check in checks.values())
+        resp.status = HTTPStatus.OK if holds else HTTPStatus.SERVICE_UNAVAILABLE
         resp.cache_control = ["no-store"]
-        resp.media = {"status": "ready" if ready else "not ready"}
+        resp.media = {"status": self._words[0 if holds else 1]}
         if self._operators.include(req):
-            details = self._checks(DETAILS) if checks["ledger"]["ok"] else {}
+            details = self._checks(self._details) if checks["ledger"]["ok"] else {}
             resp.media |= {
                 "checks": checks | details,
                 "release": self._runtime.settings.release,
                 "fingerprint": self._runtime.fingerprint,
             }
 
-    def _checks(
-        self, asked: Mapping[str, Callable[[Context], list[CheckResult]]]
-    ) -> dict[str, dict[str, object]]:
-        context = replace(self._context, ledger_id=self._runtime.fleet.ledger_id)
+    def _checks(self, asked: Checks) -> dict[str, dict[str, object]]:
+        fleet = self._runtime.fleet
+        context = replace(self._context, ledger_id=fleet.ledger_id, me=fleet.me)
         checks: dict[str, dict[str, object]] = {}
         for name, ask in asked.items():
             if "ledger" in checks and not checks["ledger"]["ok"]:
@@ -90,6 +115,16 @@ class Ready:
             else:
                 checks[name] = _checked(ask, context)
         return checks
+
+
+def readiness(runtime: Runtime, operators: Operators) -> Health:
+    """Return ``/readyz``: what this process takes now is kept, where somebody looks for it."""
+    return Health(runtime, operators, READY, READY_DETAILS, ("ready", "not ready"))
+
+
+def soundness(runtime: Runtime, operators: Operators) -> Health:
+    """Return ``/healthz``: a message accepted now would be collected and answered."""
+    return Health(runtime, operators, WORKS, WORKS_DETAILS, ("works", "does not work"))
 
 
 class FleetView:

@@ -32,6 +32,21 @@ local function alert(stream, kind, detail, account, conversation, batch, kept, l
   redis.call("XADD", stream, "*", unpack(entry))
 end
 
+-- Alert once of each batch that waits too long. Return {{conversation, batch, account} ...}.
+local function raise_overdue(index, stats, alerts, prefix, limit)
+  local overdue = {}
+  for n, waiting in ipairs(redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)) do
+    local conversation, batch = string.match(waiting, "^(.+):(.+)$")
+    local account = redis.call("HGET", prefix .. "c:" .. conversation, "account") or ""
+    alert(alerts, "overdue", "", account, conversation, batch)
+    redis.call("HINCRBY", stats, "overdue", 1)
+    trail(prefix .. "trail:" .. conversation, "overdue", batch)
+    redis.call("ZREM", index, waiting)
+    overdue[n] = {conversation, batch, account}
+  end
+  return overdue
+end
+
 -- Return whether this is the first call for a key in `cooldown_ms`.
 local function once(key, value, cooldown_ms)
   return redis.call("SET", key, value, "NX", "PX", cooldown_ms) and true or false

@@ -2,6 +2,7 @@
 -- KEYS[1]  hash    c:<conversation>
 -- KEYS[2]  zset    lease
 -- KEYS[3]  list    trail:<conversation>
+-- KEYS[4]  hash    stats
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  reply, JSON list of parts
@@ -15,8 +16,8 @@
 local conversation, token, reply, parts = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local exchange, wake_up_ms, apology = ARGV[6], ARGV[7], ARGV[8]
 
-local holder, state, stage, batch, late = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "stage", "id", "late"))
+local holder, state, stage, batch, late, account = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "stage", "id", "late", "account"))
 -- Its lease ran out while the ledger could not be reached, and nobody has taken the batch since.
 local is_late = late == token and state == "claimed"
 if stage ~= "generate" or not (is_late or holder == token and state == "running") then
@@ -25,7 +26,8 @@ end
 redis.call("HDEL", KEYS[1], "token", "late", "tries")
 redis.call("HSET", KEYS[1], "state", "claimed", "stage", "send", "attempt", 1, "rings", 0,
   "reply", reply, "parts", parts, "part", 0, "exchange", exchange)
-if apology ~= "" then redis.call("HSET", KEYS[1], "apology", apology, "parts", parts + 1) end
+if apology ~= "" then redis.call("HSET", KEYS[1], "apology", apology, "parts", parts + 1)
+else redis.call("HSET", KEYS[4], "generated_ms:" .. account, now_ms) end
 redis.call("ZADD", KEYS[2], now_ms + wake_up_ms, conversation)
 trail(KEYS[3], "checkpoint", batch, parts)
 return 1

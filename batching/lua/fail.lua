@@ -16,8 +16,21 @@
 -- Complexity  O(log N), N = leases.
 local conversation, token, outcome, wait_ms, detail = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
-local holder, state, attempt, limits_id, part, parts, batch = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "attempt", "limits", "part", "parts", "id"))
+local holder, state, attempt, limits_id, part, parts, batch, stage, account =
+  unpack(redis.call("HMGET", KEYS[1], "token", "state", "attempt", "limits", "part", "parts", "id",
+    "stage", "account"))
+
+-- Note that what the account's stage needs fails: since when, when last, and by which code.
+local function note_outage()
+  local of, good = account .. ":" .. stage, stage == "send" and "sent_ms:" or "generated_ms:"
+  local since_ms, last_ms, good_ms = unpack(redis.call("HMGET", KEYS[3],
+    "failing_ms:" .. of, "failed_ms:" .. of, good .. account))
+  local goes_on = since_ms and now_ms - last_ms < 600000
+    and tonumber(good_ms or 0) < tonumber(since_ms)
+  redis.call("HSET", KEYS[3], "failing_ms:" .. of, goes_on and since_ms or now_ms,
+    "failed_ms:" .. of, now_ms, "outage_ms:" .. of .. ":" .. detail, now_ms)
+end
+
 if holder ~= token or (state ~= "running" and state ~= "sending" and state ~= "ambiguous") then
   return 0
 end
@@ -26,9 +39,11 @@ if outcome == "ambiguous" and state == "ambiguous" then return 1 end
 if outcome == "ambiguous" and state == "sending" then
   redis.call("HSET", KEYS[1], "state", "ambiguous")
   redis.call("HINCRBY", KEYS[3], "ambiguous", 1)
+  note_outage()
 else
   if outcome == "outage" then
     redis.call("HINCRBY", KEYS[1], "tries", 1)
+    note_outage()
   elseif outcome ~= "defer" then
     local limits = limits_of(KEYS[5], limits_id)
     if outcome == "unusable" then limits.max_attempts = math.min(3, limits.max_attempts) end

@@ -12,7 +12,7 @@
 -- Returns     {{conversation, account, batch, stage, attempt, expiry, token, policy} ...}, then
 --             {{conversation, batch, account} ...} overdue; expiry: see batching.model.Expiry.
 -- Complexity  O(k log N), k = batches looked at, N = leases or waiting batches.
-local prefix, expired, overdue = ARGV[2], {}, {}
+local prefix, expired = ARGV[2], {}
 
 local function expire(conversation)
   local c = prefix .. "c:" .. conversation
@@ -48,13 +48,4 @@ local function expire(conversation)
     expiry ~= "wake_up" and token or "", policy or ""}
 end
 for n, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do expired[n] = expire(conversation) end
-for n, waiting in ipairs(until_now(KEYS[3], ARGV[3])) do
-  local conversation, batch = string.match(waiting, "^(.+):(.+)$")
-  local account = redis.call("HGET", prefix .. "c:" .. conversation, "account") or ""
-  alert(KEYS[4], "overdue", "", account, conversation, batch)
-  redis.call("HINCRBY", KEYS[2], "overdue", 1)
-  trail(prefix .. "trail:" .. conversation, "overdue", batch)
-  redis.call("ZREM", KEYS[3], waiting)
-  overdue[n] = {conversation, batch, account}
-end
-return {expired, overdue}
+return {expired, raise_overdue(KEYS[3], KEYS[2], KEYS[4], prefix, ARGV[3])}

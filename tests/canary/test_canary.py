@@ -9,6 +9,7 @@ from typing import Any
 import falcon.testing
 import httpx2
 import pytest
+import redis
 
 from batching import flow
 from batching.audit import audit
@@ -16,11 +17,12 @@ from batching.errors import MalformedError
 from batching.inspect import counters, trace
 from batching.keys import CANARY, CANARY_TURN
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Run
+from batching.store import Store
 from canary.channel import CUSTOMER, parse, webhook_secret
 from canary.probe import LATE_MS, Probe, Watcher
 from runtime.build import Runtime, build
 from tests.canaries import answer, collect, served
-from tests.fakes import FakeLeaseRenewer, FakeQueue
+from tests.fakes import FakeClock, FakeLeaseRenewer, FakeQueue
 from tests.http_server import HttpServer, Reply, http_server
 from web import create_app
 
@@ -249,6 +251,29 @@ def test_late_canary_raises_one_alert_with_the_step_where_it_was_last_seen(
     (detail,) = alerts(runtime)
     assert step in detail
     assert caplog.messages.count("canary.late") == 1
+
+
+def test_ledger_that_is_away_makes_the_canary_late_once(
+    runtime: Runtime, http: httpx2.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, away = FakeClock(), redis.Redis.from_url("redis://127.0.0.1:1/0")
+    settings, here = runtime.settings, runtime.store.client
+    secret = webhook_secret(settings.privacy_key)
+    store = Store(away, privacy_key=settings.privacy_key)
+    url, every_ms = "http://127.0.0.1:1", 60_000
+    watcher = Watcher(store, url=url, every_ms=every_ms, secret=secret, http=http, clock=clock)
+    for step_ms in (0, LATE_MS - 1, 1, LATE_MS):
+        clock.advance_ms(step_ms)
+        watcher()
+    logged = [(it.message, vars(it)["waited_ms"]) for it in caplog.records]
+
+    away.connection_pool, there = here.connection_pool, away.connection_pool
+    watcher()
+    watcher()
+    away.connection_pool = there
+
+    assert logged == [("canary.late", LATE_MS)]
+    assert alerts(runtime) == ["none was sent for 40 s: the ledger in our REDIS_URL did not answer"]
 
 
 def test_canary_that_is_given_up_makes_room_for_the_next(

@@ -1,6 +1,7 @@
 """The verbs that print a state: counters, audit, fleet, alerts, model."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from batching.alerts import Alerts
 from batching.keys import FLEET
 from batching.rights import erase
 from batching.store import Store
+from runtime.fleet import Member
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import CANARY, SILENT, Operator, announce_all, refused
 
@@ -129,17 +131,8 @@ def test_process_that_fell_silent_is_not_alive(operator: Operator, client: redis
 
     assert (scheduler["is_alive"], worker["is_alive"]) == (True, True)
     assert web["silent_ms"] > 15_000
-    unknown = {
-        "redis_run_id": "",
-        "redis_db": 0,
-        "webhook_secrets": "",
-        "answer_secrets": "",
-        "digests": "",
-        "threads": 0,
-        "busy": 0,
-        "queued": "",
-    }
-    assert web == SILENT | unknown | {"silent_ms": web["silent_ms"], "is_alive": False}
+    unknown = asdict(Member("", "", 0))
+    assert web == unknown | SILENT | {"silent_ms": web["silent_ms"], "is_alive": False}
 
 
 def old_alert(world: World, age_ms: int) -> None:

@@ -26,7 +26,12 @@ def checks(client: httpx2.Client) -> dict[str, Any]:
     return found
 
 
-def test_drift_makes_all_unready_and_reaches_sentry_once_and_ends_with_its_process(
+def works(client: httpx2.Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/healthz").json()["checks"]
+    return found
+
+
+def test_drift_makes_who_differs_unready_reaches_sentry_once_and_ends_with_its_process(
     stack: Stack,
 ) -> None:
     eventually(lambda: fleet_agrees(stack), what="all roles in agreement")
@@ -36,8 +41,9 @@ def test_drift_makes_all_unready_and_reaches_sentry_once_and_ends_with_its_proce
         stack.ledger.client.delete(key)
 
     with stack.other_web(BATCH_IDLE_MS="2000") as other:
-        eventually(lambda: not checks(stack.web)["fleet"]["ok"], what="the drift to be seen")
+        eventually(lambda: not works(stack.web)["fleet"]["ok"], what="the drift to be seen")
         assert checks(other)["fleet"]["ok"] is False
+        assert stack.web.get("/readyz").status_code == HTTPStatus.OK
         assert len(stack.web.get("/fleet").json()["problems"]) == 1
         eventually(lambda: alarms(stack.sentry, "drift")[before:], what="the alarm")
         # Each process compares the others with its own heartbeat, some seconds apart.
@@ -51,7 +57,7 @@ def test_drift_makes_all_unready_and_reaches_sentry_once_and_ends_with_its_proce
     (alarm,) = alarms(stack.sentry, "drift")[before:]
     assert "settings or accounts differ in BATCH_IDLE_MS: " in alarm["contexts"]["alert"]["detail"]
     assert "settings.drift" not in stack.sentry.messages
-    eventually(lambda: checks(stack.web)["fleet"]["ok"], what="the drift to be over")
+    eventually(lambda: works(stack.web)["fleet"]["ok"], what="the drift to be over")
 
 
 def test_batch_keeps_the_limits_of_the_process_that_opened_it(stack: Stack) -> None:

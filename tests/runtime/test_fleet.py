@@ -4,22 +4,26 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import redis
 
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, LedgerUnavailableError
+from batching.figures import Summed
 from batching.keys import FIGURES, FLEET, META
 from batching.store import Store, server_ms
 from runtime.clients import database_id, redis_client
 from runtime.fleet import (
     ALIVE_MS_MAX,
+    BEAT_EVERY_MS,
     FLUSHER_SILENT_MS_MAX,
     NEVER,
     SILENCE_COOLDOWN_MS,
     SILENCE_LASTS_MS,
     SILENT_MS_MAX,
+    STEADY_MS,
     Fleet,
     Member,
     Silence,
@@ -35,7 +39,7 @@ from runtime.settings import load_settings
 from tests.fake_sentry import FakeSentry
 from tests.fakes import FakeClock
 
-WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000)
+WEB = Member("web", "host-1", 11, "r1", "f1", "s1", 1_000, 700_000, beat_ms=BEAT_EVERY_MS)
 WORKER = replace(WEB, role="worker", pid=12)
 SCHEDULER = replace(WEB, role="scheduler", pid=13)
 GRACE_MS = 300_000
@@ -80,19 +84,54 @@ def test_beat_announces_the_process_by_the_servers_time(client: redis.Redis) -> 
         *("worker", "", 0, "r1", "f1", "s1"),
         redis_run_id=database_id(client).run_id,
         ledger_id=process.ledger_id,
+        beat_ms=BEAT_EVERY_MS,
     )
 
 
-def test_beat_removes_those_that_fell_silent(client: redis.Redis) -> None:
+@pytest.mark.parametrize(
+    ("beat_ms", "silent_ms", "alive"),
+    [
+        (BEAT_EVERY_MS, ALIVE_MS_MAX, True),
+        (BEAT_EVERY_MS, ALIVE_MS_MAX + 1, False),
+        # Of the release before, which beats every three seconds and does not say so.
+        (Member("web", "host-1", 11).beat_ms, 9_000, True),
+        (Member("web", "host-1", 11).beat_ms, 9_001, False),
+    ],
+)
+def test_process_is_alive_until_it_misses_three_beats(
+    beat_ms: int, silent_ms: int, *, alive: bool
+) -> None:
+    assert replace(WEB, beat_ms=beat_ms, silent_ms=silent_ms).is_alive is alive
+
+
+def test_process_that_took_no_leave_is_removed_and_counted_once(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed, out of memory, or with its host: whoever sees it first counts it.
+
+    After an outage of the ledger all are silent, and nobody has died.
+    """
     present_ms = now_ms(client)
     announce(client, replace(WORKER, heartbeat_ms=present_ms - SILENT_MS_MAX - 1_000))
     announce(client, replace(SCHEDULER, heartbeat_ms=present_ms - ALIVE_MS_MAX - 1_000))
-    process = fleet(client)
+    processes = [fleet(client), fleet(client)]
+    processes[0].beat()
+    at_once = died(client)
 
-    process.beat()
+    for process in processes:
+        process._steady_ms = present_ms - STEADY_MS
+        process.beat()
 
     roles = {member.role: member.is_alive for member in members(client)}
+    logged = [(it.message, vars(it)["member"]) for it in caplog.records]
     assert roles == {"web": True, "scheduler": False}
+    assert (at_once, died(client)) == ({}, {("worker",): 1})
+    assert logged == [("process.died", WORKER.name)]
+
+
+def died(client: redis.Redis) -> dict[tuple[str, ...], int]:
+    kept: Any = client.hgetall(FIGURES)
+    return Summed(kept).counted("deaths")
 
 
 def test_started_process_beats_until_it_is_stopped(client: redis.Redis) -> None:
@@ -167,6 +206,41 @@ def test_secrets_are_compared_among_those_who_have_them(
     found = drift([replace(WEB, **one), replace(WEB, pid=14, **other), SCHEDULER], 0)  # type: ignore[arg-type]
 
     assert [it.partition(" differ: ")[0] for it in found] == ([what] if what else [])
+
+
+OTHER_HOST = {"host": "host-2"}
+STALE = {"fingerprint": "f2"}
+
+
+@pytest.mark.parametrize(
+    ("others", "me", "is_wrong"),
+    [
+        pytest.param([WORKER, SCHEDULER], STALE, True, id="one of three"),
+        pytest.param([WEB, replace(WEB, pid=15), WORKER], STALE, True, id="children count once"),
+        pytest.param([replace(WORKER, fingerprint="f2"), SCHEDULER], {}, False, id="a worker"),
+        pytest.param(
+            [replace(WEB, host="host-2"), WORKER, replace(SCHEDULER, fingerprint="f2")],
+            STALE | OTHER_HOST,
+            False,
+            id="as many, and the newest",
+        ),
+        pytest.param([WORKER, SCHEDULER], {"release": "r0"}, True, id="a release"),
+        pytest.param(
+            [replace(WEB, webhook_secrets="a"), replace(WEB, webhook_secrets="a", host="h")],
+            {"webhook_secrets": "b"},
+            True,
+            id="secrets",
+        ),
+        pytest.param([], {}, False, id="alone"),
+    ],
+)
+def test_process_is_wrong_where_most_others_have_another_version(
+    others: list[Member], me: dict[str, str], *, is_wrong: bool
+) -> None:
+    """One stale worker takes no web host out, and neither does one stale web host the others."""
+    mine = replace(WEB, pid=21, started_ms=2_000, **me)  # type: ignore[arg-type]
+
+    assert bool(drift([*others, mine], 0, mine)) is is_wrong
 
 
 def test_processes_that_agree_or_are_dead_have_no_drift() -> None:

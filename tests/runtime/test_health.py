@@ -12,7 +12,7 @@ from batching import flow
 from batching.alerts import Alerts
 from batching.inspect import Census, census
 from batching.keys import CANARY, FLEET, META
-from batching.model import Dependency, InboundMessage, Kind, Limits, NotUnderstood, Reason
+from batching.model import Dependency, InboundMessage, Kind, Limits, NotUnderstood, Reason, Stage
 from batching.store import Store
 from runtime import health
 from runtime.clients import redis_client
@@ -122,6 +122,23 @@ class Installation:
         world.settle()
         self.clock.advance_ms(ago_ms)
 
+    def differ(self) -> None:
+        """Be the one of four processes with other settings."""
+        me = replace(WEB, pid=12, fingerprint="f2")
+        self.announce(me)
+        self.change(me=me)
+
+    def fail(self, *, stage: Stage = Stage.GENERATE, lasting_ms: int = 30_000) -> World:
+        """Have a model, or a provider, fail in passing, and nothing happen for a time."""
+        world = World(self.store, self.clock)
+        wake_up = world.to_sending() if stage is Stage.SEND else world.to_generating()
+        self.store.fail(world.begin(wake_up), "outage", 1_000, "model_503")
+        self.clock.advance_ms(lasting_ms)
+        return world
+
+    def fail_and_recover(self) -> None:
+        self.fail().settle()
+
     def change(self, **changes: Any) -> None:
         self.context = replace(self.context, **changes)
 
@@ -133,7 +150,7 @@ def installation(store: Store, clock: FakeClock, valkey: ValkeyServer) -> Iterat
         settings = load_settings(
             {"CANARY_URL": "http://127.0.0.1:9", "SENTRY_DSN": "http://public@127.0.0.1:9/1"}
         )
-        context = Context(store, settings, broker, ("salon", "barber"), ledger_id)
+        context = Context(store, settings, broker, ("salon", "barber"), ledger_id, WEB)
         store.client.hset(CANARY, mapping={"answered_ms": clock(), "round_trip_ms": 612})
         healthy = Installation(store, clock, context)
         healthy.announce(WEB, replace(WEB, role="worker"), replace(WEB, role="scheduler"))
@@ -153,7 +170,23 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
     (health.check_flusher, lambda p: p.client.delete(p.store.keyring.shards[0].heartbeat), MISTAKE,
      "this Redis was never flushed"),
     (health.check_flusher, lambda p: p.clock.advance_ms(FLUSHER_SILENT_MS_MAX + 1), MISTAKE,
-     "this Redis was last flushed 10.0 s ago"),
+     "this Redis was last flushed 4.0 s ago"),
+    (health.check_flushed, lambda p: p.client.delete(p.store.keyring.shards[0].heartbeat), MISTAKE,
+     "this Redis was never flushed"),
+    (health.check_flushed, lambda p: p.clock.advance_ms(86_400_001), MISTAKE,
+     "this Redis was last flushed 1 d ago"),
+    (health.check_flushed, lambda p: p.clock.advance_ms(86_400_000), WARNING,
+     "this Redis was last flushed 1 d ago"),
+    (health.check_own_version, lambda p: p.announce(replace(WEB, pid=12, fingerprint="f2")),
+     WARNING, "settings or accounts differ"),
+    (health.check_own_version, Installation.differ, MISTAKE, "settings or accounts differ"),
+    (health.check_failing, lambda p: p.fail(lasting_ms=29_999), OK, "fails for long"),
+    (health.check_failing, lambda p: p.fail(lasting_ms=30_000), MISTAKE,
+     "salon's model has failed for 30.0 s: model_503; "),
+    (health.check_failing, lambda p: p.fail(stage=Stage.SEND), MISTAKE,
+     "salon's provider has failed for 30.0 s: model_503; "),
+    (health.check_failing, lambda p: p.fail(lasting_ms=600_001), OK, "fails for long"),
+    (health.check_failing, Installation.fail_and_recover, OK, "fails for long"),
     (health.check_roles, lambda p: p.client.hdel(FLEET, "worker:host-1:11"), MISTAKE,
      "no worker is alive in this Redis"),
     (health.check_agreement, lambda p: p.announce(replace(WEB, pid=12, fingerprint="f2")), MISTAKE,
@@ -304,6 +337,21 @@ def test_counters_that_do_not_add_up_raise_one_alert_of_all_schedulers(
 
     assert kinds(monitor) == ["unbalanced"]
     assert [(it.message, it.levelname) for it in caplog.records] == [("ledger.unbalanced", "ERROR")]
+
+
+def test_overdue_batch_is_alerted_by_the_scheduler_where_no_worker_lives(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = Monitor(installation.context)
+    installation.become_overdue(alerted=False)
+
+    monitor()
+    monitor()
+
+    assert kinds(monitor).count("overdue") == 1
+    assert [it.message for it in caplog.records if it.message.startswith("batch")] == [
+        "batch.overdue"
+    ]
 
 
 def test_lost_message_raises_an_alert(monitor: Monitor) -> None:

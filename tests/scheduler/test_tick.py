@@ -112,6 +112,34 @@ def test_scheduler_serves_only_when_a_tick_reached_the_broker(taken):
     assert (away, around.calls["ready"]) == (0, 1)
 
 
+def test_flush_is_resumed_only_when_the_broker_took_one_or_somebody_flushed(caplog):
+    """While the gate is closed after a failure nothing is known of the broker."""
+    caplog.set_level(logging.INFO)
+    around = Around(QUIET)
+    tick = around.tick()
+    tick()
+    steps: list[tuple[Watch, bool | Exception]] = [
+        (DUE, TransientError("broker_away")),
+        (DUE, False),
+        (QUIET, False),
+        (DUE, TransientError("broker_away")),
+        (replace(QUIET, now_ms=NOW_MS + 1), False),
+        (replace(QUIET, heartbeat_ms=NOW_MS + 1), False),
+        (QUIET, TransientError("broker_away")),
+        (DUE, TransientError("broker_away")),
+        (QUIET, True),
+    ]
+    seen = []
+
+    for around.found, around.taken in steps:
+        tick()
+        seen.append(caplog.messages[-1:])
+        caplog.clear()
+
+    hindered, resumed = ["flush.hindered"], ["flush.resumed"]
+    assert seen == [hindered, [], [], [], [], resumed, [], hindered, resumed]
+
+
 @pytest.mark.parametrize(
     ("port", "failure", "level", "alive"),
     [

@@ -119,10 +119,12 @@ class Stack:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_until_ready(self) -> None:
-        """Wait until /readyz says so. Raise AssertionError once a process has died."""
+        """Wait until /healthz says so. Raise AssertionError once a process has died."""
 
         usual = [self.processes[name] for name in USUAL]
-        eventually(lambda: _serves(self.web, *usual, path="/readyz"), what="/readyz to say ready")
+        eventually(
+            lambda: _serves(self.web, *usual, path="/healthz"), what="/healthz to say that it works"
+        )
 
     def customer(
         self,

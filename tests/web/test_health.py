@@ -10,9 +10,10 @@ import pytest
 import redis
 
 from batching.keys import FLEET
+from batching.model import Dependency
 from batching.store import Store
 from runtime.build import Runtime, build
-from runtime.fleet import SILENCE_LASTS_MS, Silence
+from runtime.fleet import FLUSHER_SILENT_MS_MAX, SILENCE_LASTS_MS, Silence
 from tests.fakes import FakeClock
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
@@ -20,7 +21,7 @@ from tests.webhooks import Caller, body, change, code, text_message
 from web import create_app
 from web.access import Operators
 from web.guesses import Guesses
-from web.health import KNOWN_MS, Ready
+from web.health import KNOWN_MS, READY, Health
 
 HELLO = body(change(text_message()))
 
@@ -61,9 +62,13 @@ def test_process_without_a_ledger_is_alive_and_says_that_it_cannot_serve(
     assert webhook.headers["Retry-After"] == "5"  # the provider delivers again
 
 
-def readyz(runtime: Runtime) -> falcon.testing.Result:
+def asked(runtime: Runtime, path: str) -> falcon.testing.Result:
     """Return what a process answers that was not asked before."""
-    return falcon.testing.TestClient(create_app(runtime)).simulate_get("/readyz")
+    return falcon.testing.TestClient(create_app(runtime)).simulate_get(path)
+
+
+def readyz(runtime: Runtime) -> falcon.testing.Result:
+    return asked(runtime, "/readyz")
 
 
 def test_process_is_ready_once_a_flusher_collects_from_its_redis(runtime: Runtime) -> None:
@@ -84,6 +89,44 @@ def test_process_is_ready_once_a_flusher_collects_from_its_redis(runtime: Runtim
     assert (after.json["status"], after.json["release"]) == ("ready", "r-test")
     assert all(check["ok"] for check in after.json["checks"].values())
     assert len(after.json["fingerprint"]) == 12
+
+
+def test_dead_worker_makes_no_host_unready_and_the_installation_is_said_not_to_work(
+    start: Start,
+) -> None:
+    """What is taken meanwhile is kept, and answered when one lives again."""
+    runtime = start("web")
+    others = [start("worker"), start("scheduler")]
+    for process in (runtime, *others):
+        process.fleet.beat()
+    collect_once(runtime.store)
+    before = [asked(runtime, path).status_code for path in ("/readyz", "/healthz")]
+    for shard in runtime.store.keyring.all_shards:
+        runtime.store.client.decrby(shard.heartbeat, FLUSHER_SILENT_MS_MAX + 1)
+    others[0].fleet.stop()
+
+    ready, works = asked(runtime, "/readyz"), asked(runtime, "/healthz")
+
+    wrong = [name for name, check in works.json["checks"].items() if not check["ok"]]
+    assert before == [200, 200]
+    assert (ready.status_code, ready.json["checks"]["flusher"]["ok"]) == (200, True)
+    assert "was last flushed" in ready.json["checks"]["flusher"]["says"]
+    assert (works.status_code, works.json["status"]) == (503, "does not work")
+    assert wrong == ["flusher", "roles"]
+
+
+def test_fault_of_an_account_is_a_detail_of_the_installation(start: Start) -> None:
+    runtime = start("web")
+    for process in (runtime, start("worker"), start("scheduler")):
+        process.fleet.beat()
+    collect_once(runtime.store)
+    account_id = next(iter(runtime.accounts)).account_id
+    runtime.store.open_circuit(account_id, Dependency.MODEL, "model_auth")
+
+    works = asked(runtime, "/healthz")
+
+    wrong = [name for name, check in works.json["checks"].items() if not check["ok"]]
+    assert (works.status_code, wrong) == (200, ["accounts"])
 
 
 @pytest.mark.parametrize(("grace_ms", "status"), [("0", 503), ("300000", 200)])
@@ -124,7 +167,8 @@ def test_strangers_who_ask_whether_a_process_is_ready_ask_the_ledger_once_a_seco
     runtime = start("web", CONSOLE_TOKEN="5c1f0e9d8b7a69584c3b2a190f8e7d6c")
     guesses = Guesses(runtime.store, "the operator's pages")
     app = falcon.App()
-    app.add_route("/readyz", Ready(runtime, Operators(runtime.settings, guesses), clock))
+    operators = Operators(runtime.settings, guesses)
+    app.add_route("/readyz", Health(runtime, operators, READY, {}, ("ready", "not ready"), clock))
     http = falcon.testing.TestClient(app)
 
     def asked(times: int) -> int:
