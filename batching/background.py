@@ -1,4 +1,7 @@
-"""What the ledger knows of the batch that an alert is about: its steps, how long it waits."""
+"""What the trail says of the batch that an alert is about: its steps, how long it waits.
+
+The conversation itself is not read: it holds what was written, which whoever alerts need not see.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +13,13 @@ from batching.store import Store, reached
 
 #: So many steps of a batch are looked at for an alert about it.
 BACKGROUND_STEPS_MAX = 20
-_WHEN = ("id", "first", "stage", "open_id", "open_first")
+#: With these a batch ends, and waits for nothing.
+_ENDS = frozenset({"finish", "dead_letter", "discard"})
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What the ledger knows of the batch that an alert is about.
+    """What is known of the batch that an alert is about.
 
     ``steps``: the last BACKGROUND_STEPS_MAX. ``waited_ms``: from its first message to the alert, 0
     if unknown. ``stage``: what it waits for, "" if it has ended or collects.
@@ -40,26 +44,31 @@ def backgrounds(store: Store, alerts: Sequence[Alert]) -> dict[str, Background]:
     about = [alert for alert in alerts if alert.conversation_id and alert.batch_id]
     pipeline: Any = store.client.pipeline(transaction=False)
     for alert in about:
-        shard, conversation_id = store.shard_of(alert.conversation_id), alert.conversation_id
-        pipeline.lrange(shard.trail(conversation_id), -TRAIL_MAX, -1)
-        pipeline.hmget(shard.batches(conversation_id), *_WHEN)
+        shard = store.shard_of(alert.conversation_id)
+        pipeline.lrange(shard.trail(alert.conversation_id), -TRAIL_MAX, -1)
     with reached():
-        answers = pipeline.execute()
+        trails = pipeline.execute()
     return {
-        alert.name: _background(alert, trail, kept)
-        for alert, trail, kept in zip(about, answers[::2], answers[1::2], strict=True)
+        alert.name: _background(alert, trail) for alert, trail in zip(about, trails, strict=True)
     }
 
 
-def _background(alert: Alert, trail: Sequence[bytes], kept: Sequence[bytes | None]) -> Background:
+def _background(alert: Alert, trail: Sequence[bytes]) -> Background:
     known = filter(None, map(read_step, trail))
     steps = [step for step in known if step.batch_id == alert.batch_id]
-    batch, first, stage, opened, open_first = ((it or b"").decode() for it in kept)
-    collected = (it.words[1] for it in steps if it.verb == "collect" and it.words[1:])
-    started = {opened: open_first, batch: first}.get(alert.batch_id) or next(collected, "")
-    started_ms = to_number(started)
+    started_ms, stage = 0, ""
+    for step in steps:
+        match step.verb, step.words:
+            case "collect", (_, first, *_):
+                started_ms = to_number(first)
+            case "overdue", (first, now_in):
+                started_ms, stage = to_number(first), now_in
+            case "begin", (now_in, *_):
+                stage = now_in
+            case verb, _ if verb in _ENDS:
+                stage = ""
     return Background(
         steps=tuple(steps[-BACKGROUND_STEPS_MAX:]),
         waited_ms=max(0, alert.at_ms - started_ms) if started_ms else 0,
-        stage=stage if batch == alert.batch_id else "",
+        stage=stage,
     )

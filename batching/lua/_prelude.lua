@@ -37,10 +37,14 @@ local function raise_overdue(index, stats, alerts, prefix, limit)
   local overdue = {}
   for n, waiting in ipairs(redis.call("ZRANGEBYSCORE", index, "-inf", now_ms, "LIMIT", 0, limit)) do
     local conversation, batch = string.match(waiting, "^(.+):(.+)$")
-    local account = redis.call("HGET", prefix .. "c:" .. conversation, "account") or ""
+    local c = prefix .. "c:" .. conversation
+    local account, id, first, stage, open_first =
+      unpack(redis.call("HMGET", c, "account", "id", "first", "stage", "open_first"))
+    if id ~= batch then first, stage = open_first, "collect" end
+    account = account or ""
     alert(alerts, "overdue", "", account, conversation, batch)
     redis.call("HINCRBY", stats, "overdue", 1)
-    trail(prefix .. "trail:" .. conversation, "overdue", batch)
+    trail(prefix .. "trail:" .. conversation, "overdue", batch, first or 0, stage or "")
     redis.call("ZREM", index, waiting)
     overdue[n] = {conversation, batch, account}
   end

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from batching import flow
+from batching.alerts import Alerts
+from batching.background import backgrounds
 from batching.errors import (
     AmbiguousError,
     ChannelStoppedError,
@@ -415,6 +417,19 @@ def test_batch_without_a_worker_is_overdue_and_one_that_was_answered_never(world
         waits.append(world.overdue())
 
     assert waits == [0, 1, 1]
+
+
+def test_alert_of_an_overdue_batch_is_told_since_when_it_waits_and_for_what(world: World) -> None:
+    world.write("Hi")
+    world.wait(9_000)
+    world.flush()
+    world.wait(111_000)
+    world.flush()
+
+    (alert,) = [it for it in Alerts(world.store).newest(9) if it.kind == "overdue"]
+    found = backgrounds(world.store, [alert])[alert.name]
+
+    assert (found.waited_ms, found.stage) == (120_000, "generate")
 
 
 def test_trail_of_a_batch_that_waits_for_a_day_stays_short(world: World) -> None:

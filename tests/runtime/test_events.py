@@ -156,10 +156,9 @@ def test_trail_of_the_batch_leads_to_its_event(
         "1768478409000 collect b7 idle 1768478400000 salon",
         "1768478410000 begin b7 generate 1",
         "1768478470000 fail b7 outage model_timeout",
-        "1768478520000 overdue b7",
+        "1768478520000 overdue b7 1768478400000 generate",
     )
     store.client.rpush(shard.trail(ANNA), *steps)
-    store.client.hset(shard.batches(ANNA), "id", "b7", items=["stage", "generate"])
 
     event = told("overdue", conversation=ANNA, batch="b7", at_ms="1768478520000")
 
