@@ -51,6 +51,9 @@ format: $(READY) ## Rewrite the code in the house style
 chaos: $(READY) ## Run a whole installation under 200 faults and check every answer (SEED=7 repeats)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+truth: $(READY) ## Print what health checks and doctor say of each fault (ARGS="--only 'worker killed'")
+	@$(BIN)/python -m tests.truth $(ARGS)
+
 alarms: $(READY) ## Count what Sentry is sent of each fault in its first minute (ARGS="--only 'broker away'")
 	@$(BIN)/python -m tests.alarms $(ARGS)
 

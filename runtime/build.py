@@ -28,7 +28,7 @@ from runtime.accounts import (
     load_accounts,
 )
 from runtime.clients import Role, database_id, redis_client, trouble
-from runtime.fleet import Fleet, Member, Silence, this_process
+from runtime.fleet import Fleet, Member, this_process
 from runtime.logs import start_logging
 from runtime.needs import purposes_of, secret_digests
 from runtime.notifier import Notifier
@@ -36,6 +36,7 @@ from runtime.outages import Outages, namer_of, take_turn
 from runtime.people import People
 from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
+from runtime.silence import Silence
 from runtime.sinks import Address, addresses_of
 
 log = logging.getLogger(__name__)

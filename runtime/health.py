@@ -22,9 +22,10 @@ from batching.keys import CANARY
 from batching.model import Dependency, Reason, Stage
 from batching.store import Store, reached
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
-from runtime.fleet import NEVER, ROLES, Member, describe_lag, drift, is_silent, members, missing
+from runtime.fleet import ROLES, Member, drift, members, missing
 from runtime.meanings import kind, meaning
 from runtime.settings import Settings, is_redis
+from runtime.silence import NEVER, describe_lag, is_silent
 from runtime.units import size, span
 
 log = logging.getLogger(__name__)

@@ -18,16 +18,10 @@ from runtime.clients import database_id, redis_client
 from runtime.fleet import (
     ALIVE_MS_MAX,
     BEAT_EVERY_MS,
-    FLUSHER_SILENT_MS_MAX,
-    NEVER,
-    SILENCE_COOLDOWN_MS,
-    SILENCE_LASTS_MS,
     SILENT_MS_MAX,
     STEADY_MS,
     Fleet,
     Member,
-    Silence,
-    describe_lag,
     drift,
     members,
     missing,
@@ -36,6 +30,14 @@ from runtime.fleet import (
 from runtime.logs import clean
 from runtime.sentry import flush, start_reporting
 from runtime.settings import load_settings
+from runtime.silence import (
+    FLUSHER_SILENT_MS_MAX,
+    NEVER,
+    SILENCE_COOLDOWN_MS,
+    SILENCE_LASTS_MS,
+    Silence,
+    describe_lag,
+)
 from tests.fake_sentry import FakeSentry
 from tests.fakes import FakeClock
 

@@ -16,7 +16,7 @@ from batching.model import Dependency, InboundMessage, Kind, Limits, NotUndersto
 from batching.store import Store
 from runtime import health
 from runtime.clients import redis_client
-from runtime.fleet import FLUSHER_SILENT_MS_MAX, Member
+from runtime.fleet import Member
 from runtime.health import (
     ALERT_RULES,
     MONITOR_EVERY_MS,
@@ -29,6 +29,7 @@ from runtime.health import (
     Monitor,
 )
 from runtime.settings import load_settings
+from runtime.silence import FLUSHER_SILENT_MS_MAX
 from tests.batching.world import World
 from tests.fakes import FakeClock, FakeQueue
 from tests.valkey_server import ValkeyServer

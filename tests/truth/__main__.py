@@ -14,8 +14,6 @@ from tests.processes import Guard
 from tests.truth.faults import FAULTS, Voice, installation, listening, strike
 
 AT_S = (1, 5, 15, 30, 60)
-#: Between two faults, s.
-CALM_S = 5
 
 
 def _row(name: str, heard: Sequence[Voice], lasting_s: float) -> Iterator[str]:
@@ -41,7 +39,6 @@ def main() -> None:
         for name in options.only or FAULTS:
             strike(scene, name, heard, lambda: time.sleep(options.lasting))
             print("\n".join(_row(name, heard, options.lasting)), flush=True)
-            time.sleep(CALM_S)
         print(f"load average {os.getloadavg()[0]:.1f}")
 
 

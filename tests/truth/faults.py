@@ -160,11 +160,12 @@ def _traffic(stack: Stack) -> Iterator[None]:
 class Voice:
     """What one of the four says, with the times of changes, s since ``begin``.
 
-    ``ask`` returns it in few words.
+    ``ask`` returns it in few words; ``well``: what it says while nothing is wrong.
     """
 
     name: str
     ask: Callable[[], str]
+    well: str
     said: list[tuple[float, str]] = field(default_factory=list)
     _began_s: float = 0.0
 
@@ -190,8 +191,8 @@ class Voice:
         return self.said[-1][1] if self.said else ""
 
     def known_s(self) -> float | None:
-        """Return after how long it said anything else."""
-        return next((at_s for at_s, words in self.said[1:]), None)
+        """Return after how long it said that something is wrong, None if it did not."""
+        return next((at_s for at_s, words in self.said if words != self.well), None)
 
 
 def _http(stack: Stack, path: str) -> str:
@@ -232,8 +233,8 @@ def _doctor(stack: Stack) -> str:
 
 
 def voices(stack: Stack) -> list[Voice]:
-    heard = [Voice(path, lambda path=path: _http(stack, path)) for path in _PATHS]  # type: ignore[misc]
-    return [*heard, Voice("doctor", lambda: _doctor(stack))]
+    heard = [Voice(path, lambda path=path: _http(stack, path), "200") for path in _PATHS]  # type: ignore[misc]
+    return [*heard, Voice("doctor", lambda: _doctor(stack), "0")]
 
 
 @contextmanager
@@ -251,13 +252,13 @@ def installation(binary: str, guard: Guard) -> Iterator[Scene]:
 
 @contextmanager
 def listening(scene: Scene) -> Iterator[list[Voice]]:
-    """Have every voice asked all the time; the body begins when each has said something."""
+    """Have every voice asked all the time; the body begins when each says that all is well."""
     heard, over = voices(scene.stack), threading.Event()
     threads = [threading.Thread(target=it.listen, args=(over,)) for it in heard]
     for thread in threads:
         thread.start()
     try:
-        eventually(lambda: all(it.said for it in heard), what="every voice")
+        eventually(lambda: all(it.now == it.well for it in heard), what="all to be well")
         yield heard
     finally:
         over.set()
@@ -266,9 +267,9 @@ def listening(scene: Scene) -> Iterator[list[Voice]]:
 
 
 def strike(scene: Scene, name: str, heard: Sequence[Voice], wait: Callable[[], object]) -> None:
-    """Hurt, wait, heal, and return when the installation works again."""
+    """Hurt, wait, heal, and return when every voice says again that all is well."""
     for voice in heard:
         voice.begin()
     for _ in FAULTS[name](scene):
         wait()
-    eventually(lambda: _http(scene.stack, "/healthz").startswith("200"), what="to work again")
+    eventually(lambda: all(it.now == it.well for it in heard), what="all to be well again")

@@ -13,7 +13,7 @@ from batching.keys import FLEET
 from batching.model import Dependency
 from batching.store import Store
 from runtime.build import Runtime, build
-from runtime.fleet import FLUSHER_SILENT_MS_MAX, SILENCE_LASTS_MS, Silence
+from runtime.silence import FLUSHER_SILENT_MS_MAX, SILENCE_LASTS_MS, Silence
 from tests.fakes import FakeClock
 from tests.valkey_server import ValkeyServer
 from tests.web.conftest import Start, environ_of, write_accounts
