@@ -444,7 +444,7 @@ def check_overdue(context: Context) -> list[CheckResult]:
 def check_models(context: Context) -> list[CheckResult]:
     """Check that nobody waits because a person has switched the models off."""
     if context.store.model_is_on():
-        return [ok("models", "may be asked")]
+        return [ok("models", "are switched on")]
     waiting, advice = census(context.store), "`manage.py model on` when they may be asked again"
     messages = waiting.open + waiting.flight
     if not messages:
