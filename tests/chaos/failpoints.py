@@ -29,6 +29,8 @@ DIRECTORY = "FAILPOINTS"
 EXIT_KILLED = 137
 #: When an alert that was taken and not acknowledged is given out again, ms: tests wait for it.
 REDELIVER_MS = 2_000
+#: Many cases end for one cause within minutes, and each must be told.
+RATE_MAX = 1_000
 #: What a caller of the ledger sees whose answer is lost.
 LOST = LedgerUnavailableError("lost")
 
@@ -129,7 +131,7 @@ def fail_where_armed(before: dict[str, Point], after: dict[str, Point]) -> None:
     failpoints = Failpoints(Path(os.environ[DIRECTORY]))
     _fail_ledger(failpoints, before, after)
     _fail_channel(failpoints)
-    alerts.REDELIVER_MS = REDELIVER_MS
+    alerts.REDELIVER_MS, alerts.RATE_MAX = REDELIVER_MS, RATE_MAX
     broken = TransientError("model_broken")
     _fail_after(failpoints, Guarded, "answer", Point.GENERATE_AFTER_MODEL, broken)
     _fail_after(failpoints, notifier, "deliver", Point.ALERT_AFTER_POST_BEFORE_ACK, LOST)
