@@ -73,7 +73,8 @@ trip: $(READY) ## Count the files that one message passes
 
 lock: $(READY) ## Write requirements*.txt from pyproject.toml (ARGS=--upgrade for the newest)
 	$(call compile,requirements.txt)
-	$(call compile,requirements-dev.txt,--group dev --constraint requirements.txt)
+	$(call compile,requirements-traces.txt,--extra traces --constraint requirements.txt)
+	$(call compile,requirements-dev.txt,--extra traces --group dev --constraint requirements-traces.txt)
 
 # Production's lock without its markers: hosts may need what this Python does not.
 # Nobody who can be asked, or not about every package, is no good news.

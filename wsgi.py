@@ -7,6 +7,7 @@ from web import create_app
 
 _runtime = build_or_exit("web")
 _runtime.fleet.start()
+atexit.register(_runtime.store.figures.traces.close)
 atexit.register(_runtime.fleet.stop)
 
 application = create_app(_runtime)

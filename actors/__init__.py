@@ -25,7 +25,7 @@ def main() -> None:
     )
     bulkhead, pauses = Bulkhead(), Pauses()
     systemd = Systemd(systemd_environment())
-    at_stop = AtStop(runtime.fleet.stop, sentry.flush)
+    at_stop = AtStop(runtime.fleet.stop, runtime.store.figures.traces.close, sentry.flush)
     threads = Threads(runtime.store.figures)
     for middleware in (bulkhead, pauses, threads, Readiness(systemd), at_stop):
         broker.add_middleware(middleware)

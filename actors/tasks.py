@@ -224,10 +224,14 @@ class Tasks:
 
     def _take(self, step: Callable[..., None], wake_up: WakeUp) -> None:
         with _reported(wake_up.stage, wake_up):
+            span = self._store.figures.traces.span(
+                wake_up.stage, batch=wake_up.batch, attempt=wake_up.attempt
+            )
             account_id = self._store.account_of(wake_up.conversation_id)
             with self._bulkhead.slot(wake_up.stage, account_id) as may_begin:
                 if may_begin:
-                    step(wake_up, renew_lease=renew_lease, pause=self._pause)
+                    with span:
+                        step(wake_up, renew_lease=renew_lease, pause=self._pause)
 
 
 def declare(broker: dramatiq.Broker, tasks: Tasks) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 import redis
@@ -38,6 +38,51 @@ FAILED = "failed"
 SUMS_MAX = 4_000
 
 
+#: The span above all others of a batch: from its first message to its end.
+WHOLE = "answer"
+
+
+class Traces:
+    """What was done for each batch, as spans. This one keeps none and costs nothing.
+
+    ``kept``: whether there is one that does. A batch is named as by ``WakeUp.batch``. Nothing of
+    what was written may be told of a span: names, codes, digests and numbers alone.
+    """
+
+    kept = False
+
+    def span(
+        self,
+        name: str,  # noqa: ARG002
+        *,
+        batch: str | None = None,  # noqa: ARG002
+        **about: str | int,  # noqa: ARG002
+    ) -> AbstractContextManager[None]:
+        """Keep the block as a span; without ``batch`` only inside of another, as a part of it."""
+        return nullcontext()
+
+    def past(
+        self,
+        name: str,
+        batch: str,
+        *,
+        ms: int = 0,
+        since_ms: int = 0,
+        code: str = "",
+        **about: str | int,
+    ) -> None:
+        """Keep what took ``ms``, or began at ``since_ms`` since the epoch, and has just ended."""
+
+    def note(self, **about: str | int) -> None:
+        """Add to what is known of the span that this thread is in."""
+
+    def used(self, kind: str, tokens: int) -> None:
+        """Add "input" or "output" tokens to the span that this thread is in."""
+
+    def close(self) -> None:
+        """Send what waits, for a little while. For the end of a process."""
+
+
 class Figures:
     """The sums of one process. Every method may be called from any thread, and none raises."""
 
@@ -48,6 +93,7 @@ class Figures:
         self.threads = self.busy = 0
         #: Queue → its wake-ups that nobody has taken, as far as this process knows.
         self.queued: dict[str, int] = {}
+        self.traces = Traces()
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
         """Add to a sum."""
@@ -64,10 +110,14 @@ class Figures:
 
     @contextmanager
     def call(self, name: str, of: str, *labels: str) -> Iterator[None]:
-        """Time a call to ``of``, and count the code with which it fails."""
+        """Time a call to ``of``, and count the code with which it fails.
+
+        The first of ``labels`` is the account.
+        """
         began, ended = time.monotonic(), FAILED
         try:
-            yield
+            with self.traces.span(name, of=of, account=labels[0]):
+                yield
             ended = DONE
         except AdminError as error:
             self.count("failures", of, error.code)

@@ -30,6 +30,7 @@ from batching.errors import (
     TransientError,
     UnusableAnswerError,
 )
+from batching.figures import WHOLE
 from batching.keys import Keyring
 from batching.model import (
     MODELS,
@@ -147,6 +148,7 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
     that does it; and one or two for each batch that vanished or ends here. Raise
     LedgerUnavailableError at the end if some shard could not be served.
     """
+    began_ms = _clock_ms()
     watch, shards, round_trip = store.watch(), store.keyring.all_shards, store.pipeline()
     handlers: list[Callable[[Store, Any, list[WakeUp]], None]] = []
     for number in watch.to_collect:
@@ -170,6 +172,8 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
         if not _enqueue(queue, wake_up):
             # A broker that is away costs one time-out, not one a batch: their leases run out.
             break
+    for wake_up in wake_ups:
+        store.figures.traces.past("flush", wake_up.batch, ms=_clock_ms() - began_ms)
     if errors:
         raise errors[0]
     return len(wake_ups)
@@ -253,6 +257,7 @@ def send(
             log.info("batch.answered", extra=_about(run) | {"waited_ms": run.age_ms})
             took_ms = run.age_ms + _clock_ms() - began_ms
             store.figures.timed("end_to_end", run.account_id, ms=took_ms)
+            _trace_whole(store, run, "answered")
             _note_sent(store, run)
 
 
@@ -383,6 +388,7 @@ def dead_letter(store: Scripts, batch: Held, reason: Reason, detail: str) -> Non
     if counts:
         fields = {"reason": reason, "detail": detail, "kept": counts[0], "lost": counts[1]}
         log.error("batch.dropped", extra=_names(batch.wake_up, batch.account_id) | fields)
+        _trace_whole(store, batch, "dead", reason)
 
 
 def recover_orphan(store: Store, conversation_id: str) -> None:
@@ -601,10 +607,23 @@ def _handle_collected(store: Store, collected: list[Collected], wake_ups: list[W
             fields = {"batch_size": batch.count, "waited_ms": batch.waited_ms, "why": batch.why}
             log.info("batch.collected", extra=_names(batch.wake_up, batch.account_id) | fields)
             store.figures.timed("wait", batch.account_id, ms=batch.waited_ms)
+            _trace_wait(store, batch)
             wake_ups.append(batch.wake_up)
     for batch in collected:
         if not batch.batch_id:
             recover_orphan(store, batch.conversation_id)
+
+
+def _trace_wait(store: Store, batch: Collected) -> None:
+    """Keep how long a batch collected as a span."""
+    store.figures.traces.past(
+        "wait",
+        batch.wake_up.batch,
+        ms=batch.waited_ms,
+        account=batch.account_id,
+        why=batch.why,
+        count=batch.count,
+    )
 
 
 def _handle_reaped(
@@ -691,6 +710,7 @@ def _suppress(store: Scripts, run: Run, reason: str) -> None:
     """End the batch as deliberately not answered."""
     if store.finish(run, suppressed=reason):
         log.info("batch.suppressed", extra=_about(run) | {"reason": reason})
+        _trace_whole(store, run, "suppressed")
 
 
 def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
@@ -887,6 +907,18 @@ def _lease_renewed(
     store: Store, run: Run, renew_lease: LeaseRenewer
 ) -> AbstractContextManager[None]:
     return renew_lease(lambda: store.renew(run), run.limits.lease_ms)
+
+
+def _trace_whole(store: Scripts, batch: Held, state: str, code: str = "") -> None:
+    """Keep the span above all others of a batch that ends here."""
+    store.figures.traces.past(
+        WHOLE,
+        batch.wake_up.batch,
+        since_ms=batch.first_ms if isinstance(batch, Run) else 0,
+        code=code,
+        account=batch.account_id,
+        state=state,
+    )
 
 
 def _to_send(wake_up: WakeUp) -> WakeUp:

@@ -861,9 +861,10 @@ class Store(Scripts):
         }
 
     def _take(self, call: _Call, *, durable: bool) -> object:
-        (value,) = _run_all(self.client, [call], durable=durable and self.synced)
-        if isinstance(value, LedgerUnavailableError):
-            raise value
+        with self.figures.traces.span(f"ledger {call.verb}"):
+            (value,) = _run_all(self.client, [call], durable=durable and self.synced)
+            if isinstance(value, LedgerUnavailableError):
+                raise value
         return value
 
     def pipeline(self, *, durable: bool = False) -> Pipeline:

@@ -84,6 +84,8 @@ class HttpModel(ABC):
     path: ClassVar[str]
     #: Called with "input" or "output" and how many tokens of it each call used, as it says.
     used: Callable[[str, int], None] = staticmethod(lambda _kind, _tokens: None)
+    #: Called before each call.
+    asks: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -147,6 +149,7 @@ class HttpModel(ABC):
         settings: dict[str, Any] = {"model": self.config.model}
         if self.config.temperature is not None:
             settings["temperature"] = self.config.temperature
+        self.asks()
         reply = call_json(
             self._http,
             self._url,

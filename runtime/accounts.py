@@ -41,13 +41,14 @@ from config import (
 )
 from config.urls import is_url, shown_url
 from llm import MODELS
-from llm.client import HttpModel
+from llm.client import HttpModel, RemoteModel
 from llm.guard import Guarded
 from llm.markdown import Formatted, Formatting
 from llm.prompt import Prompt
 from runtime.clients import http_client
 from runtime.needs import NEEDED_BY, Purpose, env_names, named_secrets
 from runtime.settings import AccountBudget, AccountLimits, Settings, order_mistakes
+from runtime.traces import about_model
 
 FILE_BYTES_MAX = 1_000_000
 ACCOUNTS_MAX = 1_000
@@ -248,13 +249,20 @@ class AccountRegistry:
         )
         if isinstance(model, HttpModel):
             model.used = partial(self._count_tokens, config.account_id, of)
+            model.asks = partial(self._note_model, table)
         alert = partial(self._alert_redacted, config.account_id)
         # Inside of the guard, which must read what leaves.
         shown = Formatted(model, config.entry.formatting)
         return Guarded(shown, prompt=prompt, account_id=config.account_id, alert=alert)
 
+    def _note_model(self, table: RemoteModel) -> None:
+        traces = self._store.figures.traces
+        if traces.kept:
+            traces.note(**about_model(table))
+
     def _count_tokens(self, account_id: str, of: str, kind: str, tokens: int) -> None:
         self._store.figures.count("tokens", account_id, of, kind, by=tokens)
+        self._store.figures.traces.used(kind, tokens)
 
     def _alert_redacted(self, account_id: str, removed: str) -> None:
         """Alert a person once an hour. The answer must not wait for it: the log has every one."""

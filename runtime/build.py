@@ -38,6 +38,7 @@ from runtime.safety import log_unsafe
 from runtime.settings import Settings, former_names, load_settings, process_environment
 from runtime.silence import Silence
 from runtime.sinks import Address, addresses_of
+from runtime.traces import require, traces_of
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +85,16 @@ def build(
     """
     environ = process_environment() if environ is None else environ
     settings = load_settings(environ)
+    require(settings)
     configs = load_accounts(settings, environ, channels, purposes=purposes_of(role))
     _start_reporting(settings, role)
     addresses = addresses_of(settings, configs) if role == "scheduler" else []
     log_unsafe(settings, configs, channels, addresses)
     store = store_of(settings, redis_client(settings.redis_url, role))
     me = _this_process(role, settings, configs, _open(store))
+    store.figures.traces = traces_of(
+        settings, role, me.ledger_id, {it.account_id: it.channel for it in configs}
+    )
     _log_start(settings, environ, store, me)
     everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}

@@ -118,7 +118,8 @@ def _refusal(name: str, value: str | None, problem: str, exception: str, item: s
 
 def _addresses(settings: Settings, configs: Iterable[AccountConfig]) -> Iterator[tuple[str, str]]:
     """Yield where each address stands, and the address."""
-    for name in ("redis_url", "broker_url", "canary_url", "events_url", "sentry_dsn"):
+    names = ("redis_url", "broker_url", "canary_url", "events_url", "sentry_dsn", "traces_url")
+    for name in names:
         if url := getattr(settings, name):
             yield name.upper(), url
     for config in configs:

@@ -208,6 +208,18 @@ CanaryUrl = Annotated[
 ]
 
 
+TracesUrl = Annotated[
+    str, http_url("must look like https://HOST/v1/traces, where a collector takes spans")
+]
+TracesHeaders = Annotated[
+    Secret,
+    matches(
+        r"|[\w-]+=[^\s,=]+(=*)(,[\w-]+=[^\s,=]+(=*))*",
+        "must look like NAME=VALUE,NAME=VALUE, with spaces and commas as %20 and %2C",
+    ),
+]
+
+
 class Settings(Table):
     """The settings of an installation; every process has the same. Names are the environment's.
 
@@ -224,6 +236,10 @@ class Settings(Table):
     log_level: LogLevel = "INFO"
     sentry_dsn: Dsn = ""
     sentry_traces_percent: Annotated[int, Whole(0, 100)] = 0
+    # Where spans go, by OTLP over HTTP; the extra ``traces`` is needed.
+    traces_url: TracesUrl = ""
+    traces_headers: TracesHeaders = ""
+    traces_percent: Annotated[int, Whole(0, 100)] = 100
     docs_url: PageUrl = ""
     console_url: PageUrl = ""
     # Where people are told, beside Sentry, and of what.

@@ -17,19 +17,21 @@ __all__ = ["street"]
 
 #: Whatever can open a connection by itself.
 CONNECTING = re.compile(
-    r"(aiohttp|apprise|ftplib|http\.client|httpcore2?|httpx|requests|smtplib|socket|ssl|telnetlib"
+    r"(aiohttp|apprise|ftplib|http\.client|httpcore2?|httpx|opentelemetry\.exporter|requests|smtplib"
+    r"|socket|ssl|telnetlib"
     r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
 )
 #: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
 #: ``check`` connects to RabbitMQ, ``clients`` knows the errors of sockets and TLS, ``outages`` has
-#: its turn among the processes of this host, ``sinks`` tells people at NOTIFY_URLS, ``systemd``
-#: notifies systemd, ``urls`` has the system read an address as it would when connecting. None of
-#: them is given an address by a message.
+#: its turn among the processes of this host, ``otlp`` sends spans, ``sinks`` tells people at
+#: NOTIFY_URLS, ``systemd`` notifies systemd, ``urls`` has the system read an address as it would
+#: when connecting. None of them is given an address by a message.
 MAY_CONNECT = {
     "config/urls.py",
     "httpjson/__init__.py",
     "runtime/clients.py",
     "runtime/fleet.py",
+    "runtime/otlp.py",
     "runtime/outages.py",
     "runtime/sinks.py",
     "runtime/systemd.py",

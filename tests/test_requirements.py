@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.repository import ROOT
 
-LOCKS = ("requirements.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-traces.txt", "requirements-dev.txt")
 PINNED = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,._-]+\])?==[^\s;]+( ;.*)?")
 DIGEST = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
@@ -38,8 +39,9 @@ def test_every_package_is_pinned_and_known_by_its_digests(lock: str) -> None:
     assert {d for digests in found.values() for d in digests if not DIGEST.fullmatch(d)} == set()
 
 
-def test_development_uses_the_packages_of_production() -> None:
-    ours, theirs = requirements(LOCKS[0]), requirements(LOCKS[1])
+@pytest.mark.parametrize(("narrow", "wide"), [*pairwise(LOCKS)])
+def test_development_uses_the_packages_of_production(narrow: str, wide: str) -> None:
+    ours, theirs = requirements(narrow), requirements(wide)
     versions = {one.partition(" ;")[0]: set(digests) for one, digests in theirs.items()}
 
     others = [

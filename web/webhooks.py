@@ -399,8 +399,14 @@ def acknowledge(runtime: Runtime, parsed: Parsed) -> dict[str, object]:
         log.error("webhook.malformed", extra={"count": parsed.malformed})
     if parsed.unknown_accounts:
         log.error("webhook.unknown_account", extra={"count": parsed.unknown_accounts})
-    accounts = runtime.accounts
+    accounts, began_ns = runtime.accounts, time.monotonic_ns()
     receipts = receive(runtime.store, parsed.events, accounts.limits_of, accounts.reception_of)
+    if (traces := runtime.store.figures.traces).kept:
+        took_ms = (time.monotonic_ns() - began_ns) // 1_000_000
+        for receipt in receipts:
+            if receipt.status is Status.ACCEPTED:
+                batch = f"{receipt.conversation_id}:{receipt.batch_id}"
+                traces.past("receive", batch, ms=took_ms, count=receipt.count)
     runtime.silence.observe(receipt.flusher_lag_ms for receipt in receipts)
     counts = Counter(receipt.status for receipt in receipts)
     if full := counts[Status.FULL]:

@@ -1,7 +1,7 @@
 """The whole product as real processes: Valkey, gunicorn, Dramatiq, scheduler, and fakes around it.
 
 customer ── signed webhook ──▶ web ──▶ Valkey ◀── scheduler, worker ──▶ model, provider
-All of them report to a fake Sentry.
+All of them report to a fake Sentry, and send spans to a collector.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 
 from demo.child import ROOT, SCHEDULER, web, worker
+from tests.collector import Collector
 from tests.fake_sentry import FakeSentry
 from tests.outside import ModelApi, Outside, ProviderApi
 from tests.processes import Guard, OwnedProcess
@@ -76,7 +77,7 @@ class Stack:
         self.directory = guard.new_directory("e2e")
         self.guard = guard
         self.model, self.provider = model or ModelApi(), provider or ProviderApi()
-        self.sentry = FakeSentry()
+        self.sentry, self.collector = FakeSentry(), Collector()
         self.outside = Outside(self.model, self.provider)
         self.valkey = valkey or ValkeyServer(binary, guard, append_only=True)
         self.port = free_port()
@@ -116,6 +117,7 @@ class Stack:
         self.ledger.client.close()
         self.outside.close()
         self.sentry.close()
+        self.collector.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_until_ready(self) -> None:
@@ -158,6 +160,7 @@ class Stack:
                 wake_ups += kept
         return self.logs() | {
             "Sentry": self.sentry.text,
+            "spans": self.collector.text,
             "metrics": self.web.get("/metrics").text if self.processes["web"].running else "",
             "names of keys": names.decode("utf-8", "backslashreplace"),
             "wake-ups": b"\n".join(wake_ups).decode("utf-8", "backslashreplace"),
@@ -211,6 +214,7 @@ class Stack:
             "PRIVACY_KEY": PRIVACY_KEY,
             "CANARY_URL": f"http://127.0.0.1:{self.port}",
             "SENTRY_DSN": self.sentry.dsn,
+            "TRACES_URL": self.collector.traces_url,
             **WINDOWS,
             **SECRETS,
         }

@@ -1,0 +1,80 @@
+"""One answer is one trace, whichever processes it passed; in Sentry too."""
+
+import pytest
+
+from tests.stack.accounts import HASTY
+from tests.stack.stack import Stack
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+ENVIRON = {"SENTRY_TRACES_PERCENT": "100"}
+
+
+@pytest.fixture(scope="module")
+def answered(stack: Stack) -> str:
+    """Return the conversation of a customer whose burst was answered, and whose spans came."""
+    anna = stack.customer(HASTY)
+    anna.writes(*anna.lines("Hi", "are you open?"))
+    anna.wait_for_answers()
+    conversation_id = stack.ledger.conversation_id(anna)
+    eventually(lambda: "answer" in names(stack, conversation_id), what="the whole span")
+    # In the ends of the processes, with whatever still waits in them.
+    for name in ("web", "worker"):
+        stack.processes[name].terminate()
+        stack.processes[name].start()
+    stack.wait_until_ready()
+    return conversation_id
+
+
+def names(stack: Stack, conversation_id: str) -> dict[str, str]:
+    """Return by name the roles of the spans of a conversation."""
+    own = [it for it in stack.collector.spans if conversation_id in it.about.values()]
+    return {it.name: it.role for it in own}
+
+
+def test_answer_is_one_trace_over_web_and_worker(stack: Stack, answered: str) -> None:
+    mine = [it for it in stack.collector.spans if answered in it.about.values()]
+    (trace,) = {it.trace for it in mine}
+    spans = [it for it in stack.collector.spans if it.trace == trace]
+    (whole,) = [it for it in spans if not it.parent]
+    above = {it.id: it.name for it in spans}
+
+    found = {(it.name, above[it.parent], it.role) for it in spans if it.parent}
+
+    assert whole.name == "answer"
+    assert whole.about["ai_admin.state"] == "answered"
+    assert found >= {
+        ("receive", "answer", "web"),
+        ("wait", "answer", "worker"),
+        ("flush", "answer", "worker"),
+        ("generate", "answer", "worker"),
+        ("ledger begin", "generate", "worker"),
+        ("generation", "generate", "worker"),
+        ("ledger checkpoint", "generate", "worker"),
+        ("send", "answer", "worker"),
+        ("ledger mark_sending", "send", "worker"),
+        ("sending", "send", "worker"),
+        ("ledger mark_sent", "send", "worker"),
+        ("ledger finish", "send", "worker"),
+    }
+    assert {it.name for it in spans if it.failed} == set()
+    longest = max(spans, key=lambda it: it.ms)
+    assert longest is whole
+
+
+def test_sentry_has_the_same_spans_in_the_same_trace(stack: Stack, answered: str) -> None:
+    (trace,) = {it.trace for it in stack.collector.spans if answered in it.about.values()}
+    spans = [it for it in stack.collector.spans if it.trace == trace]
+
+    def sent() -> list[str]:
+        kept = stack.sentry.of_kind("transaction")
+        mine = [it for it in kept if it["contexts"]["trace"]["trace_id"] == trace]
+        return [
+            # Falcon's integration calls each after the address.
+            *(str(it["contexts"]["trace"]["op"]) for it in mine),
+            *(str(span["op"]) for it in mine for span in it["spans"]),
+        ]
+
+    eventually(lambda: len(sent()) >= len(spans), what="Sentry's spans")
+    assert sorted(sent()) == sorted(it.name for it in spans)
