@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="the hosts' Python, such as 3.11.2")
     parser.add_argument("--machine", required=True, help="the hosts' machine, such as x86_64")
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--lock", default="requirements.txt", help="which lock of the commit")
     parser.add_argument("--installer-lock", type=Path, default=INSTALLER_LOCK, help="pins pip")
     given = parser.parse_args()
     try:
@@ -81,7 +82,7 @@ def main() -> None:
 def _build(given: argparse.Namespace) -> dict[str, str]:
     source = _source(given.repository, given.ref, given.allowed_signers)
     given.cache.mkdir(parents=True, exist_ok=True)
-    release, lock = given.cache / source.release, source.show("requirements.txt")
+    release, lock = given.cache / source.release, source.show(given.lock)
     wanted = f"{lock}\n{_installer(given.installer_lock)}"
     digest = hashlib.sha256(f"{given.python} {given.machine} {wanted}".encode()).hexdigest()[:12]
     archive = release.with_name(f"{source.release}.tar.gz")
