@@ -35,6 +35,7 @@ from runtime.needs import secret_digests, variables_of
 from runtime.safety import exposed, unsafe
 from runtime.settings import Settings, former_names, load_settings, valid_settings
 from runtime.sinks import addresses_of
+from runtime.traces import require
 
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 _MARKS = {Level.OK: "ok      ", Level.WARNING: "warning ", Level.MISTAKE: "MISTAKE "}
@@ -179,6 +180,7 @@ class Preflight:
         environ = self.request.environ
         try:
             settings = load_settings(environ)
+            require(settings)
         except ConfigurationError as error:
             self.results += _mistakes(error)
             self._check_accounts(valid_settings(environ))

@@ -1,6 +1,7 @@
 """``check`` before a start, and ``doctor`` in the running installation."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -398,3 +399,14 @@ def test_doctor_without_redis_says_only_that(operator: Operator) -> None:
     assert [found["says"] for found in done.json["findings"]] == [
         "does not answer: nothing listens there (ConnectionError)"
     ]
+
+
+def test_check_refuses_traces_without_their_packages(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "runtime.otlp", None)
+
+    done = operator("check", TRACES_URL="https://collector.example/v1/traces")
+
+    assert done.status == 1
+    assert "MISTAKE settings: TRACES_URL: needs the extra traces: pip install" in done.out

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.http_server import hang
 from tests.stack.accounts import HASTY
 from tests.stack.stack import Stack
 from tests.waiting import eventually
@@ -78,3 +79,18 @@ def test_sentry_has_the_same_spans_in_the_same_trace(stack: Stack, answered: str
 
     eventually(lambda: len(sent()) >= len(spans), what="Sentry's spans")
     assert sorted(sent()) == sorted(it.name for it in spans)
+
+
+def test_collector_that_hangs_costs_customers_nothing(stack: Stack) -> None:
+    stack.collector.answer(*[hang] * 100)
+    boris = stack.customer(HASTY)
+    boris.writes(boris.line("Hi"))
+    boris.wait_for_answers()
+
+    # While both still wait for it, the web by greenlets, the worker by a thread.
+    eventually(
+        lambda: all("traces.lost" in stack.processes[it].log() for it in ("web", "worker")),
+        what="both to give spans up",
+    )
+    boris.writes(boris.line("and tomorrow?"))
+    assert len(boris.wait_for_answers(2)) == 2
