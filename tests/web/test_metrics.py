@@ -26,7 +26,7 @@ from batching.reminders import Reminders
 from batching.store import server_ms
 from llm.client import KNOWN_CODES
 from runtime.build import Runtime, build
-from runtime.fleet import SILENT_MS_MAX
+from runtime.fleet import SILENT_MS_MAX, STEADY_MS
 from tests.batching.conftest import Counting, round_trips
 from tests.batching.world import PERSON, World
 from tests.cli.conftest import Operator
@@ -264,6 +264,8 @@ def announced(world: World, _: Runtime, **fields: object) -> None:
 
 def killed(world: World, runtime: Runtime) -> None:
     announced(world, runtime, silent_ms=SILENT_MS_MAX + 1_000)
+    # It has reached the ledger for so long that whoever is silent is dead.
+    runtime.fleet._steady_ms = world.store.now_ms() - STEADY_MS
 
 
 def busy(world: World, runtime: Runtime) -> None:
