@@ -22,6 +22,7 @@ from batching.model import (
     Kind,
     Line,
     decode,
+    decode_all,
     encode,
     read_header,
     read_parts,
@@ -90,6 +91,10 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
             found_in = _revise(revised, order, digest_of(by.message.amends), by.message)
             is_told = any(past[n].name == "history" for n in found_in)
             _settle(by, is_changed=_change(entries, by), is_told=is_told)
+    for c, each in kept.kin.items():
+        for by in [*(lists[c]["f"] if not each.is_asked else ()), *lists[c]["o"]]:
+            if by.message.amends and not by.ended:
+                _obey([*lists[""]["f"], *lists[""]["o"]], by)
     told = [
         it if new is old else replace(it, raw=new.encode())
         for it, old, new in zip(past, exchanges, revised, strict=True)
@@ -101,6 +106,16 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
         own = [it for it in told if it.conversation_id == c]
         changes[c] = _changed(each, lists[c], own, full)
     return replace(changes.pop(""), kin=changes)
+
+
+def revised(
+    history: Sequence[Exchange], waiting: Sequence[str], digest_of: Callable[[str], str]
+) -> list[Exchange]:
+    """Return the history as it is to be once what waits elsewhere has been carried out."""
+    found = list(history)
+    for by in decode_all("", waiting):
+        _revise(found, range(len(found)), digest_of(by.amends), by)
+    return found
 
 
 def _past(conversation_id: str, kept: Kept) -> list[_Past]:
@@ -185,6 +200,17 @@ def _settle(by: _Entry, *, is_changed: bool, is_told: bool) -> None:
         by.become(replace(by.message, amends=""))
     elif by.message.is_deletion or is_changed:
         by.ended = Kind.DELETED if by.message.is_deletion else Kind.EDITED
+
+
+def _obey(entries: Sequence[_Entry], by: _Entry) -> None:
+    """Carry ``by``, which waits elsewhere, out here: its own turn may come after this question.
+
+    An edit ends by that; first what it changes is to be written down.
+    """
+    before = [(entry.raw, entry.ended) for entry in entries]
+    is_found = _change(entries, by)
+    if is_found and before == [(entry.raw, entry.ended) for entry in entries]:
+        by.ended = Kind.EDITED
 
 
 def _change(entries: Sequence[_Entry], by: _Entry) -> bool:

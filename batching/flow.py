@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from batching import identity
-from batching.amend import amended
+from batching.amend import amended, revised
 from batching.errors import (
     AmbiguousError,
     BudgetSpentError,
@@ -108,8 +108,8 @@ def receive(
 ) -> list[Receipt]:
     """Bring a webhook's events into the ledger; return a receipt for each message, in order.
 
-    One round trip, and one more each to look up second ids, twins and failures without our tag, and
-    for conversations that are full; a few the first time that ids come together. Each message is
+    One round trip, and one more each to look up second ids and failures without our tag, and for
+    conversations that are full; a few the first time that ids come together. Each message is
     taken or refused by itself. Raise LedgerUnavailableError: then all is to be delivered again.
     """
     events = [_recognised(event, reception_of(event.account_id)) for event in events]
@@ -206,7 +206,7 @@ def generate(
     ending = _Ending(steps, run, Reason.FATAL_MODEL, queue)
     with _failure_becomes_state(ending), _lease_renewed(store, run, renew_lease):
         # First of all, for whatever ends the batch here: what was deleted is to be gone.
-        if any(message.amends for message in run.messages):
+        if run.moved or any(message.amends for message in run.messages):
             run, _ = _amended(store, run)
         account = _account_that_may_answer(steps, accounts, run)
         if account is None:
@@ -404,14 +404,17 @@ def recover_orphan(store: Store, conversation_id: str) -> None:
 def _owners(store: Store, events: Sequence[Event]) -> list[str]:
     """Return the conversation of each message, as far as it is known before ``append``.
 
-    Before that follow customers whose ids changed, and join ids under which one message came twice.
+    Before that follow customers whose ids changed; join ids under which one message came twice.
     """
     for event in events:
         if isinstance(event, IdentityChange):
             identity.follow(store, event)
-    if twins := [event for event in events if isinstance(event, InboundMessage) and event.twin]:
-        identity.note_twins(store, twins)
-    return store.owners([it for it in events if isinstance(it, InboundMessage | ForeignMessage)])
+    told = [it for it in events if isinstance(it, InboundMessage | ForeignMessage)]
+    owners, twins = store.owners(told)
+    for n, other in twins.items():
+        ids = (told[n].customer, *getattr(told[n], "aliases", ()))
+        owners[n] = identity.unite(store, told[n].account_id, ids, other=other)
+    return owners
 
 
 def _recognised(event: Event, reception: Reception) -> Event:
@@ -719,25 +722,36 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     A run without messages, which can do nothing any more, if it is not the holder's. Raise
     TransientError where the conversation changes all the time.
     """
-    kept = _carry_out(store, run)
-    if kept is None:
-        return replace(run, messages=(), count=0), []
-    history = [*store.past(run.kin), *Exchange.decode_all(kept.history)]
+    digest_of = partial(store.keyring.digest, run.account_id)
+    for _ in range(AMENDS_MAX):
+        kept = _carry_out(store, run)
+        if kept is None:
+            return replace(run, messages=(), count=0), []
+        past, waiting, latest = store.past(run.kin), list[str](), kept
+        if kept.moved:
+            # What comes elsewhere is carried out here by whoever is first.
+            waiting, latest = store.waiting([*kept.kin]), store.recall(run) or kept
+        if set(waiting) <= kept.waiting and latest.flight == kept.flight:
+            break
+    else:
+        raise TransientError("conversation_busy")
+    history = revised([*past, *Exchange.decode_all(latest.history)], waiting, digest_of)
     arrived = decode_all(run.account_id, kept.flight)
     run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
-    return run.quoting(history, partial(store.keyring.digest, run.account_id)), history
+    return run.quoting(history, digest_of), history
 
 
 def _carry_out(store: Store, batch: Held) -> Kept | None:
     """Carry out edits and deletions; return what is kept then, None if it is not the holder's.
 
-    Raise TransientError where the conversation changes all the time.
+    Where new messages go to another conversation, also those that came there. Raise TransientError
+    where a conversation changes all the time.
     """
     for tries in range(AMENDS_MAX):
         kept = store.recall(batch)
-        if kept and kept.has_amendments:
+        if kept and (kept.has_amendments or kept.moved):
             kept = store.recall_all(batch)
-        if kept is None or not kept.has_amendments:
+        if kept is None or not (kept.has_amendments or kept.moved):
             return kept
         change = amended(kept, partial(store.keyring.digest, batch.account_id))
         elsewhere = {c: it for c, it in change.kin.items() if it.lists}
@@ -751,7 +765,8 @@ def _carry_out(store: Store, batch: Held) -> Kept | None:
             break
         # First elsewhere: here the edit or the deletion ends. Read again in either case: something
         # may have come meanwhile.
-        if all(store.amend_kin(c, kept.kin[c], it) for c, it in elsewhere.items()):
+        done = all(store.amend_kin(c, kept.kin[c], it) for c, it in elsewhere.items())
+        if done and change.lists:
             store.amend(batch, kept, change)
     raise TransientError("conversation_busy")
 

@@ -42,7 +42,7 @@ _DIGEST = re.compile(r"[0-9a-f]{24}")
 class _Home:
     """What a conversation is: whether a batch of it waits, since when it is known, its links.
 
-    ``kin``: the conversations whose past belongs to it.
+    ``kin``: the conversations whose past belongs to it. ``has_seen``: the message came to it.
     """
 
     conversation_id: str
@@ -50,6 +50,7 @@ class _Home:
     first_ms: int | None
     links: frozenset[str]
     kin: tuple[str, ...] = ()
+    has_seen: bool = False
 
     @property
     def exists(self) -> bool:
@@ -75,39 +76,45 @@ def rehome(
             found[n] = values[n].batch_id
             if values[n].status is Status.UNLINKED:
                 ids = (message.customer, *message.aliases)
-                found[n] = unite(store, message.account_id, ids, shared=message.shared)
+                found[n] = unite(
+                    store,
+                    message.account_id,
+                    ids,
+                    shared=message.shared,
+                    other=values[n].batch_id,
+                    message_id=message.message_id,
+                )
                 # It is settled now: an id that conflicts must not be asked about again.
-                message = replace(message, aliases=(), shared="")
+                message = replace(message, aliases=(), shared="", has_twin=False)
             round_trip.append(found[n], message, limits, suppressed=suppressed)
         for n, receipt in zip(astray, round_trip.execute(), strict=True):
             values[n] = receipt
     raise LedgerUnavailableError("identity_unsettled")
 
 
-def note_twins(store: Store, messages: Iterable[InboundMessage]) -> None:
-    """Join the ids under which one message came twice, as a phone number and as a LID."""
-    messages = [message for message in messages if message.twin]
-    for message, (other, twin) in zip(messages, store.claim(messages), strict=True):
-        if twin and twin != message.twin:
-            ids = (message.customer, *message.aliases)
-            unite(store, message.account_id, ids, other=other)
-
-
 def unite(
-    store: Store, account_id: str, ids: Sequence[str], *, shared: str = "", other: str = ""
+    store: Store,
+    account_id: str,
+    ids: Sequence[str],
+    *,
+    shared: str = "",
+    other: str = "",
+    message_id: str = "",
 ) -> str:
     """Have the ids of one person, named by one message, lead to one conversation; return it.
 
     ``shared``: a number that they gave as their own. ``other``: a conversation that is known to be
-    theirs. What belongs to somebody else by now stays where it is, and a person is alerted.
+    theirs. What belongs to somebody else by now stays where it is, and a person is alerted; but
+    where ``message_id`` came to is theirs, too.
     """
     places = where(store, account_id, [*ids, *filter(None, [shared])])
     base, *further = (places.pop(id_) for id_ in ids)
-    homes = _homes(store, [base, *further, *places.values(), *filter(None, [other])])
+    seen = store.keyring.digest(account_id, message_id)
+    homes = _homes(store, [base, *further, *places.values(), *filter(None, [other])], seen)
     ours = {store.keyring.digest(account_id, id_) for id_ in ids}
     joined, kept = [homes[base]], [ids[0]]
     for id_, place in zip(ids[1:], further, strict=True):
-        if place == base or not homes[place].links - ours:
+        if place == base or homes[place].has_seen or not homes[place].links - ours:
             joined.append(homes[place])
             kept.append(id_)
         else:
@@ -191,10 +198,11 @@ def where(store: Store, account_id: str, ids: Iterable[str]) -> dict[str, str]:
     return places
 
 
-def _homes(store: Store, places: Iterable[str]) -> dict[str, _Home]:
+def _homes(store: Store, places: Iterable[str], seen: str = "") -> dict[str, _Home]:
     """Return what the conversations are. ``links``: digests of the ids that were joined in each.
 
-    The id that gave a conversation its name counts as one as soon as another was joined.
+    The id that gave a conversation its name counts as one as soon as another was joined, and does
+    not any more when it has become another. ``seen``: the digest of a message.
     """
     places = list(dict.fromkeys(places))
     asked: list[tuple[Any, ...]] = []
@@ -204,16 +212,16 @@ def _homes(store: Store, places: Iterable[str]) -> dict[str, _Home]:
             ("hgetall", s.links(c)),
             ("hmget", s.batches(c), "open_id", "id"),
             ("zrange", s.seen(c), 0, 0, False, True),
+            ("zscore", s.seen(c), seen),
         ]
-    found, homes = _ask(store, asked), {}
-    for c, links, batches, seen in zip(places, found[::3], found[1::3], found[2::3], strict=True):
-        digests = frozenset(
-            name.decode() for name in links if b":" not in name and name != b"moved"
-        )
-        first_ms = int(seen[0][1]) if seen else None
-        names = map(bytes.decode, links)
+    found, homes = iter(_ask(store, asked)), {}
+    for c, links, batches, first, has_seen in zip(places, *[found] * 4, strict=True):
+        names = [name.decode() for name in links]
+        digests = {name for name in names if _DIGEST.fullmatch(name)}
+        digests -= {name.removeprefix("to:") for name in names if name.startswith("to:")}
         kin = tuple(name.removeprefix("kin:") for name in names if name.startswith("kin:"))
-        homes[c] = _Home(c, any(batches), first_ms, digests, kin)
+        first_ms = int(first[0][1]) if first else None
+        homes[c] = _Home(c, any(batches), first_ms, frozenset(digests), kin, has_seen is not None)
     return homes
 
 
@@ -244,6 +252,10 @@ def _join(
     others = [
         c for c in dict.fromkeys([*natural, *(it.conversation_id for it in homes)]) if c != home
     ]
+    kin = [*others, *(c for it in homes for c in it.kin)]
+    if kin:
+        # First of all: what is deleted here from now on is to be gone there.
+        store.adopt(home, {f"kin:{other}": "1" for other in kin if other != home}, [], "")
     noted = dict(addresses or {})
     seen: list[str] = []
     author = ""
@@ -251,12 +263,11 @@ def _join(
         taken_over, *digests = store.move(other, home, noted)
         author, seen = author or taken_over, seen + digests
     noted |= {store.keyring.digest(account_id, id_): "1" for id_ in ids}
-    kin = [*others, *(c for it in homes for c in it.kin)]
-    noted |= {f"kin:{other}": "1" for other in kin if other != home}
+    store.adopt(home, noted, seen, author)
+    # Only now: what comes by a former way is still compared with what came there.
     for id_ in ids:
         if store.conversation_id(account_id, id_) != home:
             store.link(home, account_id, id_, again=True)
-    store.adopt(home, noted, seen, author)
     return home
 
 

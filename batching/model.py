@@ -94,8 +94,8 @@ class Media:
 class InboundMessage:
     """One message of a customer, as its channel understood it.
 
-    ``shared``: a number that the customer gave as their own. ``twin``: "phone" or "lid" where the
-    same message may come once more under an id of the other kind.
+    ``shared``: a number that the customer gave as their own. ``has_twin``: the same message, by an
+    id that no other of the account has, may come once more under an id of the other kind.
     ``customer`` is the id to answer, exactly as delivered. ``aliases`` are further ids that the
     same webhook gave for the same person. ``secondary``: ``customer`` is itself an id that may
     belong to a conversation known by another one (a business-scoped id, a LID).
@@ -118,7 +118,7 @@ class InboundMessage:
     quotes: str = ""
     quoted: str = ""
     shared: str = ""
-    twin: str = ""
+    has_twin: bool = False
 
     @property
     def is_silent(self) -> bool:
@@ -728,9 +728,10 @@ def _decoded(account_id: str, kept: list[Any]) -> InboundMessage:
 class Status(StrEnum):
     """What became of a message that a webhook brought.
 
-    MOVED, UNLINKED: not taken here, see ``batching.identity``; the first has where to go as its
-    receipt's ``batch_id``. FULL: refused, to be delivered again. OVERFLOW: its conversation stays
-    full; it is counted as suppressed, and a person is alerted.
+    MOVED, UNLINKED: not taken here, see ``batching.identity``; the receipt's ``batch_id`` is where
+    to go, or where the same message came by another id, "" if it did not. FULL: refused, to be
+    delivered again. OVERFLOW: its conversation stays full; it is counted as suppressed, and a
+    person is alerted.
     """
 
     ACCEPTED = "accepted"
@@ -835,7 +836,8 @@ class Kept:
     ``flight``: messages, of which there are to be ``count``; ``open``: those that wait behind them;
     ``history``: exchanges; ``letters``: by batch, a header and messages; ``answered``: the same of
     answers that their customer may not have yet. ``is_asked``: what is in flight is being asked
-    about, or its answer is being sent. ``kin``: the same of other conversations of the customer.
+    about, or its answer is being sent. ``kin``: the same of other conversations of the customer;
+    ``moved``: the one to which new messages go instead, "" if it is this one.
     """
 
     count: int
@@ -846,11 +848,18 @@ class Kept:
     answered: Mapping[str, Sequence[str]] = field(default_factory=dict)
     is_asked: bool = False
     kin: Mapping[str, "Kept"] = field(default_factory=dict)
+    moved: str = ""
 
     @property
     def has_amendments(self) -> bool:
         """Return whether there may be anything to carry out."""
         return any('"amends":' in raw for raw in (*self.flight, *self.open))
+
+    @property
+    def waiting(self) -> set[str]:
+        """Return the edits and deletions that wait in other conversations."""
+        lists = [raws for it in self.kin.values() for raws in (it.flight, it.open)]
+        return {raw for raws in lists for raw in raws if '"amends":' in raw}
 
     def lists(self) -> dict[str, Sequence[str]]:
         """Return the lists by the names that ``amend.lua`` has for them."""

@@ -274,7 +274,7 @@ class Scripts:
         s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
         names = (
             s.batches(c), s.open_messages(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue,
-            s.limits, s.links(c),
+            s.limits, s.links(c), s.alias(message.account_id, self._twin(message)),
         )  # fmt: skip
         digest = self.keyring.digest(message.account_id, message.message_id)
         what = (digest, encode(message), suppressed, *limits.encode())
@@ -284,10 +284,15 @@ class Scripts:
             amends = f"-{amends}"
         further = filter(None, (*message.aliases, message.shared))
         digests = " ".join(self.keyring.digest(message.account_id, each) for each in further)
-        args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends, digests)
+        twin_ms = _TWIN_MS if message.has_twin and not message.secondary else 0
+        args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends, digests, twin_ms)
         return self._run(
             "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )
+
+    def _twin(self, message: InboundMessage) -> str:
+        """Return what stands in place of an id where it is noted by which id a message came."""
+        return f"twin:{self.keyring.digest(message.account_id, message.message_id)}"
 
     def overflow(self, conversation_id: str, account_id: str) -> bool:
         """Count a message that ``append`` found no room for; False if that may soon change."""
@@ -493,9 +498,10 @@ class Scripts:
     def recall(self, batch: Held) -> Kept | None:
         """Return what a question to the model is made of; None if it is not the holder's."""
         s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
-        names = (s.batches(c), s.flight_messages(c), s.open_messages(c), s.history(c))
+        names = (s.batches(c), s.flight_messages(c), s.open_messages(c), s.history(c), s.links(c))
         return self._run(
-            "recall", names, (batch.token,), lambda answer: Kept(*answer) if answer else None
+            *("recall", names, (batch.token,)),
+            lambda answer: replace(Kept(*answer[:4]), moved=answer[4]) if answer else None,
         )
 
     def amend(self, batch: Held, kept: Kept, change: Change) -> bool:
@@ -929,13 +935,16 @@ class Store(Scripts):
     def begin(self, wake_up: WakeUp) -> Run | None:
         """Take the attempt that a wake-up names; None if it is over or in other hands.
 
-        A person who answers the customer takes over, too, what waits where the customer moved from.
+        Of what waits where the customer moved from, with the past of all their ids; a person who
+        answers the customer has taken that over, too.
         """
         run = super().begin(wake_up)
-        if run is None or not run.moved or run.taken_over:
+        if run is None or not run.moved:
             return run
         (author,) = self.read([self.shard_of(run.moved).takeover(run.moved)])
-        return replace(run, taken_over=bool(author))
+        kin = dict.fromkeys([*self._kin(run.moved), *run.kin])
+        kin.pop(wake_up.conversation_id, None)
+        return replace(run, taken_over=run.taken_over or bool(author), kin=tuple(kin))
 
     def peek(self, conversation_id: str) -> Peek:
         """Return what a conversation is doing now."""
@@ -973,20 +982,42 @@ class Store(Scripts):
         with reached():
             return [value and value.decode() for value in pipeline.execute()]
 
-    def owners(self, events: Sequence[InboundMessage | ForeignMessage]) -> list[str]:
-        """Return the conversation of each event.
+    def owners(
+        self, events: Sequence[InboundMessage | ForeignMessage]
+    ) -> tuple[list[str], dict[int, str]]:
+        """Return the conversation of each event, and by its place where else a message came first.
 
+        That is where it came by a number before it came by the other kind of id, in the last day.
         Costs a round trip only if one came under a second id alone, or was written by others.
         """
         found = [self.conversation_id(event.account_id, event.customer) for event in events]
-        secondary = {n: event for n, event in enumerate(events) if event.secondary}
-        names = []
-        for event in secondary.values():
+        asked: list[tuple[int, bool]] = []
+        pipeline: Any = self.client.pipeline(transaction=False)
+        for n, event in enumerate(events):
+            if not event.secondary:
+                continue
             digest = self.keyring.digest(event.account_id, event.customer)
-            names.append(self.shard_of(digest).alias(event.account_id, digest))
-        for n, owner in zip(secondary, self.read(names), strict=True):
-            found[n] = owner or found[n]
-        return found
+            pipeline.get(self.shard_of(digest).alias(event.account_id, digest))
+            asked.append((n, False))
+            if isinstance(event, InboundMessage) and event.has_twin:
+                # Whoever comes by a number looks only where its own conversation is.
+                for shard in self.keyring.shards:
+                    name, claim = (
+                        shard.alias(event.account_id, self._twin(event)),
+                        f"{found[n]}:lid",
+                    )
+                    pipeline.set(name, claim, nx=True, get=True, px=_TWIN_MS)
+                    asked.append((n, True))
+        twins: dict[int, str] = {}
+        with reached():
+            kept = pipeline.execute() if asked else []
+        for (n, is_claim), value in zip(asked, kept, strict=True):
+            place, _, kind = (value or b"").decode().partition(":")
+            if is_claim and kind == "phone":
+                twins[n] = place
+            elif value and not is_claim:
+                found[n] = place
+        return found, twins
 
     def tags(self, statuses: Sequence[DeliveryStatus]) -> list[Tag | None]:
         """Return the part that each status is about, None where it names none of ours.
@@ -1059,6 +1090,17 @@ class Store(Scripts):
             {batch_id: raws for batch_id, raws in answered.items() if raws},
         )
 
+    def waiting(self, conversation_ids: Sequence[str]) -> list[str]:
+        """Return the edits and deletions that wait in conversations, in one round trip."""
+        pipeline: Any = self.client.pipeline(transaction=False)
+        for c in conversation_ids:
+            s = self.shard_of(c)
+            for key in (s.flight_messages(c), s.open_messages(c)):
+                pipeline.lrange(key, 0, -1)
+        with reached():
+            lists = pipeline.execute() if conversation_ids else []
+        return [raw for raws in map(_text, lists) for raw in raws if '"amends":' in raw]
+
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""
         return self.past([*self._kin(conversation_id), conversation_id])
@@ -1086,11 +1128,13 @@ class Store(Scripts):
         with reached():
             # In one step: collect turns the one list into the other.
             pipeline: Any = self.client.pipeline(transaction=True)
-            pipeline.hmget(s.batches(c), "count", "state", "stage")
+            pipeline.hmget(s.batches(c), "count", "state", "stage", "spent")
             for key in (s.flight_messages(c), s.open_messages(c), s.history(c)):
                 pipeline.lrange(key, 0, -1)
-            (count, state, stage), *lists = pipeline.execute()
-        is_asked = state == b"running" or (count is not None and stage != b"generate")
+            (count, state, stage, spent), *lists = pipeline.execute()
+        # Of dead workers no answer is taken any more.
+        is_running = state == b"running" and not spent
+        is_asked = is_running or (count is not None and stage != b"generate")
         flight, waiting, history = map(_text, lists)
         return Kept(int(count or 0), flight, waiting, history, letters, answered, is_asked)
 
@@ -1102,23 +1146,6 @@ class Store(Scripts):
         with reached():
             kept = pipeline.execute() if conversation_ids else []
         return Exchange.decode_all(raw for each in kept for raw in each)
-
-    def claim(self, messages: Sequence[InboundMessage]) -> list[tuple[str, str]]:
-        """Note where messages came first; return for each who did, and its twin's kind.
-
-        That is the conversation of the first to claim the message's id, a day at most, and "" for
-        none: this one is the first.
-        """
-        pipeline: Any = self.client.pipeline(transaction=False)
-        for message in messages:
-            digest = self.keyring.digest(message.account_id, message.message_id)
-            name = self.shard_of(digest).alias(message.account_id, f"twin:{digest}")
-            place = self.conversation_id(message.account_id, message.customer)
-            pipeline.set(name, f"{place}:{message.twin}", nx=True, get=True, px=_TWIN_MS)
-        with reached():
-            kept = pipeline.execute() if messages else []
-        pairs = ((claimed or b"").decode().partition(":") for claimed in kept)
-        return [(place, twin) for place, _, twin in pairs]
 
     def circuits(self, account_ids: Sequence[str]) -> list[Circuit]:
         """Return the open circuits of the accounts, in their order, in one round trip."""

@@ -310,7 +310,7 @@ def test_web_may_do_what_any_webhook_or_status_asks_for(roles: GuardedServer) ->
     assert web.link(conversation, "salon", "alias")
     assert not web.link(web.conversation_id("salon", "another"), "salon", "alias")
     secondary = InboundMessage("salon", "alias", "m2", Kind.TEXT, "Hi", secondary=True)
-    assert web.owners([secondary]) == [conversation]
+    assert web.owners([secondary]) == ([conversation], {})
     # A new customer's: it may be the app's greeting at first.
     answers = [web.foreign(conversation, person, pause=True) for _ in range(2)]
     assert answers == [GREETING, TAKEOVER_BEGINS]

@@ -128,6 +128,13 @@ local function elsewhere(links, digests)
   end
 end
 
+-- Note that a message came by a number; return where else it belongs if it came by another id.
+local function claimed(twin, conversation, ms)
+  local by = ms ~= "0" and redis.call("SET", twin, conversation .. ":phone", "NX", "GET", "PX", ms)
+  local other, kind = string.match(by or "", "^(.+):(%w+)$")
+  if other and kind ~= "phone" then return "unlinked", other end
+end
+
 -- Return how long ago a flusher last collected, ms; -1 if none ever did.
 local function flusher_lag(heartbeat)
   local beat_ms = redis.call("GET", heartbeat)
@@ -188,7 +195,7 @@ end
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
     "rings", "token", "late", "reply", "parts", "part", "exchange", "policy", "resent",
-    "sent", "tries", "apology", "delivered", "failed")
+    "sent", "tries", "apology", "delivered", "failed", "spent")
   local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits"))
   if not count then return redis.call("DEL", c) end

@@ -15,10 +15,10 @@
 -- Complexity  O(N + log D), N = elements of the lists, D = dead letters.
 local conversation, token, prefix = ARGV[2], ARGV[3], ARGV[4]
 local lists, reasons = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
-
-local holder, state, stage, batch, open_id = unpack(redis.call("HMGET", KEYS[1],
-  "token", "state", "stage", "id", "open_id"))
+local holder, state, stage, batch, open_id, spent = unpack(redis.call("HMGET", KEYS[1],
+  "token", "state", "stage", "id", "open_id", "spent"))
 local is_asking = state == "running" and stage == "generate"
+local is_asked = is_asking and not spent or stage ~= "generate"
 if token ~= "kin" and not (holder == token and is_asking) then return 0 end
 for _, list in ipairs(lists) do
   local name, count, sha, own = list[1], list[2], list[3], {f = 1, o = 1, history = 1}
@@ -27,7 +27,7 @@ for _, list in ipairs(lists) do
     or list.answered and "answered:" .. conversation .. ":" .. list.answered or "d:" .. name)
   local found = redis.call("LRANGE", list.key, 0, count - 1)
   if #found ~= count or redis.sha1hex(table.concat(found, "\n")) ~= sha then return 0 end
-  if token == "kin" and name == "f" and (is_asking or stage ~= "generate") then return 0 end
+  if token == "kin" and name == "f" and is_asked then return 0 end
 end
 for _, list in ipairs(lists) do
   local name, count, elements = list[1], list[2], list[4]

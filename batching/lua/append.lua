@@ -8,6 +8,7 @@
 -- KEYS[7]  zset    overdue
 -- KEYS[8]  hash    limits
 -- KEYS[9]  hash    links:<conversation>
+-- KEYS[10]  string  alias:<account>:twin:<message digest>: where it came, by which kind of id
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  message digest
@@ -21,6 +22,7 @@
 -- ARGV[12]  when it was sent by the provider's clock, ms; 0 if unknown
 -- ARGV[13]  digest of the message that it edits, behind a "-" if it deletes that; "" for none
 -- ARGV[14]  digests of further ids of its customer, space-separated
+-- ARGV[15]  how long it may come again under an id of the other kind, ms; 0: it cannot
 -- Returns     {status, batch, count, due ms, flusher's lag ms}: see batching.model.Receipt.
 -- Complexity  O(log N), N = due conversations.
 local silent, limits_id, amends = ARGV[6], ARGV[7], ARGV[13]:match("%x+")
@@ -28,8 +30,11 @@ local lag_ms = flusher_lag(KEYS[6])
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
 local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
 local place, target = elsewhere(KEYS[9], ARGV[14])
+-- What came before its conversation moved is known here first.
+local is_known = place ~= "unlinked" and redis.call("ZSCORE", KEYS[3], ARGV[4])
+if is_known then return joins_none("duplicate", 0) end
+if not place then place, target = claimed(KEYS[10], ARGV[2], ARGV[15]) end
 if place then return {place, target, 0, 0, lag_ms} end
-if redis.call("ZSCORE", KEYS[3], ARGV[4]) then return joins_none("duplicate", 0) end
 if amends and redis.call("ZSCORE", KEYS[3], "-" .. amends) then silent = "deleted" end
 local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call("HMGET", KEYS[1],
   "open_id", "open_count", "open_first", "open_limits", "count", "open_heard"))

@@ -29,7 +29,7 @@ local function expire(conversation)
     if is_spent(limits_of(KEYS[5], limits_id), attempt, part, parts) then
       -- The last worker may only be slow: a new token keeps it from sending meanwhile.
       expiry, token = "spent", tostring(redis.call("HINCRBY", KEYS[2], "seq", 1))
-      redis.call("HSET", c, "token", token)
+      redis.call("HSET", c, "token", token, "spent", 1)
     else
       attempt = redis.call("HINCRBY", c, "attempt", 1)
     end

@@ -3,10 +3,11 @@
 -- KEYS[2]  list    f:<conversation>, oldest first
 -- KEYS[3]  list    o:<conversation>, oldest first
 -- KEYS[4]  list    history:<conversation>, oldest exchange first
+-- KEYS[5]  hash    links:<conversation>
 -- ARGV[2]  token
 -- Returns     {messages counted in flight, {message JSON ...} in flight, {message JSON ...} open,
---             {exchange JSON ...}}; {} if the token is not (or no longer) that of a run of
---             generate.
+--             {exchange JSON ...}, where new messages go instead or ""}; {} if the token is not
+--             (or no longer) that of a run of generate.
 -- Complexity  O(M + E), M = messages of the conversation, E = exchanges.
 local token = ARGV[2]
 
@@ -14,4 +15,4 @@ local holder, state, stage, count = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "stage", "count"))
 if holder ~= token or state ~= "running" or stage ~= "generate" then return {} end
 return {tonumber(count), redis.call("LRANGE", KEYS[2], 0, -1), redis.call("LRANGE", KEYS[3], 0, -1),
-  redis.call("LRANGE", KEYS[4], 0, -1)}
+  redis.call("LRANGE", KEYS[4], 0, -1), redis.call("HGET", KEYS[5], "moved") or ""}

@@ -118,13 +118,11 @@ def canonical(customer: str) -> str:
     return f"{user}{_SERVERS[server]}"
 
 
-def twin_of(who: Peer, message: Key) -> str:
-    """Return by what kind of id a message came that may come again by the other, "" if it cannot.
+def has_twin(who: Peer, message: Key) -> bool:
+    """Return whether a message may come again by an id of the other kind: a number, or a LID.
 
     Only ids that WhatsApp gave are unique for all chats; and where both ids came, they are linked.
     """
-    if not message.chat:
-        return ""
-    if is_lid(who.customer):
-        return "lid"
-    return "" if any(map(is_lid, who.aliases)) else "phone"
+    if not message.chat or not message.unique:
+        return False
+    return is_lid(who.customer) or not any(map(is_lid, who.aliases))

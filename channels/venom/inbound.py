@@ -70,7 +70,7 @@ from channels.inbound import (
     whole_number,
 )
 from channels.provider import Request
-from channels.venom.ids import Key, chat, customer_of, is_ours, key, other_chat, peer, twin_of
+from channels.venom.ids import Key, chat, customer_of, has_twin, is_ours, key, other_chat, peer
 from channels.venom.news import session
 
 # Proofs
@@ -252,8 +252,7 @@ def _message(account_id: str, item: Record) -> Event:
         refers = Refers(amends=change.target)
         return _inbound(account_id, item, who, change.said, change.unique, refers=refers)
     message = _inbound(account_id, item, who, content(item), found.unique, refers=_reply(item))
-    twin = twin_of(who, found)
-    return replace(message, twin=twin) if twin and found.unique else message
+    return replace(message, has_twin=True) if has_twin(who, found) else message
 
 
 @dataclass(frozen=True, slots=True)

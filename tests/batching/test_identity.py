@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 
 from batching.errors import LedgerUnavailableError, PermanentError
 from batching.inspect import conversation_of, dead_letters
-from batching.model import IdentityChange, InboundMessage, Status
+from batching.model import IdentityChange, InboundMessage, Kind, Status
 from batching.rights import erase
 from batching.store import Pipeline
 from tests.batching.world import ANNA, BORIS, PERSON, World
@@ -195,9 +196,9 @@ def test_number_that_was_another_customers_is_not_joined(worlds: World) -> None:
 
 def deliveries(world: World) -> list[InboundMessage]:
     """Return one message as it may come: by each id alone, and by both."""
-    message = world.message("Book me", message_id="wamid.1")
+    message = world.message("Book me", message_id="wamid.1", has_twin=True)
     alone = replace(message, customer=CO, secondary=True)
-    return [message, alone, replace(message, aliases=(CO,))]
+    return [message, alone, replace(message, aliases=(CO,), has_twin=False)]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
@@ -205,7 +206,6 @@ def deliveries(world: World) -> list[InboundMessage]:
 def test_message_is_answered_once_by_whichever_ids_it_comes_again(
     worlds: World, order: tuple[int, ...], *, settles: bool
 ) -> None:
-    """Two ids alone are two strangers: so the first two of a message count, if none names both."""
     forms = deliveries(worlds)
     for number in [*order, *order]:
         worlds.receive(forms[number])
@@ -213,9 +213,9 @@ def test_message_is_answered_once_by_whichever_ids_it_comes_again(
             worlds.settle()
     worlds.settle()
 
-    strangers = 2 if order[2] == 2 else 1
-    assert worlds.model.turns == ["Book me"] * strangers
-    assert worlds.counts() == {"accepted": strangers, "answered": strangers}
+    assert worlds.model.turns == ["Book me"]
+    assert worlds.counts() == {"accepted": 1, "answered": 1}
+    assert worlds.alerts() == []
 
 
 def test_second_id_that_wrote_first_keeps_its_past_and_what_waits(worlds: World) -> None:
@@ -254,12 +254,21 @@ def test_what_waits_on_both_sides_is_answered_once_each(worlds: World) -> None:
     assert worlds.counts() == {"accepted": 3, "answered": 3}
 
 
-def test_known_second_id_costs_no_round_trip(
-    world: World, round_trips: Callable[[Callable[[], object]], int]
+@pytest.mark.parametrize(
+    ("fields", "trips"),
+    [
+        ({"aliases": (CO,)}, 1),
+        ({"has_twin": True}, 1),
+        ({"customer": CO, "secondary": True}, 2),
+        ({"customer": CO, "secondary": True, "has_twin": True}, 2),
+    ],
+)
+def test_only_a_second_id_alone_costs_a_round_trip(
+    worlds: World, round_trips: Callable[[Callable[[], object]], int], fields: Any, trips: int
 ) -> None:
-    world.receive(world.message(aliases=(CO,)))
+    worlds.receive(worlds.message(aliases=(CO,)))
 
-    assert round_trips(lambda: world.receive(world.message(aliases=(CO,)))) == 1
+    assert round_trips(lambda: worlds.receive(worlds.message(**fields))) == trips
 
 
 @pytest.mark.parametrize("verb", ["move", "adopt", "link", "append"])
@@ -287,6 +296,78 @@ def test_worker_that_dies_while_it_joins_loses_and_doubles_nothing(
     words = [word for turn in worlds.model.turns for word in turn.split("\n")]
     assert sorted(words) == ["I am Anna", "one", "two"]
     assert worlds.counts() == {"accepted": 3, "answered": 3}
+
+
+def test_joining_that_was_cut_short_forgets_nothing_that_came_before(
+    worlds: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes before the webhook that joins is delivered again."""
+    first = worlds.message("one", customer=CO, secondary=True)
+    gone = worlds.message("[deleted]", customer=CO, secondary=True, kind=Kind.DELETED, amends="D1")
+    worlds.write("hello")
+    worlds.receive(first, gone)
+    worlds.settle()
+
+    adopt, tries = type(worlds.store).adopt, []
+
+    def away_the_second_time(*args: Any) -> bool:
+        tries.append(args)
+        if len(tries) == 2:
+            raise LedgerUnavailableError("ledger_away")
+        return adopt(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(worlds.store), "adopt", away_the_second_time)
+        with pytest.raises(LedgerUnavailableError):
+            worlds.receive(worlds.message("two", aliases=(CO,)))
+    late = worlds.message("late", customer=CO, secondary=True, message_id="D1")
+    worlds.receive(first, late)
+    worlds.settle()
+
+    assert sorted(worlds.model.turns) == ["hello", "one"]
+
+
+def test_message_that_came_to_a_conversation_before_it_moved_is_known_where_it_went(
+    worlds: World,
+) -> None:
+    first = worlds.message("one", customer=CO, secondary=True)
+    worlds.write("hello")
+    worlds.receive(first)
+    worlds.settle()
+
+    worlds.receive(worlds.message("two", aliases=(CO,)), first)
+    worlds.settle()
+    worlds.receive(first)
+    worlds.settle()
+
+    assert sorted(worlds.model.turns) == ["hello", "one", "two"]
+
+
+@pytest.mark.parametrize("is_again", [True, False])
+def test_id_of_another_conversation_is_the_customers_if_their_message_came_to_it(
+    worlds: World, *, is_again: bool
+) -> None:
+    message = worlds.message("Hi", customer=CO_NEW, secondary=True)
+    worlds.receive(worlds.message("I am Anna", aliases=(CO_NEW,)))
+    worlds.receive(message)
+    other = message if is_again else worlds.message("Hi")
+
+    worlds.receive(replace(other, customer=NEW, secondary=False, aliases=(CO_NEW,)))
+    worlds.settle()
+
+    assert worlds.model.turns == ["I am Anna\nHi"] if is_again else ["I am Anna\nHi", "Hi"]
+    assert [kind for kind, _ in worlds.alerts()] == ["alias_conflict"] * (not is_again)
+
+
+def test_id_that_became_another_is_no_other_customers(worlds: World) -> None:
+    worlds.receive(worlds.message("I am Anna", customer=CO, secondary=True))
+    worlds.receive(change(worlds, former=(CO,), present=(CO_NEW,)))
+
+    worlds.receive(worlds.message("Hi", aliases=(CO_NEW,)))
+    worlds.settle()
+
+    assert worlds.model.turns == ["I am Anna\nHi"]
+    assert worlds.alerts() == []
 
 
 # Numbers that customers share, and twins.
@@ -327,13 +408,13 @@ LID, PHONE = "100000000000001@lid", f"{ANNA}@c.us"
 def test_twins_by_a_phone_and_a_lid_are_one_message_of_one_conversation(
     worlds: World, first: int
 ) -> None:
-    message = worlds.message("Book me", customer=PHONE, twin="phone")
-    twins = [message, replace(message, customer=LID, secondary=True, twin="lid")]
+    message = worlds.message("Book me", customer=PHONE, has_twin=True)
+    twins = [message, replace(message, customer=LID, secondary=True, has_twin=True)]
     worlds.receive(twins[first])
     worlds.receive(twins[1 - first])
 
-    worlds.receive(worlds.message("for five", customer=PHONE, twin="phone"))
-    worlds.receive(worlds.message("please", customer=LID, secondary=True, twin="lid"))
+    worlds.receive(worlds.message("for five", customer=PHONE, has_twin=True))
+    worlds.receive(worlds.message("please", customer=LID, secondary=True, has_twin=True))
     worlds.settle()
 
     assert worlds.model.turns == ["Book me\nfor five\nplease"]
@@ -341,7 +422,7 @@ def test_twins_by_a_phone_and_a_lid_are_one_message_of_one_conversation(
 
 def test_equal_ids_of_two_numbers_are_two_messages(worlds: World) -> None:
     for customer in (PHONE, f"{BORIS}@c.us"):
-        worlds.receive(worlds.message("Hi", customer=customer, message_id="1", twin="phone"))
+        worlds.receive(worlds.message("Hi", customer=customer, message_id="1", has_twin=True))
     worlds.settle()
 
     assert worlds.counts() == {"accepted": 2, "answered": 2}

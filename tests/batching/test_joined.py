@@ -18,7 +18,7 @@ from tests.batching.test_amend import (
     everything,
     said,
 )
-from tests.batching.test_identity import CO, NEW, change, worlds
+from tests.batching.test_identity import CO, CO_NEW, NEW, change, worlds
 from tests.batching.world import ANNA, PERSON, World
 from tests.fakes import FakeChannel, FakeModel
 
@@ -139,6 +139,75 @@ def test_quote_under_one_id_shows_what_was_written_under_another(
     )
 
 
+@pytest.mark.parametrize("change", ["edit", "deletion"])
+@pytest.mark.parametrize("stage", ["open", "claimed"])
+def test_change_is_obeyed_by_what_waits_under_another_id_before_its_own_turn_comes(
+    worlds: World, stage: str, change: str
+) -> None:
+    worlds.write("hello")
+    worlds.receive(said(worlds, **UNDER_CO), worlds.message("one more", **UNDER_CO))
+    joined(worlds)
+    co, wake_ups = worlds.store.conversation_id("salon", CO), []
+    if stage == "claimed":
+        worlds.wait(9_000)
+        wake_ups = worlds.flush()
+    worlds.receive(edit(worlds, "For 18:00") if change == "edit" else deletion(worlds))
+    if stage == "open":
+        worlds.wait(9_000)
+        wake_ups = worlds.flush()
+
+    worlds.answer([it for it in wake_ups if it.conversation_id == co])
+
+    turn = "one more" if change == "deletion" else "For 18:00\none more"
+    assert worlds.model.turns == [turn]
+    worlds.settle(9_000, 60_000)
+    assert sum("For 18:00" in turn for turn in worlds.model.turns) == (change == "edit")
+    assert "secret" not in everything(worlds)
+    worlds.check()
+
+
+@pytest.mark.parametrize("customer", [ANNA, CO])
+def test_past_that_a_waiting_batch_is_given_is_without_what_was_deleted_meanwhile(
+    worlds: World, customer: str
+) -> None:
+    """In the home the deletion is carried out at its turn, which comes later."""
+    worlds.receive(said(worlds, customer=customer, secondary=customer == CO))
+    worlds.settle()
+    worlds.write("hello")
+    worlds.receive(worlds.message("one more", **UNDER_CO))
+    joined(worlds)
+    co = worlds.store.conversation_id("salon", CO)
+    worlds.receive(deletion(worlds))
+    worlds.wait(9_000)
+
+    worlds.answer([it for it in worlds.flush() if it.conversation_id == co])
+
+    assert worlds.model.turns[-1] == "one more"
+    assert "secret" not in repr(worlds.model.questions[-1])
+
+
+def test_two_batches_of_dead_workers_with_deletions_of_each_others_messages_die(
+    worlds: World,
+) -> None:
+    worlds.limits = Limits(max_attempts=1)
+    worlds.receive(said(worlds), deletion(worlds, "D2"))
+    worlds.receive(said(worlds, message_id="D2", **UNDER_CO), deletion(worlds, "D1", **UNDER_CO))
+    worlds.write("hello")
+    worlds.receive(worlds.message("one more", **UNDER_CO))
+    joined(worlds)
+    worlds.wait(9_000)
+    for wake_up in worlds.flush():
+        worlds.begin(wake_up)
+
+    for _ in range(4):
+        worlds.wait(11_000)
+        worlds.flush()
+
+    assert [letter.reason for letter in dead_letters(worlds.store)] == ["poison", "poison"]
+    assert "secret" not in everything(worlds)
+    worlds.check()
+
+
 @pytest.mark.parametrize("stage", ["asked", "sent", "to be asked"])
 def test_deletion_waits_for_a_batch_that_is_asked_about_under_another_id(
     worlds: World, stage: str
@@ -150,9 +219,9 @@ def test_deletion_waits_for_a_batch_that_is_asked_about_under_another_id(
     worlds.wait(9_000)
     wake_ups = {it.conversation_id: it for it in worlds.flush()}
     other = wake_ups.pop(worlds.store.conversation_id("salon", CO))
-    worlds.receive(deletion(worlds))
 
     def meanwhile() -> None:
+        worlds.receive(deletion(worlds, message_id="deletion-1"))
         worlds.answer([*wake_ups.values()])
         wake_ups.clear()
 
@@ -266,3 +335,33 @@ def test_past_of_all_ids_is_known_after_the_next_is_joined(worlds: World) -> Non
 
     past = [it.customer for it in worlds.model.questions[-1].history]
     assert sorted(past) == sorted({SECRET, "hello", "Hi"} - {worlds.model.turns[-1]})
+
+
+def test_what_waits_under_a_former_id_knows_the_past_of_all(worlds: World) -> None:
+    """Also of an id that was joined to the number before this one."""
+    tea = worlds.message("I like tea", customer=CO_NEW, secondary=True)
+    worlds.receive(tea)
+    worlds.settle()
+    worlds.write("hello")
+    worlds.settle()
+    worlds.receive(worlds.message("two", aliases=(CO_NEW,)))
+    worlds.receive(worlds.message("one", **UNDER_CO))
+    joined(worlds)
+    worlds.settle()
+
+    pasts = {it.turn: [past.customer for past in it.history] for it in worlds.model.questions}
+    assert {"I like tea", "hello"} <= {*pasts["one"]}
+    assert {"I like tea", "hello"} <= {*pasts["two\nHi"]}
+
+
+def test_past_of_an_id_that_was_joined_before_follows_the_next_change(worlds: World) -> None:
+    """The change names the number alone, and the new one has something that waits."""
+    answered(worlds)
+    worlds.settle()
+    worlds.receive(worlds.message("Good morning", customer=NEW))
+    worlds.receive(change(worlds, age_ms=60_000))
+    worlds.settle()
+
+    past = [it.customer for it in worlds.model.questions[-1].history]
+    assert worlds.model.turns[-1] == "Good morning"
+    assert sorted(past) == sorted([SECRET, "hello", "Hi"])

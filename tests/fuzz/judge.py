@@ -178,7 +178,9 @@ def _as_kept(message: InboundMessage) -> InboundMessage:
         told = f"[The rest of this message, {rest} characters, is too long to be kept]"
         text = f"{text[:TEXT_CHARACTERS_MAX]} {told}"
     # What names the customer otherwise is used at once, and not kept.
-    return _comparable(replace(message, text=text, aliases=(), secondary=False, shared="", twin=""))
+    return _comparable(
+        replace(message, text=text, aliases=(), secondary=False, shared="", has_twin=False)
+    )
 
 
 def _comparable(message: InboundMessage) -> InboundMessage:

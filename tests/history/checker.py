@@ -1,12 +1,13 @@
 """Judges a history: every line returned is a broken promise. Pure, and blind to the ledger."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from batching.model import Reason, Tag
 from tests.history.events import Apologized, Doubted, Failed, History
-from tests.history.story import NEVER, Call, Message, Person, Reply, Story
+from tests.history.ids import NEVER, Message, Person
+from tests.history.story import Call, Reply, Story
 
 #: Why a batch may become a dead letter; each has exactly one alert.
 DROPS = frozenset({
@@ -36,6 +37,9 @@ def check(
         *_overlapping(story),
         *_misdirected(story),
         *_invented(story),
+        *_misaddressed(story),
+        *_talked_across(story),
+        *_forgotten_past(story),
         *(_overasked(story, max_attempts) if max_attempts else ()),
     ]
 
@@ -71,8 +75,23 @@ def _taken_back(story: Story) -> Iterator[str]:
             for place in places:
                 is_excused = any(story.called[place] < at < call.began for at in erased)
                 is_excused |= _stood_still(story, call, place)
+                # What was deleted is not edited any more.
+                is_excused |= place not in story.deleted[word] and any(
+                    at < place for at in story.deleted[word]
+                )
+                is_excused |= known is not None and not _reaches(story, known, place)
                 if place < call.began and not is_excused:
                     yield f"taken back: call {call.asked.call} was given {word}"
+
+
+def _reaches(story: Story, message: Message, place: int) -> bool:
+    """Return whether the deletion or edit at ``place`` was known to be of its customer."""
+    ids, person, address = story.ids, message.person, story.amended_by[place]
+    called = story.called[place]
+    return all(
+        it == address or (ids.is_clear(person) and ids.are_one(person, it, address, called))
+        for it in message.addresses
+    )
 
 
 def _stood_still(story: Story, call: Call, place: int) -> bool:
@@ -87,7 +106,7 @@ def _has_end(story: Story, message: Message) -> bool:
     since = max([message.offered, *(story.replays[batch] for batch in replayed)])
     if any(place > since for place in story.erasures[message.person]):
         return True
-    if any(end > since for _, end in story.takeovers[message.person]):
+    if any(end > since for _, end, _ in story.takeovers[message.person]):
         return True
     if any(batch not in replayed for batch in story.deaths_of(message.word)):
         return True
@@ -126,7 +145,12 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
     for message in story.messages.values():
         replies = story.replies_to(message.word)
         erased = [place for place in story.erasures[message.person] if place > message.offered]
-        if len(replies) > 1 + len(story.replays_of(message.word)) + len(erased):
+        # Under another id than its message an edit may be a message of its own.
+        former = story.messages.get(story.former.get(message.word, ""))
+        alone = former is not None and former.addresses != message.addresses
+        # Of ids that contradict each other a person was alerted.
+        alone |= not story.ids.is_clear(message.person) and len(message.addresses) > 1
+        if len(replies) > 1 + len(story.replays_of(message.word)) + len(erased) + alone:
             batches = ", ".join(reply.batch for reply in replies)
             yield f"answered twice: {message.word} in {batches}"
     doubted = {event.tag for event in story.history if isinstance(event, Doubted)}
@@ -162,7 +186,8 @@ def _misordered(story: Story) -> Iterator[str]:
                 yield f"order in call {call.asked.call}: {earlier.word} before {later.word}"
     answered = _first_answers(story)
     for (sooner, reply), (later, other) in _pairs_of_a_person(answered):
-        if later.accepted < sooner.offered and reply is not other and not _redone(story, later):
+        is_wrong = later.accepted < sooner.offered and reply is not other
+        if is_wrong and not _redone(story, later) and story.ids.together(sooner, later):
             yield f"order of answers: {sooner.word} answered before {later.word}"
     for reply in story.replies.values():
         if reply.parts != sorted(reply.parts):
@@ -196,7 +221,7 @@ def _redone(story: Story, message: Message) -> bool:
 
 def _comparable(story: Story, one: Message, other: Message) -> bool:
     """Return whether two messages kept their order: neither left its place, or both together."""
-    if _forgotten(story, one) or _forgotten(story, other):
+    if _forgotten(story, one) or _forgotten(story, other) or not story.ids.together(one, other):
         return False
     return story.deaths_of(one.word) == story.deaths_of(other.word)
 
@@ -212,9 +237,17 @@ def _overlapping(story: Story) -> Iterator[str]:
         for person in story.people(later.asked.words):
             running[person] = [call for call in running[person] if call.ended > later.began]
             for earlier in running[person]:
-                if not _lost_its_lease(story, earlier, later, person):
+                if not _lost_its_lease(story, earlier, later, person) and _meet(
+                    story, earlier, later
+                ):
                     yield f"two generations at once: {earlier.asked.call} and {later.asked.call}"
             running[person].append(later)
+
+
+def _meet(story: Story, earlier: Call, later: Call) -> bool:
+    """Return whether two questions are of one conversation."""
+    one, other = (list(story.written(call.asked.words)) for call in (earlier, later))
+    return all(story.ids.together(it, each) for it in one for each in other)
 
 
 def _lost_its_lease(story: Story, earlier: Call, later: Call, person: Person) -> bool:
@@ -265,5 +298,111 @@ def _overasked(story: Story, max_attempts: int) -> Iterator[str]:
     for words, times in asked.items():
         starts = 1 + len(story.replays_of(words[0]))
         starts += sum(len(story.erasures[person]) for person in story.people(words))
+        starts += sum(not story.ids.is_clear(person) for person in story.people(words))
         if times > max_attempts * starts:
             yield f"asked too often: {words}, {times} times"
+
+
+def _misaddressed(story: Story) -> Iterator[str]:
+    """An answer goes to an id under which its customer wrote, or to what that has become."""
+    for reply in story.replies.values():
+        for _, _, taken in reply.takes:
+            messages = list(story.written(taken.text.split()))
+            if not taken.address or len({it.person for it in messages}) != 1:
+                continue
+            person = messages[0].person
+            changes = story.ids.renumbered[person]
+            allowed = {address for message in messages for address in message.addresses}
+            # Of what else is in a turn there is no word: it tells that something was deleted.
+            allowed |= story.deleted_by(person)
+            for _ in changes:
+                allowed |= {it.present for _, it in changes if it.former in allowed}
+            if taken.address not in allowed:
+                yield f"misaddressed: {taken.tag} to {taken.address}"
+            elif _is_given_up(story, taken.address, taken.worker, messages):
+                yield f"misaddressed: {taken.tag} to {taken.address}, which was given up"
+
+
+def _is_given_up(story: Story, address: str, worker: str, messages: list[Message]) -> bool:
+    """Return whether an id had become another before its message was on its way to it."""
+    person, begun = messages[0].person, story.ids.begun.get(worker, -1)
+    if not story.ids.is_clear(person):
+        return False
+    for place, change in story.ids.renumbered[person]:
+        is_late = place >= begun or any(at > place for at in story.erasures[person])
+        if change.former != address or is_late:
+            continue
+        # Whoever wrote after the change has the id that was given up.
+        if all(it.addresses == {address} and it.sent_ms <= change.since_ms for it in messages):
+            return True
+    return False
+
+
+def _talked_across(story: Story) -> Iterator[str]:
+    """While a person answers a customer, by whichever id, no model is asked and nothing is sent."""
+    for call in story.calls.values():
+        words, worker = call.asked.words, call.asked.worker
+        if _is_across(story, words, worker, call.began):
+            yield f"talked across: call {call.asked.call} was asked"
+    for reply in story.replies.values():
+        for place, _, taken in reply.takes:
+            if _is_across(story, taken.text.split(), taken.worker, place):
+                yield f"talked across: {taken.tag} was sent"
+
+
+def _is_across(story: Story, words: Iterable[str], worker: str, place: int) -> bool:
+    begun = story.ids.begun.get(worker, -1)
+    messages = list(story.known(words))
+    for person in {message.person for message in messages}:
+        for start, end, address in story.takeovers[person]:
+            is_over = end < place or any(start < at for at in story.erasures[person])
+            if start > begun or is_over:
+                continue
+            if all(_is_under(story, message, address, start) for message in messages):
+                return True
+    return False
+
+
+def _is_under(story: Story, message: Message, address: str, place: int) -> bool:
+    """Return whether a takeover of an id at a place is one of the message's customer."""
+    ids, person = story.ids, message.person
+    if not ids.is_clear(person):
+        return False
+    return all(ids.are_one(person, it, address, place) for it in message.addresses)
+
+
+def _forgotten_past(story: Story) -> Iterator[str]:
+    """What a model was given of a customer's past it is given again, under whichever id."""
+    calls = sorted(story.calls.values(), key=lambda call: call.began)
+    for number, later in enumerate(calls):
+        for earlier in calls[:number]:
+            lost = set(earlier.asked.past) - set(later.asked.past)
+            if lost and _is_of_one(story, earlier, later):
+                for word in sorted(lost):
+                    if not _may_be_gone(story, word):
+                        yield f"forgotten: {word}, which call {later.asked.call} was not given"
+
+
+def _is_of_one(story: Story, earlier: Call, later: Call) -> bool:
+    """Return whether both are known to be about one customer, whom the later call's worker met
+    after the earlier call.
+    """
+    begun = story.ids.begun.get(later.asked.worker, -1)
+    one, other = (list(story.written(call.asked.words)) for call in (earlier, later))
+    if not one or not other or one[0].person != other[0].person:
+        return False
+    person = one[0].person
+    if begun < earlier.began or any(at > earlier.began for at in story.erasures[person]):
+        return False
+    addresses = {it for message in (*one, *other) for it in message.addresses}
+    first, *others = sorted(addresses)
+    return story.ids.is_clear(person) and all(
+        story.ids.are_one(person, first, it, earlier.began) for it in others
+    )
+
+
+def _may_be_gone(story: Story, word: str) -> bool:
+    """Return whether a word may have left the past: taken back, or not delivered."""
+    former = story.former.get(word, "")
+    is_amended = story.amended[word] or story.deleted[former]
+    return bool(is_amended or story.deaths_of(word) or story.deaths_of(former))

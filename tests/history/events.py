@@ -21,6 +21,7 @@ class Offered:
     """A webhook with the message was called, perhaps not for the first time.
 
     ``silent``: the message asks for no answer, like a reaction. ``sent_ms``: by their clock.
+    ``address``: the id under which it came, "" for the only one.
     """
 
     at_ms: int
@@ -29,6 +30,7 @@ class Offered:
     word: str
     silent: bool = False
     sent_ms: int = 0
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +42,60 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Amending:
-    """The webhook was called that the customer deleted a message, or edited it.
-
-    ``worker`` takes the call, "" where that is not known.
-    """
+class Begun:
+    """``worker`` begins with what it was called for: a webhook, or a wake-up."""
 
     at_ms: int
-    word: str
-    worker: str = ""
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """That call was answered 200.
+    """The webhook was answered 200 that the customer deleted a message, or edited it.
 
-    ``by``: the word that it reads as from now on, "" if it was deleted.
+    ``by``: the word that it reads as from now on, "" if it was deleted. ``worker`` took the call,
+    "" where that is not known. ``address``: as that of a message.
     """
 
     at_ms: int
     word: str
     by: str = ""
     worker: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The webhook was answered 200 that these ids are one customer's."""
+
+    at_ms: int
+    account: str
+    customer: str
+    ids: tuple[str, ...]
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbered:
+    """The webhook was answered 200 that an id of a customer became another.
+
+    ``since_ms``: by their clock, 0 if that is not to be believed.
+    """
+
+    at_ms: int
+    account: str
+    customer: str
+    former: str
+    present: str
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A model was asked. ``call`` numbers the question; ``account`` is "" where that is not known.
 
-    ``worker`` asked, "" where that is not known. ``history``: words given as the past.
+    ``worker`` asked, "" where that is not known. ``history``: words given as the past, or quoted;
+    ``past``: those of past turns.
     """
 
     at_ms: int
@@ -77,6 +104,7 @@ class Asked:
     account: str = ""
     worker: str = ""
     history: tuple[str, ...] = ()
+    past: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +132,7 @@ class Apologized:
 class Taken:
     """The provider took a part, whether or not it was able to say so.
 
-    ``worker`` sent it, "" where that is not known.
+    ``worker`` sent it, "" where that is not known. ``address``: the id that it was sent to.
     """
 
     at_ms: int
@@ -113,6 +141,7 @@ class Taken:
     tag: str
     text: str
     worker: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +178,26 @@ class _OfCustomer:
     customer: str
 
 
+@dataclass(frozen=True, slots=True)
 class TakenOver(_OfCustomer):
-    """A person began to answer this customer themselves."""
+    """A person began to answer this customer themselves. ``address``: under which id."""
+
+    address: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class HandedBack(_OfCustomer):
-    """The takeover has ended."""
+    """The takeover of that id has ended."""
+
+    address: str = ""
 
 
 class Erased(_OfCustomer):
-    """A person had a customer forgotten."""
+    """A person had a customer forgotten, under all ids."""
+
+
+class Conflicted(_OfCustomer):
+    """A person was alerted that ids of a customer seem to be two customers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +233,9 @@ class Discarded(_OfDeadLetter):
 
 
 Happening = (
-    Offered | Accepted | Amending | Amended | Asked | Replied | Apologized | Taken | Doubted
-    | Failed | Paused | TakenOver | HandedBack | Died | Alerted | Replayed | Discarded | Erased
+    Offered | Accepted | Begun | Amended | Joined | Renumbered | Conflicted | Asked | Replied
+    | Apologized | Taken | Doubted | Failed | Paused | TakenOver | HandedBack | Died | Alerted
+    | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

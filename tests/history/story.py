@@ -13,7 +13,6 @@ from tests.history.events import (
     Accepted,
     Alerted,
     Amended,
-    Amending,
     Asked,
     Died,
     Erased,
@@ -26,22 +25,9 @@ from tests.history.events import (
     Taken,
     TakenOver,
 )
+from tests.history.ids import NEVER, Identities, Message, Person
 
-Person = tuple[str, str]
 T = TypeVar("T")
-NEVER = 1 << 60
-
-
-@dataclass(slots=True)
-class Message:
-    """One message: whose it is, when it was first offered and first accepted."""
-
-    word: str
-    person: Person
-    silent: bool
-    offered: int
-    accepted: int = NEVER
-    late: bool = False
 
 
 @dataclass(slots=True)
@@ -91,7 +77,8 @@ class Story:
         self.replays: dict[str, int] = {}
         self.alerts: defaultdict[str, list[str]] = defaultdict(list)
         self.erasures: defaultdict[Person, list[int]] = defaultdict(list)
-        self.takeovers: defaultdict[Person, list[list[int]]] = defaultdict(list)
+        #: When they began and ended, and under which id.
+        self.takeovers: defaultdict[Person, list[tuple[int, int, str]]] = defaultdict(list)
         self.pauses: list[tuple[int, str]] = []
         self.strays: list[Taken] = []
         #: By word, when the customer took it back; or edited it, too; and what it was before.
@@ -100,7 +87,9 @@ class Story:
         self.former: dict[str, str] = {}
         #: By the place of either, when the call began that brought it.
         self.called: dict[int, int] = {}
-        self._calling: dict[tuple[str, str], int] = {}
+        #: By the place of either, under which id.
+        self.amended_by: dict[int, str] = {}
+        self.ids = Identities(history)
         for place, event in enumerate(history):
             self._note(place, event)
         self._replies = _by_word((reply, reply.words) for reply in self.replies.values())
@@ -112,18 +101,18 @@ class Story:
 
     def _note(self, place: int, event: object) -> None:  # noqa: C901, PLR0912 - one case an event
         match event:
-            case Offered(at_ms, account, customer, word, silent, sent_ms):
-                message = Message(word, (account, customer), silent, place)
+            case Offered(at_ms, account, customer, word, silent, sent_ms, address):
+                message = Message(word, (account, customer), silent, place, address=address)
                 message.late = 0 < at_ms - sent_ms <= BELIEVED_MS
-                self.messages.setdefault(word, message)
+                message.sent_ms = sent_ms
+                self.messages.setdefault(word, message).addresses.add(address)
             case Accepted(_, word):
                 message = self.messages[word]
                 message.accepted = min(message.accepted, place)
-            case Amending(_, word, worker):
-                self._calling[word, worker] = place
-            case Amended(_, word, by, worker):
+            case Amended(_, word, by, worker, address):
                 self.amended[word].append(place)
-                self.called[place] = self._calling.pop((word, worker), place)
+                self.called[place] = self.ids.begun.get(worker, place)
+                self.amended_by[place] = address
                 if by:
                     self.former[by] = word
                 else:
@@ -145,11 +134,13 @@ class Story:
                 self.alerts[batch].append(kind)
             case Erased(_, account, customer):
                 self.erasures[account, customer].append(place)
-            case TakenOver(_, account, customer):
-                self.takeovers[account, customer].append([place, NEVER])
-            case HandedBack(_, account, customer):
-                for period in self.takeovers[account, customer]:
-                    period[1] = min(period[1], place)
+            case TakenOver(_, account, customer, address):
+                self.takeovers[account, customer].append((place, NEVER, address))
+            case HandedBack(_, account, customer, address):
+                self.takeovers[account, customer] = [
+                    (start, min(end, place) if at == address else end, at)
+                    for start, end, at in self.takeovers[account, customer]
+                ]
 
     def _note_taken(self, place: int, tag: Tag | None, taken: Taken) -> None:
         if tag is None:
@@ -180,6 +171,15 @@ class Story:
         sizes = {len(call.parts) for call in self.authors_of(reply)}
         return len(reply.parts) in sizes
 
+    def deleted_by(self, person: Person) -> set[str]:
+        """Return under which ids the customer deleted something."""
+        return {
+            self.amended_by[place]
+            for word, places in self.deleted.items()
+            for place in places
+            if word in self.messages and self.messages[word].person == person
+        }
+
     def paused(self, worker: str, start: int, end: int) -> bool:
         """Return whether the worker may have lost a lease between two places; "" for any."""
         return any(start <= place <= end and who == worker for place, who in self.pauses)
@@ -187,6 +187,11 @@ class Story:
     def known(self, words: Iterable[str]) -> Iterator[Message]:
         """Yield the messages that the words name."""
         return (self.messages[word] for word in words if word in self.messages)
+
+    def written(self, words: Iterable[str]) -> Iterator[Message]:
+        """Yield these, and the messages in whose place the edits among them may stand."""
+        words = list(words)
+        return self.known(dict.fromkeys([*words, *(self.former.get(it, "") for it in words)]))
 
     def people(self, words: Iterable[str]) -> set[Person]:
         """Return whose words these are."""

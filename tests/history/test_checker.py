@@ -7,8 +7,9 @@ from tests.history.events import (
     Accepted,
     Alerted,
     Amended,
-    Amending,
     Asked,
+    Begun,
+    Conflicted,
     Died,
     Discarded,
     Doubted,
@@ -16,8 +17,10 @@ from tests.history.events import (
     Failed,
     HandedBack,
     Happening,
+    Joined,
     Offered,
     Paused,
+    Renumbered,
     Replayed,
     Replied,
     Taken,
@@ -59,6 +62,41 @@ def answered(call: int, *words: str, batch: str = "c:b1", customer: str = ANNA) 
     return [*asked(call, *words), *replied(call, text), *took(text, batch, customer=customer)]
 
 
+PHONE, OTHER, NEW = "79990000001", "RU.1", "79990000009"
+
+
+def under(address: str, *words: str, sent_ms: int = 0) -> list[Happening]:
+    """Return the words as written under one of Anna's ids."""
+    return [
+        event
+        for word in words
+        for event in (
+            Offered(0, SALON, ANNA, word, sent_ms=sent_ms, address=address), Accepted(0, word)
+        )
+    ]  # fmt: skip
+
+
+def sent_to(address: str, word: str, worker: str = "w1", batch: str = "c:b1") -> list[Happening]:
+    """Return a whole answer that goes to one of Anna's ids."""
+    text = f"r1 {word}"
+    taken = Taken(0, SALON, ANNA, f"aa:{batch}:0", text, worker, address)
+    return [*asked(1, word, worker="g1"), *replied(1, text), taken]
+
+
+def given(call: int, word: str, *past: str) -> list[Happening]:
+    """Return a question with a past, by a worker that begins then, and its answer."""
+    worker, text = f"g{call}", f"r{call} {word}"
+    question = Asked(0, call, (word,), SALON, worker, past, past)
+    return [Begun(0, worker), question, *replied(call, text), *took(text, f"c:b{call}")]
+
+
+JOINED: list[Happening] = [Joined(0, SALON, ANNA, (PHONE, OTHER))]
+GIVEN_UP: list[Happening] = [
+    Joined(0, SALON, ANNA, (PHONE, NEW)), Renumbered(0, SALON, ANNA, PHONE, NEW, 5),
+]  # fmt: skip
+AT_ONCE = [*asked(1, "m1"), *asked(2, "m2", worker="w2"), *replied(1), *replied(2)]
+AT_ONCE += [*died("c:b1", "m1"), *died("d:b2", "m2")]
+
 M1 = wrote("m1")
 GENERATED = [*M1, *asked(1, "m1"), *replied(1, "r1 m1", "r2 m1")]
 
@@ -70,7 +108,7 @@ GOOD: dict[str, list[Happening]] = {
         *M1, Paused(0, "w1"), Amended(0, "m1"), Paused(0, "w1"), *asked(1, "m1"), *replied(1),
     ],
     "deleted while its customer was erased, then edited by what came late": [
-        *M1, Amending(0, "m1", worker="web-1"), Erased(0, SALON, ANNA),
+        *M1, Begun(0, "web-1"), Erased(0, SALON, ANNA),
         Amended(0, "m1", worker="web-1"), *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "e1"),
     ],
     "edited": [*M1, *wrote("e1"), Amended(0, "m1", "e1"), *answered(1, "e1")],
@@ -135,6 +173,58 @@ GOOD: dict[str, list[Happening]] = {
         *M1, *wrote("m2", customer=BORIS), *asked(1, "m1"),
         *answered(2, "m2", batch="d:b2", customer=BORIS), *replied(1, "x m1"), *took("x m1"),
     ],
+    "two at once, under ids of which nobody said that they are one customer's": [
+        *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE,
+    ],
+    "two at once, under ids that were joined while the first waited": [
+        *under(PHONE, "m1"), *JOINED, *under(OTHER, "m2"), *AT_ONCE,
+    ],
+    "two at once, under ids that were joined before their customer was erased": [
+        *JOINED, Erased(0, SALON, ANNA), *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE,
+    ],
+    "two at once, under ids that a person was told of": [
+        *JOINED, Conflicted(0, SALON, ANNA), *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE,
+    ],
+    "deleted under an id that may be somebody else's": [
+        *under(PHONE, "m1"), Amended(0, "m1", address=OTHER), *sent_to(PHONE, "m1"),
+    ],
+    "answered as an edit and in its message's place, which came under another id": [
+        *under(OTHER, "m1"), *under(PHONE, "e1"), Amended(0, "m1", "e1", address=PHONE),
+        *answered(1, "e1"), *answered(2, "e1", batch="c:b2"),
+    ],
+    "answered under two ids of which a person was told": [
+        Conflicted(0, SALON, ANNA), *under(PHONE, "m1"), *under(OTHER, "m1"), *answered(1, "m1"),
+        *answered(2, "m1", batch="c:b2"),
+    ],
+    "sent to what an id has become": [
+        *under(PHONE, "m1", sent_ms=1), *GIVEN_UP, Begun(0, "w1"), *sent_to(NEW, "m1"),
+    ],
+    "on its way when the id was given up": [
+        *under(PHONE, "m1", sent_ms=1), Begun(0, "w1"), *GIVEN_UP, *sent_to(PHONE, "m1"),
+    ],
+    "written under an id after it was given up": [
+        *GIVEN_UP, *under(PHONE, "m1", sent_ms=9), Begun(0, "w1"), *sent_to(PHONE, "m1"),
+    ],
+    "taken over under an id that may be somebody else's": [
+        *under(PHONE, "m1"), TakenOver(0, SALON, ANNA, OTHER), Begun(0, "w1"),
+        *sent_to(PHONE, "m1"),
+    ],
+    "taken over when it was asked already": [
+        *under(PHONE, "m1"), Begun(0, "g1"), TakenOver(0, SALON, ANNA, PHONE), *asked(1, "m1"),
+        *replied(1),
+    ],
+    "taken over, handed back, sent": [
+        *under(PHONE, "m1"), TakenOver(0, SALON, ANNA, PHONE), HandedBack(0, SALON, ANNA, PHONE),
+        Begun(0, "g1"), Begun(0, "w1"), *sent_to(PHONE, "m1"),
+    ],
+    "the past of an id that was not joined": [
+        *under(PHONE, "m0", "m1"), *under(OTHER, "m2"), *given(1, "m0"), *given(2, "m1", "m0"),
+        *given(3, "m2"),
+    ],
+    "the past without what was deleted": [
+        *under(PHONE, "m0", "m1", "m2"), *given(1, "m0"), *given(2, "m1", "m0"),
+        Amended(0, "m0", address=PHONE), *given(3, "m2", "m1"),
+    ],
     "an alert of another kind": [*M1, *answered(1, "m1"), Alerted(0, "undelivered", "c:b1")],
     "sent, not delivered": [
         *M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0"), Died(0, "c:b1", ("m1",)),
@@ -178,7 +268,7 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "its edit asked after it was deleted, erased before the deletion": (
         "taken back: call 1 was given e1",
         [
-            *M1, Erased(0, SALON, ANNA), Amending(0, "m1", worker="web-1"),
+            *M1, Erased(0, SALON, ANNA), Begun(0, "web-1"),
             Amended(0, "m1", worker="web-1"), *wrote("e1"), Amended(0, "m1", "e1"),
             *answered(1, "e1"),
         ],
@@ -186,8 +276,8 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "its edit asked after it was deleted again, which no erasure met": (
         "taken back: call 1 was given e1",
         [
-            *M1, Amending(0, "m1", worker="web-1"), Erased(0, SALON, ANNA),
-            Amended(0, "m1", worker="web-1"), Amending(0, "m1", worker="web-2"),
+            *M1, Begun(0, "web-1"), Erased(0, SALON, ANNA),
+            Amended(0, "m1", worker="web-1"), Begun(0, "web-2"),
             Amended(0, "m1", worker="web-2"), *wrote("e1"), Amended(0, "m1", "e1"),
             *answered(1, "e1"),
         ],
@@ -195,7 +285,7 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "its edit asked after it was deleted while another customer was erased": (
         "taken back: call 1 was given e1",
         [
-            *M1, Amending(0, "m1", worker="web-1"), Erased(0, SALON, BORIS),
+            *M1, Begun(0, "web-1"), Erased(0, SALON, BORIS),
             Amended(0, "m1", worker="web-1"), *wrote("e1"), Amended(0, "m1", "e1"),
             *answered(1, "e1"),
         ],
@@ -242,6 +332,52 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "two at once": (
         "two generations at once: 1 and 2",
         [*M1, *asked(1, "m1"), *answered(2, "m1"), *replied(1, "x m1")],
+    ),
+    "two at once, under ids that were joined": (
+        "two generations at once: 1 and 2",
+        [*JOINED, *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE],
+    ),
+    "answered under two ids that were joined": (
+        "answered twice: m1",
+        [*JOINED, *under(PHONE, "m1"), *under(OTHER, "m1"), *answered(1, "m1"),
+         *answered(2, "m1", batch="c:b2")],
+    ),
+    "order of answers under ids that were joined": (
+        "order of answers: m2 answered before m1",
+        [*JOINED, *under(PHONE, "m1"), *under(OTHER, "m2"), *answered(1, "m2"),
+         *answered(2, "m1", batch="c:b2")],
+    ),
+    "asked after it was deleted under another id": (
+        "taken back: call 1 was given m1",
+        [*under(PHONE, "m1"), *JOINED, Amended(0, "m1", address=OTHER), *sent_to(PHONE, "m1")],
+    ),
+    "sent to an id under which nobody wrote": (
+        "misaddressed: aa:c:b1:0 to 79990000009",
+        [*under(PHONE, "m1"), *JOINED, Begun(0, "w1"), *sent_to(NEW, "m1")],
+    ),
+    "sent to the id that was given up": (
+        "misaddressed: aa:c:b1:0 to 79990000001, which was given up",
+        [*under(PHONE, "m1", sent_ms=1), *GIVEN_UP, Begun(0, "w1"), *sent_to(PHONE, "m1")],
+    ),
+    "asked while a person answers": (
+        "talked across: call 1 was asked",
+        [*under(PHONE, "m1"), TakenOver(0, SALON, ANNA, PHONE), Begun(0, "w1"), *asked(1, "m1"),
+         *replied(1)],
+    ),
+    "asked while a person answers another id": (
+        "talked across: call 1 was asked",
+        [*under(PHONE, "m1"), *JOINED, TakenOver(0, SALON, ANNA, OTHER), Begun(0, "w1"),
+         *asked(1, "m1"), *replied(1)],
+    ),
+    "sent while a person answers": (
+        "talked across: aa:c:b1:0 was sent",
+        [*under(PHONE, "m1"), TakenOver(0, SALON, ANNA, PHONE), Begun(0, "w1"),
+         *sent_to(PHONE, "m1")],
+    ),
+    "a past that was known": (
+        "forgotten: m0, which call 3 was not given",
+        [*under(PHONE, "m0", "m1"), *JOINED, *under(OTHER, "m2"), *given(1, "m0"),
+         *given(2, "m1", "m0"), *given(3, "m2", "m1")],
     ),
     "two at once, another worker stood still": (
         "two generations at once: 1 and 2",

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +61,17 @@ class Guard:
         return str(next(filter(None, found.groups())))
 
 
-def guards(seeds: int) -> dict[str, Guard]:
-    """Return all, the quickest first. ``seeds``: how many days are simulated at most."""
+def guards(seeds: int, *, before: Sequence[int] = ()) -> dict[str, Guard]:
+    """Return all, the quickest first.
+
+    ``seeds``: how many days are simulated at most; ``before``: seeds that are tried first.
+    """
     ignored = (f"--ignore={_MODEL}", "--ignore=tests/batching/test_lua_headers.py")
     simulation = ("-m", "tests.simulation", "--seeds", str(seeds), "--failures", "1")
+    first = ("--before", *map(str, before)) if before else ()
     found = (
         Guard("tests", (*_PYTEST, *ignored, "tests/batching")),
-        Guard("simulation", simulation),
+        Guard("simulation", (*simulation, *first)),
         Guard("model", (*_PYTEST, _MODEL)),
     )
     return {guard.name: guard for guard in found}

@@ -1,4 +1,4 @@
-"""``python -m tests.simulation [--seeds N] [--first N] [--jobs N] [--seed N]``.
+"""``python -m tests.simulation [--seeds N] [--first N] [--before N ...] [--jobs N] [--seed N]``.
 
 Simulates days: each seed is one, with the faults that it draws.
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1_000, help="how many (1000)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
+    parser.add_argument("--before", type=int, nargs="*", default=[], help="try these seeds first")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
     parser.add_argument("--seed", type=int, help="run this one and print all of it")
     parser.add_argument("--failures", type=int, default=5, help="give up after so many (5)")
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return bool(outcome.broken)
     began, done, broken = time.monotonic(), Counter[str](), 0
     occurred = Counter[str]()
-    for outcome in _in_processes(range(args.first, args.first + args.seeds), args.jobs):
+    seeds = [*args.before, *range(args.first, args.first + args.seeds)]
+    for outcome in _in_processes(seeds, args.jobs):
         done.update(seeds=1, accepted=outcome.accepted, simulated_ms=outcome.simulated_ms)
         occurred += outcome.occurred
         if outcome.broken:

@@ -6,6 +6,7 @@ from random import Random
 import redis
 
 from batching.model import ForeignMessage, InboundMessage, Kind
+from tests.simulation.ids import Ids
 from tests.simulation.outside import SimulatedChannel, SimulatedModel
 from tests.simulation.service import Web
 from tests.simulation.watcher import Watcher
@@ -36,11 +37,13 @@ class Day:
     channels: dict[str, SimulatedChannel]
     models: dict[str, SimulatedModel]
     client: redis.Redis
+    ids: Ids
 
     def plan(self) -> None:
         """Put everything that is to come at its time."""
         world = self.world
         self._write()
+        self._change_ids()
         for name, times in world.setup.deeds.items():
             for _ in range(times):
                 world.after(world.rng.randint(0, world.setup.day_ms), getattr(self, name))
@@ -66,16 +69,20 @@ class Day:
         for message in burst:
             self._amend(message, at_ms)
         if len(burst) > 1 and world.chance("webhook_shared"):
-            self.web.deliver(*burst, delay_ms=at_ms)
+            together = [self.ids.under(message, world.now_ms + at_ms) for message in burst]
+            self.web.deliver(*together, delay_ms=at_ms)
             burst = []
         for message in burst:
             at_ms += world.rng.choice((50, 500, 2_000, 8_000))
-            message = self._dated(message, at_ms)  # noqa: PLW2901 - the same with its time
-            self.web.deliver(message, delay_ms=at_ms)
+            dated, sent_ms = self._dated(message, at_ms), world.now_ms + at_ms
+            named = self.ids.under(dated, sent_ms)
+            self.web.deliver(named, delay_ms=at_ms)
             if world.chance("webhook_twice_at_once"):
-                self.web.deliver(message, delay_ms=at_ms)
+                again = self.ids.again(named, dated, sent_ms)
+                self.web.deliver(again, delay_ms=at_ms)
             if world.chance("webhook_again"):
-                self.web.deliver(message, delay_ms=at_ms + world.rng.randint(0, 120_000))
+                again = self.ids.again(named, dated, sent_ms)
+                self.web.deliver(again, delay_ms=at_ms + world.rng.randint(0, 120_000))
 
     def _amend(self, message: InboundMessage, at_ms: int) -> None:
         """Have the customer edit the message, delete it, or both, at whatever stage it is then.
@@ -96,6 +103,7 @@ class Day:
             change_id = f"{change}-{number}"
             amends = message.message_id
             event = InboundMessage(*person, change_id, kind, words, amends=amends)
+            event = self.ids.under(event, self.world.now_ms + delay_ms)
             for _ in range(rng.choice((1, 1, 2))):
                 self.web.deliver(event, delay_ms=delay_ms)
 
@@ -124,9 +132,17 @@ class Day:
                 self.world.occurred["clock lies"] += 1
         return replace(message, sent_at_ms=sent_at_ms)
 
+    def _change_ids(self) -> None:
+        """Have the provider tell of customers' new ids, at once or late."""
+        for person in people(self.world.setup.customers):
+            for news in self.ids.news(*person):
+                late_ms = self.ids.rng.choice((50, 2_000, 30_000))
+                self.web.deliver(news, delay_ms=news.at_ms - self.world.now_ms + late_ms)
+
     def take_over(self) -> None:
         name = f"phone-{self.world.now_ms}"
-        self.web.deliver(ForeignMessage(*self._someone(), name, "person"))
+        event = ForeignMessage(*self._someone(), name, "person")
+        self.web.deliver(self.ids.wrote_to(event, self.world.now_ms))
         self.world.occurred["taken over"] += 1
 
     def operate(self) -> None:

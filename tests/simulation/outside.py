@@ -17,6 +17,7 @@ from batching.errors import (
 from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
 from tests.history.events import Apologized, Asked, Doubted, Replied, Taken, words
 from tests.simulation.hub import Crash
+from tests.simulation.ids import customer_of
 from tests.simulation.service import Web
 from tests.simulation.world import World
 
@@ -51,9 +52,10 @@ class SimulatedModel:
         world = self.world
         call, said = next(self.calls), words(turn)
         turns = [exchange.customer for exchange in history]
-        past = [word for each in turns for word in words(each)]
-        past += [word for each in (*turns, turn) for word in _QUOTED.findall(each)]
-        world.add(Asked(world.now_ms, call, said, self.account_id, world.worker, tuple(past)))
+        past = tuple(word for each in turns for word in words(each))
+        quoted = tuple(word for each in (*turns, turn) for word in _QUOTED.findall(each))
+        asked = said, self.account_id, world.worker, past + quoted, past
+        world.add(Asked(world.now_ms, call, *asked))
         parts: tuple[str, ...] = ()
         lacked = False
         try:
@@ -146,7 +148,8 @@ class SimulatedChannel:
         world, account, tag = self.world, self.account_id, outbound.tag
         self.sent += 1
         provider_id = f"{account}-out-{self.sent}"
-        taken = (account, outbound.customer, tag, outbound.text, world.worker)
+        address = outbound.customer
+        taken = (account, customer_of(address), tag, outbound.text, world.worker, address)
         if outbound.text == APOLOGY:
             world.occurred["apology"] += 1
             world.add(Apologized(world.now_ms, tag))

@@ -17,6 +17,7 @@ from batching.store import Store
 from tests.history.checker import check
 from tests.history.events import Accepted, Happening, digest
 from tests.simulation.day import ACCOUNTS, Day, people
+from tests.simulation.ids import Ids, ids_of
 from tests.simulation.outside import APOLOGY, SimulatedChannel, SimulatedModel
 from tests.simulation.rates import Setup, draw
 from tests.simulation.service import Web, Workers
@@ -99,7 +100,15 @@ class Simulation:
     def __init__(self, world: World, client: redis.Redis) -> None:
         setup = world.setup
         self.world = world
-        self.watcher = Watcher(world, client, people(setup.customers))
+        own = Random(f"{setup.day_ms} ids")  # noqa: S311 - repeatable on purpose
+        day = range(world.now_ms, world.now_ms + setup.day_ms)
+        ids = Ids.draw(own, people(setup.customers), day)
+        known = {
+            (account, id_): customer
+            for account, customer in people(setup.customers)
+            for id_ in (ids_of(customer) if ids.several else (customer,))
+        }
+        self.watcher = Watcher(world, client, known)
         self.wire = Wire(world, self.watcher.look)
         carried = SimulatedRedis(
             connection_pool=client.connection_pool, single_connection_client=True
@@ -127,7 +136,7 @@ class Simulation:
             for name, channel in channels.items()
         }  # fmt: skip
         self.workers = Workers(world, store, accounts)
-        self.day = Day(world, self.web, self.watcher, self.wire, channels, models, client)
+        self.day = Day(world, self.web, self.watcher, self.wire, channels, models, client, ids)
 
     def live(self) -> None:
         """Go through the day, then let everything come to its end. Raise BrokenError."""

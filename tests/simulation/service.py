@@ -7,11 +7,30 @@ from typing import Any
 
 from batching import flow
 from batching.errors import LedgerUnavailableError, TransientError
-from batching.model import DeliveryStatus, Event, InboundMessage, Stage, Status, WakeUp, Watch
+from batching.model import (
+    DeliveryStatus,
+    Event,
+    IdentityChange,
+    InboundMessage,
+    Stage,
+    Status,
+    WakeUp,
+    Watch,
+)
 from batching.ports import Account
 from batching.store import Store
 from scheduler.tick import needs_flush
-from tests.history.events import Accepted, Amended, Amending, Failed, Offered, words
+from tests.history.events import (
+    Accepted,
+    Amended,
+    Begun,
+    Failed,
+    Joined,
+    Offered,
+    Renumbered,
+    words,
+)
+from tests.simulation.ids import customer_of
 from tests.simulation.world import World
 
 #: After how long a provider delivers again what was not answered 200.
@@ -27,12 +46,15 @@ STALE_MAX = 50
 class Web:
     """Delivers what happens at the provider to one of two web processes, whose limits differ.
 
-    ``pending``: deliveries that were not answered 200 yet.
+    ``pending``: deliveries that were not answered 200 yet. ``came_by``: by message, under which ids
+    it came.
     """
 
     world: World
     store: Store
     pending: int = 0
+    amended: set[str] = field(default_factory=set)
+    came_by: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def deliver(self, *events: Event, delay_ms: int = 0) -> None:
         """Call the webhook with the events, again and again until it answers 200."""
@@ -55,6 +77,8 @@ class Web:
         """Return whether the answer is 200."""
         world = self.world
         messages = [event for event in events if isinstance(event, InboundMessage)]
+        world.add(Begun(world.now_ms, world.worker))
+        began_ms = world.clock()
         for message in messages:
             self._offered(message)
         limits = world.rng.choice(world.setup.limits)
@@ -68,30 +92,55 @@ class Web:
                 case DeliveryStatus(account_id=account, state="failed", tag=tag) if tag:
                     if event.provider_id.startswith(f"{account}-"):
                         world.add(Failed(world.now_ms, tag))
+                case IdentityChange():
+                    self._followed(event, began_ms)
         world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
         if any(receipt.status is Status.FULL for receipt in receipts):
             return False
         for message, receipt in zip(messages, receipts, strict=True):
             # What its full conversation could not hold is counted, and a person is alerted.
             if receipt.status is not Status.OVERFLOW:
-                self._accepted(message)
+                self._accepted(message, receipt.status)
         return True
 
     def _offered(self, message: InboundMessage) -> None:
-        world, person = self.world, (message.account_id, message.customer)
+        world, id_ = self.world, message.customer
+        person = message.account_id, customer_of(id_)
         for word in words(message.text):
             silent = message.is_silent
-            world.add(Offered(world.now_ms, *person, word, silent, message.sent_at_ms))
-        if message.amends:
-            world.add(Amending(world.now_ms, _word(message.amends), world.worker))
+            world.add(Offered(world.now_ms, *person, word, silent, message.sent_at_ms, id_))
 
-    def _accepted(self, message: InboundMessage) -> None:
+    def _accepted(self, message: InboundMessage, status: Status) -> None:
         world, said = self.world, words(message.text)
+        ids = self.came_by.setdefault((message.account_id, message.message_id), set())
+        ids.add(message.customer)
+        if len(ids) > 1:
+            # No provider gives one id to two customers' messages.
+            self._joined(message.account_id, tuple(sorted(ids)))
         for word in said:
             world.add(Accepted(world.now_ms, word))
-        if message.amends:
+        is_new = message.message_id not in self.amended or status is not Status.DUPLICATE
+        if message.amends and is_new:
+            self.amended.add(message.message_id)
             by = said[0] if said else ""
-            world.add(Amended(world.now_ms, _word(message.amends), by, world.worker))
+            world.add(
+                Amended(world.now_ms, _word(message.amends), by, world.worker, message.customer)
+            )
+        if message.aliases:
+            self._joined(message.account_id, (message.customer, *message.aliases))
+
+    def _joined(self, account: str, ids: tuple[str, ...]) -> None:
+        world, customer = self.world, customer_of(ids[0])
+        world.add(Joined(world.now_ms, account, customer, ids, world.worker))
+
+    def _followed(self, change: IdentityChange, began_ms: int) -> None:
+        world, account = self.world, change.account_id
+        self._joined(account, (*change.former, *change.present))
+        since_ms = change.at_ms if change.at_ms <= min(began_ms, world.clock()) else 0
+        for former, present in change.addresses.items():
+            place = account, customer_of(former), former, present
+            world.add(Renumbered(world.now_ms, *place, since_ms))
+        world.occurred["ids changed"] += 1
 
 
 @dataclass
@@ -159,6 +208,7 @@ class Workers:
 
     def _answer(self, wake_up: WakeUp) -> None:
         ways: Any = {"renew_lease": self._renew_lease, "pause": self._pause}
+        self.world.add(Begun(self.world.now_ms, self.world.worker))
         with suppress(TransientError):  # as the tasks of a worker do
             if wake_up.stage is Stage.GENERATE:
                 flow.generate(self.store, self, self, wake_up, **ways)

@@ -25,6 +25,7 @@ from batching.store import Store
 from tests.history.checker import DROPS
 from tests.history.events import (
     Alerted,
+    Conflicted,
     Died,
     Discarded,
     Erased,
@@ -48,14 +49,18 @@ class BrokenError(Exception):
 class Watcher:
     """Sees everything by a client of its own; nothing ever happens to that one."""
 
-    def __init__(self, world: World, client: redis.Redis, people: list[tuple[str, str]]) -> None:
+    def __init__(self, world: World, client: redis.Redis, ids: dict[tuple[str, str], str]) -> None:
+        """``ids``: of all customers, with the customer: (account, id) → customer."""
         self._world = world
         self._client: Any = client
         setup = world.setup
         self.store = Store(
             client, privacy_key="k", shards=setup.shards, timing=setup.timing, clock=world.clock
         )
-        self._people = {self.store.conversation_id(*person): person for person in people}
+        self._people = {
+            self.store.conversation_id(account, id_): (account, customer, id_)
+            for (account, id_), customer in ids.items()
+        }
         self._shards = self.store.keyring.shards
         self._content = tuple(
             make("")
@@ -163,6 +168,9 @@ class Watcher:
         world, kind = self._world, alert["kind"]
         world.occurred[f"alert {kind}"] += 1
         batch = f"{alert.get('conversation', '')}:{alert.get('batch', '')}"
+        if kind == "alias_conflict":
+            account, customer, _ = self._people[alert["detail"].split()[0]]
+            world.add(Conflicted(world.now_ms, account, customer))
         if kind in DROPS and kind != "deadline" and alert["detail"].partition(";")[0] in LACKS:
             raise BrokenError(f"a batch died of what its account lacked: {alert}")
         if kind in DROPS:
@@ -214,7 +222,8 @@ class Watcher:
         """Have a customer forgotten."""
         self.dead_letters()
         self._world.add(Erased(self._world.now_ms, account, customer))
-        if erase(self.store, self.store.conversation_id(account, customer)).messages:
+        own = [c for c, person in self._people.items() if person[:2] == (account, customer)]
+        if sum(erase(self.store, c).messages for c in own):
             self._world.occurred["erased"] += 1
         self.audit()
 
