@@ -939,12 +939,13 @@ class Store(Scripts):
         answers the customer has taken that over, too.
         """
         run = super().begin(wake_up)
-        if run is None or not run.moved:
+        if run is None or not run.kin:
             return run
-        (author,) = self.read([self.shard_of(run.moved).takeover(run.moved)])
-        kin = dict.fromkeys([*self._kin(run.moved), *run.kin])
+        kin = dict.fromkeys([*(self._kin(run.moved) if run.moved else ()), *run.kin])
         kin.pop(wake_up.conversation_id, None)
-        return replace(run, taken_over=run.taken_over or bool(author), kin=tuple(kin))
+        # A person may have answered under whichever id, also while it was being joined.
+        authors = self.read([self.shard_of(c).takeover(c) for c in kin])
+        return replace(run, taken_over=run.taken_over or any(authors), kin=tuple(kin))
 
     def peek(self, conversation_id: str) -> Peek:
         """Return what a conversation is doing now."""
