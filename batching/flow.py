@@ -735,7 +735,8 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
             break
     else:
         raise TransientError("conversation_busy")
-    history = revised([*past, *Exchange.decode_all(latest.history)], waiting, digest_of)
+    history = [*past, *Exchange.decode_all(latest.history)]
+    history = revised(history, waiting, digest_of) if waiting else history
     arrived = decode_all(run.account_id, kept.flight)
     run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
     return run.quoting(history, digest_of), history

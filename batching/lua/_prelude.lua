@@ -145,6 +145,7 @@ end
 local function remember(seen, digest, seen_ms, most)
   redis.call("ZADD", seen, now_ms, digest)
   redis.call("ZREMRANGEBYRANK", seen, 0, -most - 1)
+  redis.call("ZREMRANGEBYSCORE", seen, "-inf", now_ms - seen_ms)
   redis.call("PEXPIRE", seen, seen_ms)
 end
 

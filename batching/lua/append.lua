@@ -30,7 +30,6 @@ local lag_ms = flusher_lag(KEYS[6])
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
 local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
 local place, target = elsewhere(KEYS[9], ARGV[14])
--- What came before its conversation moved is known here first.
 local is_known = place ~= "unlinked" and redis.call("ZSCORE", KEYS[3], ARGV[4])
 if is_known then return joins_none("duplicate", 0) end
 if not place then place, target = claimed(KEYS[10], ARGV[2], ARGV[15]) end
@@ -40,10 +39,8 @@ local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call(
   "open_id", "open_count", "open_first", "open_limits", "count", "open_heard"))
 local held, held_max = (count or 0) + (flying or 0), ARGV[9] * (amends and 2 or 1)
 if silent == "" and held >= held_max then return joins_none("full", tonumber(count or 0)) end
--- Recorded only now that it is taken; what comes after its edit or deletion is a duplicate.
 if amends then redis.call("ZADD", KEYS[3], now_ms, amends, now_ms, ARGV[13]) end
 remember(KEYS[3], ARGV[4], ARGV[10], ARGV[11])
-redis.call("ZREMRANGEBYSCORE", KEYS[3], "-inf", now_ms - ARGV[10])
 tally("accepted")
 if silent ~= "" then tally("suppressed:" .. silent) return joins_none("suppressed", 0) end
 if not batch then
