@@ -761,11 +761,9 @@ def _carry_out(store: Store, batch: Held) -> Kept | None:
             log.error("content.damaged", extra=about | {"place": place})
         if not change.lists and not elsewhere:
             return kept
-        if any("f" in it.lists and kept.kin[c].is_asked for c, it in elsewhere.items()):
-            # Later it is answered, or not asked about any more: then it can be carried out.
-            break
-        # First elsewhere: here the edit or the deletion ends. Read again in either case: something
-        # may have come meanwhile.
+        # First elsewhere: here the edit or the deletion ends. What is being asked about there stays
+        # as it is, so this waits for its answer. Read again in either case: something may have come
+        # meanwhile.
         done = all(store.amend_kin(c, kept.kin[c], it) for c, it in elsewhere.items())
         if done and change.lists:
             store.amend(batch, kept, change)

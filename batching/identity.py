@@ -4,15 +4,14 @@ Every id has a conversation of its own by its digest. A conversation whose ``lin
 moved takes no message any more: ``append`` answers with where it moved to. What waits in it is
 answered from it, once. Each step is one script in one shard and all are safe to repeat, and an id
 counts as linked only after the last: whoever dies in between leaves the webhook unacknowledged, and
-its next delivery does the rest. At worst, when two processes join the same two conversations in
-opposite directions at once, both stay alive and a message that is delivered to each is answered
-twice; none is ever lost.
+its next delivery does the rest. A conversation takes in others only as long as it has not moved
+itself, as far as its process knows; else that looks again.
 """
 
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: How often a conversation may have moved; more is a circle.
 _HOPS_MAX = 4
+#: How often conversations are joined that others join meanwhile.
+_TRIES_MAX = 10
 #: So long before a change of number its new id may have begun to write; whoever wrote earlier under
 #: it is somebody else.
 _EARLY_MS = 3_600_000
@@ -43,6 +44,7 @@ class _Home:
     """What a conversation is: whether a batch of it waits, since when it is known, its links.
 
     ``kin``: the conversations whose past belongs to it. ``has_seen``: the message came to it.
+    ``moved``: the one to which it moved, "" if it did not.
     """
 
     conversation_id: str
@@ -51,6 +53,7 @@ class _Home:
     links: frozenset[str]
     kin: tuple[str, ...] = ()
     has_seen: bool = False
+    moved: str = ""
 
     @property
     def exists(self) -> bool:
@@ -66,7 +69,7 @@ def rehome(
     the receipts are put into ``values``. Raise LedgerUnavailableError.
     """
     found: dict[int, str] = {}
-    for _ in range(_HOPS_MAX):
+    for hop in range(_HOPS_MAX):
         astray = [n for n in messages if values[n].status in {Status.MOVED, Status.UNLINKED}]
         if not astray:
             return found
@@ -74,7 +77,8 @@ def rehome(
         for n in astray:
             message, limits, suppressed = messages[n]
             found[n] = values[n].batch_id
-            if values[n].status is Status.UNLINKED:
+            # Where it moves on and on, conversations lead to each other.
+            if values[n].status is Status.UNLINKED or hop:
                 ids = (message.customer, *message.aliases)
                 found[n] = unite(
                     store,
@@ -105,9 +109,16 @@ def unite(
 
     ``shared``: a number that they gave as their own. ``other``: a conversation that is known to be
     theirs. What belongs to somebody else by now stays where it is, and a person is alerted; but
-    where ``message_id`` came to is theirs, too.
+    where ``message_id`` came to is theirs, too. Raise LedgerUnavailableError.
     """
+    return _persist(lambda: _unite(store, account_id, ids, shared, other, message_id))
+
+
+def _unite(
+    store: Store, account_id: str, ids: Sequence[str], shared: str, other: str, message_id: str
+) -> str:
     places = where(store, account_id, [*ids, *filter(None, [shared])])
+    other = _ends(store, {"": other})[""] if other else ""
     base, *further = (places.pop(id_) for id_ in ids)
     seen = store.keyring.digest(account_id, message_id)
     homes = _homes(store, [base, *further, *places.values(), *filter(None, [other])], seen)
@@ -133,8 +144,16 @@ def unite(
 def follow(store: Store, change: IdentityChange) -> None:
     """Have a person's new ids lead to the conversation of their former ones, with what waits there.
 
-    A new id under which somebody has written before is not joined: it was another person's.
+    A new id under which somebody has written before is not joined: it was another person's. Raise
+    LedgerUnavailableError.
     """
+    if change.former or change.present:
+        place = _persist(lambda: _follow(store, change))
+        about = {"account": change.account_id, "conversation": place}
+        log.info("identity.followed", extra=about)
+
+
+def _follow(store: Store, change: IdentityChange) -> str:
     account_id, now_ms = change.account_id, store.now_ms()
     since_ms = change.at_ms if is_believed(change.at_ms, now_ms) else now_ms
     ids = list(dict.fromkeys([*change.former, *change.present]))
@@ -157,9 +176,15 @@ def follow(store: Store, change: IdentityChange) -> None:
         for old, new in change.addresses.items()
         if new in kept
     }
-    if joined:
-        place = _join(store, account_id, joined, kept, addresses=addresses)
-        log.info("identity.followed", extra={"account": account_id, "conversation": place})
+    return _join(store, account_id, joined, kept, addresses=addresses)
+
+
+def _persist(join: Callable[[], str]) -> str:
+    """Return what ``join`` does, called again as long as others join the same conversations."""
+    for _ in range(_TRIES_MAX):
+        if home := join():
+            return home
+    raise LedgerUnavailableError("identity_unsettled")
 
 
 def family(store: Store, conversation_id: str) -> list[str]:
@@ -186,7 +211,14 @@ def where(store: Store, account_id: str, ids: Iterable[str]) -> dict[str, str]:
     digests = [store.keyring.digest(account_id, id_) for id_ in ids]
     names = [store.shard_of(digest).alias(account_id, digest) for digest in digests]
     known = zip(ids, store.read(names), strict=True)
-    places = {id_: owner or store.conversation_id(account_id, id_) for id_, owner in known}
+    return _ends(
+        store, {id_: owner or store.conversation_id(account_id, id_) for id_, owner in known}
+    )
+
+
+def _ends(store: Store, places: Mapping[str, str]) -> dict[str, str]:
+    """Return where conversations have moved to by now, by the same names."""
+    places = dict(places)
     for _ in range(_HOPS_MAX):
         moved = _ask(
             store, [("hget", store.shard_of(c).links(c), "moved") for c in places.values()]
@@ -221,7 +253,10 @@ def _homes(store: Store, places: Iterable[str], seen: str = "") -> dict[str, _Ho
         digests -= {name.removeprefix("to:") for name in names if name.startswith("to:")}
         kin = tuple(name.removeprefix("kin:") for name in names if name.startswith("kin:"))
         first_ms = int(first[0][1]) if first else None
-        homes[c] = _Home(c, any(batches), first_ms, frozenset(digests), kin, has_seen is not None)
+        moved = links.get(b"moved", b"").decode()
+        homes[c] = _Home(
+            c, any(batches), first_ms, frozenset(digests), kin, has_seen is not None, moved
+        )
     return homes
 
 
@@ -244,18 +279,21 @@ def _join(
     """Make one of the homes that of all the ids, with the others' past; return it.
 
     It is the one in which something waits, else the first that is known: nothing that waits is
-    moved, so nothing can be lost or answered twice by it.
+    moved, so nothing can be lost or answered twice by it. Return "" if it has moved meanwhile: then
+    the caller is to look again.
     """
     known = [home for home in homes if home.exists] or list(homes[:1])
-    home = next((it for it in known if it.is_busy), known[0]).conversation_id
+    chosen = next((it for it in known if it.is_busy), known[0])
+    home = chosen.conversation_id
     natural = [store.conversation_id(account_id, id_) for id_ in ids]
     others = [
         c for c in dict.fromkeys([*natural, *(it.conversation_id for it in homes)]) if c != home
     ]
     kin = [*others, *(c for it in homes for c in it.kin)]
-    if kin:
-        # First of all: what is deleted here from now on is to be gone there.
-        store.adopt(home, {f"kin:{other}": "1" for other in kin if other != home}, [], "")
+    # First of all: what is deleted here from now on is to be gone there.
+    own = {f"kin:{other}": "1" for other in kin if other != home}
+    if kin and not store.adopt(home, own, [], "", moved=chosen.moved):
+        return ""
     noted = dict(addresses or {})
     seen: list[str] = []
     author = ""
@@ -263,7 +301,8 @@ def _join(
         taken_over, *digests = store.move(other, home, noted)
         author, seen = author or taken_over, seen + digests
     noted |= {store.keyring.digest(account_id, id_): "1" for id_ in ids}
-    store.adopt(home, noted, seen, author)
+    if not store.adopt(home, noted, seen, author, moved="" if kin else chosen.moved):
+        return ""
     # Only now: what comes by a former way is still compared with what came there.
     for id_ in ids:
         if store.conversation_id(account_id, id_) != home:

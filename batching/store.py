@@ -323,13 +323,22 @@ class Scripts:
         return self._run("move", (s.links(c), s.seen(c), s.takeover(c)), args, list)
 
     def adopt(
-        self, conversation_id: str, noted: Mapping[str, str], seen: Sequence[str], author: str
+        self,
+        conversation_id: str,
+        noted: Mapping[str, str],
+        seen: Sequence[str],
+        author: str,
+        *,
+        moved: str,
     ) -> bool:
-        """Note ids in a conversation's links, with digests and a takeover of what moved there."""
+        """Note ids in a conversation's links, with digests and a takeover of what moved there.
+
+        It has not moved any more then; False if it moved elsewhere than to ``moved``, "" nowhere.
+        """
         s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
         # Shorter than an alias is kept: who writes with both ids renews both.
         what = (json.dumps(list(noted.items())), timing.alias_ms // 2)
-        args = (*what, json.dumps(seen), timing.seen_ms, author, timing.takeover_ms)
+        args = (*what, json.dumps(seen), timing.seen_ms, author, timing.takeover_ms, moved)
         return self._run("adopt", (s.links(c), s.seen(c), s.takeover(c)), args, bool)
 
     def foreign(self, conversation_id: str, event: ForeignMessage, *, pause: bool) -> int:

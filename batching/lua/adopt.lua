@@ -8,8 +8,11 @@
 -- ARGV[5]  age at which a digest is forgotten, ms
 -- ARGV[6]  who had taken over one of the others, "" for nobody
 -- ARGV[7]  how long a takeover lasts, ms
--- Returns     1.
+-- ARGV[8]  where it had moved to when that was read, "" nowhere
+-- Returns     1; 0 it has moved elsewhere since: nothing is done.
 -- Complexity  O(N log N), N = digests.
+local moved = redis.call("HGET", KEYS[1], "moved")
+if moved and moved ~= ARGV[8] then return 0 end
 redis.call("HDEL", KEYS[1], "moved")
 for _, pair in ipairs(cjson.decode(ARGV[2])) do redis.call("HSET", KEYS[1], unpack(pair)) end
 redis.call("PEXPIRE", KEYS[1], ARGV[3])

@@ -310,11 +310,11 @@ def test_joining_that_was_cut_short_forgets_nothing_that_came_before(
 
     adopt, tries = type(worlds.store).adopt, []
 
-    def away_the_second_time(*args: Any) -> bool:
+    def away_the_second_time(*args: Any, **fields: Any) -> bool:
         tries.append(args)
         if len(tries) == 2:
             raise LedgerUnavailableError("ledger_away")
-        return adopt(*args)
+        return adopt(*args, **fields)
 
     with monkeypatch.context() as patched:
         patched.setattr(type(worlds.store), "adopt", away_the_second_time)
@@ -325,6 +325,70 @@ def test_joining_that_was_cut_short_forgets_nothing_that_came_before(
     worlds.settle()
 
     assert sorted(worlds.model.turns) == ["hello", "one"]
+
+
+@pytest.mark.parametrize(("verb", "times"), [("adopt", 1), ("move", 1), ("adopt", 2), ("link", 1)])
+@pytest.mark.parametrize("busy", [ANNA, NEW])
+def test_process_that_stood_still_while_others_joined_its_ids_leaves_one_conversation(
+    worlds: World, monkeypatch: pytest.MonkeyPatch, verb: str, times: int, busy: str
+) -> None:
+    """Whichever step comes late, whichever conversation the others have chosen."""
+    worlds.write("I am Anna")
+    worlds.settle()
+    step, tries = getattr(type(worlds.store), verb), []
+
+    def late(*args: Any, **fields: Any) -> object:
+        tries.append(args)
+        if len(tries) == times:
+            if busy == NEW:
+                worlds.receive(worlds.message("Hi", customer=NEW))
+            worlds.receive(change(worlds, present=(NEW, CO), age_ms=60_000))
+        return step(*args, **fields)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(worlds.store), verb, late)
+        worlds.receive(worlds.message("one", customer=NEW, aliases=(CO,)))
+    worlds.receive(worlds.message("two", customer=NEW))
+    worlds.receive(worlds.message("three", customer=CO, secondary=True), worlds.message("four"))
+    worlds.settle()
+
+    hi = ["Hi"] if busy == NEW else []
+    assert worlds.model.turns[1:] == ["\n".join([*hi, "one", "two", "three", "four"])]
+    assert asked(worlds)[-1] == ("I am Anna",)
+    assert len(tries) > times
+    assert worlds.alerts() == []
+
+
+def test_conversations_that_lead_to_each_other_become_one(worlds: World) -> None:
+    """Left by a process that died while it undid what another had joined."""
+    new = worlds.store.conversation_id("salon", NEW)
+    worlds.store.move(worlds.anna, new, {})
+    worlds.store.move(new, worlds.anna, {})
+
+    worlds.receive(worlds.message("one", customer=NEW))
+    worlds.write("two")
+    worlds.settle()
+
+    assert worlds.model.turns == ["one\ntwo"]
+
+
+def test_message_that_came_before_its_conversation_moved_is_known_where_it_went(
+    worlds: World,
+) -> None:
+    """By the other kind of id it is looked for where it came first."""
+    (first, again, _) = deliveries(worlds)
+    worlds.receive(first)
+    worlds.receive(worlds.message("I have a new number", customer=NEW))
+    worlds.settle()
+    worlds.receive(worlds.message("Hi", customer=NEW))
+    worlds.receive(change(worlds, age_ms=60_000))
+
+    worlds.receive(again)
+    worlds.write("Hello")
+    worlds.settle()
+
+    assert worlds.model.turns[-1] == "Hi\nHello"
+    assert worlds.model.turns.count("Book me") == 1
 
 
 def test_message_that_came_to_a_conversation_before_it_moved_is_known_where_it_went(

@@ -136,8 +136,22 @@ def _undelivered(story: Story) -> Iterator[str]:
             continue
         reply = story.replies[batch]
         _, _, taken = reply.takes[0]
-        if not story.erasures[taken.account, taken.customer]:
+        if not story.erasures[taken.account, taken.customer] and not _is_left(story, reply):
             yield f"undelivered: {batch} failed, and did not die"
+
+
+def _is_left(story: Story, reply: Reply) -> bool:
+    """Return whether somebody was alerted that an answer failed which a person took over halfway.
+
+    That is no answer: it ended as theirs, and nothing of it is kept.
+    """
+    _, _, taken = reply.takes[0]
+    over = story.takeovers[taken.account, taken.customer]
+    # Who was sending then may hand over one more part.
+    begun = story.ids.begun.get(taken.worker, reply.began)
+    began_over = any(start > begun for start, _, _ in over)
+    is_told = Reason.UNDELIVERED in story.alerts[reply.batch]
+    return is_told and began_over and not story.is_complete(reply)
 
 
 def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:

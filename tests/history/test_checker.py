@@ -226,6 +226,14 @@ GOOD: dict[str, list[Happening]] = {
         Amended(0, "m0", address=PHONE), *given(3, "m2", "m1"),
     ],
     "an alert of another kind": [*M1, *answered(1, "m1"), Alerted(0, "undelivered", "c:b1")],
+    "failed, of an answer that a person took over halfway": [
+        *GENERATED, *took("r1 m1"), TakenOver(0, SALON, ANNA), Failed(0, "aa:c:b1:0"),
+        Alerted(0, "undelivered", "c:b1"),
+    ],
+    "failed, of an answer that a person took over while its first part was sent": [
+        *GENERATED, Begun(0, "w1"), TakenOver(0, SALON, ANNA), *took("r1 m1"),
+        Failed(0, "aa:c:b1:0"), Alerted(0, "undelivered", "c:b1"),
+    ],
     "sent, not delivered": [
         *M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0"), Died(0, "c:b1", ("m1",)),
         Alerted(0, "undelivered", "c:b1"),
@@ -303,6 +311,24 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     ),
     "failed, and still answered": (
         "undelivered: c:b1", [*M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0")],
+    ),
+    "failed, and taken over when it was answered": (
+        "undelivered: c:b1",
+        [
+            *M1, *answered(1, "m1"), TakenOver(0, SALON, ANNA), Failed(0, "aa:c:b1:0"),
+            Alerted(0, "undelivered", "c:b1"),
+        ],
+    ),
+    "failed, and taken over halfway without an alert": (
+        "undelivered: c:b1",
+        [*GENERATED, *took("r1 m1"), TakenOver(0, SALON, ANNA), Failed(0, "aa:c:b1:0")],
+    ),
+    "failed, of half an answer to who was taken over before": (
+        "undelivered: c:b1",
+        [
+            *GENERATED, TakenOver(0, SALON, ANNA), HandedBack(0, SALON, ANNA), *took("r1 m1"),
+            Failed(0, "aa:c:b1:0"), Alerted(0, "undelivered", "c:b1"),
+        ],
     ),
     "in two replies": (
         "answered twice: m1", [*M1, *answered(1, "m1"), *answered(2, "m1", batch="c:b2")],
