@@ -722,15 +722,15 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     A run without messages, which can do nothing any more, if it is not the holder's. Raise
     TransientError where the conversation changes all the time.
     """
-    digest_of = partial(store.keyring.digest, run.account_id)
+    digest_of, waiting = partial(store.keyring.digest, run.account_id), list[str]()
     for _ in range(AMENDS_MAX):
-        kept = _carry_out(store, run)
+        kept = _carry_out(store, run, is_all=bool(waiting))
         if kept is None:
             return replace(run, messages=(), count=0), []
-        past, waiting, latest = store.past(run.kin), list[str](), kept
-        if kept.moved:
-            # What comes elsewhere is carried out here by whoever is first.
-            waiting, latest = store.waiting([*kept.kin]), store.recall(run) or kept
+        past, kin, latest = store.past(run.kin), dict.fromkeys([*kept.kin, *run.kin]), kept
+        if kin:
+            # What waits elsewhere is carried out here by whoever is first.
+            waiting, latest = store.waiting([*kin]), store.recall(run) or kept
         if set(waiting) <= kept.waiting and latest.flight == kept.flight:
             break
     else:
@@ -742,17 +742,17 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     return run.quoting(history, digest_of), history
 
 
-def _carry_out(store: Store, batch: Held) -> Kept | None:
+def _carry_out(store: Store, batch: Held, *, is_all: bool = False) -> Kept | None:
     """Carry out edits and deletions; return what is kept then, None if it is not the holder's.
 
-    Where new messages go to another conversation, also those that came there. Raise TransientError
-    where a conversation changes all the time.
+    Where new messages go to another conversation, also those that came there; with ``is_all`` those
+    of all conversations of the customer. Raise TransientError where one changes all the time.
     """
     for tries in range(AMENDS_MAX):
         kept = store.recall(batch)
-        if kept and (kept.has_amendments or kept.moved):
+        if kept and (is_all or kept.has_amendments or kept.moved):
             kept = store.recall_all(batch)
-        if kept is None or not (kept.has_amendments or kept.moved):
+        if kept is None or not (is_all or kept.has_amendments or kept.moved):
             return kept
         change = amended(kept, partial(store.keyring.digest, batch.account_id))
         elsewhere = {c: it for c, it in change.kin.items() if it.lists}

@@ -117,11 +117,12 @@ def unite(
 def _unite(
     store: Store, account_id: str, ids: Sequence[str], shared: str, other: str, message_id: str
 ) -> str:
-    places = where(store, account_id, [*ids, *filter(None, [shared])])
-    other = _ends(store, {"": other})[""] if other else ""
+    ways = _ways(store, account_id, [*ids, *filter(None, [shared])])
+    other_way = _to_the_end(store, [[other]])[0] if other else []
+    places = {id_: way[-1] for id_, way in ways.items()}
     base, *further = (places.pop(id_) for id_ in ids)
     seen = store.keyring.digest(account_id, message_id)
-    homes = _homes(store, [base, *further, *places.values(), *filter(None, [other])], seen)
+    homes = _homes(store, [base, *further, *places.values(), *other_way[-1:]], seen)
     ours = {store.keyring.digest(account_id, id_) for id_ in ids}
     joined, kept = [homes[base]], [ids[0]]
     for id_, place in zip(ids[1:], further, strict=True):
@@ -131,14 +132,15 @@ def _unite(
         else:
             _conflict(store, account_id, base, place)
     if other:
-        joined.append(homes[other])
+        joined.append(homes[other_way[-1]])
     for id_, place in places.items():
         if place in {home.conversation_id for home in joined} or not homes[place].exists:
             joined.append(homes[place])
             kept.append(id_)
         else:
             _conflict(store, account_id, base, place)
-    return _join(store, account_id, joined, kept)
+    passed = [c for id_ in kept for c in ways[id_]]
+    return _join(store, account_id, joined, kept, [*passed, *other_way])
 
 
 def follow(store: Store, change: IdentityChange) -> None:
@@ -157,7 +159,8 @@ def _follow(store: Store, change: IdentityChange) -> str:
     account_id, now_ms = change.account_id, store.now_ms()
     since_ms = change.at_ms if is_believed(change.at_ms, now_ms) else now_ms
     ids = list(dict.fromkeys([*change.former, *change.present]))
-    places = where(store, account_id, ids)
+    ways = _ways(store, account_id, ids)
+    places = {id_: way[-1] for id_, way in ways.items()}
     homes = _homes(store, places.values())
     ours = {store.keyring.digest(account_id, id_) for id_ in ids}
     former = {places[id_] for id_ in change.former}
@@ -176,7 +179,8 @@ def _follow(store: Store, change: IdentityChange) -> str:
         for old, new in change.addresses.items()
         if new in kept
     }
-    return _join(store, account_id, joined, kept, addresses=addresses)
+    passed = [c for id_ in kept for c in ways[id_]]
+    return _join(store, account_id, joined, kept, passed, addresses=addresses)
 
 
 def _persist(join: Callable[[], str]) -> str:
@@ -207,27 +211,28 @@ def family(store: Store, conversation_id: str) -> list[str]:
 
 def where(store: Store, account_id: str, ids: Iterable[str]) -> dict[str, str]:
     """Return the conversation that each id of a customer leads to now."""
+    return {id_: way[-1] for id_, way in _ways(store, account_id, ids).items()}
+
+
+def _ways(store: Store, account_id: str, ids: Iterable[str]) -> dict[str, list[str]]:
+    """Return for each id of a customer the conversations that lead to where it belongs now."""
     ids = list(dict.fromkeys(ids))
     digests = [store.keyring.digest(account_id, id_) for id_ in ids]
     names = [store.shard_of(digest).alias(account_id, digest) for digest in digests]
     known = zip(ids, store.read(names), strict=True)
-    return _ends(
-        store, {id_: owner or store.conversation_id(account_id, id_) for id_, owner in known}
-    )
+    starts = [[owner or store.conversation_id(account_id, id_)] for id_, owner in known]
+    return dict(zip(ids, _to_the_end(store, starts), strict=True))
 
 
-def _ends(store: Store, places: Mapping[str, str]) -> dict[str, str]:
-    """Return where conversations have moved to by now, by the same names."""
-    places = dict(places)
+def _to_the_end(store: Store, ways: list[list[str]]) -> list[list[str]]:
+    """Return ways with all the conversations to which their last ones have moved by now."""
     for _ in range(_HOPS_MAX):
-        moved = _ask(
-            store, [("hget", store.shard_of(c).links(c), "moved") for c in places.values()]
-        )
+        ends = [way[-1] for way in ways]
+        moved = _ask(store, [("hget", store.shard_of(c).links(c), "moved") for c in ends])
         if not any(moved):
             break
-        pairs = zip(places.items(), moved, strict=True)
-        places = {id_: to.decode() if to else place for (id_, place), to in pairs}
-    return places
+        ways = [[*way, to.decode()] if to else way for way, to in zip(ways, moved, strict=True)]
+    return ways
 
 
 def _homes(store: Store, places: Iterable[str], seen: str = "") -> dict[str, _Home]:
@@ -273,10 +278,13 @@ def _join(
     account_id: str,
     homes: Sequence[_Home],
     ids: Sequence[str],
+    passed: Iterable[str],
     *,
     addresses: Mapping[str, str] | None = None,
 ) -> str:
     """Make one of the homes that of all the ids, with the others' past; return it.
+
+    ``passed``: those that lead to the homes. What they know may not have been taken along yet.
 
     It is the one in which something waits, else the first that is known: nothing that waits is
     moved, so nothing can be lost or answered twice by it. Return "" if it has moved meanwhile: then
@@ -286,9 +294,8 @@ def _join(
     chosen = next((it for it in known if it.is_busy), known[0])
     home = chosen.conversation_id
     natural = [store.conversation_id(account_id, id_) for id_ in ids]
-    others = [
-        c for c in dict.fromkeys([*natural, *(it.conversation_id for it in homes)]) if c != home
-    ]
+    known_places = [*natural, *(it.conversation_id for it in homes), *passed]
+    others = [c for c in dict.fromkeys(known_places) if c != home]
     kin = [*others, *(c for it in homes for c in it.kin)]
     # First of all: what is deleted here from now on is to be gone there.
     own = {f"kin:{other}": "1" for other in kin if other != home}

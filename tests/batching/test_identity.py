@@ -9,7 +9,7 @@ import pytest
 
 from batching.errors import LedgerUnavailableError, PermanentError
 from batching.inspect import conversation_of, dead_letters
-from batching.model import IdentityChange, InboundMessage, Kind, Status
+from batching.model import Event, IdentityChange, InboundMessage, Kind, Status
 from batching.rights import erase
 from batching.store import Pipeline
 from tests.batching.world import ANNA, BORIS, PERSON, World
@@ -357,6 +357,51 @@ def test_process_that_stood_still_while_others_joined_its_ids_leaves_one_convers
     assert asked(worlds)[-1] == ("I am Anna",)
     assert len(tries) > times
     assert worlds.alerts() == []
+
+
+def twin(world: World) -> tuple[InboundMessage, list[Event]]:
+    """Return a message that came by one id, and what joins that to another: it, by the other."""
+    world.write("I am Anna")
+    (by_number, by_other, _) = deliveries(world)
+    return by_other, [by_number]
+
+
+def alias(world: World) -> tuple[InboundMessage, list[Event]]:
+    """Return the same of an id that led to the conversation of a third."""
+    world.receive(world.message("I am Anna", aliases=(CO,)))
+    news = change(world, former=(CO,), present=(NEW,), age_ms=60_000)
+    return world.message("Book me", customer=CO, secondary=True), [news]
+
+
+@pytest.mark.parametrize("joining", [twin, alias])
+def test_message_is_known_by_all_ids_once_a_joining_that_was_cut_short_is_repeated(
+    worlds: World,
+    monkeypatch: pytest.MonkeyPatch,
+    joining: Callable[[World], tuple[InboundMessage, list[Event]]],
+) -> None:
+    first, events = joining(worlds)
+    worlds.receive(first)
+    worlds.settle()
+    worlds.receive(worlds.message("Hi", customer=NEW))
+    adopt, tries = type(worlds.store).adopt, []
+
+    def away_the_second_time(*args: Any, **fields: Any) -> bool:
+        tries.append(args)
+        if len(tries) == 2:
+            raise LedgerUnavailableError("ledger_away")
+        return adopt(*args, **fields)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(worlds.store), "adopt", away_the_second_time)
+        with pytest.raises(LedgerUnavailableError):
+            worlds.receive(*events)
+    worlds.receive(*events)
+    worlds.receive(first)
+    worlds.settle()
+
+    turns = "\n".join(worlds.model.turns)
+    assert turns.count("Book me") == 1
+    assert worlds.counts()["answered"] == worlds.counts()["accepted"]
 
 
 def test_conversations_that_lead_to_each_other_become_one(worlds: World) -> None:

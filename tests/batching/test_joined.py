@@ -186,6 +186,30 @@ def test_past_that_a_waiting_batch_is_given_is_without_what_was_deleted_meanwhil
     assert "secret" not in repr(worlds.model.questions[-1])
 
 
+@pytest.mark.parametrize("change_of_words", ["edit", "deletion"])
+def test_past_of_an_id_that_moved_is_without_what_waits_there_to_be_changed(
+    worlds: World, change_of_words: str
+) -> None:
+    """The turn of what waits there may come after this question."""
+    worlds.receive(said(worlds, customer=NEW))
+    worlds.settle()
+    by = edit(worlds, "For 18:00") if change_of_words == "edit" else deletion(worlds)
+    worlds.receive(replace(by, customer=NEW), worlds.message("please", customer=NEW))
+    worlds.write("hello")
+    worlds.receive(change(worlds, age_ms=60_000))
+    worlds.wait(9_000)
+
+    worlds.answer([it for it in worlds.flush() if it.conversation_id == worlds.anna])
+
+    assert worlds.model.turns[-1] == "hello"
+    (past,) = worlds.model.questions[-1].history
+    assert "secret" not in past.customer
+    assert ("18:00" in past.customer) == (change_of_words == "edit")
+    worlds.settle(9_000, 60_000)
+    kept = worlds.store.history(conversation_of(worlds.store, "salon", NEW))
+    assert all("secret" not in exchange.customer for exchange in kept)
+
+
 def test_two_batches_of_dead_workers_with_deletions_of_each_others_messages_die(
     worlds: World,
 ) -> None:
