@@ -284,11 +284,10 @@ def _join(
 ) -> str:
     """Make one of the homes that of all the ids, with the others' past; return it.
 
-    ``passed``: those that lead to the homes. What they know may not have been taken along yet.
-
     It is the one in which something waits, else the first that is known: nothing that waits is
     moved, so nothing can be lost or answered twice by it. Return "" if it has moved meanwhile: then
-    the caller is to look again.
+    the caller is to look again. ``passed``: those that lead to the homes; what they know may not
+    have been taken along yet.
     """
     known = [home for home in homes if home.exists] or list(homes[:1])
     chosen = next((it for it in known if it.is_busy), known[0])
@@ -302,8 +301,7 @@ def _join(
     if kin and not store.adopt(home, own, [], "", moved=chosen.moved):
         return ""
     noted = dict(addresses or {})
-    seen: list[str] = []
-    author = ""
+    seen, author = list[str](), ""
     for other in others:
         taken_over, *digests = store.move(other, home, noted)
         author, seen = author or taken_over, seen + digests
@@ -311,9 +309,8 @@ def _join(
     if not store.adopt(home, noted, seen, author, moved="" if kin else chosen.moved):
         return ""
     # Only now: what comes by a former way is still compared with what came there.
-    for id_ in ids:
-        if store.conversation_id(account_id, id_) != home:
-            store.link(home, account_id, id_, again=True)
+    for id_ in (it for it, c in zip(ids, natural, strict=True) if c != home):
+        store.link(home, account_id, id_, again=True)
     return home
 
 
