@@ -209,9 +209,7 @@ def _message(account_id: str, item: Record) -> Event:
             return Notice(account_id, "request_welcome")
     found = _inbound(account_id, item, content(item))
     shared = _shared_number(item) if found.secondary else ""
-    # A message has one id for all of WhatsApp. Where both ids came, they are linked.
-    has_twin = found.secondary or not found.aliases
-    return replace(found, shared=shared, has_twin=has_twin)
+    return replace(found, shared=shared) if shared else found
 
 
 def _shared_number(item: Record) -> str:
