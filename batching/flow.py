@@ -724,7 +724,7 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     """
     digest_of, waiting = partial(store.keyring.digest, run.account_id), list[str]()
     for _ in range(AMENDS_MAX):
-        kept = _carry_out(store, run, is_all=bool(waiting))
+        kept = _carry_out(store, run, run.kin if waiting else None)
         if kept is None:
             return replace(run, messages=(), count=0), []
         past, kin, latest = store.past(run.kin), dict.fromkeys([*kept.kin, *run.kin]), kept
@@ -742,16 +742,18 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
     return run.quoting(history, digest_of), history
 
 
-def _carry_out(store: Store, batch: Held, *, is_all: bool = False) -> Kept | None:
+def _carry_out(store: Store, batch: Held, kin: Sequence[str] | None = None) -> Kept | None:
     """Carry out edits and deletions; return what is kept then, None if it is not the holder's.
 
-    Where new messages go to another conversation, also those that came there; with ``is_all`` those
-    of all conversations of the customer. Raise TransientError where one changes all the time.
+    Where new messages go to another conversation, also those that came there; with ``kin`` those
+    of all conversations of the customer, also of these. Raise TransientError where one changes all
+    the time.
     """
+    is_all = kin is not None
     for tries in range(AMENDS_MAX):
         kept = store.recall(batch)
         if kept and (is_all or kept.has_amendments or kept.moved):
-            kept = store.recall_all(batch)
+            kept = store.recall_all(batch, kin or ())
         if kept is None or not (is_all or kept.has_amendments or kept.moved):
             return kept
         change = amended(kept, partial(store.keyring.digest, batch.account_id))

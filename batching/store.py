@@ -1120,16 +1120,18 @@ class Store(Scripts):
             kept: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
         return _kin({name.decode(): value.decode() for name, value in kept.items()})
 
-    def recall_all(self, batch: Held) -> Kept | None:
+    def recall_all(self, batch: Held, kin: Sequence[str] = ()) -> Kept | None:
         """Return as ``recall``, with letters, and with other conversations of the same customer.
 
+        ``kin``: such as the batch's own links do not name: where it moved to, others may be known.
         Letters are read before messages: what is replayed meanwhile is in the one or the other.
         """
         c = batch.wake_up.conversation_id
         letters, answered = self._letters(c)
-        kin = {it: self._kept(it) for it in self._kin(c)}
+        others = dict.fromkeys([*self._kin(c), *kin])
+        found = {it: self._kept(it) for it in others if it != c}
         kept = self.recall(batch)
-        return kept and replace(kept, letters=letters, answered=answered, kin=kin)
+        return kept and replace(kept, letters=letters, answered=answered, kin=found)
 
     def _kept(self, conversation_id: str) -> Kept:
         """Return what is kept of a conversation whose batch is not ours."""

@@ -10,6 +10,7 @@ import logging
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -35,12 +36,13 @@ class Turn:
     """Makes a process the one of its host that tells, until it is closed or the process ends."""
 
     def __init__(self, held: socket.socket | None = None) -> None:
-        self._held = held
+        # Also when whoever held it is forgotten.
+        self._leave = weakref.finalize(self, held.close) if held else None
 
     def close(self) -> None:
         """Leave the telling to others."""
-        if self._held:
-            self._held.close()
+        if self._leave:
+            self._leave()
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batching.errors import LedgerUnavailableError, PermanentError
+from batching.errors import LedgerUnavailableError, PermanentError, TransientError
 from batching.inspect import conversation_of, dead_letters
 from batching.model import Limits
 from tests.batching.test_amend import (
@@ -264,6 +264,21 @@ def test_deletion_waits_for_a_batch_that_is_asked_about_under_another_id(
     assert "secret" not in everything(worlds)
     assert worlds.alerts() == []
     worlds.check()
+
+
+def test_changes_that_wait_under_two_former_ids_do_not_wait_for_each_other(worlds: World) -> None:
+    worlds.write("Hi")
+    worlds.settle()
+    worlds.model = FakeModel(*[TransientError("model_timeout")] * 2)
+    for customer, target in ((CO, "D1"), (NEW, "D2")):
+        worlds.receive(edit(worlds, "For 18:00", customer=customer, target=target))
+    worlds.wait(9_000)
+    worlds.answer(worlds.flush())
+    joined(worlds)
+    worlds.receive(change(worlds, former=(NEW,), present=(ANNA, CO), age_ms=60_000))
+    worlds.settle(60_000, 60_000)
+
+    assert worlds.counts() == {"accepted": 4, "answered": 4}
 
 
 def test_deletion_that_is_cut_short_is_carried_out_by_the_next_attempt(

@@ -413,7 +413,7 @@ AMENDING = (
         "not (is_all or kept.has_amendments or kept.moved)",
         "not (is_all or kept.has_amendments)"),
     python("a past is shown although something of it waits to be deleted where it moved", "flow",
-        "kept = _carry_out(store, run, is_all=bool(waiting))\n", "kept = _carry_out(store, run)\n"),
+        "_carry_out(store, run, run.kin if waiting else None)", "_carry_out(store, run)"),
     python("what was deleted under another id is obeyed only in its turn", "amend",
         '                _obey([*lists[""]["f"], *lists[""]["o"]], by)\n',
         "                pass\n"),
@@ -431,14 +431,16 @@ AMENDING = (
     python("our answers keep the words of what was deleted", "amend",
         "exchange.answer.replace(secret, HIDDEN)", "exchange.answer"),
     python("dead letters keep what was deleted", "flow",
-        "store.recall_all(batch)", "store.recall(batch)"),
+        "store.recall_all(batch, kin or ())", "store.recall(batch)"),
     python("what is replayed while letters are read keeps what was deleted", "store",
         "        letters, answered = self._letters(c)\n"
-        "        kin = {it: self._kept(it) for it in self._kin(c)}\n"
+        "        others = dict.fromkeys([*self._kin(c), *kin])\n"
+        "        found = {it: self._kept(it) for it in others if it != c}\n"
         "        kept = self.recall(batch)\n",
         "        kept = self.recall(batch)\n"
         "        letters, answered = self._letters(c)\n"
-        "        kin = {it: self._kept(it) for it in self._kin(c)}\n"),
+        "        others = dict.fromkeys([*self._kin(c), *kin])\n"
+        "        found = {it: self._kept(it) for it in others if it != c}\n"),
     python("a deletion finds only what the history names", "store",
         'known = {member.decode().partition(":")[0] for member in members}', "known = set()"),
     python("what was deleted stays in answers since", "amend",
@@ -469,7 +471,7 @@ AMENDING = (
     lua("two batches of dead workers wait for each other's deletions for ever", "reap",
         'token, "spent", 1)', "token)"),
     python("a deletion reaches only the id under which it came", "store",
-        "kin = {it: self._kept(it) for it in self._kin(c)}", "kin = {}"),
+        "found = {it: self._kept(it) for it in others if it != c}", "found = {}"),
     python("a deletion ends before it is carried out under other ids", "flow",
         "if done and change.lists:", "if change.lists:"),
     python("what waits under a former id may become empty", "amend",

@@ -44,7 +44,7 @@ MOST = {
     "status_of_another": 0.3,
     "echo": 0.3,
     "account_unknown": 0.1,
-    "worker_ends": 0.2,
+    "worker_ends": 0.6,
 }
 #: What people and fate do during a day, and how often at most.
 DEEDS = {
