@@ -75,20 +75,24 @@ class FailingStack(Stack):
         with in_background(lambda: _deliver(customer)):
             pid = eventually(lambda: self.failpoints.hit_by(point), what=f"{point} to be hit")
             if action is Action.EXIT:
-                # Until then it counts as running, and is not started again.
+                # Until then it counts as running, and is not started again; a web child is anew.
                 eventually(lambda: _state(pid) in ("", "Z"), what=f"process {pid} to end")
+                is_web = point.startswith("web.")
+                eventually(lambda: is_web or self._ended(), what=f"the master of {pid} to end")
             if action is Action.PAUSE:
                 eventually(lambda: _state(pid) == "T", what=f"process {pid} to stand still")
                 self.ledger.let_pass(2 * LEASE_MS)
                 os.kill(pid, signal.SIGCONT)
         self._revive()
 
+    def _ended(self) -> list[str]:
+        return [name for name in (*WORKERS, "scheduler") if not self.processes[name].running]
+
     def _revive(self) -> None:
         """Start the processes that ended again, as systemd would."""
-        for name in (*WORKERS, "scheduler"):
-            if not self.processes[name].running:
-                self.processes[name].kill()
-                self.processes[name].start()
+        for name in self._ended():
+            self.processes[name].kill()
+            self.processes[name].start()
 
 
 def _deliver(customer: Customer) -> None:
