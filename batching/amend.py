@@ -92,10 +92,10 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
             is_told = any(past[n].name == "history" for n in found_in)
             _settle(by, is_changed=_change(entries, by), is_told=is_told)
     for c, each in kept.kin.items():
-        for by in [*lists[c]["f"], *lists[c]["o"]]:
-            # What is asked about there cannot change; a deletion there changes here alone.
-            can_obey = by.message.is_deletion or not (each.is_asked and by in lists[c]["f"])
-            if by.message.amends and not by.ended and can_obey:
+        # What is asked about there cannot change; a deletion there changes here alone.
+        flight = [it for it in lists[c]["f"] if it.message.is_deletion or not each.is_asked]
+        for by in [*flight, *lists[c]["o"]]:
+            if by.message.amends and not by.ended:
                 _obey([*lists[""]["f"], *lists[""]["o"]], by)
     told = [
         it if new is old else replace(it, raw=new.encode())

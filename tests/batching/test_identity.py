@@ -298,16 +298,8 @@ def test_worker_that_dies_while_it_joins_loses_and_doubles_nothing(
     assert worlds.counts() == {"accepted": 3, "answered": 3}
 
 
-def test_joining_that_was_cut_short_forgets_nothing_that_came_before(
-    worlds: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever comes before the webhook that joins is delivered again."""
-    first = worlds.message("one", customer=CO, secondary=True)
-    gone = worlds.message("[deleted]", customer=CO, secondary=True, kind=Kind.DELETED, amends="D1")
-    worlds.write("hello")
-    worlds.receive(first, gone)
-    worlds.settle()
-
+def cut_short(worlds: World, monkeypatch: pytest.MonkeyPatch, *events: Event) -> None:
+    """Deliver what joins ids while the ledger goes away in the midst of it."""
     adopt, tries = type(worlds.store).adopt, []
 
     def away_the_second_time(*args: Any, **fields: Any) -> bool:
@@ -319,7 +311,19 @@ def test_joining_that_was_cut_short_forgets_nothing_that_came_before(
     with monkeypatch.context() as patched:
         patched.setattr(type(worlds.store), "adopt", away_the_second_time)
         with pytest.raises(LedgerUnavailableError):
-            worlds.receive(worlds.message("two", aliases=(CO,)))
+            worlds.receive(*events)
+
+
+def test_joining_that_was_cut_short_forgets_nothing_that_came_before(
+    worlds: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes before the webhook that joins is delivered again."""
+    first = worlds.message("one", customer=CO, secondary=True)
+    gone = worlds.message("[deleted]", customer=CO, secondary=True, kind=Kind.DELETED, amends="D1")
+    worlds.write("hello")
+    worlds.receive(first, gone)
+    worlds.settle()
+    cut_short(worlds, monkeypatch, worlds.message("two", aliases=(CO,)))
     late = worlds.message("late", customer=CO, secondary=True, message_id="D1")
     worlds.receive(first, late)
     worlds.settle()
@@ -383,18 +387,7 @@ def test_message_is_known_by_all_ids_once_a_joining_that_was_cut_short_is_repeat
     worlds.receive(first)
     worlds.settle()
     worlds.receive(worlds.message("Hi", customer=NEW))
-    adopt, tries = type(worlds.store).adopt, []
-
-    def away_the_second_time(*args: Any, **fields: Any) -> bool:
-        tries.append(args)
-        if len(tries) == 2:
-            raise LedgerUnavailableError("ledger_away")
-        return adopt(*args, **fields)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(type(worlds.store), "adopt", away_the_second_time)
-        with pytest.raises(LedgerUnavailableError):
-            worlds.receive(*events)
+    cut_short(worlds, monkeypatch, *events)
     worlds.receive(*events)
     worlds.receive(first)
     worlds.settle()

@@ -146,3 +146,15 @@ def caller(http: falcon.testing.TestClient) -> Caller:
 def accepted(runtime: Runtime) -> int:
     """Return how many messages the ledger has taken."""
     return sum(counted.accepted for counted in counters(runtime.store))
+
+
+@pytest.fixture
+def without_ledger(
+    other_valkey: ValkeyServer, tmp_path: Path
+) -> Iterator[falcon.testing.TestClient]:
+    """Yield the application after its Redis went away."""
+    other_valkey.start()
+    runtime = build("web", environ_of(other_valkey, write_accounts(tmp_path)))
+    other_valkey.kill()
+    yield falcon.testing.TestClient(create_app(runtime))
+    runtime.store.client.connection_pool.disconnect()

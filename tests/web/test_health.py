@@ -1,9 +1,7 @@
 """What a load balancer, an operator and Prometheus read; and every address without a ledger."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import falcon.testing
 import pytest
@@ -12,11 +10,10 @@ import redis
 from batching.keys import FLEET
 from batching.model import Dependency
 from batching.store import Store
-from runtime.build import Runtime, build
+from runtime.build import Runtime
 from runtime.silence import FLUSHER_SILENT_MS_MAX, SILENCE_LASTS_MS, Silence
 from tests.fakes import FakeClock
-from tests.valkey_server import ValkeyServer
-from tests.web.conftest import Start, environ_of, write_accounts
+from tests.web.conftest import Start
 from tests.webhooks import Caller, body, change, code, text_message
 from web import create_app
 from web.access import Operators
@@ -24,18 +21,6 @@ from web.guesses import Guesses
 from web.health import KNOWN_MS, READY, Health
 
 HELLO = body(change(text_message()))
-
-
-@pytest.fixture
-def without_ledger(
-    other_valkey: ValkeyServer, tmp_path: Path
-) -> Iterator[falcon.testing.TestClient]:
-    """Yield the application after its Redis went away."""
-    other_valkey.start()
-    runtime = build("web", environ_of(other_valkey, write_accounts(tmp_path)))
-    other_valkey.kill()
-    yield falcon.testing.TestClient(create_app(runtime))
-    runtime.store.client.connection_pool.disconnect()
 
 
 def collect_once(store: Store) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from batching.model import Budget, DeliveryStatus, Gravity, Kind, Reason
 from batching.reminders import Reminders
 from batching.store import server_ms
 from llm.client import KNOWN_CODES
-from runtime.build import Runtime, build
+from runtime.build import Runtime
 from runtime.fleet import SILENT_MS_MAX, STEADY_MS
 from tests.batching.conftest import Counting, round_trips
 from tests.batching.world import PERSON, World
@@ -33,8 +33,7 @@ from tests.cli.conftest import Operator
 from tests.conftest import IN_CI
 from tests.fakes import FakeClock
 from tests.repository import SOURCES
-from tests.valkey_server import ValkeyServer
-from tests.web.conftest import Start, environ_of, write_accounts
+from tests.web.conftest import Start
 from tests.webhooks import Caller, body, change, text_message
 from web import create_app
 from web.metrics import CODES_MAX, _bounded, _shared
@@ -61,18 +60,6 @@ def scraped(runtime: Runtime, query: str = "") -> Scrape:
         .simulate_get("/metrics", query_string=query)
         .text
     )
-
-
-@pytest.fixture
-def without_ledger(
-    other_valkey: ValkeyServer, tmp_path: Path
-) -> Iterator[falcon.testing.TestClient]:
-    """Yield the application after its Redis went away."""
-    other_valkey.start()
-    runtime = build("web", environ_of(other_valkey, write_accounts(tmp_path)))
-    other_valkey.kill()
-    yield falcon.testing.TestClient(create_app(runtime))
-    runtime.store.client.connection_pool.disconnect()
 
 
 def test_prometheus_finds_nothing_to_say_of_the_form(http: falcon.testing.TestClient) -> None:
