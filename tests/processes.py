@@ -224,6 +224,10 @@ class OwnedProcess:
         self._guard.forget(self._process.pid)
         self._process = None
 
+    def stop(self) -> None:
+        """End it as `started` does with a server."""
+        self.kill()
+
     def log(self) -> str:
         """Return what the command wrote so far, over all its starts."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.conftest import IN_CI
-from tests.processes import Guard, OwnedProcess
+from tests.processes import Guard, OwnedProcess, started
 from tests.repository import ROOT
 from tests.valkey_server import ValkeyServer, free_port
 from tests.waiting import eventually
@@ -123,7 +123,6 @@ def proxy(
     """Yield a client of nginx before a web process."""
     valkey.empty()
     web = WebServer(environ_of(valkey, write_accounts(directory)), directory, guard)
-    web.start()
     port = free_port()
     path = write(
         directory,
@@ -140,15 +139,14 @@ def proxy(
         environ={},
         cwd=directory,
     )
-    running.start()
     context = ssl.create_default_context(cafile=directory / "ai-admin.pem")
-    with httpx2.Client(
-        base_url=f"https://{NAME}:{port}", verify=context, trust_env=False
-    ) as client:
+    with (
+        started(web),
+        started(running),
+        httpx2.Client(base_url=f"https://{NAME}:{port}", verify=context, trust_env=False) as client,
+    ):
         eventually(lambda: listens(port), what="nginx to listen")
         yield client
-    running.kill()
-    web.process.kill()
 
 
 def test_answer_to_a_body_that_is_not_read_comes_through_the_proxy(

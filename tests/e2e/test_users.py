@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +181,18 @@ def test_prometheus_reads_of_every_process(stack: Stack, guard: Guard, tmp_path:
         log_path=tmp_path / "prometheus.log", guard=guard, environ={"HOME": str(tmp_path)},
         cwd=tmp_path,
     )  # fmt: skip
-    prometheus.start()
 
     def found(query: str) -> list[float]:
-        with suppress(httpx2.TransportError):
+        # It takes a moment to listen, and answers 503 until it has read its own data.
+        with suppress(httpx2.HTTPError):
             answer = httpx2.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query})
+            answer.raise_for_status()
             return [float(it["value"][1]) for it in answer.json()["data"]["result"]]
         return []
 
-    for query in SEEN:
-        eventually(lambda: found(query), what=f"{query} in {prometheus.log()[-500:]}")  # noqa: B023
-    prometheus.kill()
+    with started(prometheus):
+        for query in SEEN:
+            eventually(partial(found, query), what=f"{query}; {prometheus.log()[-500:]}")
 
 
 def test_memory_of_a_process_holds_the_secrets_of_its_role_alone(stack: Stack) -> None:

@@ -19,7 +19,7 @@ from tests.fuzz.bodies import MARK
 from tests.fuzz.conftest import Fuzz
 from tests.fuzz.deliveries import SHARES, Delivery, deliveries
 from tests.fuzz.judge import PRIVATE, REFUSALS, Answer, Judge
-from tests.processes import Guard
+from tests.processes import Guard, started
 from tests.web.server import WebServer
 from tests.webhooks import APP_SECRET, CLOUD, body, change, signature, text_message
 from web.webhooks import BODY_BYTES_MAX
@@ -108,9 +108,8 @@ def server(
     guard: Guard,
 ) -> Iterator[WebServer]:
     running = WebServer(environ, tmp_path, guard)
-    running.start()
-    yield running
-    running.process.kill()
+    with started(running):
+        yield running
 
 
 class OverHttp:

@@ -10,7 +10,7 @@ import redis
 from batching.inspect import counters
 from runtime.build import Runtime, build
 from runtime.clients import Role
-from tests.processes import Guard
+from tests.processes import Guard, started
 from tests.valkey_server import ValkeyServer
 from tests.web.server import WebServer
 from tests.webhooks import APP_SECRET, NEXT_SECRET, OTHER_SECRET, Caller
@@ -128,9 +128,8 @@ def server(
     directory = tmp_path_factory.mktemp("web")
     environ = environ_of(valkey, write_accounts(directory))
     running = WebServer(environ | getattr(request.module, "ENVIRON", {}), directory, guard)
-    running.start()
-    yield running
-    running.process.kill()
+    with started(running):
+        yield running
 
 
 @pytest.fixture

@@ -37,6 +37,10 @@ class WebServer:
         eventually(lambda: answers(self.url) or not self.process.running, what="gunicorn to answer")
         assert self.process.running, self.process.log()
 
+    def stop(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
     def talk(self, raw: bytes, *, timeout_s: float = 10) -> bytes:
         """Send bytes as they are and return all that comes back until the end."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
