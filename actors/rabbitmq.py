@@ -9,6 +9,7 @@ from dramatiq.broker import Broker, Consumer
 from dramatiq.brokers import rabbitmq
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
+from pika import URLParameters
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from runtime.outages import Outages
@@ -27,8 +28,7 @@ ENQUEUE_ATTEMPTS_MAX = 2
 def rabbitmq_broker(url: str, middleware: list[Middleware]) -> Broker:
     """Return the broker at ``url`` without connecting."""
     rabbitmq.MAX_ENQUEUE_ATTEMPTS = ENQUEUE_ATTEMPTS_MAX
-    # Without confirmation a wake-up for a full or missing queue is lost silently.
-    return RabbitmqWakeUpBroker(url=with_limits(url), middleware=middleware, confirm_delivery=True)
+    return RabbitmqWakeUpBroker(url=with_limits(url), middleware=middleware)
 
 
 def with_limits(url: str) -> str:
@@ -72,6 +72,21 @@ class RabbitmqWakeUpBroker(rabbitmq.RabbitmqBroker):
 
     drains = False
     outages: Outages
+
+    def __init__(self, *, url: str, middleware: list[Middleware]) -> None:
+        """Connect nowhere yet."""
+        self._url = url
+        # Without confirmation a wake-up for a full or missing queue is lost silently.
+        super().__init__(url=url, middleware=middleware, confirm_delivery=True)
+
+    @property
+    def parameters(self) -> URLParameters:
+        """Return how to connect; files that the address names are read now, renewed or not."""
+        return URLParameters(self._url)
+
+    @parameters.setter
+    def parameters(self, _: URLParameters) -> None:
+        """Keep none: Dramatiq would read them once, at the start."""
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Return a connected consumer. Raise dramatiq's ConnectionError."""

@@ -1,7 +1,12 @@
 """Wake-ups through a real Redis and a real RabbitMQ, with Dramatiq's real worker."""
 
+import runpy
+import shutil
 import threading
 import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import dramatiq
 import pytest
@@ -20,6 +25,7 @@ from batching.model import Stage, WakeUp
 from tests.actors.conftest import DEADLINE_S, Brokers, Workers, counts, declare, draining
 from tests.processes import Guard, started
 from tests.rabbitmq_server import RabbitMQServer
+from tests.repository import ROOT
 from tests.valkey_server import free_port
 from tests.waiting import eventually
 
@@ -237,3 +243,20 @@ def test_broker_confirms_deliveries_to_rabbitmq():
 
     assert isinstance(broker, RabbitmqBroker)
     assert broker.confirm_delivery is True
+
+
+def test_authority_that_is_replaced_is_read_at_the_next_connection(tmp_path: Path):
+    """Processes need not be started again when the broker's authority changes."""
+    make = runpy.run_path(str(ROOT / "ansible/roles/ledger/files/certificates.py"))["main"]
+    file = tmp_path / "broker-ca.pem"
+    options = urlencode({"ssl_options": f"{{'ca_certs': '{file}'}}"})
+    seen: list[str] = []
+    for name in ("before", "after"):
+        make(tmp_path / name, "broker=broker.example")
+        shutil.copy(tmp_path / name / "ca.pem", file)
+        if not seen:
+            broker: Any = build_broker(f"amqps://user:p@broker.example/?{options}", client_name="x")
+        (authority,) = broker.parameters.ssl_options.context.get_ca_certs()
+        seen.append(authority["serialNumber"])
+
+    assert seen[0] != seen[1]

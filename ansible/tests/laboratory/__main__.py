@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from laboratory import network
-from laboratory.debian import ensure_pool
+from laboratory.debian import SYSTEM, SYSTEMS, ensure_pool
 from laboratory.hosts import TOPOLOGIES
 from laboratory.places import LaboratoryError, Names, cache
 from laboratory.scenarios import LONG, SCENARIOS, SHORT, prove
@@ -20,13 +20,13 @@ from tests.chaos.record import Record
 
 
 def _prepare(given: argparse.Namespace) -> int:
-    with passing(given.prefix, "one"):
+    with passing(given.prefix, "one", given.system):
         print(f"hosts can be made here, from what is in {cache()}")
     return 0
 
 
 def _up(given: argparse.Namespace) -> int:
-    site = Site(given.prefix, given.kind)
+    site = Site(given.prefix, given.kind, given.system)
     site.up()
     print(f"up; inventory: {site.inventory.path}")
     return 0
@@ -67,14 +67,19 @@ def _prove(given: argparse.Namespace) -> int:
     for kind in given.kind or (("one",) if given.short else ("one", "four")):
         kept = directory / kind
         problems += prove(
-            given.prefix, kind, scenarios, kept, seed=given.seed, deploys=given.deploys
+            given.prefix,
+            (kind, given.system),
+            scenarios,
+            kept,
+            seed=given.seed,
+            deploys=given.deploys,
         )
     print("\n".join([*problems, f"problems: {len(problems)}; see {directory}"]))
     return 1 if problems else 0
 
 
 def _serve(given: argparse.Namespace) -> int:
-    packages = ensure_pool()
+    packages = ensure_pool(Site(given.prefix).system)
     network.enter(Names(given.prefix).controller)
     World(packages, Record(), random.Random(0), lambda *_: None)  # noqa: S311 - no secret
     threading.Event().wait()
@@ -93,8 +98,12 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    verb("prepare", _prepare, "download what is needed, once, and see a host come up")
-    verb("up", _up, "make hosts").add_argument("kind", choices=TOPOLOGIES)
+    def system(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command.add_argument("--system", choices=SYSTEMS, default=SYSTEM, help="of every host")
+        return command
+
+    system(verb("prepare", _prepare, "download what is needed, once, and see a host come up"))
+    system(verb("up", _up, "make hosts")).add_argument("kind", choices=TOPOLOGIES)
     verb("down", _down, "take them away")
     play = verb("play", _play, "run a playbook")
     play.add_argument("playbook")
@@ -104,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     ssh.add_argument("arguments", nargs=argparse.REMAINDER)
     for name in ("start", "stop", "cut", "freeze", "thaw"):
         verb(name, _host, f"{name} a host").add_argument("host")
-    proof = verb("prove", _prove, "make hosts, play scenarios on them, take them away")
+    proof = system(verb("prove", _prove, "make hosts, play scenarios on them, take them away"))
     proof.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
     proof.add_argument(
         "--kind",

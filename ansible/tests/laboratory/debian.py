@@ -1,4 +1,4 @@
-"""Debian 12 as every guest finds it: an image to start from, and the packages that roles install.
+"""The system as every guest finds it: an image to start from, and the packages that roles install.
 
 Guests have no way out, and yet ``ansible.builtin.apt`` must really work in them: the controller
 serves the packages.
@@ -7,12 +7,53 @@ serves the packages.
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from laboratory.places import CONTROLLER, cache
+from laboratory.places import CONTROLLER, LaboratoryError, cache
 from laboratory.shell import run
 
-SUITE = "bookworm"
+PORT = 3142
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system that hosts may have.
+
+    ``suite``: what its archive and the laboratory call it. ``mirror``: that archive, "" for
+    Debian's. ``keyring``: with which it is checked. ``python``: the package with its Python's
+    library.
+    """
+
+    suite: str
+    python: str
+    components: str = "main"
+    mirror: str = ""
+    keyring: str = "debian-archive-keyring.gpg"
+
+    @property
+    def directory(self) -> Path:
+        """Return where all that is made of it once is kept."""
+        return cache() / self.suite
+
+    @property
+    def source(self) -> str:
+        """Return what a guest's apt is told."""
+        return f"deb [trusted=yes] http://{CONTROLLER}:{PORT} {self.suite} main\n"
+
+
+_UBUNTU = "http://archive.ubuntu.com/ubuntu"
+SYSTEMS: Mapping[str, System] = {
+    system.suite: system
+    for system in (
+        System("bookworm", "libpython3.11"),
+        System("trixie", "libpython3.13"),
+        System("noble", "libpython3.12t64", "main,universe", _UBUNTU, "ubuntu-archive-keyring.gpg"),
+    )
+}
+#: Where none is named.
+SYSTEM = "bookworm"
 #: What a server has that was just installed, and what Ansible needs to talk to it.
 INCLUDED = (
     "ca-certificates",
@@ -31,16 +72,20 @@ INCLUDED = (
 _UNSAFE = "force-unsafe-io\n"
 
 
-def ensure_base() -> Path:
+def ensure_base(system: System) -> Path:
     """Return the directory with the image; the first time this downloads about 100 MB."""
-    rootfs, made = cache() / "rootfs", cache() / "rootfs.made"
+    rootfs, made = system.directory / "rootfs", system.directory / "rootfs.made"
     if not made.exists():
+        keyring = Path("/usr/share/keyrings") / system.keyring
+        if not keyring.exists():
+            raise LaboratoryError(f"{system.suite} cannot be checked: {keyring} is missing")
         shutil.rmtree(rootfs, ignore_errors=True)
         rootfs.parent.mkdir(parents=True, exist_ok=True)
         # Without an address debootstrap takes Debian's own.
-        mirror = [address for address in [os.environ.get("DEBIAN_MIRROR", "")] if address]
-        include = f"--include={','.join(INCLUDED)}"
-        run(["debootstrap", "--variant=minbase", include, SUITE, rootfs, *mirror])
+        mirror = [it for it in [system.mirror or os.environ.get("DEBIAN_MIRROR", "")] if it]
+        options = [f"--include={','.join(INCLUDED)}", f"--components={system.components}"]
+        options += ["--variant=minbase", f"--keyring={keyring}"]
+        run(["debootstrap", *options, system.suite, rootfs, *mirror])
         (rootfs / "etc/dpkg/dpkg.cfg.d/laboratory").write_text(_UNSAFE)
         made.touch()
     _let_in(rootfs)
@@ -70,7 +115,6 @@ PACKAGES = (
     "cron",
     "curl",
     "git",
-    "libpython3.11",
     "logrotate",
     "nftables",
     "nginx",
@@ -88,49 +132,47 @@ PACKAGES = (
     "socat",
     "zstd",
 )
-PORT = 3142
-SOURCE = f"deb [trusted=yes] http://{CONTROLLER}:{PORT} {SUITE} main\n"
-_INDEX = f"dists/{SUITE}/main/binary-amd64"
 
 
-def ensure_pool() -> Path:
+def ensure_pool(system: System) -> Path:
     """Return the directory to serve; downloads what is missing once for each list of packages."""
-    rootfs = ensure_base()
-    wanted = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
-    pool, made = cache() / "pool", cache() / f"pool.{wanted}.made"
+    rootfs = ensure_base(system)
+    names = (*PACKAGES, system.python)
+    wanted = hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest()[:12]
+    pool, made = system.directory / "pool", system.directory / f"pool.{wanted}.made"
     if made.exists():
         return pool
     packages = pool / "packages"
     packages.mkdir(parents=True, exist_ok=True)
-    for package in _downloaded(rootfs):
+    for package in _downloaded(rootfs, names):
         shutil.move(package, packages / package.name)
-    _index(pool)
+    _index(pool, system.suite)
     made.touch()
     return pool
 
 
-def _downloaded(rootfs: Path) -> list[Path]:
+def _downloaded(rootfs: Path, names: Sequence[str]) -> list[Path]:
     """Return the packages and all that they need beyond the image, downloaded by its own apt."""
     apt: list[str | Path] = ["chroot", rootfs, "apt-get", "-qq"]
     run([*apt, "update"])
     # Some exclude each other, such as the kinds of nginx: each is asked for by itself.
-    for package in PACKAGES:
+    for package in names:
         no_more = "APT::Install-Recommends=false"
         run([*apt, "-o", no_more, "--download-only", "--yes", "install", package])
     run(["rm", "-rf", *(rootfs / "var/lib/apt/lists").iterdir()])
     return sorted((rootfs / "var/cache/apt/archives").glob("*.deb"))
 
 
-def _index(pool: Path) -> None:
-    index = pool / _INDEX
+def _index(pool: Path, suite: str) -> None:
+    index = pool / f"dists/{suite}/main/binary-amd64"
     index.mkdir(parents=True, exist_ok=True)
     # The names in the index must be those under which the server knows the files.
     listed = run(["env", "-C", pool, "apt-ftparchive", "packages", "packages"])
     (index / "Packages").write_text(listed)
-    release = pool / f"dists/{SUITE}/Release"
+    release = pool / f"dists/{suite}/Release"
     release.unlink(missing_ok=True)
     options = [f"APT::FTPArchive::Release::{name}" for name in ("Suite", "Codename")]
-    given = [part for option in options for part in ("-o", f"{option}={SUITE}")]
+    given = [part for option in options for part in ("-o", f"{option}={suite}")]
     given += ["-o", "APT::FTPArchive::Release::Components=main"]
     given += ["-o", "APT::FTPArchive::Release::Architectures=amd64"]
     release.write_text(run(["apt-ftparchive", *given, "release", release.parent]))

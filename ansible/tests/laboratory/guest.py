@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from laboratory import cgroups, network
-from laboratory.debian import SOURCE, key
+from laboratory.debian import System, key
 from laboratory.places import LaboratoryError, Names
 from laboratory.shell import attempt, run, wait_until
 
@@ -46,7 +46,7 @@ class Guest:
         self._directory = names.guest_directory(host)
         self.root = self._directory / "root"
 
-    def make(self, rootfs: Path, hosts: Sequence[tuple[str, str]]) -> None:
+    def make(self, system: System, rootfs: Path, hosts: Sequence[tuple[str, str]]) -> None:
         """Give the guest its disk and its network. ``hosts``: names and addresses it knows."""
         for part in ("upper", "work", "root"):
             (self._directory / part).mkdir(parents=True)
@@ -59,7 +59,7 @@ class Guest:
         (etc / "hosts").write_text("\n".join(lines) + "\n")
         # Empty, so that the first boot makes one: two hosts must not share it.
         (etc / "machine-id").write_text("")
-        (etc / "apt/sources.list").write_text(SOURCE)
+        (etc / "apt/sources.list").write_text(system.source)
         network.plug_in(self._names, self.host, self.address)
 
     def start(self) -> None:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
 from laboratory import cgroups, network
-from laboratory.debian import ensure_base
+from laboratory.debian import System, ensure_base
 from laboratory.guest import Guest
 from laboratory.places import NETWORK, LaboratoryError, Names
 from laboratory.shell import attempt
@@ -46,15 +46,15 @@ class Hosts:
             f"h{n}": Guest(names, f"h{n}", f"{NETWORK}.{_FIRST + n - 1}") for n in numbers
         }
 
-    def up(self, known: Iterable[tuple[str, str]] = ()) -> None:
+    def up(self, system: System, known: Iterable[tuple[str, str]] = ()) -> None:
         """Make and start the guests. ``known``: further names and addresses for all of them."""
-        rootfs = ensure_base()
+        rootfs = ensure_base(system)
         if (self.names.directory / "guests").exists():
             raise LaboratoryError(f"laboratory {self.names.prefix} is there already: down first")
         network.make_controller(self.names)
         everybody = [(guest.host, guest.address) for guest in self.guests.values()]
         for guest in self.guests.values():
-            guest.make(rootfs, [*everybody, *known])
+            guest.make(system, rootfs, [*everybody, *known])
         for guest in self.guests.values():
             guest.start()
 

@@ -290,24 +290,24 @@ LONG = tuple(name for name in SCENARIOS if name not in {"deploy", "refusal"})
 
 def prove(
     prefix: str,
-    kind: str,
+    kind: tuple[str, str],
     scenarios: Sequence[str],
     directory: Path,
     *,
     seed: int,
     deploys: int = DEPLOYS,
 ) -> list[str]:
-    """Make hosts of a kind, play scenarios, take the hosts away, and return the problems.
+    """Make hosts of a kind and a system, play scenarios, take the hosts away, return the problems.
 
     What playbooks printed and customers saw is left in ``directory``.
     """
     shutil.rmtree(directory, ignore_errors=True)
-    with passing(prefix, kind) as site:
+    with passing(prefix, *kind) as site:
         stage = Stage(site, directory, seed=seed, deploys=deploys)
         try:
             for scenario in scenarios:
                 began_s = time.monotonic()
-                stage.tell(f"-- {scenario} ({kind})")
+                stage.tell(f"-- {scenario} ({' on '.join(kind)})")
                 SCENARIOS[scenario](stage)
                 stage.tell(f"-- {scenario} took {time.monotonic() - began_s:.0f} s")
         finally:

@@ -2,41 +2,33 @@
 
 import json
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from laboratory.places import ROOT
+import yaml
+
+from laboratory.places import PLAYBOOKS, ROOT
 from laboratory.shell import run
 from tests.stack.accounts import SECRETS
 
-_DAYS = "30"
-_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
+_PROGRAM = PLAYBOOKS / "roles/ledger/files/certificates.py"
 
 
 class Authority:
-    """Signs certificates; all of it is in ``directory``, made if it is not there."""
+    """Signs certificates by the program of the playbooks; all of it is in ``directory``."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._key = directory / "ca.key"
-        self.certificate = directory / "ca.crt"
-        if not self.certificate.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            to = ["-keyout", str(self._key), "-out", str(self.certificate), "-days", _DAYS]
-            run(["openssl", "req", "-x509", *_KEY, *to, "-subj", "/CN=laboratory"])
+        self.certificate = directory / "ca.pem"
 
-    def sign(self, name: str, *others: str) -> tuple[str, str]:
-        """Return a certificate and its key as PEM, for a name and ``others``: IP:1.2.3.4, DNS:x."""
-        key, request, certificate, extra = (
-            self._directory / f"{name}.{end}" for end in ("key", "csr", "crt", "ext")
-        )
-        run(["openssl", "req", *_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}"])
-        extra.write_text(f"subjectAltName={','.join([f'DNS:{name}', *others])}\n")
-        by = ["-CA", str(self.certificate), "-CAkey", str(self._key), "-CAcreateserial"]
-        for_names = ["-extfile", str(extra), "-days", _DAYS]
-        run(["openssl", "x509", "-req", "-in", request, *by, *for_names, "-out", certificate])
-        return certificate.read_text(), key.read_text()
+    def sign(self, **addresses: str) -> dict[str, str]:
+        """Return the variables with a certificate and its key for each of ledger, broker, proxy."""
+        wanted = [f"{name}={address}" for name, address in addresses.items()]
+        run([sys.executable, _PROGRAM, self._directory, *wanted])
+        made: dict[str, str] = yaml.safe_load((self._directory / "certificates.yml").read_text())
+        return made
 
 
 SERVER_NAME = "webhooks.test"
@@ -49,25 +41,15 @@ def _random() -> str:
 
 def vault_of(authority: Authority, *, ledger: str, broker: str, dsn: str) -> dict[str, Any]:
     """Return all variables that are secret. ``ledger`` and ``broker``: addresses of their hosts."""
-    ledger_certificate, ledger_key = authority.sign("ledger", f"IP:{ledger}")
-    broker_certificate, broker_key = authority.sign("broker", f"IP:{broker}")
-    proxy_certificate, proxy_key = authority.sign(SERVER_NAME)
     return {
+        **authority.sign(ledger=ledger, broker=broker, proxy=SERVER_NAME),
         "ledger_web_password": _random(),
         "ledger_worker_password": _random(),
         "ledger_scheduler_password": _random(),
         "ledger_operator_password": _random(),
         "ledger_broker_password": _random(),
         "ledger_admin_password": _random(),
-        "ledger_tls_ca": authority.certificate.read_text(),
-        "ledger_tls_certificate": ledger_certificate,
-        "ledger_tls_key": ledger_key,
-        "proxy_tls_certificate": proxy_certificate,
-        "proxy_tls_key": proxy_key,
         "broker_password": _random(),
-        "broker_tls_ca": authority.certificate.read_text(),
-        "broker_tls_certificate": broker_certificate,
-        "broker_tls_key": broker_key,
         "sentry_token": SENTRY_TOKEN,
         "deployment_secrets": {
             "PRIVACY_KEY": _random(),

@@ -46,6 +46,8 @@ class Door(Meta):
     def __init__(self, record: Record, rng: random.Random, address: str, authority: Path) -> None:
         self._address = address
         self._context = ssl.create_default_context(cafile=str(authority))
+        # As by default from Python 3.13 on.
+        self._context.verify_flags |= ssl.VERIFY_X509_STRICT
         super().__init__(record, rng, [], senders=SENDERS)
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -177,7 +179,7 @@ class Session:
         self._faults = itertools.count(1)
         # Another session may have been here before: its words are known to the ledger.
         self._words = itertools.count(time.time_ns() // 1_000_000_000 % 10_000_000 * 1_000)
-        packages = ensure_pool()
+        packages = ensure_pool(site.system)
         dismiss(site.names)
         network.enter(site.names.controller)
         proxy = site.hosts.guests[site.topology["proxy"][0]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from laboratory import network, shell
-from laboratory.debian import ensure_pool
+from laboratory.debian import SYSTEM, SYSTEMS, ensure_pool
 from laboratory.hosts import TOPOLOGIES, Hosts, down, size
 from laboratory.inventory import Inventory
 from laboratory.places import CONTROLLER, LaboratoryError, Names
@@ -34,13 +34,13 @@ _TRUST = "/usr/local/share/ca-certificates/laboratory.crt"
 
 
 @contextmanager
-def passing(prefix: str, kind: str) -> Iterator["Site"]:
+def passing(prefix: str, kind: str, system: str) -> Iterator["Site"]:
     """Have a laboratory up during the body; afterwards it is gone, however that went."""
     names = Names(prefix)
     down(names)
     guard = Guard(names)
     try:
-        site = Site(prefix, kind)
+        site = Site(prefix, kind, system)
         site.up()
         yield site
     finally:
@@ -50,12 +50,13 @@ def passing(prefix: str, kind: str) -> Iterator["Site"]:
 class Site:
     """The laboratory ``prefix``, which may be up or not."""
 
-    def __init__(self, prefix: str, kind: str = "") -> None:
+    def __init__(self, prefix: str, kind: str = "", system: str = "") -> None:
         self.names = Names(prefix)
         self._kind_file = self.names.directory / "kind"
         if not kind and not self._kind_file.exists():
             raise LaboratoryError(f"laboratory {prefix} is not up")
-        self.kind = kind or self._kind_file.read_text()
+        self.kind, _, of = (kind or self._kind_file.read_text()).partition(" ")
+        self.system = SYSTEMS[system or of or SYSTEM]
         self.topology = TOPOLOGIES[self.kind]
         self.hosts = Hosts(self.names, size(self.topology))
         self.inventory = Inventory(self.hosts, self.topology)
@@ -64,10 +65,10 @@ class Site:
     def up(self) -> None:
         """Make hosts and inventory, and have the world served; nothing is installed yet."""
         shell.demand()
-        ensure_pool()
+        ensure_pool(self.system)
         proxy = self.hosts.guests[self.topology["proxy"][0]]
-        self.hosts.up([(SERVER_NAME, proxy.address), ("controller", CONTROLLER)])
-        self._kind_file.write_text(self.kind)
+        self.hosts.up(self.system, [(SERVER_NAME, proxy.address), ("controller", CONTROLLER)])
+        self._kind_file.write_text(f"{self.kind} {self.system.suite}")
         self.inventory.write()
         trusted = self.inventory.authority.certificate.read_text()
         serve(self.names)
