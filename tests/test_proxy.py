@@ -1,5 +1,6 @@
 """The proxy of the playbooks: nginx reads the very template, filled in, and serves by it."""
 
+import http.client
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import httpx2
@@ -30,15 +33,20 @@ NAME = "localhost"
 TIMES = 10
 
 
-@pytest.fixture(scope="module")
-def nginx() -> str:
-    """Return the server's path; skip where there is none, fail in CI."""
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+def server(name: str) -> str:
+    """Return a server's path; skip where there is none, fail in CI."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if found:
         return found
     if IN_CI:
-        pytest.fail("nginx is not installed")
-    pytest.skip("nginx is not installed")
+        pytest.fail(f"{name} is not installed")
+    pytest.skip(f"{name} is not installed")
+
+
+@pytest.fixture(scope="module")
+def nginx() -> str:
+    """Return the path of nginx."""
+    return server("nginx")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,32 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def write(directory: Path, **variables: object) -> Path:
-    """Write the configuration, with its files in ``directory``, and return its path."""
+#: An nginx of somebody else, as Debian's package has it, who says more for all sites.
+OTHERS = """
+user www-data;
+pid /run/nginx.pid;
+error_log /var/log/nginx/error.log;
+events {}
+http {
+    access_log /var/log/nginx/access.log;
+    gzip on;
+    auth_basic "all sites";
+    auth_basic_user_file /etc/nginx/nobody;
+    deny all;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    include /etc/nginx/conf.d/*.conf;
+    server {
+        listen 127.0.0.1:OTHER;
+        allow 127.0.0.1;
+        auth_basic off;
+        return 200 "somebody else's";
+    }
+}
+"""
+
+
+def render(template: str, directory: Path, **variables: object) -> str:
+    """Return a template of the role filled in, with its files in ``directory``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLE / "templates"),
         trim_blocks=True,
@@ -65,13 +97,28 @@ def write(directory: Path, **variables: object) -> Path:
     given: dict[str, object] = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
     given |= yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
     given |= {"proxy_server_name": NAME, "proxy_drained_hosts": [], "proxy_answer_s_max": 20}
-    text = environment.get_template("nginx.conf.j2").render(
+    text = environment.get_template(template).render(
         given | {"ansible_managed": "by a test"} | variables
     )
+    return placed(text, directory)
+
+
+def placed(text: str, directory: Path) -> str:
+    """Return a configuration with its files in ``directory``, for who may run this test."""
     for place in ("/etc/nginx/", "/var/log/nginx/", "/run/"):
         text = text.replace(place, f"{directory}/")
     spools = "".join(f"{it}_temp_path {directory}/{it};" for it in ("client_body", "proxy"))
-    text = text.replace("user www-data;", "user root;").replace("http {", f"http {{ {spools}", 1)
+    return text.replace("user www-data;", "user root;").replace("http {", f"http {{ {spools}", 1)
+
+
+def write(directory: Path, **variables: object) -> Path:
+    """Write the whole configuration, or our site into somebody else's; return the path."""
+    text = render("nginx.conf.j2", directory, **variables)
+    if variables.get("proxy_kind") == "site":
+        (directory / "conf.d").mkdir(exist_ok=True)
+        site = render("site.conf.j2", directory, **variables)
+        (directory / "conf.d" / "ai-admin.conf").write_text(site)
+        text = placed(OTHERS.replace("OTHER", str(variables["others_port"])), directory)
     path = directory / "nginx.conf"
     path.write_text(text)
     return path
@@ -116,37 +163,58 @@ def listens(port: int) -> bool:
         return not connection.connect_ex(("127.0.0.1", port))
 
 
-@pytest.fixture
-def proxy(
-    nginx: str, directory: Path, valkey: ValkeyServer, guard: Guard
-) -> Iterator[httpx2.Client]:
-    """Yield a client of nginx before a web process."""
+@pytest.fixture(scope="module")
+def web(directory: Path, valkey: ValkeyServer, guard: Guard) -> Iterator[WebServer]:
+    """Yield a web process."""
     valkey.empty()
-    web = WebServer(environ_of(valkey, write_accounts(directory)), directory, guard)
-    port = free_port()
-    path = write(
-        directory,
-        topology_web_is_local=True,
-        proxy_web_hosts=["one"],
-        hostvars={"one": {}},
-        proxy_listen=[f"127.0.0.1:{port}"],
-        proxy_web_port=web.port,
-    )
+    with started(WebServer(environ_of(valkey, write_accounts(directory)), directory, guard)) as it:
+        yield it
+
+
+@contextmanager
+def serving(
+    command: list[str], port: int, directory: Path, guard: Guard
+) -> Iterator[httpx2.Client]:
+    """Have a server with the certificate in ``directory`` run; yield a client of it."""
     running = OwnedProcess(
-        [nginx, "-c", str(path), "-p", str(directory), "-g", "daemon off;"],
-        log_path=directory / "nginx.log",
+        command,
+        log_path=directory / f"{port}.log",
         guard=guard,
-        environ={},
+        environ={"HOME": str(directory)},
         cwd=directory,
     )
     context = ssl.create_default_context(cafile=directory / "ai-admin.pem")
     with (
-        started(web),
         started(running),
         httpx2.Client(base_url=f"https://{NAME}:{port}", verify=context, trust_env=False) as client,
     ):
-        eventually(lambda: listens(port), what="nginx to listen")
+        eventually(lambda: listens(port) or not running.running, what="the proxy to listen")
+        assert running.running, running.log()
         yield client
+
+
+def nginx_command(nginx: str, path: Path) -> list[str]:
+    return [nginx, "-c", str(path), "-p", str(path.parent), "-g", "daemon off;"]
+
+
+@pytest.fixture
+def proxy(nginx: str, directory: Path, web: WebServer, guard: Guard) -> Iterator[httpx2.Client]:
+    """Yield a client of nginx before a web process."""
+    port = free_port()
+    path = write(directory, **before(web, port))
+    with serving(nginx_command(nginx, path), port, directory, guard) as client:
+        yield client
+
+
+def before(web: WebServer, port: int) -> dict[str, object]:
+    """Return the variables of a proxy at ``port``, on the host of the one web process."""
+    return {
+        "topology_web_is_local": True,
+        "proxy_web_hosts": ["one"],
+        "hostvars": {"one": {}},
+        "proxy_listen": [f"127.0.0.1:{port}"],
+        "proxy_web_port": web.port,
+    }
 
 
 def test_answer_to_a_body_that_is_not_read_comes_through_the_proxy(
@@ -175,3 +243,109 @@ def test_answer_to_a_body_that_is_not_read_comes_through_the_proxy(
     eventually(lambda: log.read_text().count("\n") >= len(requests), what="every line")
     asked = [json.loads(line)["statuses"] for line in log.read_text().splitlines()]
     assert asked == ["" if status == 404 else str(status) for *_, status in requests]
+
+
+def snippet(begins: str) -> str:
+    """Return what docs/deploy.md says to write into one's own server; ``begins``: with what."""
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    block = text[text.index(f"\n    {begins}") + 1 :]
+    return "".join(line[4:] or "\n" for line in takewhile(is_code, block.splitlines(keepends=True)))
+
+
+def is_code(line: str) -> bool:
+    return line.startswith("    ") or not line.strip()
+
+
+def own_server(text: str, directory: Path, web: WebServer, port: int) -> str:
+    """Return a snippet of the document with our names, places and ports."""
+    for told, ours in {
+        "webhooks.example.org": NAME,
+        "listen 443": f"listen 127.0.0.1:{port}",
+        "127.0.0.1:8000": f"127.0.0.1:{web.port}",
+        "/etc/ssl/webhooks.pem": f"{directory}/ai-admin.pem",
+        "/etc/ssl/private/webhooks.key": f"{directory}/ai-admin.pem",
+        "/var/log/nginx/": f"{directory}/",
+        "/var/log/caddy/": f"{directory}/",
+    }.items():
+        assert told == "listen 443" or "/" in told or told in text
+        text = text.replace(told, ours)
+    return text
+
+
+@pytest.fixture(params=["site", "nginx", "caddy"])
+def beside(
+    request: pytest.FixtureRequest, nginx: str, directory: Path, web: WebServer, guard: Guard
+) -> Iterator[tuple[httpx2.Client, Path, int]]:
+    """Yield a client of a server of somebody else, its log, and the port of his own site."""
+    port, others = free_port(), free_port()
+    log = directory / ("ai-admin.log" if request.param == "site" else "webhooks.log")
+    log.unlink(missing_ok=True)
+    if request.param == "site":
+        path = write(directory, **before(web, port), proxy_kind="site", others_port=others)
+        command = nginx_command(nginx, path)
+    elif request.param == "nginx":
+        given = own_server(snippet("log_format without_query"), directory, web, port)
+        (directory / "conf.d").mkdir(exist_ok=True)
+        (directory / "conf.d" / "ai-admin.conf").write_text(given)
+        path = directory / "nginx.conf"
+        text = OTHERS.replace("OTHER", str(others))
+        path.write_text(
+            placed(text.replace("deny all;", "").replace('auth_basic "all sites";', ""), directory)
+        )
+        command = nginx_command(nginx, path)
+    else:
+        given = own_server(snippet("webhooks.example.org {"), directory, web, port)
+        head, rest = given.split("{\n", 1)
+        tls = f"tls {directory}/ai-admin.pem {directory}/ai-admin.pem"
+        path = directory / "Caddyfile"
+        path.write_text(
+            f"{{\nadmin off\nauto_https disable_redirects\n}}\n"
+            f'http://127.0.0.1:{others} {{\nrespond "somebody else\'s"\n}}\n'
+            f"{head.strip()}:{port} {{\n{tls}\n{rest}"
+        )
+        command = [server("caddy"), "run", "--config", str(path), "--adapter", "caddyfile"]
+    with serving(command, port, directory, guard) as client:
+        yield client, log, others
+
+
+#: How a request is spelled that strangers may not make, as it goes over the wire.
+SPELLINGS = (
+    *("/livez", "/fleet", "/metrics", "/", "/webhooks", "/webhooks/../fleet", "//fleet"),
+    *("/webhooks/%2e%2e/fleet", "/webhooks/./../metrics", "/x/../fleet", "/%66leet"),
+)
+
+
+def test_server_of_somebody_else_publishes_the_webhooks_beside_his_own(
+    beside: tuple[httpx2.Client, Path, int], valkey: ValkeyServer
+) -> None:
+    client, log, others = beside
+    valkey.empty()
+    message, large = padded(1_000), padded(BODY_BYTES_MAX + 500_000)
+
+    answers = [
+        client.post(CLOUD, content=raw, headers=headers, timeout=60)
+        for raw, headers in (
+            (message, signed(message)),
+            (large, JSON),
+        )
+    ]
+    secret = client.get(f"{CLOUD}?hub.mode=subscribe&hub.verify_token=guessed-token")
+
+    assert [answer.status_code for answer in answers] == [200, 413]
+    assert answers[0].json() == counts(accepted=1)
+    assert secret.status_code == 403
+    assert {it: status_of(client, it) for it in SPELLINGS} == dict.fromkeys(SPELLINGS, 404)
+    assert httpx2.get(f"http://127.0.0.1:{others}/", trust_env=False).text == "somebody else's"
+    eventually(lambda: log.read_text().count("\n") >= len(SPELLINGS), what="every line")
+    assert "guessed-token" not in log.read_text()
+
+
+def status_of(client: httpx2.Client, target: str) -> int:
+    """Return what a server answers to a target that no client of ours would spell so."""
+    context = ssl.create_default_context(cafile=None)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    url = client.base_url
+    connection = http.client.HTTPSConnection(url.host, url.port, timeout=60, context=context)
+    with closing(connection):
+        connection.request("GET", target, headers={"X-Forwarded-For": "10.0.0.1"})
+        return connection.getresponse().status
