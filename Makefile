@@ -44,9 +44,10 @@ lint: $(READY) ## Check style, types, layers, scripts and prose
 	$(call if-installed,luacheck,lua-check,luacheck --quiet batching/lua bench)
 	$(call if-installed,shellcheck,shellcheck,shellcheck .ci/run)
 
-format: $(READY) ## Rewrite the code in the house style
+format: $(READY) ## Rewrite the code in the house style, and the roles' READMEs
 	$(BIN)/python -m ruff check --fix-only .
 	$(BIN)/python -m ruff format .
+	$(BIN)/python ansible/tests/readmes.py
 
 chaos: $(READY) ## Run a whole installation under 200 faults and check every answer (SEED=7 repeats)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -38,17 +38,6 @@ def test_four_hosts_leave_another_for_each_that_is_hurt() -> None:
     assert "h4" not in (*four["web"], *four["ledger"], *four["proxy"])
 
 
-def test_inventory_to_copy_names_every_secret_that_a_proven_one_has(tmp_path: Path) -> None:
-    """What the playbooks were proved with is what an operator is asked for."""
-    example = yaml.safe_load((PLAYBOOKS / "inventory.example/group_vars/all/vault.yml").read_text())
-    authority = Authority(tmp_path / "authority")
-
-    proven = vault_of(authority, ledger=CONTROLLER, broker=CONTROLLER, dsn="")
-
-    assert {*example} == {*proven}
-    assert {"PRIVACY_KEY", "SENTRY_DSN"} <= {*example["deployment_secrets"]}
-
-
 def test_scenarios_that_are_chosen_exist() -> None:
     assert {*LONG, *SHORT} == set(SCENARIOS)
 

@@ -45,7 +45,7 @@ def test_wake_up_is_answered_and_leaves_nothing_behind(
 
     eventually(lambda: answered)
     worker.stop()
-    broker.join("generate", timeout=1_000)  # raises if anything is unacknowledged
+    broker.join("generate", timeout=int(DEADLINE_S * 1000))  # raises if anything is unacknowledged
     assert answered == [("c_0123456789abcdef01234567", "b7", 2)]
     assert counts(broker, "generate") == (0, 0)
 

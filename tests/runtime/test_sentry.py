@@ -176,9 +176,10 @@ def held() -> Iterator[Held]:
 def test_timings_without_end_leave_room_for_errors(held: Held) -> None:
     """Whatever makes timings, strangers' requests too, must not make a person blind."""
     start(held, SENTRY_TRACES_PERCENT="100")
-    for n in range(6_000):
+    # Ten times what the SDK keeps; all of it before it gives the held request up.
+    for n in range(1_000):
         with sentry_sdk.start_transaction(op="http", name="flood"):
-            if n % 600 == 0:
+            if n % 100 == 0:
                 log.error(f"wake_up.undecodable_{n}")  # noqa: G004 - equal ones are only counted
     held.released.set()
     flush()
