@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from laboratory.hosts import TOPOLOGIES, size
-from laboratory.places import CONTROLLER, PLAYBOOKS, LaboratoryError, Names
+from laboratory.places import LaboratoryError, Names
 from laboratory.playbook import Played
 from laboratory.releases import RELEASES, make_releases
 from laboratory.scenarios import LONG, SCENARIOS, SHORT
-from laboratory.secrecy import Authority, vault_of
 from laboratory.shell import run
 
 _OUTPUT = """
