@@ -63,8 +63,9 @@ def column(document: str, heading: str, number: int) -> dict[str, str]:
 
 
 def documents() -> list[Path]:
-    """Return every document; the prompts are a model's."""
-    return [path for path in tracked() if path.suffix == ".md" and "prompts" not in path.parts]
+    """Return every document, once; the prompts are a model's."""
+    written = (path for path in tracked() if path.suffix == ".md" and not path.is_symlink())
+    return [path for path in written if "prompts" not in path.parts]
 
 
 def coded() -> Iterator[tuple[str, str]]:

@@ -105,7 +105,7 @@ def test_importing_a_module_does_nothing() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
 
     assert probe.stdout.splitlines() == []
