@@ -69,6 +69,8 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_overdue,
     health.check_understood,
     health.check_canary,
+    health.check_certificates,
+    health.check_clock,
 )
 
 

@@ -7,6 +7,7 @@ broker's does not.
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,7 +21,8 @@ from batching.errors import ConfigurationError, TransientError
 from batching.inspect import census, counters, dead_letter_headers
 from batching.keys import CANARY
 from batching.model import Dependency, Reason, Stage
-from batching.store import Store, reached
+from batching.store import Store, reached, server_ms
+from runtime.certificates import LATE_MS, SOON_MS, certificates
 from runtime.clients import Role, database_id, redis_client, server_info, trouble
 from runtime.fleet import ROLES, Member, drift, members, missing
 from runtime.meanings import kind, meaning
@@ -43,6 +45,9 @@ RECENT_ALERTS_MAX = 1_000
 FAILING_MS, FAILED_MS_AGO_MAX = 30_000, 600_000
 MONITOR_EVERY_MS = 10_000
 HOUR_MS = 3_600_000
+
+#: How far the clocks of two hosts may differ, ms: signatures with a time are refused later on.
+CLOCK_OFF_MS_MAX = 5_000
 
 _PROBE_KEY, _PROBE_MS = "aa:probe", 1_000
 
@@ -508,6 +513,40 @@ def check_understood(context: Context) -> list[CheckResult]:
     more = f"; and {len(unread) - 1} more such alerts" if unread[1:] else ""
     advice = "read the chats on its phone, then see to its gateway; `manage.py alerts` lists all"
     return [mistake("webhooks", says + more, advice)]
+
+
+def check_clock(context: Context) -> list[CheckResult]:
+    """Check that this host's clock agrees with that of the ledger's Redis, which times batches."""
+    before_ms = time.time_ns() // 1_000_000
+    with reached():
+        ledger_ms = server_ms(context.store.client.time())
+    after_ms = time.time_ns() // 1_000_000
+    # It was read between the two, nobody knows when.
+    off_ms = max(0, before_ms - ledger_ms, ledger_ms - after_ms)
+    if off_ms <= CLOCK_OFF_MS_MAX:
+        return [ok("clock", "agrees with the ledger's")]
+    says = f"of this host and of the ledger's differ by {span(off_ms)}"
+    advice = "see which is wrong and have it synchronized: timedatectl"
+    return [mistake("clock", says, advice)]
+
+
+def check_certificates(context: Context) -> list[CheckResult]:
+    """Check that the certificates which servers show us do not end soon."""
+    now_ms, found = context.store.watch().now_ms, []
+    for it in certificates(context.settings):
+        if it.until_ms is None:
+            says = f"that of the {it.of} cannot be seen: {it.why}"
+            found.append(warning("certificates", says, f"see whether {it.about} can be reached"))
+            continue
+        left_ms = it.until_ms - now_ms
+        ends = f"ends in {span(left_ms)}" if left_ms > 0 else "has ended"
+        show = mistake if left_ms < LATE_MS else warning
+        if left_ms < SOON_MS:
+            advice = "renew it: docs/deploy.md, Certificates"
+            found.append(show("certificates", f"that of the {it.of} {ends}", advice))
+        else:
+            found.append(ok("certificates", f"that of the {it.of} {ends}"))
+    return found or [ok("certificates", "no server is reached by TLS")]
 
 
 # The scheduler's monitor.

@@ -21,7 +21,8 @@ CONNECTING = re.compile(
     r"|socket|ssl|telnetlib"
     r"|urllib\.request|urllib3|webbrowser|websockets?|xmlrpc)(\.|\Z)"
 )
-#: Those that may: the deadline of a call closes its socket, ``fleet`` asks for the host's name,
+#: Those that may: the deadline of a call closes its socket, ``certificates`` looks until when they
+#: are valid, ``fleet`` asks for the host's name,
 #: ``check`` connects to RabbitMQ, ``clients`` knows the errors of sockets and TLS, ``outages`` has
 #: its turn among the processes of this host, ``otlp`` sends spans, ``sinks`` tells people at
 #: NOTIFY_URLS, ``systemd`` notifies systemd, ``urls`` has the system read an address as it would
@@ -29,6 +30,7 @@ CONNECTING = re.compile(
 MAY_CONNECT = {
     "config/urls.py",
     "httpjson/__init__.py",
+    "runtime/certificates.py",
     "runtime/clients.py",
     "runtime/fleet.py",
     "runtime/otlp.py",

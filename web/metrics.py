@@ -28,6 +28,7 @@ from batching.model import MODELS, Dependency, Kind, Reason
 from channels import known_codes
 from llm.client import KNOWN_CODES as MODEL_CODES
 from runtime.build import Runtime
+from runtime.certificates import Known
 from runtime.fleet import ROLES
 from web.access import Operators
 from web.reading import OTHER, Reading, accounts_of, read
@@ -124,7 +125,7 @@ class Metrics:
         clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
         self._operators = operators
-        self._told = _Told(runtime)
+        self._told = _Told(runtime, Known(runtime.settings, clock))
         self._answers = _of_all_processes(answers)
         self._clock = clock
         self._lock = threading.Lock()
@@ -173,6 +174,7 @@ class _Told:
     """Turns a reading of the ledger into families of metrics."""
 
     runtime: Runtime
+    certificates: Known
 
     def read(self) -> Reading | None:
         """Return what the ledger says now, None if it does not answer."""
@@ -185,6 +187,10 @@ class _Told:
         yield _gauge(
             "build_info", "Release and fingerprint of this process.", build, "release fingerprint"
         )
+        ends = [((it.of,), it.until_ms / 1000) for it in self.certificates.read()
+                if it.until_ms is not None]  # fmt: skip
+        says = "When the certificate that a server shows ends; 0 if it has."
+        yield _gauge("certificate_end_timestamp_seconds", says, ends, "of")
         up = int(reading is not None)
         yield _gauge("ledger_up", "Whether the ledger answered; else what it counts is left out.",
                      [((), up)])  # fmt: skip

@@ -1,6 +1,7 @@
 """The checks on a real server, with one fault at a time, and the monitor that raises alerts."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -283,6 +284,31 @@ def test_fault_is_named_with_what_to_do(
 
     assert (finding.level, words in finding.says) == (level, True), finding
     assert bool(finding.advice) is (level is not OK)
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "level", "says"),
+    [
+        (0, OK, "agrees with the ledger's"),
+        (3_000, OK, "agrees with the ledger's"),
+        (-3_000, OK, "agrees with the ledger's"),
+        (90_000, MISTAKE, "of this host and of the ledger's differ by 1 min"),
+        (-90_000, MISTAKE, "of this host and of the ledger's differ by 1 min"),
+    ],
+)
+def test_clock_that_is_not_the_ledgers_is_named(
+    installation: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    off_ms: int,
+    level: Level,
+    says: str,
+) -> None:
+    true = time.time_ns
+    monkeypatch.setattr("time.time_ns", lambda: true() + off_ms * 1_000_000)
+
+    (finding,) = health.check_clock(installation.context)
+
+    assert (finding.level, finding.says) == (level, says)
 
 
 def test_census_counts_what_a_ledger_holds(installation: Installation) -> None:

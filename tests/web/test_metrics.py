@@ -26,6 +26,7 @@ from batching.reminders import Reminders
 from batching.store import server_ms
 from llm.client import KNOWN_CODES
 from runtime.build import Runtime
+from runtime.certificates import certificates
 from runtime.fleet import SILENT_MS_MAX, STEADY_MS
 from tests.batching.conftest import Counting, round_trips
 from tests.batching.world import PERSON, World
@@ -33,6 +34,7 @@ from tests.cli.conftest import Operator
 from tests.conftest import IN_CI
 from tests.fakes import FakeClock
 from tests.repository import SOURCES
+from tests.tls import HOSTS, installation, make
 from tests.web.conftest import Start
 from tests.webhooks import Caller, body, change, text_message
 from web import create_app
@@ -80,6 +82,17 @@ def test_prometheus_finds_nothing_to_say_of_the_form(http: falcon.testing.TestCl
 
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert (said.stdout, said.stderr, said.returncode) == ("", "", 0)
+
+
+def test_end_of_each_certificate_is_told(runtime: Runtime, tmp_path: Path) -> None:
+    name = "ai_admin_certificate_end_timestamp_seconds"
+    assert name not in scraped(runtime)
+    with installation(make(tmp_path, 30)) as settings:
+        found = scraped(replace(runtime, settings=settings))[name]
+        ends = {(it.of,): (it.until_ms or 0) / 1000 for it in certificates(settings)}
+
+    assert found == ends
+    assert len(ends) == len(HOSTS)
 
 
 def test_everything_is_there_from_the_beginning(runtime: Runtime) -> None:
@@ -371,7 +384,7 @@ DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
 #: Moved elsewhere: by gunicorn, by a model that is asked over HTTP, by Sentry, by Redis itself.
 MOVED_ELSEWHERE = {
     *("webhooks_total", "tokens_total", "reports_lost_total", "build_info", "ledger_up"),
-    *("redis_memory_bytes", "redis_memory_limit_bytes"),
+    *("redis_memory_bytes", "redis_memory_limit_bytes", "certificate_end_timestamp_seconds"),
     *("redis_script_seconds_total", "redis_scripts_total"),
 }
 
