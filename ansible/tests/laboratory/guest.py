@@ -8,7 +8,7 @@ from pathlib import Path
 
 from laboratory import cgroups, network
 from laboratory.debian import System, key
-from laboratory.places import LaboratoryError, Names
+from laboratory.places import NETWORK_6, LaboratoryError, Names
 from laboratory.shell import attempt, run, wait_until
 
 #: Moves itself into the groups that it is given, then boots, and boots again whenever the guest
@@ -41,6 +41,7 @@ class Guest:
     def __init__(self, names: Names, host: str, address: str) -> None:
         self.host = host
         self.address = address
+        self.address_6 = f"{NETWORK_6}:{address.rpartition('.')[2]}"
         self._names = names
         self._name = names.guest(host)
         self._directory = names.guest_directory(host)
@@ -60,7 +61,7 @@ class Guest:
         # Empty, so that the first boot makes one: two hosts must not share it.
         (etc / "machine-id").write_text("")
         (etc / "apt/sources.list").write_text(system.source)
-        network.plug_in(self._names, self.host, self.address)
+        network.plug_in(self._names, self.host, self.address, self.address_6)
 
     def start(self) -> None:
         """Switch the guest on and return when it can be reached."""

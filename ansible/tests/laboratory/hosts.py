@@ -25,7 +25,13 @@ FOUR: Topology = {
 }
 #: The same, with RabbitMQ for the wake-ups.
 RABBIT: Topology = {**FOUR, "broker": ("h1",)}
-TOPOLOGIES: Mapping[str, Topology] = {"one": ONE, "four": FOUR, "rabbit": RABBIT}
+#: Servers on one host, the application on another, and IPv6 between them.
+SIX: Topology = {
+    "ledger": ("h1",),
+    "broker": ("h1",),
+    **dict.fromkeys(("web", "workers", "scheduler", "proxy"), ("h2",)),
+}
+TOPOLOGIES: Mapping[str, Topology] = {"one": ONE, "four": FOUR, "rabbit": RABBIT, "six": SIX}
 
 
 def size(topology: Topology) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from laboratory.debian import key
-from laboratory.guest import SSH_OPTIONS
-from laboratory.hosts import Hosts, Topology
+from laboratory.guest import SSH_OPTIONS, Guest
+from laboratory.hosts import SIX, Hosts, Topology
 from laboratory.places import CONTROLLER, DSN, OUTSIDE_URL, ROOT, SENTRY_URL
 from laboratory.secrecy import SERVER_NAME, Authority, Vault, vault_of
 from tests.stack.accounts import BusinessNumber, accounts_toml
@@ -88,12 +88,16 @@ class Inventory:
     def _address(self, *groups: str) -> str:
         """Return where the first host of the first group that has any is reached."""
         hosts = [host for group in groups for host in self.topology.get(group, ())]
-        return self._hosts.guests[hosts[0]].address
+        return self._private(self._hosts.guests[hosts[0]])
+
+    def _private(self, guest: Guest) -> str:
+        """Return where the other hosts reach one."""
+        return guest.address_6 if self.topology is SIX else guest.address
 
     def _groups(self) -> dict[str, Any]:
         guests = self._hosts.guests.values()
         every = {
-            guest.host: {"ansible_host": guest.address, "private_address": guest.address}
+            guest.host: {"ansible_host": guest.address, "private_address": self._private(guest)}
             for guest in guests
         }
         children = {

@@ -30,7 +30,7 @@ def make_controller(names: Names) -> None:
         run(["ip", "-n", controller, *command])
 
 
-def plug_in(names: Names, host: str, address: str) -> None:
+def plug_in(names: Names, host: str, address: str, address_6: str) -> None:
     """Make a guest's namespace and plug it into the bridge."""
     guest, controller = names.guest(host), names.controller
     run(["ip", "netns", "add", guest])
@@ -38,6 +38,8 @@ def plug_in(names: Names, host: str, address: str) -> None:
     run(["ip", "-n", controller, "link", "add", port, "type", "veth", *far])
     run(["ip", "-n", controller, "link", "set", port, "master", "br0", "up"])
     run(["ip", "-n", guest, "addr", "add", f"{address}/24", "dev", "host0"])
+    # Known to nobody else: there is no need to wait and see whether it is taken.
+    run(["ip", "-n", guest, "addr", "add", f"{address_6}/64", "dev", "host0", "nodad"])
     for device in ("host0", "lo"):
         run(["ip", "-n", guest, "link", "set", device, "up"])
 

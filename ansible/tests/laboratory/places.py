@@ -15,6 +15,8 @@ PLAYBOOKS = ROOT / "ansible"
 #: Reserved for measuring networks (RFC 2544): nobody's address anywhere.
 NETWORK = "198.18.0"
 CONTROLLER = f"{NETWORK}.1"
+#: The same for IPv6: of a site's own (RFC 4193), and routed nowhere.
+NETWORK_6 = "fd00:198:18:"
 
 
 def cache() -> Path:
