@@ -7,7 +7,7 @@ import dramatiq
 from actors.broker import build_broker
 from actors.bulkhead import Bulkhead
 from actors.middleware import AtStop, Pauses, Readiness, Threads
-from actors.tasks import BrokerQueue, Tasks, declare
+from actors.tasks import TRIAL_QUEUES, Tasks, declare, queue_of
 from runtime import sentry
 from runtime.build import build_or_exit
 from runtime.settings import systemd_environment
@@ -29,11 +29,12 @@ def main() -> None:
     threads = Threads(runtime.store.figures)
     for middleware in (bulkhead, pauses, threads, Readiness(systemd), at_stop):
         broker.add_middleware(middleware)
-    queue = BrokerQueue(broker, runtime.store.client, runtime.outages)
-    alive = partial(sentry.check_in, runtime.store.client)
+    queue, on_trial = queue_of(broker, runtime), runtime.settings.on_trial
+    # A trial says nothing of the service.
+    alive = (lambda: None) if on_trial else partial(sentry.check_in, runtime.store.client)
     tasks = Tasks(
         runtime.store, runtime.accounts, queue, alive, bulkhead, pauses, outages=runtime.outages
     )
-    declare(broker, tasks)
+    declare(broker, tasks, prefix=TRIAL_QUEUES if on_trial else "")
     dramatiq.set_broker(broker)
     runtime.fleet.start()

@@ -21,6 +21,7 @@ from batching.keys import FLUSH_GATE
 from batching.model import Exchange, Outbound, Stage, WakeUp
 from batching.ports import Account, Accounts, Channel, Model, Pause
 from batching.store import Store, reached
+from runtime.build import Runtime
 from runtime.outages import Dependency, Outages
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 FLUSH = "flush"
 #: Every queue, one for each actor.
 QUEUES = (FLUSH, *(stage.value for stage in Stage))
+#: Before the name of a queue where a release is on trial: its wake-ups are no others'.
+TRIAL_QUEUES = "trial_"
 #: How long an enqueued flush may take to begin before another is enqueued, ms.
 GATE_MS = 3_000
 #: How long no flush is enqueued after our own code failed in one, ms: it would fail 14 times a
@@ -44,17 +47,26 @@ RENEWALS = 6
 class BrokerQueue:
     """Enqueues wake-ups on ``broker``; ``ledger`` holds the gate that all schedulers share.
 
-    ``outages`` is told whether the broker was reached.
+    ``outages`` is told whether the broker was reached. ``gate``: the key of the gate. ``prefix``:
+    see ``declare``.
 
     No actor has to be declared in this process: a stage's queue and actor have the stage's name.
     """
 
     def __init__(
-        self, broker: dramatiq.Broker, ledger: redis.Redis, outages: Outages | None = None
+        self,
+        broker: dramatiq.Broker,
+        ledger: redis.Redis,
+        outages: Outages | None = None,
+        *,
+        gate: str = FLUSH_GATE,
+        prefix: str = "",
     ) -> None:
         self._outages = outages or Outages()
         self._broker = broker
         self._ledger = ledger
+        self._gate = gate
+        self._prefix = prefix
 
     def enqueue(self, wake_up: WakeUp) -> None:
         """Wake a worker for the batch. Raise TransientError if the broker did not take it."""
@@ -67,7 +79,7 @@ class BrokerQueue:
         Raise LedgerUnavailableError, or TransientError if the broker did not take it.
         """
         with reached():
-            first = self._ledger.set(FLUSH_GATE, 1, nx=True, px=GATE_MS)
+            first = self._ledger.set(self._gate, 1, nx=True, px=GATE_MS)
         if not first:
             return False
         # The gate stays closed if this fails: that is the pause before the next attempt.
@@ -77,16 +89,17 @@ class BrokerQueue:
     def flush_begins(self) -> None:
         """Open the gate for the next flush. Raise LedgerUnavailableError."""
         with reached():
-            self._ledger.delete(FLUSH_GATE)
+            self._ledger.delete(self._gate)
 
     def flush_failed(self) -> None:
         """Close the gate for FAILED_PAUSE_MS. Raise LedgerUnavailableError."""
         with reached():
-            self._ledger.set(FLUSH_GATE, 1, px=FAILED_PAUSE_MS)
+            self._ledger.set(self._gate, 1, px=FAILED_PAUSE_MS)
 
     def _enqueue(self, name: str, *args: str | int) -> None:
+        queue = f"{self._prefix}{name}"
         message: dramatiq.Message[None] = dramatiq.Message(
-            queue_name=name, actor_name=name, args=args, kwargs={}, options={}
+            queue_name=queue, actor_name=name, args=args, kwargs={}, options={}
         )
         try:
             self._broker.enqueue(message)
@@ -234,15 +247,25 @@ class Tasks:
                         step(wake_up, renew_lease=renew_lease, pause=self._pause)
 
 
-def declare(broker: dramatiq.Broker, tasks: Tasks) -> None:
-    """Declare an actor with a queue of its own on ``broker`` for each task."""
+def queue_of(broker: dramatiq.Broker, runtime: Runtime) -> BrokerQueue:
+    """Return the queue of a process; on trial it shares none with the processes of the service."""
+    prefix = TRIAL_QUEUES if runtime.settings.on_trial else ""
+    gate = runtime.store.keyring.flush_gate
+    return BrokerQueue(broker, runtime.store.client, runtime.outages, gate=gate, prefix=prefix)
+
+
+def declare(broker: dramatiq.Broker, tasks: Tasks, *, prefix: str = "") -> None:
+    """Declare an actor with a queue of its own on ``broker`` for each task.
+
+    ``prefix``: before the name of each queue; actors are called the same in every release.
+    """
     actions: dict[str, Callable[..., None]] = {
         FLUSH: tasks.flush,
         Stage.GENERATE.value: tasks.generate,
         Stage.SEND.value: tasks.send,
     }
     for name, action in actions.items():
-        dramatiq.actor(broker=broker, actor_name=name, queue_name=name)(action)
+        dramatiq.actor(broker=broker, actor_name=name, queue_name=f"{prefix}{name}")(action)
 
 
 @contextmanager

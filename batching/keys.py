@@ -20,6 +20,8 @@ FIGURES = "aa:figures"
 CANARY = "aa:canary"
 #: Sorted set: id of a canary, the scheduler's or an operator's → when it was answered, ms.
 CANARY_ANSWERED = "aa:canary:answered"
+#: List: the ids of the canaries that an answer was sent to, for each that was, newest first.
+CANARY_SENDS = "aa:canary:sends"
 #: String: there while no scheduler is to post the next canary.
 CANARY_TURN = "aa:canary:turn"
 #: String: there while Sentry's monitor needs no further sign of life.
@@ -149,17 +151,28 @@ class Shard:
 
 
 class Keyring:
-    """Turns ids into digests and finds the shard of each."""
+    """Turns ids into digests and finds the shard of each.
 
-    def __init__(self, privacy_key: str, *, shards: int, generation: int) -> None:
+    ``trial``: of a release on trial, which has one shard of its own and can name no other.
+    """
+
+    def __init__(
+        self, privacy_key: str, *, shards: int, generation: int, trial: bool = False
+    ) -> None:
         self._privacy_key = privacy_key.encode()
         self.shards = tuple(Shard(f"{{aa{generation}.{n}}}:") for n in range(shards))
-        self.canary = Shard(f"{{aa{generation}.canary}}:")
+        self.canary = Shard(f"{{aa{generation}.{'trial.' if trial else ''}canary}}:")
+        #: String: there while a flush is enqueued and has not begun.
+        self.flush_gate = FLUSH_GATE
+        if trial:
+            self.shards = (self.canary,)
+            # Where every user of the ledger may set and delete it.
+            self.flush_gate = self.canary.cooldown(CANARY_ACCOUNT, "flush")
 
     @property
     def all_shards(self) -> tuple[Shard, ...]:
         """Return the customers' shards, and the canary's, whose counters are not theirs."""
-        return (*self.shards, self.canary)
+        return tuple(dict.fromkeys((*self.shards, self.canary)))
 
     def digest(self, *names: str) -> str:
         """Return 24 hex digits that only a holder of the privacy key can compute."""

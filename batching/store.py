@@ -850,6 +850,7 @@ class Store(Scripts):
 
     ``privacy_key`` turns customers' ids into digests; processes that share a ledger share it.
     ``synced``: what must survive a power cut is waited for until the server has it on its disk.
+    ``trial``: of a release on trial, which meets no customer's message.
     """
 
     def __init__(
@@ -861,9 +862,10 @@ class Store(Scripts):
         generation: int = 1,
         timing: Timing | None = None,
         synced: bool = False,
+        trial: bool = False,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        keyring = Keyring(privacy_key, shards=shards, generation=generation)
+        keyring = Keyring(privacy_key, shards=shards, generation=generation, trial=trial)
         super().__init__(keyring, timing or Timing(), clock or (lambda: 0), Figures())
         self.client = client
         self.synced = synced

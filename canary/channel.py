@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import redis
 
 from batching.errors import MalformedError, TransientError
-from batching.keys import CANARY_ANSWERED
+from batching.keys import CANARY_ANSWERED, CANARY_SENDS
 from batching.model import CANARY_ACCOUNT, InboundMessage, Kind, Limits, Outbound
 from batching.store import server_ms
 from channels.inbound import Parsed, identifier, secret_matches
@@ -49,7 +49,7 @@ def parse(body: object, _account_of: object = None) -> Parsed:
 
 
 class CanarySink:
-    """Record which canaries were answered, and when.
+    """Record which canaries were answered, when, and how often.
 
     By message id: the canaries of several senders may be answered in one batch.
     """
@@ -62,12 +62,14 @@ class CanarySink:
         return [text]
 
     def send(self, outbound: Outbound) -> str:
-        """Record the answer with the server's time. Safe to run twice. See Channel.send."""
+        """Record the answer with the server's time, once more each time. See Channel.send."""
         try:
             answered_ms = server_ms(self._client.time())
             answered = dict.fromkeys(outbound.answers, answered_ms)
             self._client.zadd(CANARY_ANSWERED, answered, nx=True)
             self._client.zremrangebyrank(CANARY_ANSWERED, 0, -ANSWERED_MAX - 1)
+            self._client.lpush(CANARY_SENDS, " ".join(outbound.answers))
+            self._client.ltrim(CANARY_SENDS, 0, ANSWERED_MAX - 1)
         except redis.RedisError as error:
             raise TransientError("canary_sink_away", type(error).__name__) from None
         return f"canary:{outbound.tag}"

@@ -15,7 +15,7 @@ import httpx2
 
 from batching.errors import TransientError
 from batching.inspect import MessageState, MessageStatus, Trace, message_status, trace
-from batching.keys import CANARY, CANARY_ANSWERED, CANARY_TURN
+from batching.keys import CANARY, CANARY_ANSWERED, CANARY_SENDS, CANARY_TURN
 from batching.model import CANARY_ACCOUNT, Reason
 from batching.store import Store, reached
 from canary.channel import CUSTOMER
@@ -69,6 +69,12 @@ class Probe:
         """Return when a canary was answered, 0 if it was not."""
         with reached():
             return int(self._client.zscore(CANARY_ANSWERED, message_id) or 0)
+
+    def times_answered(self, message_id: str) -> int:
+        """Return how many answers were sent to a canary, among the newest there were."""
+        with reached():
+            sends: Any = self._client.lrange(CANARY_SENDS, 0, -1)
+        return sum(message_id in answers.decode().split() for answers in sends)
 
     def last_step(self, message_id: str, refused: str) -> str:
         """Return where a canary was last seen, and what to look at; ``refused``: see ``post``."""

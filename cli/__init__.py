@@ -1,6 +1,6 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-from cli import alerts, canary, check, dead, rights, status, trace
+from cli import alerts, canary, check, dead, rights, status, trace, trial
 from cli.common import Verb, add_conversation
 
 #: Of a verb that returned whether all is well.
@@ -20,6 +20,12 @@ VERBS = (
         "send a synthetic message through a web process, and see it answered",
         canary.run,
         canary.arguments,
+    ),
+    Verb(
+        "trial",
+        "send canaries through a release on trial, and see each answered once",
+        trial.run,
+        trial.arguments,
     ),
     Verb("fleet", "print every live process, and what they disagree about", status.show_fleet),
     Verb(

@@ -107,7 +107,7 @@ def build(
         store=store,
         silence=silence,
         outages=outages,
-        fleet=Fleet(store, me, grace_ms=settings.deploy_grace_ms, silence=silence, outages=outages),
+        fleet=_fleet(store, settings, me, silence, outages),
         notifier=_notifier(store, settings, me, addresses),
         fingerprint=me.fingerprint,
     )
@@ -117,6 +117,19 @@ def _watchers(settings: Settings) -> tuple[Outages, Silence]:
     """Return what tells, once by a host, that something we depend on is away."""
     name = namer_of(settings)
     return Outages(name), Silence(turn=partial(take_turn, name("flusher")))
+
+
+def _fleet(
+    store: Store, settings: Settings, me: Member, silence: Silence, outages: Outages
+) -> Fleet:
+    return Fleet(
+        store,
+        me,
+        grace_ms=settings.deploy_grace_ms,
+        silence=silence,
+        outages=outages,
+        announced=not settings.on_trial,
+    )
 
 
 def _notifier(
@@ -208,6 +221,7 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
         shards=settings.batch_shards,
         timing=settings.timing(),
         synced=settings.batch_durability == "always",
+        trial=settings.on_trial,
     )
 
 

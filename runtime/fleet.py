@@ -252,7 +252,8 @@ class Fleet:
 
     ``me.ledger_id``: the ledger it works with; one in its place is reported, then adopted.
     ``grace_ms``: how long processes may differ while a deploy goes on. ``silence`` gets the
-    flusher's lag at every beat, ``outages`` whether the ledger was reached.
+    flusher's lag at every beat, ``outages`` whether the ledger was reached. ``announced``: False
+    for a process on trial, which the fleet is not to know.
     """
 
     def __init__(
@@ -263,8 +264,10 @@ class Fleet:
         grace_ms: int,
         silence: Silence,
         outages: Outages | None = None,
+        announced: bool = True,
     ) -> None:
         self._outages = outages or Outages()
+        self._announced = announced
         self._store = store
         self._client = store.client
         self._me = me
@@ -289,7 +292,8 @@ class Fleet:
 
     def start(self) -> None:
         """Beat in a thread until ``stop``. Call it once in a process."""
-        self._thread.start()
+        if self._announced:
+            self._thread.start()
 
     def stop(self) -> None:
         """Stop beating, log and report what was only counted, and remove the entry.
@@ -302,6 +306,8 @@ class Fleet:
         write_counted(whole=True)
         sentry.tell_counted(whole=True)
         self._outages.close()
+        if not self._announced:
+            return
         try:
             with reached():
                 self._client.hdel(FLEET, self._me.name)

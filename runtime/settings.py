@@ -277,11 +277,18 @@ class Settings(Table):
     deploy_grace_ms: Annotated[int, Whole(0, 3_600_000)] = 300_000
     canary_url: CanaryUrl = ""
     canary_every_ms: Annotated[int, Whole(1_000, 3_600_000)] = 60_000
+    # Of one process: it takes part in a trial, not in the service.
+    trial: Annotated[int, Whole(0, 1)] = 0
 
     @property
     def is_production(self) -> bool:
         """Return whether real customers are answered."""
         return self.environment == "production"
+
+    @property
+    def on_trial(self) -> bool:
+        """Return whether this process works on the canaries of a trial, and on nothing else."""
+        return bool(self.trial)
 
     def limits(self) -> Limits:
         """Return the limits of an account that overrides none."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.broker import build_broker
-from actors.tasks import QUEUES, BrokerQueue
+from actors.tasks import QUEUES, queue_of
 from batching.figures import Figures
 from canary.channel import webhook_secret
 from canary.probe import Watcher
@@ -61,14 +61,29 @@ def _publisher(runtime: Runtime) -> Publisher:
     return Publisher(runtime.store, runtime.store.ledger_id(), endpoint if is_told else None)
 
 
+def _look_after_the_service(
+    timer: Timer,
+    runtime: Runtime,
+    broker: Any,  # noqa: ANN401 - either of ours
+) -> None:
+    """Deliver, publish and watch: what is the service's alone, and none of a trial's."""
+    settings, store = runtime.settings, runtime.store
+    timer.every(NOTIFY_MS, runtime.notifier)
+    timer.every(QUEUES_MS, _watched_queues(store.figures, broker))
+    timer.every(NOTIFY_MS, _publisher(runtime))
+    if settings.canary_url:
+        timer.every(CANARY_CHECK_MS, _canary_watcher(runtime))
+    timer.every(MONITOR_EVERY_MS, Monitor(context_of(store, settings, "scheduler")))
+
+
 def main() -> None:
     """Tick until told to stop. Exits with a line for each mistake in the settings."""
     # Before any thread exists: threads inherit the mask, so only sigwait receives the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     runtime = build_or_exit("scheduler")
-    settings, store = runtime.settings, runtime.store
+    settings = runtime.settings
     broker = build_broker(settings.broker_url, client_name="ai-admin-scheduler")
-    queue = BrokerQueue(broker, runtime.store.client, runtime.outages)
+    queue = queue_of(broker, runtime)
     systemd = Systemd(systemd_environment())
     watchdog, timer = Watchdog(limit_ms=HUNG_MS), Timer()
 
@@ -78,12 +93,8 @@ def main() -> None:
 
     tick = Tick(runtime.store.watch, queue.enqueue_flush, alive, systemd.ready)
     timer.every(settings.flush_tick_ms, tick)
-    timer.every(NOTIFY_MS, runtime.notifier)
-    timer.every(QUEUES_MS, _watched_queues(store.figures, broker))
-    timer.every(NOTIFY_MS, _publisher(runtime))
-    if settings.canary_url:
-        timer.every(CANARY_CHECK_MS, _canary_watcher(runtime))
-    timer.every(MONITOR_EVERY_MS, Monitor(context_of(store, settings, "scheduler")))
+    if not settings.on_trial:
+        _look_after_the_service(timer, runtime, broker)
 
     runtime.fleet.start()
     watchdog.start()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import httpx2
 import pytest
 
+from demo.child import SCHEDULER, web, worker
 from llm.prompt import MARK
 from tests.cli.conftest import Operator
 from tests.conftest import IN_CI
@@ -33,7 +35,7 @@ from tests.stack.accounts import HASTY, SALON, SECRETS, SHARED, THRIFTY
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack, running
 from tests.valkey_server import free_port
-from tests.waiting import eventually
+from tests.waiting import answers, eventually
 
 pytestmark = pytest.mark.e2e
 #: Asked for on purpose, where it may be allowed: INFO says most of it too.
@@ -249,6 +251,36 @@ def test_worker_that_dies_is_replaced_by_another(stack: Stack) -> None:
     assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
 
 
+def test_release_on_trial_answers_canaries_and_meets_no_customer(
+    stack: Stack, ledger: GuardedServer, operator: Operator
+) -> None:
+    """The service's worker stands still meanwhile: what waits for it is taken by nobody else."""
+    port, anna = free_port(), stack.customer()
+    ways = {"web": web(port), "worker": worker(threads=4), "scheduler": SCHEDULER}
+    on_trial = [
+        stack.process(f"{role} on trial", *way, TRIAL="1", REDIS_URL=ledger.url(user=role))
+        for role, way in ways.items()
+    ]
+    stack.processes["worker"].signal_group(SIGSTOP)
+    anna.writes(anna.line("Hi"))
+    operator("trial", "--forget")
+    for process in on_trial:
+        process.start()
+    url = f"http://127.0.0.1:{port}"
+    eventually(lambda: answers(url, "/readyz"), what="the web on trial to be ready")
+
+    said, fleet = operator("trial", "--url", url, "--json"), operator("fleet", "--json")
+
+    for process in on_trial:
+        process.terminate()
+    assert (said.status, said.json["step"], said.json["answered"] >= 4) == (0, "", True)
+    assert (anna.turns, anna.replies) == ([], [])
+    groups = {process.group for process in on_trial}
+    assert [it for it in fleet.json["members"] if it["pid"] in groups] == []
+    stack.processes["worker"].signal_group(SIGCONT)
+    assert anna.wait_for_answers() == [anna.line("Answer to: Hi")]
+
+
 def test_questions_that_fail_are_asked_as_often_as_the_budget_says(stack: Stack) -> None:
     """Where the answer is lost on its way it may have been paid for; a refusal counts nothing."""
     anna = stack.customer(THRIFTY)
@@ -266,9 +298,9 @@ def test_questions_that_fail_are_asked_as_often_as_the_budget_says(stack: Stack)
 def test_two_customers_who_flood_leave_half_of_the_accounts_day(stack: Stack) -> None:
     flooders = [stack.customer(SHARED), stack.customer(SHARED)]
     for flooder in flooders:
-        for answers in (1, 2):
+        for times in (1, 2):
             flooder.writes(flooder.line("Hi"))
-            flooder.wait_for_answers(answers)
+            flooder.wait_for_answers(times)
         flooder.writes(*[flooder.line("more")] * 30)
     wait_for_refusals(stack, "budget_conversation_day", 2)
 

@@ -525,6 +525,13 @@ TELLING = (
         "zadd(self._keys.reminders, scores)"),
 )  # fmt: skip
 
+ON_TRIAL = (
+    python("a release on trial collects customers' batches", "keys",
+        "            self.shards = (self.canary,)\n"),
+    python("a release on trial works in the canaries' shard", "keys",
+        "{'trial.' if trial else ''}", ""),
+)  # fmt: skip
+
 BETWEEN_RELEASES = (
     lua("a limit that another release lacks has no default", "_prelude",
         "tonumber(found[name]) or default", "tonumber(found[name])"),
@@ -549,5 +556,5 @@ BETWEEN_RELEASES = (
 
 MUTANTS = (
     *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *CIRCUITS, *SENDING, *ENDING),
-    *(*OPERATING, *DELIVERING, *AMENDING, *TELLING, *BETWEEN_RELEASES),
+    *(*OPERATING, *DELIVERING, *AMENDING, *TELLING, *ON_TRIAL, *BETWEEN_RELEASES),
 )
