@@ -57,10 +57,11 @@ def test_nothing_beside_the_inventory_is_read_as_one(
     assert printed[0] == printed[1]
 
 
+@pytest.mark.parametrize("case", ["one", "managed-redis"])
 def test_playbooks_are_silent_of_groups_that_an_inventory_has_not(
-    operator: Callable[[str], Path],
+    operator: Callable[[str], Path], case: str
 ) -> None:
-    printed = ansible("ansible-playbook", f"-i{operator('one')}", "--list-hosts", *PLAYS)
+    printed = ansible("ansible-playbook", f"-i{operator(case)}", "--list-hosts", *PLAYS)
 
     assert "WARNING" not in printed
     assert printed.count("play #") >= len(PLAYS)
