@@ -140,7 +140,15 @@ TABLE: Mapping[str, tuple[Mapping[str, Any], Any, list[str]]] = {
     # nginx.
     "their nginx": (WHOLE, nginx(changed=True), ["shop.example.org, www.shop.example.org, /etc"]),
     "their pages": (WHOLE, nginx(has=("about.html",)), ["proxy_kind: site"]),
-    "nginx that runs": (WHOLE, nginx(running=True), ["nginx is somebody else's"]),
+    "nginx that shows its own page": (WHOLE, nginx(running=True), []),
+    "nginx that only came along has a port of ours": (
+        {**WHOLE, "places": [port(80, "*")]},
+        Found(
+            listeners=(Listener(ANY, 80, "nginx.service"),),
+            servers={"nginx": Server(running=True)},
+        ),
+        [],
+    ),
     "nginx of ours": (WHOLE, nginx(ours=True, changed=True, running=True), []),
     "nginx just installed": (WHOLE, nginx(), []),
     "no proxy here": ({}, nginx(changed=True, running=True), []),

@@ -61,10 +61,11 @@ def _host(given: argparse.Namespace) -> int:
 
 
 def _prove(given: argparse.Namespace) -> int:
-    scenarios = given.scenarios or (SHORT if given.short else LONG)
     directory: Path = given.output or cache() / "proofs"
     problems: list[str] = []
-    for kind in given.kind or (("one",) if given.short else ("one", "four")):
+    for kind in given.kind or (("one",) if given.short else ("one", "four", "beside")):
+        every = ("beside",) if kind == "beside" else LONG
+        scenarios = given.scenarios or (SHORT if given.short else every)
         kept = directory / kind
         problems += prove(
             given.prefix,
@@ -119,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         "--kind",
         action="append",
         choices=TOPOLOGIES,
-        help="default: one and four; with --short one",
+        help="default: one, four and beside; with --short one",
     )
     proof.add_argument("--short", action="store_true", help=f"on one host: {', '.join(SHORT)}")
     proof.add_argument("--deploys", type=int, default=DEPLOYS, help="of the scenario deploys")

@@ -31,7 +31,13 @@ SIX: Topology = {
     "broker": ("h1",),
     **dict.fromkeys(("web", "workers", "scheduler", "proxy"), ("h2",)),
 }
-TOPOLOGIES: Mapping[str, Topology] = {"one": ONE, "four": FOUR, "rabbit": RABBIT, "six": SIX}
+TOPOLOGIES: Mapping[str, Topology] = {
+    "one": ONE,
+    "four": FOUR,
+    "rabbit": RABBIT,
+    "six": SIX,
+    "beside": ONE,
+}
 
 
 def size(topology: Topology) -> int:

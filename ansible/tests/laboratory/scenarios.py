@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from laboratory import weather
+from laboratory.beside import not_bare
 from laboratory.places import LaboratoryError
 from laboratory.session import Chapter
 from laboratory.site import passing
@@ -266,6 +267,7 @@ def _refused(stage: Stage, bad: Bad) -> None:
 
 #: In the order in which they are played: each begins with a service in order, the first without.
 SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
+    "beside": not_bare,
     "bare": bare_hosts,
     "deploys": many_deploys,
     "deploy": one_deploy,

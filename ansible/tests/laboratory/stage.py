@@ -46,7 +46,7 @@ class Stage:
         """Return the customers; only once a service runs can there be any."""
         if self._session is None:
             # What one guest of a small machine can answer.
-            bursts_per_s = 1.5 if self.site.kind == "one" else 2.5
+            bursts_per_s = 1.5 if self.site.kind in {"one", "beside"} else 2.5
             self._session = Session(self.site, seed=self._seed, bursts_per_s=bursts_per_s)
         return self._session
 

@@ -101,7 +101,8 @@ def judge(wanted: Mapping[str, Any], found: Found) -> Iterator[str]:
     yield from _held(wanted, found)
     yield from _ports(wanted, found)
     kind, nginx = wanted.get("proxy", {}).get("kind"), found.servers.get("nginx")
-    if kind == "whole" and nginx and nginx.is_somebodys:
+    # One that merely runs shows the page that came with it.
+    if kind == "whole" and nginx and not nginx.ours and (nginx.changed or nginx.has):
         sites = ", ".join(sites_of(found.nginx)) or "none that can be read"
         yield (
             f"nginx is somebody else's (sites: {sites}): set proxy_kind: site to have ours beside"
@@ -159,8 +160,8 @@ def address_of(place: object) -> tuple[str, int] | None:
 
 def is_ours(unit: str, wanted: Mapping[str, Any], found: Found) -> bool:
     """Return whether a unit belongs to the playbooks, or is to."""
-    if unit == "nginx.service" and wanted.get("proxy", {}).get("kind") == "site":
-        return True
+    if unit == "nginx.service" and wanted.get("proxy"):
+        return True  # or it is refused as what it is
     package = unit.removesuffix(".service")
     if package in MARKS:
         return package in found.servers and found.servers[package].ours
