@@ -119,7 +119,6 @@ class Inventory:
             "deployment_prompts_directory": str(prompts),
             "proxy_server_name": SERVER_NAME,
             "topology_network_is_private": True,
-            "canary_url": f"https://{SERVER_NAME}",
             "sentry_url": SENTRY_URL,
             "sentry_organization": ORGANIZATION,
             "sentry_project": PROJECT,
