@@ -83,7 +83,7 @@ def test_group_that_is_like_one_of_ours_is_refused(name: str, near: str) -> None
         ("sentry_organisation", "sentry_organization"),
         ("topology_network_private", "topology_network_is_private"),
         ("verify_ignore", "verify_ignored"),
-        ("relase", "release"),
+        ("RELEASE", "release"),
         ("release_ref_", "release_ref"),
         ("private_adress", "private_address"),
         ("drainhost", "drain_host"),
@@ -295,14 +295,14 @@ def test_playbook_says_all_that_is_wrong_with_its_inventory_at_once(refused: Pla
         "--tags=web",
         deployment_setings={"PRIVACY_KEY": VALUE},
         proxy_listen=443,
-        relase="v1",
+        RELEASE="v1",
     )
 
     for sentence in (
         "--tags web would leave out what belongs together: the tags are servers, release,",
         "deployment_setings is no variable of these playbooks: did you mean deployment_settings?",
         "proxy_listen is a number: it must be a list.",
-        "relase is no variable of these playbooks: did you mean release?",
+        "RELEASE is no variable of these playbooks: did you mean release?",
     ):
         assert f"Refused: {sentence}" in said
     assert VALUE not in said
