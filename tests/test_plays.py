@@ -247,6 +247,63 @@ def test_limit_that_leaves_hosts_out_is_refused() -> None:
     assert fault.startswith("--limit leaves out two: a handover is of all hosts")
 
 
+#: Files of a deployment as a host has them.
+RUNNING = {
+    "env": 'BATCH_IDLE_MS="900"\nDOCS_URL="a \\"b\\""\nENVIRONMENT="production"\nRELEASE="r1"\n',
+    "redis-web": 'REDIS_URL="redis://web:secret@ledger"\n',
+    "secrets-web": json.dumps({"PRIVACY_KEY": VALUE, "APP_SECRET": VALUE}),
+    "secrets-worker": json.dumps({"MODEL_KEY": VALUE}),
+    "accounts.toml": ACCOUNTS,
+    "prompts/salon.md": "Open 9-18\n",
+}
+PLAIN = {"BATCH_IDLE_MS": 900, "DOCS_URL": 'a "b"', "ENVIRONMENT": "production"}
+SECRETS = {"PRIVACY_KEY": VALUE, "APP_SECRET": VALUE, "MODEL_KEY": VALUE, "OF_NOBODY": VALUE}
+
+
+def changes(
+    plain: Mapping[str, Any] = PLAIN,
+    secrets: Mapping[str, Any] = SECRETS,
+    accounts: str = ACCOUNTS,
+    prompt: str = "Open 9-18\n",
+    *,
+    with_lines: bool = False,
+) -> list[str]:
+    wanted = {"plain": plain, "accounts": accounts, "prompts": {"salon.md": prompt}}
+    found: list[str] = asked.asked_changes(RUNNING, wanted, secrets, EXAMPLE, with_lines=with_lines)
+    return found
+
+
+def test_deployment_that_is_the_same_has_no_changes() -> None:
+    assert changes() == []
+    assert changes(PLAIN | {"CANARY_URL": ""}) == []
+
+
+def test_changes_are_told_by_name() -> None:
+    plain = {"BATCH_IDLE_MS": 901, "ENVIRONMENT": "production", "CANARY_URL": "https://a"}
+    secrets = {"PRIVACY_KEY": VALUE, "APP_SECRET": f"{VALUE}2", "SENTRY_DSN": VALUE}
+
+    assert changes(plain, secrets) == [
+        "APP_SECRET: another",
+        "BATCH_IDLE_MS: another",
+        "CANARY_URL: new",
+        "DOCS_URL: gone",
+        "MODEL_KEY: gone",
+        "SENTRY_DSN: new",
+    ]
+
+
+def test_changes_of_accounts_and_prompts_are_told_by_line_without_secrets() -> None:
+    accounts = f'{ACCOUNTS}[other]\nnote = "{VALUE}"\n'
+
+    assert changes(accounts=accounts, prompt="Open 9-19\n") == [
+        "accounts.toml: another",
+        "prompts/salon.md: another",
+    ]
+    lines = changes(accounts=accounts, prompt="Open 9-19\n", with_lines=True)
+    assert {'+note = "***"', "-Open 9-18", "+Open 9-19"} <= {*lines}
+    assert VALUE not in "".join(lines)
+
+
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
     """Return an inventory whose one host is this machine, as far as it is ever asked."""
@@ -284,7 +341,11 @@ def refused(inventory: Path) -> Play:
         )
         assert played.returncode == 2, played.stdout + played.stderr
         assert "changed=0" in played.stdout
-        return " ".join((played.stdout + played.stderr).split())
+        # In their own words, at once and at the end, and nothing of Ansible's around them.
+        assert "fatal: [one]: Refused: " in played.stdout
+        _, _, verdict = played.stdout.partition("PLAY RECAP")
+        assert "Origin:" not in played.stdout + played.stderr
+        return verdict
 
     return play
 

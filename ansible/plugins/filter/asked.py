@@ -4,10 +4,11 @@ Each returns sentences for people, none where all is well. None needs a host, an
 value: any of them may be a secret.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import get_close_matches, unified_diff
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ GROUPS = {
 OF_PLAYBOOKS = ("private_address", "release", "drain_host", "drained_hosts")
 #: Beside the names of roles: how variables begin that somebody may take for ours.
 PREFIXES = ("canary", "drain", "drained")
+#: Characters of a secret; shorter ones may be anybody's words.
+SECRET_MIN = 8
 #: How alike names are that are taken for each other: of ours, of settings, and of anybody's.
 ALIKE, ALIKE_SETTING, VERY_ALIKE = 0.65, 0.8, 0.87
 #: A lookup or another variable: what it is, is known when it is used.
@@ -142,9 +145,7 @@ def asked_settings(
     elsewhere: it may be one of an account that is gone.
     """
     named = {value for _, value in _texts(tomllib.loads(accounts))}
-    # Behind its settings are secrets of accounts that nobody need have.
-    ours = example.partition("# -- Secrets that accounts.toml names")[0]
-    known = set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", ours, re.MULTILINE)) | named | FORMER
+    known = _settings_of(example) | named | FORMER
     given = {*settings, *secrets}
     faults = []
     for of, values in (("deployment_settings", settings), ("deployment_secrets", secrets)):
@@ -233,6 +234,81 @@ def asked_limit(played: Sequence[str], groups: Mapping[str, Sequence[str]]) -> l
     return [f"--limit leaves out {hosts}: a handover is of all hosts, play it without"]
 
 
+def asked_changes(
+    running: Mapping[str, str],
+    wanted: Variables,
+    secrets: Variables,
+    example: str,
+    *,
+    with_lines: bool,
+) -> list[str]:
+    """Return what is another in a deployment than in the one that runs, without any secret's value.
+
+    ``running``: its files, path → text. ``wanted``: ``plain``, the settings for all its processes,
+    the text of ``accounts``, and ``prompts``, name → text. ``secrets``: those of the inventory.
+    ``with_lines``: those of accounts and prompts too.
+    """
+    known = _settings_of(example) | {it for _, it in _texts(tomllib.loads(wanted["accounts"]))}
+    # What no setting and no account has is handed to nobody.
+    handed = {name: value for name, value in secrets.items() if name in known}
+    after = {name: str(it) for name, it in (wanted["plain"] | handed).items() if str(it)}
+    before = _environment(running)
+    changes = [f"{name}: {how}" for name, how in _differing(before, after)]
+    texts = {f"prompts/{name}": text for name, text in wanted["prompts"].items()}
+    texts["accounts.toml"] = wanted["accounts"]
+    was = {name: text for name, text in running.items() if name in texts or "/" in name}
+    hidden = [it for name, it in (before | after).items() if name not in wanted["plain"]]
+    for name, how in _differing(was, texts):
+        changes.append(f"{name}: {how}")
+        lines = unified_diff(was.get(name, "").splitlines(), texts.get(name, "").splitlines(), n=1)
+        changes += [_masked(line, hidden) for line in list(lines)[2:] if with_lines]
+    return changes
+
+
+def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each text that is not the same, and how it differs."""
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield name, "gone" if name not in after else "another" if name in before else "new"
+
+
+def asked_text(path: str) -> str:
+    """Return the text of a file on the controller."""
+    return Path(path).read_text()
+
+
+def _settings_of(example: str) -> set[str]:
+    """Return the settings in a release's .env.example."""
+    # Behind them are secrets of accounts that nobody need have.
+    ours = example.partition("# -- Secrets that accounts.toml names")[0]
+    return set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", ours, re.MULTILINE))
+
+
+def _environment(running: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a deployment's files, but for addresses of single roles."""
+    found = re.findall(r'^(\w+)="(.*)"$', running.get("env", ""), re.MULTILINE)
+    variables = {name: re.sub(r"\\(.)", r"\1", value) for name, value in found}
+    for name, text in running.items():
+        variables |= json.loads(text) if name.startswith("secrets-") else {}
+    return {name: it for name, it in variables.items() if it and name != "RELEASE"}
+
+
+def _masked(line: str, values: Iterable[str]) -> str:
+    """Return a line without what is a secret's value."""
+    for value in values:
+        line = line.replace(value, "***") if len(value) >= SECRET_MIN else line
+    return line
+
+
+def asked_summary(groups: Mapping[str, Sequence[str]], drained: Sequence[str]) -> list[str]:
+    """Return who does what, a line for each host that is played on."""
+    lines = []
+    for host in asked_hosts(groups):
+        does = ", ".join(name for name in GROUPS if host in groups.get(name, []))
+        lines.append(f"  {host}: {does}{', drained' if host in drained else ''}")
+    return lines
+
+
 def _near(name: str, known: Iterable[str], alike: float) -> str:
     return next(iter(get_close_matches(name, sorted(known), 1, alike)), "")
 
@@ -268,8 +344,10 @@ def _options() -> dict[str, Variables]:
 class FilterModule:
     """What Ansible looks for."""
 
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by their names."""
-        found: list[Callable[..., list[str]]] = [asked_groups, asked_variables, asked_settings]
-        found += [asked_files, asked_hosts, asked_silence, asked_tags, asked_limit]
+        found: list[Callable[..., Any]] = [
+            *(asked_changes, asked_files, asked_groups, asked_hosts, asked_limit, asked_settings),
+            *(asked_silence, asked_summary, asked_tags, asked_text, asked_variables),
+        ]
         return {it.__name__: it for it in found}
