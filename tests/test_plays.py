@@ -153,7 +153,7 @@ def test_variable_that_its_role_can_use_is_taken(name: str, value: object) -> No
 
 def test_what_the_inventory_to_copy_names_is_known() -> None:
     given: dict[str, Any] = {}
-    for path in (PLAYBOOKS / "inventory.example").rglob("*.yml"):
+    for path in (PLAYBOOKS / "inventories").rglob("*.yml"):
         read = yaml.safe_load(path.read_text())
         given |= read if path.parent.name == "all" else {}
 

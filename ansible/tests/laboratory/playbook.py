@@ -34,7 +34,7 @@ class Played:
     def reasons(self) -> Iterator[str]:
         """Yield what failed tasks said."""
         for line in self.output.splitlines():
-            if re.search(r"msg:|stderr:|^fatal:|^\[ERROR\]|^ERROR!", line):
+            if re.search(r"msg:|^fatal:|^Refused|^\[ERROR\]", line):
                 yield line.strip()
 
 
