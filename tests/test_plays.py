@@ -51,7 +51,17 @@ asked = plugin()
 def test_groups_have_the_hosts_that_they_need(
     groups: Mapping[str, list[str]], faults: list[str]
 ) -> None:
-    assert asked.asked_groups(groups) == faults
+    assert asked.asked_groups(groups, {"one": {}}) == faults
+
+
+def test_ledger_of_somebody_else_is_on_no_host() -> None:
+    elsewhere = {"one": {"topology_ledger_address": "redis.example.net"}}
+    without = ONE | {"ledger": []}
+
+    assert asked.asked_groups(without, elsewhere) == []
+    assert asked.asked_groups(without, {"one": {}}) == [
+        "the inventory has no host in the group ledger"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +76,7 @@ def test_groups_have_the_hosts_that_they_need(
     ],
 )
 def test_group_that_is_like_one_of_ours_is_refused(name: str, near: str) -> None:
-    (fault,) = asked.asked_groups(ONE | {name: ["two"]})
+    (fault,) = asked.asked_groups(ONE | {name: ["two"]}, {})
 
     assert fault.startswith(f"{name} is no group that is played on: did you mean {near}?")
 
