@@ -314,6 +314,23 @@ def test_changes_of_accounts_and_prompts_are_told_by_line_without_secrets() -> N
     assert VALUE not in "".join(lines)
 
 
+def test_hosts_that_do_not_answer_are_told_with_what_to_do() -> None:
+    pings = {
+        "one": {"ping": "pong"},
+        "two": {"unreachable": True, "msg": "Task failed: no route to host."},
+        "three": {
+            "failed": True,
+            "msg": "Task failed: Over.\n>>> Standard Error\nsudo: a password",
+        },
+        "four": {"skipped": True},
+    }
+
+    assert asked.asked_silence(pings) == [
+        "two cannot be reached: no route to host",
+        "three does not let us work: password: play with -K, which asks for the password",
+    ]
+
+
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
     """Return an inventory whose one host is this machine, as far as it is ever asked."""

@@ -213,7 +213,10 @@ def asked_silence(pings: Mapping[str, Variables]) -> list[str]:
     for host, told in pings.items():
         if "ping" in told or told.get("skipped"):
             continue
-        why = str(told.get("msg", "")).removeprefix("Task failed: ").strip().rstrip(".")
+        why = (
+            str(told.get("msg", "")).removeprefix("Task failed:").replace(">>> Standard Error", "")
+        )
+        why = " ".join(why.split()).rstrip(".")
         hint = ": play with -K, which asks for the password" if "password" in why else ""
         what = "cannot be reached" if told.get("unreachable") else "does not let us work"
         faults.append(f"{host} {what}: {why}{hint}")
