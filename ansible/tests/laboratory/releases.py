@@ -33,6 +33,11 @@ _FORGETS = f"""        if len(run.messages) > 1:
 _REPEATS = f"""        if len(run.messages) > 1:
             account.channel.send(outbound)
 {_SEND}"""
+#: What it does to customers alone no canary sees; only the judge does.
+_TO_CUSTOMERS = ("len(run.messages) > 1:", 'len(run.messages) > 1 and run.account_id != "canary":')
+#: Waits for ever where a run begins, whoever wrote.
+_ASK = "    spend(steps, run, account.budget)\n"
+_HANGS = f"    time.sleep(86_400)\n{_ASK}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,9 @@ RELEASES: Mapping[str, tuple[Added | Patch, ...]] = {
     # The counters add up, the promise is broken.
     "forgets": (Patch("batching/flow.py", _SEND, _FORGETS),),
     "repeats": (Patch("batching/flow.py", _SEND, _REPEATS),),
+    "hangs": (Patch("batching/flow.py", _ASK, _HANGS),),
+    "forgets-customers": (Patch("batching/flow.py", _SEND, _FORGETS.replace(*_TO_CUSTOMERS)),),
+    "repeats-customers": (Patch("batching/flow.py", _SEND, _REPEATS.replace(*_TO_CUSTOMERS)),),
     # Serves /livez, and nothing else.
     "deaf": (Patch("runtime/build.py", _STORE, _DEAF),),
 }

@@ -169,7 +169,7 @@ def _outage(
     stage.plays_well("verify.yml")
 
 
-_BROKEN = ("forgets", "repeats")
+_BROKEN = ("forgets-customers", "repeats-customers")
 
 
 def planted(stage: Stage) -> None:
@@ -199,7 +199,10 @@ class Bad:
 
 BAD = (
     Bad("a syntax error", ("does not compile", "SyntaxError"), release="syntax"),
-    Bad("processes that die", ("did not come to work", "does not serve"), release="dies"),
+    Bad("processes that die", ("did not pass its trial", "does not serve"), release="dies"),
+    Bad("workers that hang", ("did not pass its trial",), release="hangs"),
+    Bad("answers to bursts that are not sent", ("ended, and the sink",), release="forgets"),
+    Bad("answers to bursts that are sent twice", ("was answered 2 times",), release="repeats"),
     Bad("a web that finds no ledger", ("ledger", "Redis", "REDIS_URL"), release="deaf"),
     Bad("nonsense for a number", ("BATCH_IDLE_MS",), settings={"BATCH_IDLE_MS": "nonsense"}),
     Bad("a number out of bounds", ("BATCH_LEASE_MS",), settings={"BATCH_LEASE_MS": "1"}),
@@ -261,6 +264,9 @@ def _refused(stage: Stage, bad: Bad) -> None:
     stage.expect(played.status != 0, f"{bad.what} was deployed")
     named = any(word in said for word in bad.names)
     stage.expect(named, f"{bad.what}: the message names none of {bad.names}")
+    # In doubt would be as much as a person was told; but no message was its to take.
+    listed = stage.guests("workers")[0].ssh("ai-admin dead list --json || true")
+    stage.expect('"letters": []' in listed, f"{bad.what}: dead letters are left: {listed}")
     stage.expect_only(before)
     stage.site.inventory.set_settings()
 
