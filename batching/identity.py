@@ -4,15 +4,17 @@ Every id has a conversation of its own by its digest. A conversation whose ``lin
 moved takes no message any more: ``append`` answers with where it moved to. What waits in it is
 answered from it, once. Each step is one script in one shard and all are safe to repeat, and an id
 counts as linked only after the last: whoever dies in between leaves the webhook unacknowledged, and
-its next delivery does the rest. A conversation takes in others only as long as it has not moved
-itself, as far as its process knows; else that looks again.
+its next delivery does the rest. A conversation moves, or takes in others, only as long as it is as
+its process read it; where others have joined it meanwhile, that looks again.
 """
 
 import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from batching.errors import LedgerUnavailableError
@@ -27,7 +29,7 @@ from batching.store import Store, reached
 
 log = logging.getLogger(__name__)
 
-#: How often a conversation may have moved; more is a circle.
+#: How often a message is brought on, while its conversation moves.
 _HOPS_MAX = 4
 #: How often conversations are joined that others join meanwhile.
 _TRIES_MAX = 10
@@ -37,6 +39,10 @@ _EARLY_MS = 3_600_000
 _HOUR_MS = 3_600_000
 #: A field of the links that stands for an id.
 _DIGEST = re.compile(r"[0-9a-f]{24}")
+
+
+class _ChangedError(Exception):
+    """Others have joined the same conversations meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ def _unite(
     places = {id_: way[-1] for id_, way in ways.items()}
     base, *further = (places.pop(id_) for id_ in ids)
     seen = store.keyring.digest(account_id, message_id)
-    homes = _homes(store, [base, *further, *places.values(), *other_way[-1:]], seen)
+    homes = _homes(store, account_id, ways, [other_way], seen)
     ours = {store.keyring.digest(account_id, id_) for id_ in ids}
     joined, kept = [homes[base]], [ids[0]]
     for id_, place in zip(ids[1:], further, strict=True):
@@ -139,8 +145,8 @@ def _unite(
             kept.append(id_)
         else:
             _conflict(store, account_id, base, place)
-    passed = [c for id_ in kept for c in ways[id_]]
-    return _join(store, account_id, joined, kept, [*passed, *other_way])
+    passed = [*(c for id_ in kept for c in ways[id_]), *other_way]
+    return _join(store, account_id, homes, joined, kept, passed)
 
 
 def follow(store: Store, change: IdentityChange) -> None:
@@ -161,7 +167,7 @@ def _follow(store: Store, change: IdentityChange) -> str:
     ids = list(dict.fromkeys([*change.former, *change.present]))
     ways = _ways(store, account_id, ids)
     places = {id_: way[-1] for id_, way in ways.items()}
-    homes = _homes(store, places.values())
+    homes = _homes(store, account_id, ways)
     ours = {store.keyring.digest(account_id, id_) for id_ in ids}
     former = {places[id_] for id_ in change.former}
     joined = [homes[place] for place in dict.fromkeys(places[id_] for id_ in change.former)]
@@ -180,14 +186,14 @@ def _follow(store: Store, change: IdentityChange) -> str:
         if new in kept
     }
     passed = [c for id_ in kept for c in ways[id_]]
-    return _join(store, account_id, joined, kept, passed, addresses=addresses)
+    return _join(store, account_id, homes, joined, kept, passed, addresses=addresses)
 
 
 def _persist(join: Callable[[], str]) -> str:
     """Return what ``join`` does, called again as long as others join the same conversations."""
     for _ in range(_TRIES_MAX):
-        if home := join():
-            return home
+        with suppress(_ChangedError):
+            return join()
     raise LedgerUnavailableError("identity_unsettled")
 
 
@@ -196,12 +202,7 @@ def family(store: Store, conversation_id: str) -> list[str]:
 
     The order makes an erasure that was cut short find the rest when it is run again.
     """
-    home = conversation_id
-    for _ in range(_HOPS_MAX):
-        (moved,) = _ask(store, [("hget", store.shard_of(home).links(home), "moved")])
-        if not moved:
-            break
-        home = moved.decode()
+    ((*_, home),) = _to_the_end(store, [[conversation_id]])
     (links,) = _ask(store, [("hgetall", store.shard_of(home).links(home))])
     names = [name.decode() for name in links]
     others = [name.removeprefix("kin:") for name in names if name.startswith("kin:")]
@@ -224,24 +225,37 @@ def _ways(store: Store, account_id: str, ids: Iterable[str]) -> dict[str, list[s
     return dict(zip(ids, _to_the_end(store, starts), strict=True))
 
 
-def _to_the_end(store: Store, ways: list[list[str]]) -> list[list[str]]:
-    """Return ways with all the conversations to which their last ones have moved by now."""
-    for _ in range(_HOPS_MAX):
-        ends = [way[-1] for way in ways]
-        moved = _ask(store, [("hget", store.shard_of(c).links(c), "moved") for c in ends])
-        if not any(moved):
-            break
-        ways = [[*way, to.decode()] if to else way for way, to in zip(ways, moved, strict=True)]
+def _to_the_end(store: Store, ways: Sequence[list[str]]) -> list[list[str]]:
+    """Return ways with all the conversations to which their last ones have moved by now.
+
+    Where conversations lead to each other, a way ends before the first that is on it already.
+    """
+    ways, moved = list(ways), dict[str, str]()
+    while ends := list({way[-1] for way in ways} - moved.keys()):
+        asked = [("hget", store.shard_of(c).links(c), "moved") for c in ends]
+        moved |= {c: (to or b"").decode() for c, to in zip(ends, _ask(store, asked), strict=True)}
+        for n, way in enumerate(ways):
+            to = moved[way[-1]]
+            ways[n] = [*way, to] if to and to not in way else way
     return ways
 
 
-def _homes(store: Store, places: Iterable[str], seen: str = "") -> dict[str, _Home]:
-    """Return what the conversations are. ``links``: digests of the ids that were joined in each.
+def _homes(
+    store: Store,
+    account_id: str,
+    ways: Mapping[str, list[str]],
+    further: Sequence[list[str]] = (),
+    seen: str = "",
+) -> dict[str, _Home]:
+    """Return what the conversations are that are on the ways of ids, or have their names by them.
 
-    The id that gave a conversation its name counts as one as soon as another was joined, and does
+    Raise _ChangedError if a way leads elsewhere by now. ``links``: digests of the joined ids; the
+    id that gave a conversation its name counts as one as soon as another was joined, and does
     not any more when it has become another. ``seen``: the digest of a message.
     """
-    places = list(dict.fromkeys(places))
+    read = [*ways.values(), *further]
+    natural = [store.conversation_id(account_id, id_) for id_ in ways]
+    places = list(dict.fromkeys([*natural, *(c for way in read for c in way)]))
     asked: list[tuple[Any, ...]] = []
     for c in places:
         s = store.shard_of(c)
@@ -262,6 +276,10 @@ def _homes(store: Store, places: Iterable[str], seen: str = "") -> dict[str, _Ho
         homes[c] = _Home(
             c, any(batches), first_ms, frozenset(digests), kin, has_seen is not None, moved
         )
+    for way in read:
+        is_end = homes[way[-1]].moved in {"", *way}
+        if not is_end or any(homes[c].moved != to for c, to in pairwise(way)):
+            raise _ChangedError
     return homes
 
 
@@ -276,38 +294,41 @@ def _ask(store: Store, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
 def _join(
     store: Store,
     account_id: str,
-    homes: Sequence[_Home],
+    homes: Mapping[str, _Home],
+    joined: Sequence[_Home],
     ids: Sequence[str],
     passed: Iterable[str],
     *,
     addresses: Mapping[str, str] | None = None,
 ) -> str:
-    """Make one of the homes that of all the ids, with the others' past; return it.
+    """Make one of the joined that of all the ids, with the others' past; return it.
 
     It is the one in which something waits, else the first that is known: nothing that waits is
-    moved, so nothing can be lost or answered twice by it. Return "" if it has moved meanwhile: then
-    the caller is to look again. ``passed``: those that lead to the homes; what they know may not
-    have been taken along yet.
+    moved, so nothing can be lost or answered twice by it. Raise _ChangedError if one of them has
+    moved since it was read, or has taken in others: then the caller is to look again. ``passed``:
+    those that lead to the joined; what they know may not have been taken along yet.
     """
-    known = [home for home in homes if home.exists] or list(homes[:1])
+    known = [home for home in joined if home.exists] or list(joined[:1])
     chosen = next((it for it in known if it.is_busy), known[0])
     home = chosen.conversation_id
     natural = [store.conversation_id(account_id, id_) for id_ in ids]
-    known_places = [*natural, *(it.conversation_id for it in homes), *passed]
+    known_places = [*natural, *(it.conversation_id for it in joined), *passed]
     others = [c for c in dict.fromkeys(known_places) if c != home]
-    kin = [*others, *(c for it in homes for c in it.kin)]
+    kin = {*others, *(c for it in (home, *others) for c in homes[it].kin)} - {home}
     # First of all: what is deleted here from now on is to be gone there.
-    own = {f"kin:{other}": "1" for other in kin if other != home}
+    own = dict.fromkeys((f"kin:{other}" for other in sorted(kin)), "1")
     if kin and not store.adopt(home, own, [], "", moved=chosen.moved):
-        return ""
+        raise _ChangedError
     noted = dict(addresses or {})
     seen, author = list[str](), ""
     for other in others:
-        taken_over, *digests = store.move(other, home, noted)
-        author, seen = author or taken_over, seen + digests
+        taken = store.move(other, home, noted, moved=homes[other].moved, kin={home, *kin})
+        if not taken:
+            raise _ChangedError
+        author, seen = author or taken[0], seen + taken[1:]
     noted |= {store.keyring.digest(account_id, id_): "1" for id_ in ids}
     if not store.adopt(home, noted, seen, author, moved="" if kin else chosen.moved):
-        return ""
+        raise _ChangedError
     # Only now: what comes by a former way is still compared with what came there.
     for id_ in (it for it, c in zip(ids, natural, strict=True) if c != home):
         store.link(home, account_id, id_, again=True)

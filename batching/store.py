@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -313,13 +313,23 @@ class Scripts:
         args = (conversation_id, account_id, self.timing.alias_ms, int(again))
         return self._run("link", (shard.alias(account_id, digest), shard.alerts), args, bool)
 
-    def move(self, conversation_id: str, target: str, noted: Mapping[str, str]) -> list[str]:
+    def move(
+        self,
+        conversation_id: str,
+        target: str,
+        noted: Mapping[str, str],
+        *,
+        moved: str,
+        kin: Iterable[str],
+    ) -> list[str]:
         """Have what comes for a conversation go to another; return what ``adopt`` takes of it.
 
-        That is who has taken over, "" for nobody, then digests of messages with their times.
+        That is who has taken over, "" for nobody, then digests of messages with their times; []
+        if it moved elsewhere than to ``moved``, "" nowhere, or took in others than ``kin``.
         """
         s, c = self.shard_of(conversation_id), conversation_id
-        args = (target, self.timing.alias_ms, json.dumps(list(noted.items())))
+        what = (json.dumps(list(noted.items())), moved, " ".join(sorted(kin)))
+        args = (target, self.timing.alias_ms, *what)
         return self._run("move", (s.links(c), s.seen(c), s.takeover(c)), args, list)
 
     def adopt(

@@ -5,9 +5,19 @@
 -- ARGV[2]  the other conversation
 -- ARGV[3]  how long that is remembered, ms
 -- ARGV[4]  new addresses: {{field, value} ...} as JSON
--- Returns     {who has taken over or "", digest, ms, digest, ms ...} for adopt.
--- Complexity  O(N), N = digests.
-redis.call("HSET", KEYS[1], "moved", ARGV[2])
+-- ARGV[5]  where it had moved to when that was read, "" nowhere
+-- ARGV[6]  the conversations whose past the other has, space-separated
+-- Returns     {who has taken over or "", digest, ms, digest, ms ...} for adopt; {} if it has moved
+--             elsewhere since, or has taken in one whose past the other has not: nothing is done.
+-- Complexity  O(N + K), N = digests, K = links.
+local target, has = ARGV[2], {}
+for conversation in string.gmatch(ARGV[6], "%S+") do has["kin:" .. conversation] = true end
+local moved = redis.call("HGET", KEYS[1], "moved")
+if moved and moved ~= target and moved ~= ARGV[5] then return {} end
+for _, name in ipairs(redis.call("HKEYS", KEYS[1])) do
+  if string.match(name, "^kin:") and not has[name] then return {} end
+end
+redis.call("HSET", KEYS[1], "moved", target)
 for _, pair in ipairs(cjson.decode(ARGV[4])) do redis.call("HSET", KEYS[1], unpack(pair)) end
 redis.call("PEXPIRE", KEYS[1], ARGV[3])
 local found = {redis.call("GET", KEYS[3]) or ""}

@@ -400,8 +400,8 @@ def test_message_is_known_by_all_ids_once_a_joining_that_was_cut_short_is_repeat
 def test_conversations_that_lead_to_each_other_become_one(worlds: World) -> None:
     """Left by a process that died while it undid what another had joined."""
     new = worlds.store.conversation_id("salon", NEW)
-    worlds.store.move(worlds.anna, new, {})
-    worlds.store.move(new, worlds.anna, {})
+    worlds.store.move(worlds.anna, new, {}, moved="", kin=())
+    worlds.store.move(new, worlds.anna, {}, moved="", kin=())
 
     worlds.receive(worlds.message("one", customer=NEW))
     worlds.write("two")
