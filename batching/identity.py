@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from batching.errors import LedgerUnavailableError
@@ -124,11 +123,11 @@ def _unite(
     store: Store, account_id: str, ids: Sequence[str], shared: str, other: str, message_id: str
 ) -> str:
     ways = _ways(store, account_id, [*ids, *filter(None, [shared])])
-    other_way = _to_the_end(store, [[other]])[0] if other else []
+    other_ways = _to_the_end(store, [[other]] if other else [])
     places = {id_: way[-1] for id_, way in ways.items()}
     base, *further = (places.pop(id_) for id_ in ids)
     seen = store.keyring.digest(account_id, message_id)
-    homes = _homes(store, account_id, ways, [other_way], seen)
+    homes = _homes(store, account_id, ways, other_ways, seen)
     ours = {store.keyring.digest(account_id, id_) for id_ in ids}
     joined, kept = [homes[base]], [ids[0]]
     for id_, place in zip(ids[1:], further, strict=True):
@@ -137,15 +136,14 @@ def _unite(
             kept.append(id_)
         else:
             _conflict(store, account_id, base, place)
-    if other:
-        joined.append(homes[other_way[-1]])
+    joined += [homes[way[-1]] for way in other_ways]
     for id_, place in places.items():
         if place in {home.conversation_id for home in joined} or not homes[place].exists:
             joined.append(homes[place])
             kept.append(id_)
         else:
             _conflict(store, account_id, base, place)
-    passed = [*(c for id_ in kept for c in ways[id_]), *other_way]
+    passed = [c for way in [*(ways[id_] for id_ in kept), *other_ways] for c in way]
     return _join(store, account_id, homes, joined, kept, passed)
 
 
@@ -244,7 +242,7 @@ def _homes(
     store: Store,
     account_id: str,
     ways: Mapping[str, list[str]],
-    further: Sequence[list[str]] = (),
+    further: Iterable[list[str]] = (),
     seen: str = "",
 ) -> dict[str, _Home]:
     """Return what the conversations are that are on the ways of ids, or have their names by them.
@@ -276,10 +274,8 @@ def _homes(
         homes[c] = _Home(
             c, any(batches), first_ms, frozenset(digests), kin, has_seen is not None, moved
         )
-    for way in read:
-        is_end = homes[way[-1]].moved in {"", *way}
-        if not is_end or any(homes[c].moved != to for c, to in pairwise(way)):
-            raise _ChangedError
+    if any(homes[way[-1]].moved not in {"", *way} for way in read):
+        raise _ChangedError
     return homes
 
 

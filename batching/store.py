@@ -1128,9 +1128,16 @@ class Store(Scripts):
         return self.past([*self._kin(conversation_id), conversation_id])
 
     def _kin(self, conversation_id: str) -> tuple[str, ...]:
-        with reached():
-            kept: Any = self.client.hgetall(self.shard_of(conversation_id).links(conversation_id))
-        return _kin({name.decode(): value.decode() for name, value in kept.items()})
+        """Return the conversations whose past belongs to one, or to where that has moved by now."""
+        place, found, passed = conversation_id, dict[str, None](), set[str]()
+        while place and place not in passed:
+            passed.add(place)
+            with reached():
+                kept: Any = self.client.hgetall(self.shard_of(place).links(place))
+            links = {name.decode(): value.decode() for name, value in kept.items()}
+            found |= dict.fromkeys(_kin(links))
+            place = links.get("moved", "")
+        return tuple(found)
 
     def recall_all(self, batch: Held, kin: Sequence[str] = ()) -> Kept | None:
         """Return as ``recall``, with letters, and with other conversations of the same customer.

@@ -2,17 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from typing import Any
 
 import pytest
 from redis.connection import AbstractConnection
 
+from batching.inspect import conversation_of
 from batching.model import IdentityChange
-from tests.batching.test_identity import CO, CO_NEW, NEW
-from tests.batching.world import ANNA, World
+from batching.rights import erase
+from tests.batching.test_amend import deletion, everything, said
+from tests.batching.test_identity import CO, CO_NEW, NEW, worlds
+from tests.batching.world import ANNA, BORIS, PERSON, World
 
+__all__ = ["worlds"]
+
+#: Ids that became one another, one by one.
+CHAIN = tuple(f"7999000010{number}" for number in range(7))
 #: What each of Anna's ids wrote before they were joined.
 PASTS = {ANNA: "Anna", CO: "Co", NEW: "New", CO_NEW: "Co new"}
 
@@ -58,6 +66,7 @@ def world_of(
 @pytest.mark.parametrize(
     ("others", "busy", "shards"),
     [
+        ([(CO, NEW)], "", 1),
         ([(CO, NEW)], NEW, 1),
         ([(NEW, ANNA)], NEW, 5),
         ([(CO_NEW, ANNA), (NEW, CO)], NEW, 1),
@@ -82,6 +91,12 @@ def test_process_that_stands_still_between_any_two_steps_undoes_no_joining(
             world.receive(joining(world, ANNA, CO))
         if len(made) <= number:
             break
+        for id_ in ids:
+            home = conversation_of(world.store, "salon", id_)
+            unknown = {PASTS[id_] for id_ in ids} - {
+                it.customer for it in world.store.history(home)
+            }
+            assert (number, id_, unknown) == (number, id_, set())
         asked = len(world.model.questions)
         world.receive(*(world.message("Hello", customer=id_) for id_ in ids))
         world.settle()
@@ -89,3 +104,74 @@ def test_process_that_stands_still_between_any_two_steps_undoes_no_joining(
             unknown = {PASTS[id_] for id_ in ids} - {it.customer for it in question.history}
             assert (number, question.turn, unknown) == (number, question.turn, set())
     world.check()
+
+
+def test_joining_goes_on_where_the_links_of_a_conversation_are_forgotten_before_those_of_others(
+    worlds: World,
+) -> None:
+    """What moved is remembered for longer than where it went."""
+    for ids in [(CO, NEW), (ANNA, CO)]:
+        worlds.write(PASTS[ids[0]], customer=ids[0])
+        worlds.settle()
+        worlds.receive(joining(worlds, *ids))
+    worlds.client.delete(worlds.store.shard_of(worlds.anna).links(worlds.anna))
+
+    worlds.receive(joining(worlds, CO, CO_NEW))
+
+    home = conversation_of(worlds.store, "salon", CO_NEW)
+    assert {it.customer for it in worlds.store.history(home)} == {"Anna", "Co"}
+
+
+def become_one_by_one(world: World) -> None:
+    """Have each id become the next, under which something waits already: all conversations move."""
+    for former, present in pairwise(CHAIN):
+        world.write(f"from {present}", customer=present)
+        world.receive(joining(world, present, former))
+
+
+def test_what_waits_under_the_first_of_many_ids_knows_the_past_of_all(worlds: World) -> None:
+    worlds.write("I like tea", customer=CHAIN[-1])
+    worlds.write("I like milk", customer=BORIS)
+    worlds.settle()
+    worlds.receive(joining(worlds, CHAIN[-1], BORIS))
+    become_one_by_one(worlds)
+    worlds.settle()
+
+    for question in worlds.model.questions[2:]:
+        assert {"I like tea", "I like milk"} <= {it.customer for it in question.history}
+
+
+def test_takeover_by_the_last_of_many_ids_holds_for_what_waits_under_the_first(
+    worlds: World,
+) -> None:
+    become_one_by_one(worlds)
+    worlds.wait(6_000)
+    worlds.receive(replace(PERSON, customer=CHAIN[-1]))
+    worlds.settle()
+
+    assert worlds.model.turns == []
+
+
+@pytest.mark.parametrize("number", [0, 1, -2, -1])
+def test_deletion_by_one_of_many_ids_reaches_what_waits_under_the_first(
+    worlds: World, number: int
+) -> None:
+    worlds.receive(said(worlds, customer=CHAIN[0]))
+    become_one_by_one(worlds)
+    worlds.receive(replace(deletion(worlds), customer=CHAIN[number]))
+    worlds.settle(9_000, 60_000)
+
+    assert "secret" not in everything(worlds)
+    assert all("secret" not in turn for turn in worlds.model.turns)
+
+
+@pytest.mark.parametrize("number", [0, 1, -1])
+def test_customer_of_many_ids_is_forgotten_by_each(worlds: World, number: int) -> None:
+    worlds.receive(said(worlds, customer=CHAIN[0]))
+    become_one_by_one(worlds)
+    worlds.settle()
+
+    erase(worlds.store, worlds.store.conversation_id("salon", CHAIN[number]))
+
+    assert not worlds.client.keys("*:history:*")
+    assert "secret" not in everything(worlds)
