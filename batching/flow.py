@@ -727,19 +727,35 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
         kept = _carry_out(store, run, run.kin if waiting else None)
         if kept is None:
             return replace(run, messages=(), count=0), []
-        past, kin, latest = store.past(run.kin), dict.fromkeys([*kept.kin, *run.kin]), kept
-        if kin:
-            # What waits elsewhere is carried out here by whoever is first.
-            waiting, latest = store.waiting([*kin]), store.recall(run) or kept
-        if set(waiting) <= kept.waiting and latest.flight == kept.flight:
+        kin, latest = _read_again(store, run, kept)
+        # What waits elsewhere is carried out here by whoever is first.
+        waiting = [raw for it in kin for raw in it.amendments]
+        carried_out = {raw for it in (kept, *kept.kin.values()) for raw in it.amendments}
+        if {*waiting, *latest.amendments} <= carried_out and latest.flight == kept.flight:
             break
     else:
         raise TransientError("conversation_busy")
-    history = [*past, *Exchange.decode_all(latest.history)]
+    history = [it for each in (*kin, latest) for it in Exchange.decode_all(each.history)]
     history = revised(history, waiting, digest_of) if waiting else history
     arrived = decode_all(run.account_id, kept.flight)
     run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
     return run.quoting(history, digest_of), history
+
+
+def _read_again(store: Store, run: Run, kept: Kept) -> tuple[list[Kept], Kept]:
+    """Return what all conversations of the customer have now, in one round trip, and the run's own.
+
+    What changes one of them between two would be in none, or was read before it was deleted.
+    """
+    kin = dict.fromkeys([*run.kin, *kept.kin])
+    if not kin:
+        return [], kept
+    round_trip = store.pipeline()
+    for conversation_id in kin:
+        round_trip.recall_kin(conversation_id)
+    round_trip.recall(run)
+    *others, latest = round_trip.execute()
+    return others, latest or kept
 
 
 def _carry_out(store: Store, batch: Held, kin: Sequence[str] | None = None) -> Kept | None:
@@ -752,9 +768,9 @@ def _carry_out(store: Store, batch: Held, kin: Sequence[str] | None = None) -> K
     is_all = kin is not None
     for tries in range(AMENDS_MAX):
         kept = store.recall(batch)
-        if kept and (is_all or kept.has_amendments or kept.moved):
+        if kept and (is_all or kept.amendments or kept.moved):
             kept = store.recall_all(batch, kin or ())
-        if kept is None or not (is_all or kept.has_amendments or kept.moved):
+        if kept is None or not (is_all or kept.amendments or kept.moved):
             return kept
         change = amended(kept, partial(store.keyring.digest, batch.account_id))
         elsewhere = {c: it for c, it in change.kin.items() if it.lists}

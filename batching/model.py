@@ -29,6 +29,17 @@ _CONVERSATION = re.compile(r"\b[ck]_[0-9a-f]{24}\b")
 UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
 
 
+def _read(raw: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return what JSON says. Raise one of UNREADABLE, also where it is no UTF-8."""
+    return json.loads(raw.encode() if isinstance(raw, str) else raw)
+
+
+def _legible(raw: str | bytes) -> str:
+    """Return text with a mark in place of what is none."""
+    raw = raw.encode(errors="surrogateescape") if isinstance(raw, str) else raw
+    return raw.decode(errors="replace")
+
+
 class Kind(StrEnum):
     """What a customer sent."""
 
@@ -410,7 +421,7 @@ class Exchange:
         One without texts, where somebody has damaged it.
         """
         try:
-            texts = json.loads(kept)
+            texts = _read(kept)
         except UNREADABLE:
             texts = []
         texts = texts if isinstance(texts, list) else []
@@ -671,10 +682,9 @@ def decode(account_id: str, raw: str | bytes) -> InboundMessage:
     What a newer release added at the end is ignored, what is not there has its default.
     """
     try:
-        return _decoded(account_id, json.loads(raw))
+        return _decoded(account_id, _read(raw))
     except UNREADABLE:
-        text = raw if isinstance(raw, str) else raw.decode(errors="replace")
-        return InboundMessage(account_id, "", "", Kind.UNSUPPORTED, text)
+        return InboundMessage(account_id, "", "", Kind.UNSUPPORTED, _legible(raw))
 
 
 def decode_all(account_id: str, raws: Iterable[str | bytes]) -> list[InboundMessage]:
@@ -689,17 +699,16 @@ def read_header(raw: str | bytes) -> dict[str, Any]:
     "damaged" is true of one that cannot be read; then it may still name its conversation.
     """
     try:
-        return dict(json.loads(raw))
+        return dict(_read(raw))
     except UNREADABLE:
-        text = raw if isinstance(raw, str) else raw.decode(errors="replace")
-        found = _CONVERSATION.search(text)
+        found = _CONVERSATION.search(_legible(raw))
         return {"damaged": True, "conversation": found[0] if found else ""}
 
 
 def read_parts(reply: object) -> tuple[str, ...] | None:
     """Return the parts of an answer as ``checkpoint`` kept them; () for none, None if damaged."""
     try:
-        parts: Any = json.loads(reply) if isinstance(reply, str) else reply
+        parts: Any = _read(reply) if isinstance(reply, str) else reply
         return tuple(map(str, parts or ())) if isinstance(parts or [], list) else None
     except UNREADABLE:
         return None
@@ -851,15 +860,9 @@ class Kept:
     moved: str = ""
 
     @property
-    def has_amendments(self) -> bool:
-        """Return whether there may be anything to carry out."""
-        return any('"amends":' in raw for raw in (*self.flight, *self.open))
-
-    @property
-    def waiting(self) -> set[str]:
-        """Return the edits and deletions that wait in other conversations."""
-        lists = [raws for it in self.kin.values() for raws in (it.flight, it.open)]
-        return {raw for raws in lists for raw in raws if '"amends":' in raw}
+    def amendments(self) -> list[str]:
+        """Return the edits and deletions that are in flight, and that wait behind them."""
+        return [raw for raw in (*self.flight, *self.open) if '"amends":' in raw]
 
     def lists(self) -> dict[str, Sequence[str]]:
         """Return the lists by the names that ``amend.lua`` has for them."""

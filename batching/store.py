@@ -137,7 +137,12 @@ def _load() -> dict[str, Script]:
 
 
 def _sha1(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(_bytes(text), usedforsecurity=False).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    """Return what ``_text`` made text of."""
+    return text.encode(errors="surrogateescape")
 
 
 #: Every script by its verb.
@@ -199,10 +204,14 @@ def _load_scripts(client: redis.Redis, scripts: Sequence[Script]) -> None:
 
 
 def _text(answer: Any) -> Any:  # noqa: ANN401 - redis-py types a reply as anything
-    """Return the answer of a script with text in place of bytes."""
+    """Return the answer of a script with text in place of bytes.
+
+    What somebody has damaged so that it is no text any more comes as it is, for ``_bytes``; whoever
+    reads it finds that it cannot be read.
+    """
     if isinstance(answer, list):
         return [_text(each) for each in answer]
-    return answer.decode() if isinstance(answer, bytes) else answer
+    return answer.decode(errors="surrogateescape") if isinstance(answer, bytes) else answer
 
 
 def _evaluate(client: redis.Redis, calls: Sequence[_Call], *, durable: bool) -> list[Any]:
@@ -516,10 +525,17 @@ class Scripts:
 
     def recall(self, batch: Held) -> Kept | None:
         """Return what a question to the model is made of; None if it is not the holder's."""
-        s, c = self.shard_of(batch.wake_up.conversation_id), batch.wake_up.conversation_id
+        return self._recall(batch.wake_up.conversation_id, batch.token)
+
+    def recall_kin(self, conversation_id: str) -> Kept | None:
+        """Return the same of a conversation whose batch is not the caller's; never None."""
+        return self._recall(conversation_id, "kin")
+
+    def _recall(self, conversation_id: str, token: str) -> Kept | None:
+        s, c = self.shard_of(conversation_id), conversation_id
         names = (s.batches(c), s.flight_messages(c), s.open_messages(c), s.history(c), s.links(c))
         return self._run(
-            *("recall", names, (batch.token,)),
+            *("recall", names, (token,)),
             lambda answer: replace(Kept(*answer[:4]), moved=answer[4]) if answer else None,
         )
 
@@ -542,7 +558,7 @@ class Scripts:
             [name, len(read[name]), _sha1("\n".join(read[name])), list(raws)]
             for name, raws in change.lists.items()
         ]
-        what = (json.dumps(lists, ensure_ascii=False), json.dumps(change.ended))
+        what = (_bytes(json.dumps(lists, ensure_ascii=False)), json.dumps(change.ended))
         args = (c, token, s.prefix, *what)
         return self._run("amend", names, args, bool)
 
@@ -1111,17 +1127,6 @@ class Store(Scripts):
             {batch_id: raws for batch_id, raws in letters.items() if raws},
             {batch_id: raws for batch_id, raws in answered.items() if raws},
         )
-
-    def waiting(self, conversation_ids: Sequence[str]) -> list[str]:
-        """Return the edits and deletions that wait in conversations, in one round trip."""
-        pipeline: Any = self.client.pipeline(transaction=False)
-        for c in conversation_ids:
-            s = self.shard_of(c)
-            for key in (s.flight_messages(c), s.open_messages(c)):
-                pipeline.lrange(key, 0, -1)
-        with reached():
-            lists = pipeline.execute() if conversation_ids else []
-        return [raw for raws in map(_text, lists) for raw in raws if '"amends":' in raw]
 
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""

@@ -4,7 +4,7 @@
 -- KEYS[3]  list    o:<conversation>, oldest first
 -- KEYS[4]  list    history:<conversation>, oldest exchange first
 -- KEYS[5]  hash    links:<conversation>
--- ARGV[2]  token
+-- ARGV[2]  token; "kin": of a conversation whose batch is not the caller's
 -- Returns     {messages counted in flight, {message JSON ...} in flight, {message JSON ...} open,
 --             {exchange JSON ...}, where new messages go instead or ""}; {} if the token is not
 --             (or no longer) that of a run of generate.
@@ -13,6 +13,7 @@ local token = ARGV[2]
 
 local holder, state, stage, count = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "stage", "count"))
-if holder ~= token or state ~= "running" or stage ~= "generate" then return {} end
-return {tonumber(count), redis.call("LRANGE", KEYS[2], 0, -1), redis.call("LRANGE", KEYS[3], 0, -1),
+local is_held = holder == token and state == "running" and stage == "generate"
+if token ~= "kin" and not is_held then return {} end
+return {tonumber(count or 0), redis.call("LRANGE", KEYS[2], 0, -1), redis.call("LRANGE", KEYS[3], 0, -1),
   redis.call("LRANGE", KEYS[4], 0, -1), redis.call("HGET", KEYS[5], "moved") or ""}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from batching.inspect import dead_letters, trace
-from batching.model import DeliveryStatus, InboundMessage, Kind
+from batching.model import DeliveryStatus, InboundMessage, Kind, Limits
 from batching.rights import erase, export
-from tests.batching.world import World
+from tests.batching.world import BORIS, World
 from tests.fakes import FakeChannel, FakeModel
 
 SECRET = "my secret is X"
@@ -117,6 +117,8 @@ def test_damaged_header_stops_no_deletion_no_edit_no_export_and_no_erasure(
 #: What a damaged message, and a damaged exchange of the history, may be.
 ELEMENTS = ["", "not JSON", "null", "{}", "[]", '["D1",7]', "[" * 9_000]
 ELEMENTS += ['["D1","79990000001","x","soon"]', '["D1","79990000001","x",0,"text",7]']
+#: Not UTF-8 any more.
+ELEMENTS += ['["D1","79990000001","\udcff"]', "\udcff"]
 
 
 @pytest.mark.parametrize("at", ["flight", "open", "history", "answer", "letter"])
@@ -137,7 +139,8 @@ def test_damaged_message_or_exchange_stops_no_deletion_no_export_and_no_erasure(
         world.receive(said(world, SECRET, "D4"), said(world, "Open?", "D5"))
         wake_up = world.after(9_000)
         world.receive(said(world, "Hello?", "D6"), deletion(world, "D1"), deletion(world, "D4"))
-        world.client.lset(keys.get(at, key), 0 if at in keys else 2, element)
+        damage = element.encode(errors="surrogateescape")
+        world.client.lset(keys.get(at, key), 0 if at in keys else 2, damage)
         caplog.clear()
 
         world.answer([wake_up])
@@ -151,11 +154,26 @@ def test_damaged_message_or_exchange_stops_no_deletion_no_export_and_no_erasure(
         died = [letter.reason for letter in dead_letters(world.store)]
         died_of = {"flight": ["vanished"], "open": ["vanished"], "letter": ["undelivered"]}
         assert died == died_of.get(at, []), element
-        is_text = at == "history" and element.startswith('["D1"')
+        is_text = at == "history" and element.startswith('["D1"') and element.isprintable()
         assert told(caplog) or at == "flight" or is_text, element
         erase(world.store, world.anna)
         assert dead_letters(world.store) == [], element
     world.client.flushdb()
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_damaged_batch_of_a_dead_worker_stops_no_other(world: World, element: str) -> None:
+    world.limits = Limits(max_attempts=1)
+    world.receive(said(world, SECRET, "D1"), said(world, "Open?", "D2"), deletion(world, "D2"))
+    world.begin(world.after(9_000))
+    damage = element.encode(errors="surrogateescape")
+    world.client.lset(world.shard.flight_messages(world.anna), 0, damage)
+    world.write("hello", customer=BORIS)
+
+    world.settle(11_000, 11_000)
+
+    assert world.model.turns == ["hello"]
+    assert [letter.reason for letter in dead_letters(world.store)] == ["poison"]
 
 
 @pytest.mark.parametrize("place", PLACES)

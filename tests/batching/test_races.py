@@ -11,11 +11,12 @@ import pytest
 from redis.connection import AbstractConnection
 
 from batching.inspect import conversation_of
-from batching.model import IdentityChange
+from batching.model import Event, IdentityChange, WakeUp
 from batching.rights import erase
-from tests.batching.test_amend import deletion, everything, said
+from tests.batching.test_amend import deletion, edit, everything, said
 from tests.batching.test_identity import CO, CO_NEW, NEW, worlds
 from tests.batching.world import ANNA, BORIS, PERSON, World
+from tests.fakes import FakeModel
 
 __all__ = ["worlds"]
 
@@ -175,3 +176,60 @@ def test_customer_of_many_ids_is_forgotten_by_each(worlds: World, number: int) -
 
     assert not worlds.client.keys("*:history:*")
     assert "secret" not in everything(worlds)
+
+
+def asked_with(
+    world: World, monkeypatch: pytest.MonkeyPatch, wake_up: WakeUp, late: Event, number: int
+) -> list[str]:
+    """Return what a model is given if something comes before a step; [] if that came later."""
+    world.model, before = FakeModel(), list[int]()
+
+    def act() -> None:
+        before.append(len(world.model.questions))
+        world.receive(late)
+
+    with before_round_trip(monkeypatch, number, act):
+        world.generate(wake_up)
+    (question,) = world.model.questions
+    given = [question.turn, *(it.customer for it in question.history)]
+    return given if before == [0] else []
+
+
+@pytest.mark.parametrize(
+    ("written", "when", "asking", "changing", "by"),
+    [
+        (ANNA, "now", ANNA, CO, "deletion"),
+        (CO, "now", CO, ANNA, "edit"),
+        (ANNA, "in the past", CO, ANNA, "deletion"),
+        (CO, "in the past", ANNA, CO, "edit"),
+    ],
+)
+def test_change_before_any_step_of_a_question_is_obeyed_by_it(
+    make_world: Callable[[int], World],
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    when: str,
+    asking: str,
+    changing: str,
+    by: str,
+) -> None:
+    """Whoever is asked about, wherever the message is that changes, by whichever id."""
+    for number in count():
+        world = make_world(5)
+        world.client.flushdb()
+        world.store.open()
+        world.receive(said(world, customer=written))
+        if when == "in the past":
+            world.settle()
+        world.receive(*(world.message("hello", customer=customer) for customer in (ANNA, CO)))
+        world.receive(joining(world, ANNA, CO))
+        world.wait(9_000)
+        place = world.store.conversation_id("salon", asking)
+        (wake_up,) = [it for it in world.flush() if it.conversation_id == place]
+        change = edit(world, "For 18:00") if by == "edit" else deletion(world)
+        late = replace(change, customer=changing)
+        given = asked_with(world, monkeypatch, wake_up, late, number)
+        assert (number, "secret" in repr(given)) == (number, False)
+        if not given:
+            break
+    assert number > 3
