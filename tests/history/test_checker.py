@@ -182,6 +182,10 @@ GOOD: dict[str, list[Happening]] = {
     "two at once, under ids that were joined before their customer was erased": [
         *JOINED, Erased(0, SALON, ANNA), *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE,
     ],
+    "two at once, under ids that were forgotten before what was offered came again": [
+        *JOINED, *under(PHONE, "m1")[:1], *under(OTHER, "m2")[:1], Erased(0, SALON, ANNA),
+        *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE,
+    ],
     "two at once, under ids that a person was told of": [
         *JOINED, Conflicted(0, SALON, ANNA), *under(PHONE, "m1"), *under(OTHER, "m2"), *AT_ONCE,
     ],
