@@ -129,15 +129,27 @@ def _unalerted(story: Story) -> Iterator[str]:
 
 def _undelivered(story: Story) -> Iterator[str]:
     """No answer of which a failure is known stays answered, as if its customer had it."""
-    for event in story.history:
+    for place, event in enumerate(story.history):
         tag = Tag.parse(event.tag) if isinstance(event, Failed) else None
         batch = f"{tag.conversation_id}:{tag.batch_id}" if tag else ""
         if not tag or batch in story.deaths or batch not in story.replies:
             continue
         reply = story.replies[batch]
         _, _, taken = reply.takes[0]
+        if _has_another_copy(story, reply, place, tag.part):
+            continue
         if not story.erasures[taken.account, taken.customer] and not _is_left(story, reply):
             yield f"undelivered: {batch} failed, and did not die"
+
+
+def _has_another_copy(story: Story, reply: Reply, place: int, part: int) -> bool:
+    """Return whether one copy of a part was delivered before the other was reported as failed.
+
+    Of a part in doubt that was sent once more the provider took both, and of each it says what
+    became of it: the customer has the answer (seed 874).
+    """
+    delivered = story.delivered[f"{reply.batch}:{part}"]
+    return len(reply.copies(part)) > 1 and any(at < place for at in delivered)
 
 
 def _is_left(story: Story, reply: Reply) -> bool:

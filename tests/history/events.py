@@ -161,6 +161,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """We acknowledged the provider's report that its customer has a copy of this part."""
+
+    at_ms: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """``worker`` may have lost a lease without knowing: it stood still, was killed, was cut off.
 
@@ -234,8 +242,8 @@ class Discarded(_OfDeadLetter):
 
 Happening = (
     Offered | Accepted | Begun | Amended | Joined | Renumbered | Conflicted | Asked | Replied
-    | Apologized | Taken | Doubted | Failed | Paused | TakenOver | HandedBack | Died | Alerted
-    | Replayed | Discarded | Erased
+    | Apologized | Taken | Doubted | Failed | Delivered | Paused | TakenOver | HandedBack | Died
+    | Alerted | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

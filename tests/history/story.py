@@ -14,6 +14,7 @@ from tests.history.events import (
     Alerted,
     Amended,
     Asked,
+    Delivered,
     Died,
     Erased,
     HandedBack,
@@ -81,6 +82,8 @@ class Story:
         self.takeovers: defaultdict[Person, list[tuple[int, int, str]]] = defaultdict(list)
         self.pauses: list[tuple[int, str]] = []
         self.strays: list[Taken] = []
+        #: When we were told that the customer has a copy, by batch and part.
+        self.delivered: defaultdict[str, list[int]] = defaultdict(list)
         #: By word, when the customer took it back; or edited it, too; and what it was before.
         self.deleted: defaultdict[str, list[int]] = defaultdict(list)
         self.amended: defaultdict[str, list[int]] = defaultdict(list)
@@ -124,6 +127,8 @@ class Story:
                 self.calls[call].lacked = lacked
             case Taken(_, _, _, tag):
                 self._note_taken(place, Tag.parse(tag), event)
+            case Delivered(_, tag):
+                self._note_delivered(place, Tag.parse(tag))
             case Paused(_, worker):
                 self.pauses.append((place, worker))
             case Died(_, batch, words):
@@ -141,6 +146,10 @@ class Story:
                     (start, min(end, place) if at == address else end, at)
                     for start, end, at in self.takeovers[account, customer]
                 ]
+
+    def _note_delivered(self, place: int, tag: Tag | None) -> None:
+        if tag:
+            self.delivered[f"{tag.conversation_id}:{tag.batch_id}:{tag.part}"].append(place)
 
     def _note_taken(self, place: int, tag: Tag | None, taken: Taken) -> None:
         if tag is None:

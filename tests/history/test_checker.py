@@ -10,6 +10,7 @@ from tests.history.events import (
     Asked,
     Begun,
     Conflicted,
+    Delivered,
     Died,
     Discarded,
     Doubted,
@@ -316,6 +317,10 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
     "failed, and still answered": (
         "undelivered: c:b1", [*M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0")],
     ),
+    "failed, and delivered before": (
+        "undelivered: c:b1",
+        [*M1, *answered(1, "m1"), Delivered(0, "aa:c:b1:0"), Failed(0, "aa:c:b1:0")],
+    ),
     "failed, and taken over when it was answered": (
         "undelivered: c:b1",
         [
@@ -481,6 +486,17 @@ def test_part_in_doubt_may_be_sent_once_more_where_the_policy_says_so() -> None:
     assert check([*doubt, *took("r1 m1")], resend=resend) == ["sent twice: aa:c:b1:0, 3 times"]
     no_doubt = [*M1, *answered(1, "m1"), *took("r1 m1")]
     assert check(no_doubt, resend=resend) == ["sent twice: aa:c:b1:0, 2 times"]
+
+
+def test_failure_of_one_copy_is_none_of_an_answer_of_which_another_was_delivered() -> None:
+    tag, resend = "aa:c:b1:0", frozenset({SALON})
+    twice: list[Happening] = [*M1, *answered(1, "m1"), Doubted(0, tag), *took("r1 m1")]
+    failed: list[Happening] = [Failed(0, tag), Alerted(0, "undelivered", "c:b1")]
+
+    assert check([*twice, Delivered(0, tag), *failed], resend=resend) == []
+    found = ["undelivered: c:b1 failed, and did not die"]
+    assert check([*twice, *failed, Delivered(0, tag)], resend=resend) == found
+    assert check([*twice, *failed], resend=resend) == found
 
 
 def test_model_that_is_asked_for_ever_is_found() -> None:

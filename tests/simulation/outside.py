@@ -148,6 +148,7 @@ class SimulatedChannel:
         world, account, tag = self.world, self.account_id, outbound.tag
         self.sent += 1
         provider_id = f"{account}-out-{self.sent}"
+        self.web.tags[provider_id] = tag
         address = outbound.customer
         taken = (account, customer_of(address), tag, outbound.text, world.worker, address)
         if outbound.text == APOLOGY:

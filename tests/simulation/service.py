@@ -24,6 +24,7 @@ from tests.history.events import (
     Accepted,
     Amended,
     Begun,
+    Delivered,
     Failed,
     Joined,
     Offered,
@@ -47,7 +48,7 @@ class Web:
     """Delivers what happens at the provider to one of two web processes, whose limits differ.
 
     ``pending``: deliveries that were not answered 200 yet. ``came_by``: by message, under which ids
-    it came.
+    it came. ``tags``: of each copy of a part, by the provider's id.
     """
 
     world: World
@@ -55,6 +56,7 @@ class Web:
     pending: int = 0
     amended: set[str] = field(default_factory=set)
     came_by: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     def deliver(self, *events: Event, delay_ms: int = 0) -> None:
         """Call the webhook with the events, again and again until it answers 200."""
@@ -87,13 +89,10 @@ class Web:
         except LedgerUnavailableError:
             return False
         for event in events:
-            match event:
-                # Without our tag nothing is known of a part whose id is not recorded yet.
-                case DeliveryStatus(account_id=account, state="failed", tag=tag) if tag:
-                    if event.provider_id.startswith(f"{account}-"):
-                        world.add(Failed(world.now_ms, tag))
-                case IdentityChange():
-                    self._followed(event, began_ms)
+            if isinstance(event, DeliveryStatus):
+                self._reported(event)
+            elif isinstance(event, IdentityChange):
+                self._followed(event, began_ms)
         world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
         if any(receipt.status is Status.FULL for receipt in receipts):
             return False
@@ -102,6 +101,14 @@ class Web:
             if receipt.status is not Status.OVERFLOW:
                 self._accepted(message, receipt.status)
         return True
+
+    def _reported(self, status: DeliveryStatus) -> None:
+        world, id_ = self.world, status.provider_id
+        # Without our tag nothing is known of a part whose id is not recorded yet.
+        if status.state == "failed" and status.tag and id_.startswith(f"{status.account_id}-"):
+            world.add(Failed(world.now_ms, status.tag))
+        elif status.state == "delivered" and id_ in self.tags:
+            world.add(Delivered(world.now_ms, self.tags[id_]))
 
     def _offered(self, message: InboundMessage) -> None:
         world, id_ = self.world, message.customer
