@@ -66,8 +66,8 @@ SCHEMA = 1
 SYNC_MS_MAX = 1_000
 #: How many cooldowns one kind of alert may have in an account: what comes from outside has bounds.
 COOLDOWNS_MAX = 1_024
-#: How many dead letters are looked through for one of a conversation.
-LETTERS_MAX = 10_000
+#: How many dead letters are looked through at a time for those of a conversation, about.
+LETTERS_PAGE = 1_000
 #: How old a shard's heartbeat may be before a flush renews it, ms.
 HEARTBEAT_RENEWED_MS = 1_000
 
@@ -1099,23 +1099,13 @@ class Store(Scripts):
     def _letters(self, conversation_id: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """Return by batch the dead letters, and the answers that may yet become some, see ``Kept``.
 
-        Only the newest LETTERS_MAX letters of its shard are looked at.
+        All letters of its shard are looked at.
         """
         shard, known = self.shard_of(conversation_id), self.watched(conversation_id)
+        dead = {*known, *self._dead(conversation_id)}
         with reached():
-            pipeline: Any = self.client.pipeline(transaction=False)
-            ids: Any = self.client.zrange(shard.dead, -LETTERS_MAX, -1)
-            keys = [(it.decode(), shard.dead_letter(it.decode())) for it in ids]
-            for _, key in keys:
-                pipeline.lindex(key, 0)
-            headers = pipeline.execute()
-            dead = set(known) | {
-                batch_id
-                for (batch_id, _), header in zip(keys, headers, strict=True)
-                if header and f'"{conversation_id}"'.encode() in header
-            }
             # In one step: a status may turn the one into the other.
-            pipeline = self.client.pipeline(transaction=True)
+            pipeline: Any = self.client.pipeline(transaction=True)
             for batch_id in sorted(dead):
                 pipeline.lrange(shard.dead_letter(batch_id), 0, -1)
             for batch_id in known:
@@ -1127,6 +1117,21 @@ class Store(Scripts):
             {batch_id: raws for batch_id, raws in letters.items() if raws},
             {batch_id: raws for batch_id, raws in answered.items() if raws},
         )
+
+    def _dead(self, conversation_id: str) -> Iterator[str]:
+        """Yield the dead letters of a conversation; all of its shard are looked through."""
+        shard, named, cursor = self.shard_of(conversation_id), f'"{conversation_id}"'.encode(), -1
+        client: Any = self.client
+        while cursor:
+            pipeline = client.pipeline(transaction=False)
+            with reached():
+                cursor, page = client.zscan(shard.dead, max(0, cursor), count=LETTERS_PAGE)
+                ids = [batch_id.decode() for batch_id, _ in page]
+                for batch_id in ids:
+                    pipeline.lindex(shard.dead_letter(batch_id), 0)
+                headers = pipeline.execute()
+            found = zip(ids, headers, strict=True)
+            yield from (batch_id for batch_id, header in found if header and named in header)
 
     def history(self, conversation_id: str) -> list[Exchange]:
         """Return the past exchanges, oldest first; before them those of conversations it joined."""

@@ -14,8 +14,9 @@ local target, has = ARGV[2], {}
 for conversation in string.gmatch(ARGV[6], "%S+") do has["kin:" .. conversation] = true end
 local moved = redis.call("HGET", KEYS[1], "moved")
 if moved and moved ~= target and moved ~= ARGV[5] then return {} end
-for _, name in ipairs(redis.call("HKEYS", KEYS[1])) do
-  if string.match(name, "^kin:") and not has[name] then return {} end
+local links = redis.call("HGETALL", KEYS[1])
+for n = 1, #links, 2 do
+  if string.match(links[n], "^kin:") and not has[links[n]] then return {} end
 end
 redis.call("HSET", KEYS[1], "moved", target)
 for _, pair in ipairs(cjson.decode(ARGV[4])) do redis.call("HSET", KEYS[1], unpack(pair)) end

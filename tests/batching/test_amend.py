@@ -364,6 +364,22 @@ def test_deletion_takes_a_message_out_of_its_dead_letter(world: World) -> None:
     assert world.counts() == {"accepted": 4, "dead": 2, "suppressed": 2}
 
 
+def test_deletion_finds_a_dead_letter_behind_any_number_of_others(world: World) -> None:
+    """Also behind more than older releases looked through."""
+    world.model = FakeModel(PermanentError("model_request"))
+    world.receive(said(world))
+    world.settle()
+    others = {f"other{number}": world.store.now_ms() + number for number in range(10_001)}
+    world.client.zadd(world.shard.dead, others)
+
+    world.receive(deletion(world), said(world, "Open?", "D2"))
+    world.settle()
+
+    world.client.zrem(world.shard.dead, *others)
+    assert "secret" not in everything(world)
+    assert dead_letters(world.store) == []
+
+
 def test_dead_letter_ends_with_its_last_message(world: World) -> None:
     dead(world, said(world))
 

@@ -85,7 +85,7 @@ ACCEPTING = (
     lua("an id is taken from the conversation to which others joined it", "move",
         "if moved and moved ~= target and moved ~= ARGV[5] then return {} end\n"),
     lua("what a conversation takes in while it is joined itself is forgotten", "move",
-        '  if string.match(name, "^kin:") and not has[name] then return {} end\n'),
+        '  if string.match(links[n], "^kin:") and not has[links[n]] then return {} end\n'),
     python("conversations that moved while they were read are joined as they were", "identity",
         'if any(homes[way[-1]].moved not in {"", *way} for way in read):', "if False:"),
     python("who moved twice is known by the last conversation but one", "store",
