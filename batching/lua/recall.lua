@@ -15,5 +15,6 @@ local holder, state, stage, count = unpack(redis.call("HMGET", KEYS[1],
   "token", "state", "stage", "count"))
 local is_held = holder == token and state == "running" and stage == "generate"
 if token ~= "kin" and not is_held then return {} end
-return {tonumber(count or 0), redis.call("LRANGE", KEYS[2], 0, -1), redis.call("LRANGE", KEYS[3], 0, -1),
-  redis.call("LRANGE", KEYS[4], 0, -1), redis.call("HGET", KEYS[5], "moved") or ""}
+return {tonumber(count or 0), redis.call("LRANGE", KEYS[2], 0, -1),
+  redis.call("LRANGE", KEYS[3], 0, -1), redis.call("LRANGE", KEYS[4], 0, -1),
+  redis.call("HGET", KEYS[5], "moved") or ""}
