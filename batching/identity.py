@@ -300,16 +300,15 @@ def _join(
     """Make one of the joined that of all the ids, with the others' past; return it.
 
     It is the one in which something waits, else the first that is known: nothing that waits is
-    moved, so nothing can be lost or answered twice by it. Raise _ChangedError if one of them has
-    moved since it was read, or has taken in others: then the caller is to look again. ``passed``:
-    those that lead to the joined; what they know may not have been taken along yet.
+    moved, so nothing can be lost or answered twice by it. Raise _ChangedError if one is not as it
+    was read. ``passed``: those that lead to the joined; what they know may not be there yet.
     """
     known = [home for home in joined if home.exists] or list(joined[:1])
     chosen = next((it for it in known if it.is_busy), known[0])
     home = chosen.conversation_id
     natural = [store.conversation_id(account_id, id_) for id_ in ids]
-    known_places = [*natural, *(it.conversation_id for it in joined), *passed]
-    others = [c for c in dict.fromkeys(known_places) if c != home]
+    places = dict.fromkeys([*natural, *(it.conversation_id for it in joined), *passed])
+    others = [c for c in places if c != home]
     kin = {*others, *(c for it in (home, *others) for c in homes[it].kin)} - {home}
     # First of all: what is deleted here from now on is to be gone there.
     own = dict.fromkeys((f"kin:{other}" for other in sorted(kin)), "1")
