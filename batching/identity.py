@@ -314,8 +314,7 @@ def _join(
     own = dict.fromkeys((f"kin:{other}" for other in sorted(kin)), "1")
     if kin and not store.adopt(home, own, [], "", moved=chosen.moved):
         raise _ChangedError
-    noted = dict(addresses or {})
-    seen, author = list[str](), ""
+    noted, seen, author = dict(addresses or {}), list[str](), ""
     for other in others:
         taken = store.move(other, home, noted, moved=homes[other].moved, kin={home, *kin})
         if not taken:
