@@ -320,7 +320,7 @@ def test_hosts_that_do_not_answer_are_told_with_what_to_do() -> None:
         "two": {"unreachable": True, "msg": "Task failed: no route to host."},
         "three": {
             "failed": True,
-            "msg": "Task failed: Over.\n>>> Standard Error\nsudo: a password",
+            "msg": "Task failed:\n>>> Standard Error\npassword",
         },
         "four": {"skipped": True},
     }
