@@ -232,6 +232,9 @@ class Preflight:
 
     def _check_safety(self, settings: Settings, configs: tuple[AccountConfig, ...]) -> None:
         """Check for what production refuses; staging, which has real numbers too, is warned."""
+        if settings.on_trial:
+            says = "is for processes on trial: with it the service answers nobody"
+            self.results.append(mistake("TRIAL", says, "take it out of the settings"))
         try:
             addresses = addresses_of(settings, configs)
         except ConfigurationError as error:

@@ -297,6 +297,7 @@ ABSENT = ":a-password@127.0.0.1:1/"
             "start the server, or correct the address; until then nothing is answered",
         ),
         ("check", "BATCH_RING_MS", "9000", "is now called BATCH_WAKE_UP_MS; ", "rename it"),
+        ("check", "TRIAL", "1", "is for processes on trial: ", "take it out of the settings"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(
