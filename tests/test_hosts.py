@@ -18,18 +18,24 @@ TEMPLATES = ROLES / "app" / "templates"
 SYSTEMD_RUN = '#!/bin/sh\nprintf "%s\\n" "$@" >"${0%/*}/said"\n'
 #: Where a unit finds its deployment, and what else its template wants.
 AT = "/opt/ai-admin/deployments/%i"
-KINDS = ("web", "worker", "scheduler", "candidate")
+#: The role's own; what it computes stands as it is written, but for numbers.
+UNITS = {
+    kind: unit | {"stop_ms": 1}
+    for kind, unit in yaml.safe_load((ROLES / "app/vars/main.yml").read_text())["app_units"].items()
+}
 UNIT = {
-    "app_units": {
-        kind: dict.fromkeys(("description", "type", "access", "exec"), "-") | {"stop_ms": 1}
-        for kind in KINDS
-    },
-    "app_users": dict.fromkeys(KINDS, "ai-admin"),
-    "app_memory_max": dict.fromkeys(KINDS, "1G"),
+    "app_units": UNITS,
+    "app_users": dict.fromkeys(UNITS, "ai-admin"),
+    "app_memory_max": dict.fromkeys(UNITS, "1G"),
     "app_scheduler_watchdog_ms": 1,
     "layout_root": "/opt/ai-admin",
     "layout_group": "ai-admin",
 }
+#: Each kind of unit and the role whose rights and secrets it has.
+ROLE_OF = [
+    *(("web", "web"), ("worker", "worker"), ("scheduler", "scheduler"), ("candidate", "web")),
+    *(("trial-web", "web"), ("trial-worker", "worker"), ("trial-scheduler", "scheduler")),
+]
 
 
 def template(name: str, **variables: object) -> str:
@@ -97,10 +103,7 @@ def test_no_service_can_read_the_secrets_of_another() -> None:
     assert rights == [("root", "root", "0600")] * 4
 
 
-@pytest.mark.parametrize(
-    ("kind", "role"),
-    [("web", "web"), ("candidate", "web"), ("worker", "worker"), ("scheduler", "scheduler")],
-)
+@pytest.mark.parametrize(("kind", "role"), ROLE_OF)
 def test_process_gets_the_ledger_of_its_role_where_each_has_a_user(kind: str, role: str) -> None:
     """A deployment of before has no such file, and its one address for all stands in ``env``."""
     unit = template("unit.service.j2", kind=kind, **UNIT)
@@ -109,10 +112,7 @@ def test_process_gets_the_ledger_of_its_role_where_each_has_a_user(kind: str, ro
     assert files == [f"EnvironmentFile={AT}/env", f"EnvironmentFile=-{AT}/redis-{role}"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "role"),
-    [("web", "web"), ("candidate", "web"), ("worker", "worker"), ("scheduler", "scheduler")],
-)
+@pytest.mark.parametrize(("kind", "role"), ROLE_OF)
 def test_process_is_handed_the_secrets_of_its_role_and_starts_without_any(
     kind: str, role: str
 ) -> None:
