@@ -236,13 +236,15 @@ def test_answer_to_a_body_that_is_not_read_comes_through_the_proxy(
         for path, raw, headers, _ in requests
     ]
 
-    assert answers[0].json() == counts(accepted=1)
+    # A ledger that is slow for once is asked again: the message is known by then.
+    assert answers[0].json() in (counts(accepted=1), counts(duplicate=1))
     assert [answer.status_code for answer in answers] == [status for *_, status in requests]
     # nginx writes a line after the answer.
     log = directory / "access.log"
     eventually(lambda: log.read_text().count("\n") >= len(requests), what="every line")
     asked = [json.loads(line)["statuses"] for line in log.read_text().splitlines()]
-    assert asked == ["" if status == 404 else str(status) for *_, status in requests]
+    assert asked[0].endswith("200")
+    assert asked[1:] == ["" if status == 404 else str(status) for *_, status in requests[1:]]
 
 
 def snippet(begins: str) -> str:
@@ -332,7 +334,7 @@ def test_server_of_somebody_else_publishes_the_webhooks_beside_his_own(
     secret = client.get(f"{CLOUD}?hub.mode=subscribe&hub.verify_token=guessed-token")
 
     assert [answer.status_code for answer in answers] == [200, 413]
-    assert answers[0].json() == counts(accepted=1)
+    assert answers[0].json() in (counts(accepted=1), counts(duplicate=1))
     assert secret.status_code == 403
     assert {it: status_of(client, it) for it in SPELLINGS} == dict.fromkeys(SPELLINGS, 404)
     assert httpx2.get(f"http://127.0.0.1:{others}/", trust_env=False).text == "somebody else's"
