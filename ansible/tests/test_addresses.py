@@ -25,7 +25,7 @@ INVENTORY = {
         },
     }
 }
-ROLES = ("topology", "layout", "ledger", "broker", "proxy", "monitoring", "app")
+ROLES = ("topology", "layout", "addresses", "ledger", "broker", "proxy", "monitoring", "app")
 #: What is rendered, and for which host.
 TEMPLATES = {
     "one": (
@@ -45,6 +45,7 @@ VARIABLES = {
     "proxy_listen": ["443", f"[{LEDGER}]:443"],
     "app_web_allow": [LEDGER],
     "topology_network_is_private": True,
+    **dict.fromkeys(("ledger_tls_certificate", "broker_tls_certificate"), "PEM"),
     **{f"{name}_password": "p" * 32 for name in ("broker", "ledger_app", "ledger_broker")},
 }
 

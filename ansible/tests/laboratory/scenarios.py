@@ -11,6 +11,7 @@ from pathlib import Path
 
 from laboratory import weather
 from laboratory.beside import not_bare
+from laboratory.hosts import TWO
 from laboratory.places import LaboratoryError
 from laboratory.session import Chapter
 from laboratory.site import passing
@@ -54,6 +55,18 @@ def bad_weather(stage: Stage) -> None:
             chapter.wait(2)
         chapter.wait(3)
     stage.expect_only(stage.current())
+
+
+def grow(stage: Stage) -> None:
+    """Add a second host while customers write: the ledger is reached by TLS from then on."""
+    if stage.site.kind != "one":
+        return
+    with stage.traffic("one host to two") as chapter:
+        chapter.wait(2)
+        stage.site.inventory.place(TWO)
+        stage.plays_well("site.yml", release="r1")
+        chapter.wait(2)
+        stage.expect_only(stage.current())
 
 
 def rollback(stage: Stage) -> None:
@@ -278,6 +291,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "deploys": many_deploys,
     "deploy": one_deploy,
     "refusal": one_refusal,
+    "grow": grow,
     "weather": bad_weather,
     "rollback": rollback,
     "together": two_at_once,
