@@ -18,5 +18,5 @@ while time.monotonic() < UNTIL:
             time.sleep(0.001)
             continue
     break
-# Python's own farewell takes milliseconds, in which customers are refused.
+# The interpreter takes its leave in milliseconds, in which customers are refused.
 os._exit(0)
