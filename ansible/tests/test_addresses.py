@@ -117,7 +117,7 @@ def test_clients_find_the_ledger_and_the_broker(rendered: dict[str, Any]) -> Non
     [
         ("redis.conf", f'bind "{LEDGER}"'),
         ("exporter.service", f" -web.listen-address [{LEDGER}]:9121"),
-        ("rabbitmq.conf", f"listeners.ssl.private = {LEDGER}:5671"),
+        ("rabbitmq.conf", f"listeners.ssl.private1 = {LEDGER}:5671"),
         ("nginx.conf", f"        listen [{LEDGER}]:443 ssl;"),
         ("nginx.conf", f"        server [{WEB}]:8000 "),
         ("prometheus.yml", f'      - {{targets: ["[{WEB}]:8000"]}}'),
