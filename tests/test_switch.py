@@ -4,7 +4,11 @@ import importlib.util
 import itertools
 import json
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -211,3 +215,17 @@ def test_what_was_acknowledged_is_there_wherever_it_breaks_off(
     finally:
         before.stop()
         after.stop()
+
+
+def test_a_door_waits_until_the_port_is_let_go() -> None:
+    """Not before, as systemd would fail, and not long after, as customers are refused meanwhile."""
+    program = ROOT / "ansible/roles/addresses/files/free.py"
+    with socket.create_server((ADDRESS, 0)) as server:
+        port = str(server.getsockname()[1])
+        # As the unit has it: one word between single quotes.
+        assert not set("'%$\\") & set(program.read_text())
+        command = [sys.executable, "-c", program.read_text(), ADDRESS, port]
+        waiting = subprocess.Popen(command)
+        time.sleep(1)
+        assert waiting.poll() is None
+    assert waiting.wait(5) == 0
