@@ -40,7 +40,6 @@ VARIABLES = {
     "ledger_instance": "ledger",
     "ledger_maxmemory_bytes": 1,
     "monitoring_redis_address": "{{ topology_ledger_place }}",
-    "monitoring_web_addresses": [WEB],
     "proxy_server_name": "webhooks.test",
     "proxy_listen": ["443", f"[{LEDGER}]:443"],
     "app_web_allow": [LEDGER],

@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from laboratory import weather
+from laboratory.addresses import every_port, moved_web
 from laboratory.beside import not_bare
 from laboratory.places import LaboratoryError
 from laboratory.session import Chapter
@@ -282,6 +283,8 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "rollback": rollback,
     "together": two_at_once,
     "drain": drain,
+    "address": moved_web,
+    "ports": every_port,
     "refusals": refusals,
     "passwords": unknown_password,
     "elsewhere": another_ledger,
