@@ -12,6 +12,7 @@ from pathlib import Path
 from laboratory import weather
 from laboratory.beside import not_bare
 from laboratory.places import LaboratoryError
+from laboratory.ports import every_port
 from laboratory.session import Chapter
 from laboratory.site import passing
 from laboratory.stage import DEPLOYS, Stage
@@ -282,6 +283,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "rollback": rollback,
     "together": two_at_once,
     "drain": drain,
+    "ports": every_port,
     "refusals": refusals,
     "passwords": unknown_password,
     "elsewhere": another_ledger,
