@@ -22,6 +22,13 @@ CANARY = "aa:canary"
 CANARY_ANSWERED = "aa:canary:answered"
 #: List: the ids of the canaries that an answer was sent to, for each that was, newest first.
 CANARY_SENDS = "aa:canary:sends"
+#: Hash: what is known of copies of this ledger. When the last one was begun that is in order,
+#: made_ms; the first, since_ms; how old it may get, stale_ms; how long one is kept, kept_ms; which
+#: step of a copy failed since, failed. Written by ansible/roles/backup alone.
+BACKUP = "aa:backup"
+#: Sorted set: conversation that was erased -> when, ms; there where copies are made, as long as
+#: a copy may hold it.
+ERASED = "aa:erased"
 #: String: there while no scheduler is to post the next canary.
 CANARY_TURN = "aa:canary:turn"
 #: String: there while Sentry's monitor needs no further sign of life.

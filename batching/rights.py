@@ -2,10 +2,12 @@
 
 A worker that has the batch in flight loses its token and sends nothing more. The messages are
 counted as suppressed. No alert is raised, and nothing is recorded about who it was: that would be
-another note about the customer.
+another note about the customer. But where copies of the ledger are made, which hold the texts yet,
+the digest is noted as long as they do.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from itertools import groupby
@@ -13,6 +15,7 @@ from typing import Any
 
 from batching.identity import family
 from batching.inspect import DeadLetter, Trace, dead_letter_headers, watched_answers
+from batching.keys import BACKUP, ERASED
 from batching.model import Reason, decode
 from batching.scan import scan_keys
 from batching.store import Store, reached
@@ -48,8 +51,23 @@ def erase(store: Store, conversation_id: str) -> Erased:
     Raise LedgerUnavailableError.
     """
     *others, home = family(store, conversation_id)
+    _note_for_copies(store, [*others, home])
     erased = [_erase(store, place) for place in [*filter(partial(_is_there, store), others), home]]
     return Erased(*(sum(counts) for counts in zip(*map(astuple, erased), strict=True)))
+
+
+def _note_for_copies(store: Store, conversations: Sequence[str]) -> None:
+    """Where copies are made, keep the digests as long as one may hold the customer's texts.
+
+    A restore repeats what is noted here. Of older ones no copy knows.
+    """
+    client: Any = store.client
+    with reached():
+        kept_ms = int(client.hmget(BACKUP, "kept_ms")[0] or 0)
+        if kept_ms:
+            now_ms = store.watch().now_ms
+            client.zadd(ERASED, dict.fromkeys(conversations, now_ms))
+            client.zremrangebyscore(ERASED, "-inf", f"({now_ms - kept_ms}")
 
 
 def _is_there(store: Store, conversation_id: str) -> bool:

@@ -58,6 +58,7 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_counters,
     health.check_lost,
     health.check_memory,
+    health.check_backup,
     health.check_alerts,
     health.check_reports,
     health.check_dead_letters,

@@ -24,6 +24,7 @@ from cli.common import (
     confirmed,
     printable,
     table,
+    up_to,
 )
 from runtime.accounts import AccountConfig
 from runtime.fleet import members
@@ -34,6 +35,8 @@ _NAME = re.compile(r"(?:(c_[0-9a-f]{24}):)?(b[0-9]{1,20})")
 _COLUMNS = ("batch", "reason", "account", "conversation", "age", "messages", "detail")
 #: How long ``hold`` waits for bursts to end and leases to run out, s.
 HOLD_S = 120
+#: Within this, ``hold`` is run again of one restore, ms.
+TOLD_MS = 3_600_000
 _HOLDS = (
     "Every batch that waits becomes a dead letter, to be replayed or discarded one by one. "
     "This is for a ledger that was restored from a copy, before any process starts."
@@ -59,6 +62,8 @@ def arguments(parser: ArgumentParser) -> None:
     replaying = add("replay", "put back to be answered", _replay)
     discarding = add("discard", "delete for good, unanswered", _discard)
     holding = add("hold", "after a restore: make dead letters of what waits", _hold)
+    known = "how many messages logs show that were accepted since the copy and not answered"
+    holding.add_argument("--missing", type=up_to(10**9), metavar="COUNT", help=known)
     for action in (listing, replaying):
         action.add_argument("--reason", help="only those with this reason")
         action.add_argument("--account", help="only those of an account")
@@ -192,12 +197,23 @@ def _hold(request: Request) -> bool:
         raise UsageError(f"stop all processes first, alive are: {', '.join(alive)}")
     if not confirmed([_HOLDS], "Go on?", yes=request.arguments.yes):
         return False
+    _tell_of_copy(store, request.arguments.missing)
     held = hold(store, wait_s=HOLD_S)
     lines = [f"Batches held: {held.batches}. See dead list --reason restored."]
     if held.messages:
         lines.append(f"Messages that still wait: {held.messages}. Run this again.")
     request.show(asdict(held), lines)
     return not held.messages
+
+
+def _tell_of_copy(store: Store, missing: int | None) -> None:
+    """Alert a person, once, that this ledger is a copy, of when, and what is in no ledger."""
+    # Nobody has collected since: the first flush of ``hold`` will.
+    copied_ms = store.watch().heartbeat_ms
+    when = f"made {moment(copied_ms)[:19]} UTC, " if copied_ms else ""
+    count = "unknown" if missing is None else str(missing)
+    detail = f"the copy: {when}messages accepted since and not answered: {count}"
+    store.alert_once("ledger_restored", detail, cooldown_ms=TOLD_MS)
 
 
 def _apply(

@@ -19,7 +19,7 @@ from batching import flow, inspect
 from batching.alerts import Alerts
 from batching.errors import ConfigurationError, TransientError
 from batching.inspect import census, counters, dead_letter_headers
-from batching.keys import CANARY
+from batching.keys import BACKUP, CANARY
 from batching.model import Dependency, Reason, Stage
 from batching.store import Store, reached, server_ms
 from runtime.certificates import LATE_MS, SOON_MS, certificates
@@ -340,6 +340,25 @@ def check_memory(context: Context) -> list[CheckResult]:
     return [mistake("memory", says, advice)]
 
 
+def check_backup(context: Context) -> list[CheckResult]:
+    """Check that the last copy of the ledger is young enough, where copies are made of it."""
+    now_ms = context.store.watch().now_ms
+    with reached():
+        found: Any = context.store.client.hmget(BACKUP, "stale_ms", "made_ms", "since_ms", "failed")
+    *times, failed = ((it or b"").decode() for it in found)
+    stale_ms, made_ms, since_ms = (int(it) if it.isdigit() else 0 for it in times)
+    if not stale_ms:
+        return [ok("backup", "no copies of the ledger are made that it knows of")]
+    age_ms = now_ms - (made_ms or since_ms)
+    says = f"the last copy is {span(max(0, age_ms))} old" if made_ms else "no copy was made yet"
+    if failed:
+        says += f"; the last try failed at: {failed}"
+    advice = "on the ledger's host: journalctl -u ai-admin-backup -u ai-admin-backup.timer"
+    if age_ms > stale_ms:
+        return [mistake("backup", says, advice)]
+    return [warning("backup", says, advice) if failed else ok("backup", says)]
+
+
 def check_separate_databases(context: Context) -> list[CheckResult]:
     """Check that ledger and broker are different databases, whatever their addresses."""
     if context.broker is None:
@@ -572,6 +591,7 @@ ALERT_RULES = (
     AlertRule("lost", check_lost, cooldown_ms=24 * HOUR_MS),
     AlertRule("durability", check_durability),
     AlertRule("memory", check_memory),
+    AlertRule("backup_stale", check_backup, cooldown_ms=24 * HOUR_MS),
     AlertRule("same_database", check_separate_databases),
     # A restart takes seconds, of a process and of the broker.
     AlertRule("missing_role", check_roles, lasting_ms=20_000),

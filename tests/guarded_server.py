@@ -22,6 +22,7 @@ PASSWORDS = {
     "operator": "password-of-the-operator-13fd",
     "broker": "password-of-the-broker-b41c",
     "exporter": "password-of-the-exporter-2a6c",
+    "backup": "password-of-the-backup-6f08",
     "admin": "password-of-the-admin-d0e7",
 }
 

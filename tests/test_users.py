@@ -182,6 +182,19 @@ def test_user_for_wake_ups_may_do_what_dramatiq_does_and_little_else() -> None:
     assert commands("broker") == asked | ours | connection
 
 
+def test_user_of_copies_reads_all_as_a_replica_and_changes_nothing(
+    servers: dict[str, GuardedServer],
+) -> None:
+    with servers["app"].client(user="backup") as client:
+        client.hset("aa:backup", "made_ms", 1)
+        for command in (
+            *(*FORBIDDEN, "GET aa:meta", "HGETALL aa:meta", "SET aa:k text", "DEL aa:backup"),
+            *("HSET aa:meta identity other", "HGET aa:backup made_ms", "ZADD aa:erased 1 c_1"),
+        ):
+            with pytest.raises(redis.ResponseError, match=REFUSAL):
+                client.execute_command(*command.split())
+
+
 def test_exporter_reads_figures_and_no_key(servers: dict[str, GuardedServer]) -> None:
     """Nor the slow log's entries, which quote what customers wrote."""
     with servers["app"].client(user="exporter") as client:

@@ -334,6 +334,8 @@ def _waiting(reading: Reading) -> Iterator[Metric]:
          [((), max(0, now_ms - answered_ms) / 1000)] if answered_ms else []),
         ("canary_round_trip_seconds", "What the last answered canary took.",
          [((), round_trip_ms / 1000)] if answered_ms else []),
+        ("backup_age_seconds", "Age of the last copy of the ledger; left out if there is none.",
+         [((), max(0, now_ms - reading.copied_ms) / 1000)] if reading.copied_ms else []),
     ]  # fmt: skip
     yield from (_gauge(name, says, values) for name, says, values in told)
 

@@ -19,7 +19,7 @@ from batching.inspect import (
     total,
     watched_count,
 )
-from batching.keys import CANARY, FIGURES
+from batching.keys import BACKUP, CANARY, FIGURES
 from batching.model import CANARY_ACCOUNT, Circuit, LostChannel, Watch
 from batching.store import Store, reached
 from runtime.build import Runtime
@@ -48,6 +48,7 @@ class Spent:
 class Reading:
     """The ledger at one moment. ``redis``: fields of INFO, {} where that is not allowed.
 
+    ``copied_ms``: when the last copy of it was made, 0 for none that it knows of.
     ``oldest_flight_ms``: the age of the oldest batch in flight, 0 without one. ``spent`` is [] and
     ``model_is_on`` None where our user may not ask: its rights are of an earlier release.
     """
@@ -67,6 +68,7 @@ class Reading:
     spent: Sequence[Spent]
     model_is_on: bool | None
     canary: tuple[int, int]
+    copied_ms: int
     redis: Mapping[str, object]
 
 
@@ -100,6 +102,7 @@ def read(runtime: Runtime) -> Reading | None:
             spent=_if_allowed(lambda: _spent(runtime, account_ids), []),
             model_is_on=_if_allowed(store.model_is_on, None),
             canary=(to_number(canary[0]), to_number(canary[1])),
+            copied_ms=_if_allowed(lambda: _copied_ms(store), 0),
             redis=info,
         )
     except LedgerUnavailableError:
@@ -120,6 +123,12 @@ def _figures(store: Store) -> dict[bytes, bytes]:
     with reached():
         kept: Any = store.client.hgetall(FIGURES)
     return dict(kept)
+
+
+def _copied_ms(store: Store) -> int:
+    with reached():
+        found: Any = store.client.hmget(BACKUP, "made_ms")
+    return to_number(found[0])
 
 
 def _oldest_flight_ms(store: Store, now_ms: int) -> int:

@@ -261,3 +261,21 @@ def test_package_that_was_tampered_with_is_not_taken(workshop: Workshop, name: s
 
     assert (built.returncode, built.stdout) == (1, "")
     assert "DO NOT MATCH THE HASHES" in built.stderr
+
+
+def test_what_no_build_used_for_long_is_gone_and_what_one_used_is_kept(workshop: Workshop) -> None:
+    """Packages of a release that runs are used whenever a host is added: they stay."""
+    workshop.build("HEAD")
+    cache, long_ago = workshop.directory / "cache", 86_400 * 91
+    (cache / "wheels-of-long-ago").mkdir()
+    for name in ("v0.1.tar.gz", "v0.1.json", "wheels-0.tar", "wheels-of-long-ago/a.whl"):
+        (cache / name).touch()
+    for path in cache.iterdir():
+        os.utime(path, (path.stat().st_mtime - long_ago,) * 2)
+    (cache / "wheels-of-another-build.part").touch()
+
+    again = workshop.build("HEAD")
+
+    built = json.loads(again.stdout)
+    used = {Path(built[it]).name for it in ("archive", "wheels", "sbom", "provenance")}
+    assert {it.name for it in cache.iterdir()} == used | {"wheels-of-another-build.part"}

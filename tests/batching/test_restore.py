@@ -78,9 +78,19 @@ def restore_snapshot(start: Callable[..., ValkeyServer], copied: Path) -> Valkey
     return server
 
 
+def restore_snapshot_as_base(start: Callable[..., ValkeyServer], copied: Path) -> ValkeyServer:
+    """Start once, with a snapshot as the base of the append-only files, as restore.yml does."""
+    base, directory = "appendonly.aof.1.base.rdb", copied / "appendonlydir"
+    directory.mkdir()
+    (copied / "dump.rdb").rename(directory / base)
+    (directory / "appendonly.aof.manifest").write_text(f"file {base} seq 1 type b\n")
+    return start(append_only=True, copied=copied)
+
+
 WAYS = {
     "append-only files": (copy_append_only_files, restore_append_only_files),
     "snapshot": (copy_snapshot, restore_snapshot),
+    "snapshot as the base of append-only files": (copy_snapshot, restore_snapshot_as_base),
 }
 
 

@@ -1,9 +1,13 @@
 """``dead hold``: what waits in a restored ledger goes to a person."""
 
+import re
+
 import pytest
 
+from batching.alerts import Alerts
 from batching.inspect import dead_letters
 from cli import dead
+from runtime.units import moment
 from tests.batching.world import ANNA, BORIS, World
 from tests.cli.conftest import Operator, announce_all
 
@@ -65,3 +69,24 @@ def test_processes_must_be_stopped_and_the_operator_sure(world: World, operator:
     assert (alive.status, unsure.status) == (2, 2)
     assert "stop all processes first, alive are: scheduler:host-1:7" in alive.err
     assert world.counts() == {"accepted": 1, "open": 1}
+
+
+@pytest.mark.parametrize(("typed", "said"), [(("--missing", "3"), "3"), ((), "unknown")])
+def test_person_is_told_once_of_which_moment_the_copy_is_and_what_is_in_no_ledger(
+    world: World, operator: Operator, typed: tuple[str, ...], said: str
+) -> None:
+    world.flush()
+    world.wait(90_000)
+    world.write("waits in the copy")
+
+    for _ in range(2):
+        operator("dead", "hold", "--yes", *typed)
+
+    told = [it.detail for it in Alerts(world.store).newest(9) if it.kind == "ledger_restored"]
+    (detail,) = told
+    when = re.fullmatch(
+        r"the copy: made (\S+ \S+) UTC, messages accepted since and not answered: (\w+)", detail
+    )
+    assert when
+    assert when[2] == said
+    assert when[1] == moment(world.store.now_ms() - 90_000)[:19]

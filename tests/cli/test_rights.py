@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from batching.keys import BACKUP, ERASED
+from batching.store import server_ms
 from channels.simulator import accepted
 from channels.simulator import conversation as both_sides
 from cli.rights import REMAINS
@@ -172,3 +174,27 @@ def test_on_a_terminal_it_asks(
     assert f"This deletes for good: {conversation}." in done.err
     assert "Go on? [y/N]" in done.err
     assert (done.status, world.counts().get("open", 0)) == (kept, kept)
+
+
+def test_digest_is_noted_where_copies_are_made_and_as_long_as_one_is_kept(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    """A copy holds the texts: a restore must not bring them back."""
+    world.write(CANARY)
+    operator("erase", conversation, "--yes")
+    without = world.store.client.exists(ERASED)
+    world.store.client.hset(BACKUP, "kept_ms", 60_000)
+    now_ms = server_ms(world.store.client.time())
+    world.store.client.zadd(ERASED, {"c_long_ago": now_ms - 60_001, "c_lately": now_ms})
+    live(world)
+    operator("erase", "--customer", LID, "--account", "salon", "--yes")
+
+    listed: Any = world.store.client.zrange(ERASED, 0, -1, withscores=True)
+
+    assert without == 0
+    # A copy may be from before it was known that the second id is of the same customer.
+    second = world.store.conversation_id("salon", LID)
+    noted = dict(listed)
+    assert noted.keys() == {b"c_lately", conversation.encode(), second.encode()}
+    assert noted[conversation.encode()] >= now_ms
+    assert CANARY.encode() not in everything(world)

@@ -13,7 +13,7 @@ from tests.history.story import Call, Reply, Story
 DROPS = frozenset({
     Reason.POISON, Reason.FATAL_PROVIDER, Reason.FATAL_MODEL, Reason.DEADLINE, Reason.AMBIGUOUS,
     Reason.UNDELIVERED,
-    Reason.VANISHED,
+    Reason.VANISHED, Reason.RESTORED,
 })  # fmt: skip
 
 

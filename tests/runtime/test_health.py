@@ -12,7 +12,7 @@ import redis
 from batching import flow
 from batching.alerts import Alerts
 from batching.inspect import Census, census
-from batching.keys import CANARY, FLEET, META
+from batching.keys import BACKUP, CANARY, FLEET, META
 from batching.model import Dependency, InboundMessage, Kind, Limits, NotUnderstood, Reason, Stage
 from batching.store import Store
 from runtime import health
@@ -92,6 +92,12 @@ class Installation:
     def fill(self, percent: int) -> None:
         used = int(self.client.info("memory")["used_memory"])
         self.client.config_set("maxmemory", used * 100 // percent)
+
+    def copy(self, *, ago_ms: int = 0, failed: str = "", never: bool = False) -> None:
+        """Note a copy as the program of ansible/roles/backup does."""
+        when = "since_ms" if never else "made_ms"
+        noted = {"stale_ms": 60_000, when: self.clock() - ago_ms, "failed": failed}
+        self.client.hset(BACKUP, mapping=noted)
 
     def become_overdue(self, *, alerted: bool) -> None:
         self.write("wamid.1")
@@ -245,6 +251,16 @@ FAULTS: list[tuple[Check, Callable[[Installation], object], Level, str]] = [
      "are switched off; no message waits"),
     (health.check_models, Installation.wait_for_models, MISTAKE,
      "are switched off; messages that wait: 1"),
+    (health.check_backup, lambda p: p.copy(), OK, "the last copy is 0 ms old"),
+    (health.check_backup, lambda p: p.copy(ago_ms=60_000), OK, "the last copy is 1 min old"),
+    (health.check_backup, lambda p: p.copy(ago_ms=60_001), MISTAKE, "the last copy is 1 min old"),
+    (health.check_backup, lambda p: p.copy(failed="send"), WARNING,
+     "the last copy is 0 ms old; the last try failed at: send"),
+    (health.check_backup, lambda p: p.copy(ago_ms=60_001, failed="check"), MISTAKE,
+     "the last copy is 1 min old; the last try failed at: check"),
+    (health.check_backup, lambda p: p.copy(never=True), OK, "no copy was made yet"),
+    (health.check_backup, lambda p: p.copy(ago_ms=60_001, never=True), MISTAKE,
+     "no copy was made yet"),
     (health.check_canary, lambda p: p.change(settings=load_settings({})), WARNING,
      "is not set: no canary is sent"),
     (health.check_canary, lambda p: p.client.delete(CANARY), MISTAKE, "was never answered"),

@@ -20,7 +20,7 @@ from batching.errors import (
     TransientError,
 )
 from batching.inspect import MESSAGES, dead_letter_headers
-from batching.keys import CANARY, FLEET
+from batching.keys import BACKUP, CANARY, FLEET
 from batching.model import Budget, DeliveryStatus, Gravity, Kind, Reason
 from batching.reminders import Reminders
 from batching.store import server_ms
@@ -277,6 +277,10 @@ def canary_answered(world: World, _: Runtime) -> None:
     world.client.hset(CANARY, items=["answered_ms", at_ms, "round_trip_ms", 612])
 
 
+def copied(world: World, _: Runtime) -> None:
+    world.client.hset(BACKUP, "made_ms", world.clock.now_ms - 7_200_000)
+
+
 #: What happened, and by how much each metric is then another; of one that was not there, its value.
 DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
     "a batch of two is answered": (answered, {
@@ -380,6 +384,7 @@ DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
     "a canary is answered": (
         canary_answered, {"canary_age_seconds": 30, "canary_round_trip_seconds": 0.612},
     ),
+    "a copy was made": (copied, {"backup_age_seconds": 7_200}),
 }  # fmt: skip
 #: Moved elsewhere: by gunicorn, by a model that is asked over HTTP, by Sentry, by Redis itself.
 MOVED_ELSEWHERE = {

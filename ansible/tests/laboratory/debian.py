@@ -112,6 +112,7 @@ def _let_in(rootfs: Path) -> None:
 #: All that roles install, by whatever host. What these need comes along by itself.
 PACKAGES = (
     "acl",
+    "age",
     "cron",
     "curl",
     "git",

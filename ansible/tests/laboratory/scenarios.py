@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from laboratory import weather
+from laboratory.lost import lost_disk
 from laboratory.places import LaboratoryError
 from laboratory.session import Chapter
 from laboratory.site import passing
@@ -281,6 +282,8 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,
     "planted": planted,
+    # The last: what it may lose is lost to all judgements after it.
+    "restore": lost_disk,
 }
 #: What is played where little time is.
 SHORT = ("bare", "deploy", "refusal")

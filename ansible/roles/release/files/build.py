@@ -13,10 +13,13 @@ its own interpreter (pip issue 11664), so that is done first.
 import argparse
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +40,8 @@ GLIBC_MINOR_MAX = 36
 INSTALLER_LOCK = Path(__file__).parents[4] / "requirements-dev.txt"
 #: An object that stands in for another would be built under the other's digest.
 _GIT = ("git", "--no-replace-objects", "-C")
+#: How long what is built is kept after it was used last, s.
+KEPT_S = 90 * 86_400
 #: What no host runs.
 LEFT_OUT = ("ansible", "bench", "demo", "docs", "tests")
 
@@ -100,8 +105,22 @@ def _build(given: argparse.Namespace) -> dict[str, str]:
     more |= {"archive_sha256": _digest(archive), "sbom_sha256": _digest(sbom)}
     provenance.write_text(json.dumps(facts | more, indent=2) + "\n")
     paths = {"archive": archive, "wheels": wheels, "sbom": sbom, "provenance": provenance}
+    # Packages that are used again are as good as new.
+    os.utime(wheels)
+    _prune(given.cache)
     (installer,) = [name for name in packages if name.startswith("pip-")]
     return {**facts, "installer": installer, **{name: str(path) for name, path in paths.items()}}
+
+
+def _prune(cache: Path) -> None:
+    """Remove what no build has used for long: it would be built again."""
+    oldest_s = time.time() - KEPT_S
+    for path in cache.iterdir():
+        if path.stat().st_mtime < oldest_s:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _source(repository: Path, ref: str, allowed: Path | None) -> Source:
@@ -250,6 +269,7 @@ def _download(lock: str, target: Path, *, python: str, machine: str) -> None:
         for wheel in sorted((directory / "wheels").iterdir()):
             tar.add(wheel, arcname=wheel.name)
     packed.rename(target)
+    shutil.rmtree(directory)
 
 
 def _git(repository: Path, *arguments: str) -> str:
