@@ -85,6 +85,13 @@ class Inventory:
         """Give a host variables of its own; none takes back what it had."""
         _dump(self.path / "host_vars" / f"{host}.yml", dict(variables))
 
+    def certify(self, servers: Authority) -> None:
+        """Have new certificates: the proxy's by the usual authority, those of servers by that."""
+        ledger, broker = self._address("ledger"), self._address("broker", "ledger")
+        proxy = self.authority.sign(proxy=SERVER_NAME)
+        made = servers.sign(ledger=ledger, broker=broker)
+        self.vault.lock({**self.vault.open(), **proxy, **made})
+
     def _address(self, *groups: str) -> str:
         """Return where the first host of the first group that has any is reached."""
         hosts = [host for group in groups for host in self.topology.get(group, ())]

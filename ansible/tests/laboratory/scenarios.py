@@ -11,6 +11,7 @@ from pathlib import Path
 
 from laboratory import weather
 from laboratory.places import LaboratoryError
+from laboratory.renewal import certificates
 from laboratory.session import Chapter
 from laboratory.site import passing
 from laboratory.stage import DEPLOYS, Stage
@@ -277,6 +278,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "refusals": refusals,
     "passwords": unknown_password,
     "elsewhere": another_ledger,
+    "certificates": certificates,
     "worker": worker_host_without_power,
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,
