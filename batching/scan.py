@@ -1,6 +1,6 @@
 """Walk through the names of a ledger in use, a page at a time, without stopping anything.
 
-A name that is there from beginning to end is met at least once; others may be missed. Both
+A name that is there from beginning to end is met at least once; others may be missed. All
 functions raise LedgerUnavailableError.
 """
 
@@ -13,16 +13,24 @@ from batching.store import Store, reached
 PAGE = 100
 
 
-def scan_keys(store: Store, *kinds: str) -> Iterator[list[tuple[int, str, str]]]:
-    """Yield shard number, kind and the rest of each key that starts with one of ``kinds``."""
-    shards, client = store.keyring.shards, store.client
-    numbers = {shard.prefix: number for number, shard in enumerate(shards)}
-    pattern = f"{shards[0].prefix.partition('.')[0]}.*"
+def scan_names(store: Store, pattern: str, *, count: int = PAGE) -> Iterator[list[bytes]]:
+    """Yield the names of keys that match a pattern, about ``count`` looked at in a step."""
     cursor = 0
     while True:
         with reached():
-            found: Any = client.scan(cursor, match=pattern, count=PAGE)
+            found: Any = store.client.scan(cursor, match=pattern, count=count)
         cursor, names = found
+        yield names
+        if cursor == 0:
+            return
+
+
+def scan_keys(store: Store, *kinds: str) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield shard number, kind and the rest of each key that starts with one of ``kinds``."""
+    shards = store.keyring.shards
+    numbers = {shard.prefix: number for number, shard in enumerate(shards)}
+    pattern = f"{shards[0].prefix.partition('.')[0]}.*"
+    for names in scan_names(store, pattern):
         page = []
         for name in names:
             tag, brace, rest = name.decode().partition("}:")
@@ -31,8 +39,6 @@ def scan_keys(store: Store, *kinds: str) -> Iterator[list[tuple[int, str, str]]]
             if number is not None and kind:
                 page.append((number, kind, rest.removeprefix(kind)))
         yield page
-        if cursor == 0:
-            return
 
 
 def scan_members(store: Store, keys: Sequence[str]) -> Iterator[list[tuple[int, str]]]:

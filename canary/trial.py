@@ -8,9 +8,9 @@ and its ways to ledger and broker. But it works in a shard of its own, and by qu
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from batching.model import CANARY_ACCOUNT
+from batching.scan import scan_names
 from batching.store import Store, reached
 from canary.channel import CUSTOMER
 from canary.probe import Probe
@@ -27,18 +27,13 @@ def forget(store: Store) -> None:
 
     Raise LedgerUnavailableError; ValueError for the ledger of a process that is not on trial.
     """
-    shard, client = store.keyring.canary, store.client
+    shard = store.keyring.canary
     if store.keyring.all_shards != (shard,):
         raise ValueError(shard.prefix)
-    cursor = 0
-    while True:
-        with reached():
-            found: Any = client.scan(cursor, match=f"{shard.prefix}*", count=_PAGE)
-            cursor, names = found
-            if names:
-                client.delete(*names)
-        if cursor == 0:
-            return
+    for names in scan_names(store, f"{shard.prefix}*", count=_PAGE):
+        if names:
+            with reached():
+                store.client.delete(*names)
 
 
 def run_trial(

@@ -22,12 +22,17 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--url", metavar="URL", help="the web process, http://127.0.0.1:8001; default: CANARY_URL"
     )
+    add_ms(parser, "--wait-ms", "how long to wait for the answer", default=WAIT_MS)
+
+
+def add_ms(parser: ArgumentParser, option: str, what: str, *, default: int) -> None:
+    """Add an option of a time, 1..WAIT_MS_MAX; ``what`` it is for the help."""
     parser.add_argument(
-        "--wait-ms",
+        option,
         type=up_to(WAIT_MS_MAX),
-        default=WAIT_MS,
+        default=default,
         metavar="N",
-        help=f"how long to wait for the answer, 1..{WAIT_MS_MAX}; default: {WAIT_MS}",
+        help=f"{what}, 1..{WAIT_MS_MAX}; default: {default}",
     )
 
 

@@ -6,8 +6,8 @@ from argparse import ArgumentParser
 from canary.channel import webhook_secret
 from canary.probe import Probe
 from canary.trial import forget, run_trial
-from cli.canary import POLL_MS, WAIT_MS_MAX
-from cli.common import Request, UsageError, up_to
+from cli.canary import POLL_MS, add_ms
+from cli.common import Request, UsageError
 from config.urls import is_http, shown_url
 from runtime.build import store_of
 from runtime.clients import http_client, redis_client
@@ -19,20 +19,8 @@ WAIT_MS, LEAST_MS = 30_000, 3_000
 def arguments(parser: ArgumentParser) -> None:
     """Add --url, --wait-ms, --least-ms and --forget."""
     parser.add_argument("--url", metavar="URL", help="the web on trial: http://127.0.0.1:8001")
-    parser.add_argument(
-        "--wait-ms",
-        type=up_to(WAIT_MS_MAX),
-        default=WAIT_MS,
-        metavar="N",
-        help=f"how long a burst may take, 1..{WAIT_MS_MAX}; default: {WAIT_MS}",
-    )
-    parser.add_argument(
-        "--least-ms",
-        type=up_to(WAIT_MS_MAX),
-        default=LEAST_MS,
-        metavar="N",
-        help=f"how long bursts are sent at least, 1..{WAIT_MS_MAX}; default: {LEAST_MS}",
-    )
+    add_ms(parser, "--wait-ms", "how long a burst may take", default=WAIT_MS)
+    add_ms(parser, "--least-ms", "how long bursts are sent at least", default=LEAST_MS)
     parser.add_argument(
         "--forget",
         action="store_true",
