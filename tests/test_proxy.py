@@ -50,16 +50,22 @@ def nginx() -> str:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a certificate for NAME, and its key."""
-    found = tmp_path_factory.mktemp("proxy")
-    pem = str(found / "ai-admin.pem")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a certificate for NAME, and its key."""
+    pem = tmp_path_factory.mktemp("certificate") / "ai-admin.pem"
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN={NAME}"]
     command = ["openssl", "req", "-x509", "-nodes", *kind, "-keyout", f"{pem}.key", "-out", pem]
     subprocess.run(command, check=True, capture_output=True)
-    with Path(pem).open("a") as both:
+    with pem.open("a") as both:
         both.write(Path(f"{pem}.key").read_text())
-    return found
+    return pem
+
+
+@pytest.fixture
+def directory(tmp_path: Path, certificate: Path) -> Path:
+    """Return a directory of one server: its configuration, certificate and logs are its own."""
+    shutil.copy(certificate, tmp_path)
+    return tmp_path
 
 
 #: An nginx of somebody else, as Debian's package has it, who says more for all sites.
@@ -164,10 +170,13 @@ def listens(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def web(directory: Path, valkey: ValkeyServer, guard: Guard) -> Iterator[WebServer]:
+def web(
+    tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer, guard: Guard
+) -> Iterator[WebServer]:
     """Yield a web process."""
     valkey.empty()
-    with started(WebServer(environ_of(valkey, write_accounts(directory)), directory, guard)) as it:
+    place = tmp_path_factory.mktemp("web")
+    with started(WebServer(environ_of(valkey, write_accounts(place)), place, guard)) as it:
         yield it
 
 
@@ -281,7 +290,6 @@ def beside(
     """Yield a client of a server of somebody else, its log, and the port of his own site."""
     port, others = free_port(), free_port()
     log = directory / ("ai-admin.log" if request.param == "site" else "webhooks.log")
-    log.unlink(missing_ok=True)
     if request.param == "site":
         path = write(directory, **before(web, port), proxy_kind="site", others_port=others)
         command = nginx_command(nginx, path)
