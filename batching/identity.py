@@ -228,13 +228,13 @@ def _to_the_end(store: Store, ways: Sequence[list[str]]) -> list[list[str]]:
 
     Where conversations lead to each other, a way ends before the first that is on it already.
     """
-    ways, moved = list(ways), dict[str, str]()
+    ways, moved = [[*way] for way in ways], dict[str, str]()
     while ends := list({way[-1] for way in ways} - moved.keys()):
         asked = [("hget", store.shard_of(c).links(c), "moved") for c in ends]
         moved |= {c: (to or b"").decode() for c, to in zip(ends, _ask(store, asked), strict=True)}
-        for n, way in enumerate(ways):
-            to = moved[way[-1]]
-            ways[n] = [*way, to] if to and to not in way else way
+        for way in ways:
+            while (to := moved.get(way[-1])) and to not in way:
+                way.append(to)
     return ways
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import chain, count, pairwise
+from itertools import chain, count, pairwise, permutations
 from typing import Any
 
 import pytest
 from redis.connection import AbstractConnection
 
+from batching import identity
 from batching.inspect import conversation_of
 from batching.model import Event, IdentityChange, WakeUp
 from batching.rights import erase
@@ -121,6 +122,21 @@ def test_joining_goes_on_where_the_links_of_a_conversation_are_forgotten_before_
 
     home = conversation_of(worlds.store, "salon", CO_NEW)
     assert {it.customer for it in worlds.store.history(home)} == {"Anna", "Co"}
+
+
+@pytest.mark.parametrize("ids", [*permutations(CHAIN[:4], 3)], ids=str)
+def test_joining_ends_where_whoever_moved_conversations_died_before_linking_their_ids(
+    worlds: World, ids: tuple[str, ...]
+) -> None:
+    """A way is followed to its end, though its last part was known before its first."""
+    store, places = worlds.store, [worlds.store.conversation_id("salon", id_) for id_ in CHAIN[:4]]
+    for former, present in pairwise(places):
+        assert store.move(former, present, {}, moved="", kin={former, *places})
+
+    assert {*identity.where(store, "salon", ids).values()} == {places[-1]}
+
+    worlds.receive(joining(worlds, *ids))
+    assert {conversation_of(store, "salon", id_) for id_ in ids} == {places[-1]}
 
 
 def become_one_by_one(world: World) -> None:
