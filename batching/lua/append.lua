@@ -28,13 +28,13 @@
 local silent, limits_id, amends = ARGV[6], ARGV[7], ARGV[13]:match("%x+")
 local lag_ms = flusher_lag(KEYS[6])
 local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
+local function knows(digest) return redis.call("ZSCORE", KEYS[3], digest) end
 local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
 local place, target = elsewhere(KEYS[9], ARGV[14])
-local is_known = place ~= "unlinked" and redis.call("ZSCORE", KEYS[3], ARGV[4])
-if is_known then return joins_none("duplicate", 0) end
+if place ~= "unlinked" and knows(ARGV[4]) then return joins_none("duplicate", 0) end
 if not place then place, target = claimed(KEYS[10], ARGV[2], ARGV[15]) end
-if place then return {place, target, 0, 0, lag_ms} end
-if amends and redis.call("ZSCORE", KEYS[3], "-" .. amends) then silent = "deleted" end
+if amends and knows("-" .. amends) then silent, place = "deleted", place ~= "moved" and place end
+if place then return {place, target, 0, 0, lag_ms} end -- What was deleted is not brought on.
 local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call("HMGET", KEYS[1],
   "open_id", "open_count", "open_first", "open_limits", "count", "open_heard"))
 local held, held_max = (count or 0) + (flying or 0), ARGV[9] * (amends and 2 or 1)

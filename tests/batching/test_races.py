@@ -249,3 +249,26 @@ def test_change_before_any_step_of_a_question_is_obeyed_by_it(
         if not given:
             break
     assert number > 3
+
+
+@pytest.mark.parametrize("busy", ["", CO], ids=["nothing waits", "something waits"])
+def test_edit_of_a_deleted_message_before_any_step_of_a_joining_is_obeyed_by_none(
+    make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, busy: str
+) -> None:
+    """What was deleted stays so, though its conversation moves and its digests follow later."""
+    for number in count():
+        world = world_of(make_world, 5, (CO, ANNA), "")
+        world.receive(said(world), deletion(world))
+        world.settle()
+        if busy:
+            world.write("please", customer=busy)
+        late = partial(world.receive, edit(world, "my secret"))
+        with before_round_trip(monkeypatch, number, late) as made:
+            world.receive(joining(world, ANNA, CO))
+        world.settle(9_000, 60_000)
+
+        assert (number, [turn for turn in world.model.turns if "secret" in turn]) == (number, [])
+        world.check()
+        if len(made) <= number:
+            break
+    assert number > 3
