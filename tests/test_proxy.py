@@ -54,7 +54,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a certificate for NAME, and its key."""
     pem = tmp_path_factory.mktemp("certificate") / "ai-admin.pem"
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN={NAME}"]
-    command = ["openssl", "req", "-x509", "-nodes", *kind, "-keyout", f"{pem}.key", "-out", pem]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        *kind,
+        "-keyout",
+        f"{pem}.key",
+        "-out",
+        str(pem),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     with pem.open("a") as both:
         both.write(Path(f"{pem}.key").read_text())

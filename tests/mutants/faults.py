@@ -13,13 +13,13 @@ _FENCED = 'if holder ~= token or (state ~= "running" and state ~= "sending"'
 
 ACCEPTING = (
     lua("no deduplication", "append",
-        "if is_known then", "if false then"),
+        'if place ~= "unlinked" and knows(ARGV[4]) then', "if false then"),
     lua("an id is recorded before its message is accepted", "append",
         "local batch, count, first_ms, opened_with",
         'redis.call("ZADD", KEYS[3], now_ms, ARGV[4])\n'
         "local batch, count, first_ms, opened_with"),
     lua("a silent message is not deduplicated", "append",
-        "if is_known then", 'if silent == "" and is_known then'),
+        "and knows(ARGV[4]) then", 'and silent == "" and knows(ARGV[4]) then'),
     lua("a silent message is not accounted", "append",
         'return joins_none("suppressed", 0)', 'return {"suppressed", "", 0, 0, lag_ms}'),
     lua("unanswered content expires", "append",
