@@ -65,7 +65,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-out",
         str(pem),
     ]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, cwd=pem.parent)
     with pem.open("a") as both:
         both.write(Path(f"{pem}.key").read_text())
     return pem
