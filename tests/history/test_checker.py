@@ -239,6 +239,10 @@ GOOD: dict[str, list[Happening]] = {
         *GENERATED, Begun(0, "w1"), TakenOver(0, SALON, ANNA), *took("r1 m1"),
         Failed(0, "aa:c:b1:0"), Alerted(0, "undelivered", "c:b1"),
     ],
+    "failed, of an answer that a person took over while all of it was in doubt": [
+        *M1, *answered(1, "m1"), Paused(0, "w1"), TakenOver(0, SALON, ANNA),
+        Failed(0, "aa:c:b1:0"), Alerted(0, "undelivered", "c:b1"),
+    ],
     "sent, not delivered": [
         *M1, *answered(1, "m1"), Failed(0, "aa:c:b1:0"), Died(0, "c:b1", ("m1",)),
         Alerted(0, "undelivered", "c:b1"),
