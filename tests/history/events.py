@@ -66,7 +66,10 @@ class Amended:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The webhook was answered 200 that these ids are one customer's."""
+    """The webhook was answered 200 that these ids are one customer's.
+
+    ``worker``: who was the first to be called with it, and may have done all but answer (seed 2014).
+    """
 
     at_ms: int
     account: str

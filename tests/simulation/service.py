@@ -61,22 +61,25 @@ class Web:
     def deliver(self, *events: Event, delay_ms: int = 0) -> None:
         """Call the webhook with the events, again and again until it answers 200."""
         self.pending += 1
-        self._try(events, delay_ms)
+        self._try(events, delay_ms, [])
 
-    def _try(self, events: tuple[Event, ...], delay_ms: int) -> None:
+    def _try(self, events: tuple[Event, ...], delay_ms: int, tried: list[str]) -> None:
+        """``tried``: the workers that were called with the events before."""
+
         def call() -> None:
-            if self._receive(events):
+            tried.append(self.world.worker)
+            if self._receive(events, tried[0]):
                 self.pending -= 1
             else:
                 again()
 
         def again() -> None:
-            self._try(events, self.world.rng.randint(*AGAIN_MS))
+            self._try(events, self.world.rng.randint(*AGAIN_MS), tried)
 
         self.world.spawn("web", call, delay_ms=delay_ms, crashed=again)
 
-    def _receive(self, events: tuple[Event, ...]) -> bool:
-        """Return whether the answer is 200."""
+    def _receive(self, events: tuple[Event, ...], first: str) -> bool:
+        """Return whether the answer is 200. ``first``: who was called with the events first."""
         world = self.world
         messages = [event for event in events if isinstance(event, InboundMessage)]
         world.add(Begun(world.now_ms, world.worker))
@@ -92,14 +95,14 @@ class Web:
             if isinstance(event, DeliveryStatus):
                 self._reported(event)
             elif isinstance(event, IdentityChange):
-                self._followed(event, began_ms)
+                self._followed(event, began_ms, first)
         world.occurred.update(f"receipt {receipt.status}" for receipt in receipts)
         if any(receipt.status is Status.FULL for receipt in receipts):
             return False
         for message, receipt in zip(messages, receipts, strict=True):
             # What its full conversation could not hold is counted, and a person is alerted.
             if receipt.status is not Status.OVERFLOW:
-                self._accepted(message, receipt.status)
+                self._accepted(message, receipt.status, first)
         return True
 
     def _reported(self, status: DeliveryStatus) -> None:
@@ -117,13 +120,13 @@ class Web:
             silent = message.is_silent
             world.add(Offered(world.now_ms, *person, word, silent, message.sent_at_ms, id_))
 
-    def _accepted(self, message: InboundMessage, status: Status) -> None:
+    def _accepted(self, message: InboundMessage, status: Status, first: str) -> None:
         world, said = self.world, words(message.text)
         ids = self.came_by.setdefault((message.account_id, message.message_id), set())
         ids.add(message.customer)
         if len(ids) > 1:
             # No provider gives one id to two customers' messages.
-            self._joined(message.account_id, tuple(sorted(ids)))
+            self._joined(message.account_id, tuple(sorted(ids)), first)
         for word in said:
             world.add(Accepted(world.now_ms, word))
         is_new = message.message_id not in self.amended or status is not Status.DUPLICATE
@@ -134,15 +137,15 @@ class Web:
                 Amended(world.now_ms, _word(message.amends), by, world.worker, message.customer)
             )
         if message.aliases:
-            self._joined(message.account_id, (message.customer, *message.aliases))
+            self._joined(message.account_id, (message.customer, *message.aliases), first)
 
-    def _joined(self, account: str, ids: tuple[str, ...]) -> None:
-        world, customer = self.world, customer_of(ids[0])
-        world.add(Joined(world.now_ms, account, customer, ids, world.worker))
+    def _joined(self, account: str, ids: tuple[str, ...], first: str) -> None:
+        customer = customer_of(ids[0])
+        self.world.add(Joined(self.world.now_ms, account, customer, ids, first))
 
-    def _followed(self, change: IdentityChange, began_ms: int) -> None:
+    def _followed(self, change: IdentityChange, began_ms: int, first: str) -> None:
         world, account = self.world, change.account_id
-        self._joined(account, (*change.former, *change.present))
+        self._joined(account, (*change.former, *change.present), first)
         since_ms = change.at_ms if change.at_ms <= min(began_ms, world.clock()) else 0
         for former, present in change.addresses.items():
             place = account, customer_of(former), former, present
