@@ -68,7 +68,7 @@ class Amended:
 class Joined:
     """The webhook was answered 200 that these ids are one customer's.
 
-    ``worker``: who was the first to be called with it, and may have done all but answer (seed 2014).
+    ``worker``: who was called with it first, and may have done all but answer (seed 2014).
     """
 
     at_ms: int
