@@ -128,11 +128,12 @@ local function elsewhere(links, digests)
   end
 end
 
--- Note that a message came by a number; return where else it belongs if it came by another id.
-local function claimed(twin, conversation, ms)
+-- Note that a message came by a number; return where it belongs: with what came by another id.
+local function claimed(twin, conversation, ms, place, target)
   local by = ms ~= "0" and redis.call("SET", twin, conversation .. ":phone", "NX", "GET", "PX", ms)
   local other, kind = string.match(by or "", "^(.+):(%w+)$")
   if other and kind ~= "phone" then return "unlinked", other end
+  return place, target
 end
 
 -- Return how long ago a flusher last collected, ms; -1 if none ever did.

@@ -21,7 +21,7 @@
 -- ARGV[11]  most digests kept
 -- ARGV[12]  when it was sent by the provider's clock, ms; 0 if unknown
 -- ARGV[13]  digest of the message that it edits, behind a "-" if it deletes that; "" for none
--- ARGV[14]  digests of further ids of its customer, space-separated
+-- ARGV[14]  digests of the ids of its customer that belong there, space-separated
 -- ARGV[15]  how long it may come again under an id of the other kind, ms; 0: it cannot
 -- Returns     {status, batch, count, due ms, flusher's lag ms}: see batching.model.Receipt.
 -- Complexity  O(log N), N = due conversations.
@@ -31,8 +31,8 @@ local function tally(field) redis.call("HINCRBY", KEYS[5], field, 1) end
 local function knows(digest) return redis.call("ZSCORE", KEYS[3], digest) end
 local function joins_none(status, n) tally(status) return {status, "", n, 0, lag_ms} end
 local place, target = elsewhere(KEYS[9], ARGV[14])
+if place ~= "unlinked" then place, target = claimed(KEYS[10], ARGV[2], ARGV[15], place, target) end
 if place ~= "unlinked" and knows(ARGV[4]) then return joins_none("duplicate", 0) end
-if not place then place, target = claimed(KEYS[10], ARGV[2], ARGV[15]) end
 if amends and knows("-" .. amends) then silent, place = "deleted", place ~= "moved" and place end
 if place then return {place, target, 0, 0, lag_ms} end -- What was deleted is not brought on.
 local batch, count, first_ms, opened_with, flying, heard_ms = unpack(redis.call("HMGET", KEYS[1],

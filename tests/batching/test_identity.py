@@ -522,6 +522,24 @@ def test_twins_by_a_phone_and_a_lid_are_one_message_of_one_conversation(
     assert worlds.model.turns == ["Book me\nfor five\nplease"]
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["", "moved"])
+def test_twin_whose_edit_came_before_it_is_known_as_one(worlds: World, *, moved: bool) -> None:
+    """What is known of an edit alone has not come yet by the id under which that came."""
+    lid = worlds.message(
+        "Book me", customer=LID, secondary=True, message_id="wamid.1", has_twin=True
+    )
+    edited = worlds.message("Book us", customer=PHONE, kind=Kind.EDITED, amends="wamid.1")
+    worlds.receive(edited)
+    worlds.receive(lid)
+    if moved:
+        worlds.write("Hi", customer=NEW)
+        worlds.receive(change(worlds, former=(NEW,), present=(PHONE,), age_ms=-HOUR_MS))
+    worlds.receive(replace(lid, customer=PHONE, secondary=False))
+
+    places = {conversation_of(worlds.store, "salon", id_) for id_ in (PHONE, LID)}
+    assert len(places) == 1
+
+
 def test_equal_ids_of_two_numbers_are_two_messages(worlds: World) -> None:
     for customer in (PHONE, f"{BORIS}@c.us"):
         worlds.receive(worlds.message("Hi", customer=customer, message_id="1", has_twin=True))

@@ -104,7 +104,11 @@ ACCEPTING = (
     lua("equal ids of two numbers are one message", "_prelude",
         'if other and kind ~= "phone" then', "if other and other ~= conversation then"),
     lua("a message that came by a number is not known by the other id", "append",
-        "if not place then place, target = claimed(KEYS[10], ARGV[2], ARGV[15]) end\n"),
+        'if place ~= "unlinked" then place, target = '
+        "claimed(KEYS[10], ARGV[2], ARGV[15], place, target) end\n"),
+    lua("a message whose edit came first is not sought by the other id", "append",
+        'if place ~= "unlinked" then place, target = ',
+        'if place ~= "unlinked" and not knows(ARGV[4]) then place, target = '),
     python("a message that came by another id is not known by the number", "flow",
         "    for n, other in twins.items():", "    for n, other in [*twins.items()][:0]:"),
     python("a message is sought by the other id where it came alone", "store",
