@@ -291,8 +291,10 @@ class Scripts:
         amends = message.amends and self.keyring.digest(message.account_id, message.amends)
         if amends and message.is_deletion:
             amends = f"-{amends}"
-        further = filter(None, (*message.aliases, message.shared))
-        digests = " ".join(self.keyring.digest(message.account_id, each) for each in further)
+        # Whom it came from, too: forgotten meanwhile, they belong to their own conversation again.
+        is_own = c == self.conversation_id(message.account_id, message.customer)
+        ids = filter(None, ("" if is_own else message.customer, *message.aliases, message.shared))
+        digests = " ".join(self.keyring.digest(message.account_id, each) for each in ids)
         twin_ms = _TWIN_MS if message.has_twin and not message.secondary else 0
         args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends, digests, twin_ms)
         return self._run(

@@ -251,6 +251,28 @@ def test_change_before_any_step_of_a_question_is_obeyed_by_it(
     assert number > 3
 
 
+@pytest.mark.parametrize(("written", "home"), [(ANNA, CO), (CO, ANNA)])
+def test_message_before_any_step_of_which_its_customer_is_forgotten_is_found_by_its_id(
+    make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, written: str, home: str
+) -> None:
+    """It is not left where its id led before: what comes by the id would not reach it any more."""
+    for number in count():
+        world = world_of(make_world, 5, (), home)
+        world.receive(joining(world, written, home))
+        place = conversation_of(world.store, "salon", home)
+        late = said(world, customer=written, secondary=written == CO)
+        with before_round_trip(monkeypatch, number, partial(erase, world.store, place)) as made:
+            world.receive(late)
+        world.receive(replace(deletion(world), customer=written, secondary=written == CO))
+        world.settle(9_000, 60_000)
+
+        assert (number, [it for it in world.model.turns if "secret" in it]) == (number, [])
+        world.check()
+        if len(made) <= number:
+            break
+    assert number > 1
+
+
 @pytest.mark.parametrize("busy", ["", CO], ids=["nothing waits", "something waits"])
 def test_edit_of_a_deleted_message_before_any_step_of_a_joining_is_obeyed_by_none(
     make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, busy: str

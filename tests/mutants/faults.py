@@ -109,6 +109,8 @@ ACCEPTING = (
     lua("a message whose edit came first is not sought by the other id", "append",
         'if place ~= "unlinked" then place, target = ',
         'if place ~= "unlinked" and not knows(ARGV[4]) then place, target = '),
+    python("a message is left where its id led before its customer was forgotten", "store",
+        '"" if is_own else message.customer, ', ""),
     python("a message that came by another id is not known by the number", "flow",
         "    for n, other in twins.items():", "    for n, other in [*twins.items()][:0]:"),
     python("a message is sought by the other id where it came alone", "store",
