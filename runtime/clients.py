@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import httpx2
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import EqualJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, NoPermissionError
 from redis.retry import Retry
@@ -23,7 +23,9 @@ Role = Literal["web", "worker", "scheduler", "manage"]
 
 #: The longest that a webhook may wait for a Redis that is away, in seconds.
 WEB_ANSWER_S_MAX = 2.0
-_REPEAT_BASE_S, _REPEAT_MAX_S = 0.02, 0.2
+#: The wait before a command is repeated, and half of it at least: a port that goes from Redis to a
+#: door is closed for some milliseconds.
+REPEAT_S_MAX = 0.1
 
 HTTP_CONNECTIONS_MAX = 100
 HTTP_CONNECT_S, HTTP_ANSWER_S = 5.0, 60.0
@@ -72,7 +74,7 @@ def redis_client(url: str, role: Role) -> redis.Redis:
         socket_connect_timeout=patience.connect_s,
         socket_timeout=patience.answer_s,
         retry=Retry(
-            ExponentialWithJitterBackoff(base=_REPEAT_BASE_S, cap=_REPEAT_MAX_S),
+            EqualJitterBackoff(base=REPEAT_S_MAX, cap=REPEAT_S_MAX),
             patience.repeats,
             supported_errors=(RedisConnectionError,),
         ),

@@ -7,6 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from runtime.clients import (
     PATIENCE,
+    REPEAT_S_MAX,
     WEB_ANSWER_S_MAX,
     Patience,
     Role,
@@ -36,10 +37,12 @@ def test_client_waits_exactly_as_long_as_its_role_allows(role: Role, patience: P
 
 
 def test_webhook_without_redis_is_answered_in_time() -> None:
-    """A late answer is not asked for again, so the three waits are the longest there is."""
+    """A late answer is not asked for again: repeats and three waits are the longest."""
     connection, waits = connection_of(redis_client("redis://127.0.0.1/0", "web")), PATIENCE["web"]
 
-    assert waits.free_s + waits.connect_s + waits.answer_s <= WEB_ANSWER_S_MAX
+    repeats_s = waits.repeats * REPEAT_S_MAX
+    longest_s = waits.free_s + repeats_s + waits.connect_s + waits.answer_s
+    assert longest_s <= WEB_ANSWER_S_MAX + 1e-9
     assert connection.retry._supported_errors == (RedisConnectionError,)
     assert not issubclass(redis.TimeoutError, RedisConnectionError)
 
