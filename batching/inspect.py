@@ -171,6 +171,17 @@ def census(store: Store) -> Census:
     )
 
 
+def overdue(store: Store) -> list[str]:
+    """Return the batches that wait too long and raised no alert yet, CONVERSATION:BATCH."""
+    now_ms = store.now_ms()
+    pipeline: Any = store.client.pipeline(transaction=False)
+    for shard in store.keyring.shards:
+        # As web may ask.
+        pipeline.zrange(shard.overdue, "-inf", now_ms, byscore=True)
+    with reached():
+        return [name.decode() for names in pipeline.execute() for name in names]
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A batch that waits for a person's decision. ``size``: how many messages it has.

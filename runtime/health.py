@@ -8,7 +8,7 @@ broker's does not.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -40,6 +40,8 @@ UNDELIVERED_MS_MAX = 300_000
 CANARIES_MISSED_MAX, CANARY_SLACK_MS = 3, 20_000
 #: How many of the newest alerts of each shard are searched for what still matters.
 RECENT_ALERTS_MAX = 1_000
+#: How many cases a result names, the newest of them.
+CASES_MAX = 1_000
 #: How long a model or a provider must have failed, ms, and how long ago it may have done so last:
 #: a batch that fails is tried again within five minutes.
 FAILING_MS, FAILED_MS_AGO_MAX = 30_000, 600_000
@@ -62,12 +64,16 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was checked, what was found in plain words, and what to do, "" if nothing."""
+    """What was checked, what was found in plain words, and what to do, "" if nothing.
+
+    ``cases``: by what ids each of what was found is known again, the newest CASES_MAX.
+    """
 
     level: Level
     about: str
     says: str
     advice: str = ""
+    cases: tuple[str, ...] = ()
 
 
 def ok(about: str, says: str) -> CheckResult:
@@ -80,9 +86,9 @@ def warning(about: str, says: str, advice: str = "") -> CheckResult:
     return CheckResult(Level.WARNING, about, says, advice)
 
 
-def mistake(about: str, says: str, advice: str) -> CheckResult:
+def mistake(about: str, says: str, advice: str, cases: Sequence[str] = ()) -> CheckResult:
     """Return the result of a check that found something wrong."""
-    return CheckResult(Level.MISTAKE, about, says, advice)
+    return CheckResult(Level.MISTAKE, about, says, advice, tuple(cases))
 
 
 # The Redis servers, for whatever process asks.
@@ -390,15 +396,16 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
     found = census(context.store)
     if not found.dead_letters:
         return [ok("dead letters", "none wait")]
-    letters = dead_letter_headers(context.store)
+    letters = sorted(dead_letter_headers(context.store), key=lambda letter: -letter.died_ms)
     undelivered = sum(letter.reason == Reason.UNDELIVERED for letter in letters)
+    cases = [f"{letter.batch_id} {letter.reason}" for letter in letters[:CASES_MAX]]
     says = (
         f"waiting: {found.dead_letters} with {found.dead} messages, "
         f"the oldest for {span(found.oldest_dead_letter_ms)}"
         f"{f'; sent, not delivered: {undelivered}' if undelivered else ''}"
     )
     advice = "`manage.py dead list`, then `manage.py dead replay BATCH` or `dead discard BATCH`"
-    return [mistake("dead letters", says, advice)]
+    return [mistake("dead letters", says, advice, cases)]
 
 
 def check_circuits(context: Context) -> list[CheckResult]:
@@ -457,12 +464,13 @@ def check_channels(context: Context) -> list[CheckResult]:
 
 def check_overdue(context: Context) -> list[CheckResult]:
     """Check that no batch waits too long, with or without an alert about it."""
-    alerted, late = _overdue_and_waiting(context.store), census(context.store).overdue
+    alerted, late = _overdue_and_waiting(context.store), inspect.overdue(context.store)
     if not alerted and not late:
         return [ok("overdue", "no batch waits too long")]
-    example = f", such as {alerted[0]}" if alerted else ""
-    says = f"batches that wait too long: {len(alerted) + late}{example}"
-    return [mistake("overdue", says, "`manage.py trace CONVERSATION` shows where one is")]
+    example = f", such as {alerted[0].partition(':')[0]}" if alerted else ""
+    says = f"batches that wait too long: {len(alerted) + len(late)}{example}"
+    advice = "`manage.py trace CONVERSATION` shows where one is"
+    return [mistake("overdue", says, advice, [*alerted, *late][:CASES_MAX])]
 
 
 def check_models(context: Context) -> list[CheckResult]:
@@ -477,7 +485,7 @@ def check_models(context: Context) -> list[CheckResult]:
 
 
 def _overdue_and_waiting(store: Store) -> list[str]:
-    """Return the conversations whose overdue batch is still open or in flight, newest first."""
+    """Return overdue batches that are still open or in flight, CONVERSATION:BATCH, newest first."""
     alerts = [it for it in Alerts(store).newest(RECENT_ALERTS_MAX) if it.kind == "overdue"]
     pipeline: Any = store.client.pipeline(transaction=False)
     for alert in alerts:
@@ -486,7 +494,7 @@ def _overdue_and_waiting(store: Store) -> list[str]:
     with reached():
         present = pipeline.execute()
     return [
-        alert.conversation_id
+        f"{alert.conversation_id}:{alert.batch_id}"
         for alert, batches in zip(alerts, present, strict=True)
         if alert.batch_id.encode() in batches
     ]

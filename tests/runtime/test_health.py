@@ -11,7 +11,7 @@ import redis
 
 from batching import flow
 from batching.alerts import Alerts
-from batching.inspect import Census, census
+from batching.inspect import Census, census, dead_letter_headers
 from batching.keys import BACKUP, CANARY, FLEET, META
 from batching.model import Dependency, InboundMessage, Kind, Limits, NotUnderstood, Reason, Stage
 from batching.store import Store
@@ -380,6 +380,29 @@ def test_counters_that_do_not_add_up_raise_one_alert_of_all_schedulers(
 
     assert kinds(monitor) == ["unbalanced"]
     assert [(it.message, it.levelname) for it in caplog.records] == [("ledger.unbalanced", "ERROR")]
+
+
+@pytest.mark.parametrize("alerted", [True, False])
+def test_overdue_batch_is_the_same_case_before_its_alert_and_after(
+    installation: Installation, *, alerted: bool
+) -> None:
+    installation.become_overdue(alerted=alerted)
+    conversation_id = installation.store.conversation_id("salon", "79990000001")
+    key = installation.store.shard_of(conversation_id).batches(conversation_id)
+    kept: Any = installation.client.hmget(key, "open_id", "id")
+
+    (found,) = health.check_overdue(installation.context)
+
+    assert found.cases == (f"{conversation_id}:{next(filter(None, kept)).decode()}",)
+
+
+def test_dead_letters_are_cases_with_their_reasons(installation: Installation) -> None:
+    installation.dead_letter()
+    (batch,) = (it.batch_id for it in dead_letter_headers(installation.store))
+
+    (found,) = health.check_dead_letters(installation.context)
+
+    assert found.cases == (f"{batch} poison",)
 
 
 def test_overdue_batch_is_alerted_by_the_scheduler_where_no_worker_lives(
