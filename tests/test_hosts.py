@@ -28,8 +28,11 @@ UNIT = {
     "app_users": dict.fromkeys(UNITS, "ai-admin"),
     "app_memory_max": dict.fromkeys(UNITS, "1G"),
     "app_scheduler_watchdog_ms": 1,
+    "app_web_sockets": ["ai-admin-web.socket"],
     "layout_root": "/opt/ai-admin",
     "layout_group": "ai-admin",
+    "layout_drained": "/opt/ai-admin/drained",
+    "inventory_hostname": "web-1",
 }
 #: Each kind of unit and the role whose rights and secrets it has.
 ROLE_OF = [
@@ -121,6 +124,15 @@ def test_process_is_handed_the_secrets_of_its_role_and_starts_without_any(
     handed = [it for it in unit if "Credential" in it]
 
     assert handed == [f"LoadCredential=secrets:{AT}/secrets-{role}", "SetCredential=secrets:{}"]
+
+
+@pytest.mark.parametrize(("kind", "role"), ROLE_OF)
+def test_what_serves_customers_does_not_start_on_a_drained_host(kind: str, role: str) -> None:
+    """What is tried before it is taken in does."""
+    unit = template("unit.service.j2", kind=kind, **UNIT).splitlines()
+
+    condition = "ConditionPathExists=!/opt/ai-admin/drained/web-1"
+    assert (condition in unit) == (kind == role)
 
 
 def test_verb_of_the_operator_gets_all_secrets_where_roles_have_their_own(

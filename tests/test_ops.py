@@ -149,8 +149,7 @@ def test_prometheus_takes_the_configuration_of_the_playbooks(
             monitoring_every_s=15,
             monitoring_directory=tmp_path,
             monitoring_alertmanagers=["10.0.0.9:9093"] if asked else [],
-            monitoring_web_addresses=["10.0.0.1", "10.0.0.2"],
-            monitoring_web_port=8000,
+            monitoring_web_listens=["10.0.0.1:8000", "[fd00::2]:8000"],
             monitoring_redis_address="10.0.0.1" if asked else "",
         )
     )

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -54,18 +55,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a certificate for NAME, and its key."""
     pem = tmp_path_factory.mktemp("certificate") / "ai-admin.pem"
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN={NAME}"]
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-nodes",
-        *kind,
-        "-keyout",
-        f"{pem}.key",
-        "-out",
-        str(pem),
-    ]
-    subprocess.run(command, check=True, capture_output=True, cwd=pem.parent)
+    files = ["-keyout", f"{pem}.key", "-out", f"{pem}"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", *kind, *files], check=True, capture_output=True
+    )
     with pem.open("a") as both:
         both.write(Path(f"{pem}.key").read_text())
     return pem
@@ -140,13 +133,25 @@ def write(directory: Path, **variables: object) -> Path:
     return path
 
 
+LISTENS = {"one": "10.0.0.1:8000", "two": "10.0.0.2:8000", "three": "[fd00::3]:9000"}
+
+
+def leading(serves: dict[str, str]) -> dict[str, object]:
+    """Return the variables of the proxy on host one, where each of ``serves`` serves there now."""
+    hosts: dict[str, object] = {name: {"layout_web_serves": it} for name, it in serves.items()}
+    return {
+        "topology_web_listens": LISTENS,
+        "inventory_hostname": "one",
+        "hostvars": {name: {} for name in LISTENS} | hosts,
+    }
+
+
 @pytest.mark.parametrize(
     "variables",
     [
-        pytest.param({"topology_web_is_local": True, "proxy_web_hosts": ["one"]}, id="one host"),
+        pytest.param({"proxy_web_hosts": ["one"]}, id="one host"),
         pytest.param(
             {
-                "topology_web_is_local": False,
                 "proxy_web_hosts": ["one", "two", "three"],
                 "proxy_drained_hosts": ["two"],
                 "proxy_answer_s_max": 6,
@@ -158,11 +163,9 @@ def write(directory: Path, **variables: object) -> Path:
 def test_nginx_understands_its_configuration(
     nginx: str, directory: Path, variables: dict[str, object]
 ) -> None:
-    hosts = {"one": {"private_address": "192.0.2.1"}, "two": {"ansible_host": "192.0.2.2"}}
     listen = [f"127.0.0.1:{free_port()}", str(free_port())]
 
-    hostvars = hosts | {"three": {"private_address": "192.0.2.3"}}
-    path = write(directory, **variables, proxy_listen=listen, hostvars=hostvars)
+    path = write(directory, **variables, proxy_listen=listen, **leading(LISTENS))
     checked = subprocess.run(
         [nginx, "-t", "-q", "-c", path, "-p", directory, "-e", directory / "error.log"],
         capture_output=True,
@@ -171,6 +174,45 @@ def test_nginx_understands_its_configuration(
     )
 
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+LEADS = {
+    "none is made yet": ({}, {"one": "10.0.0.1:8000", "two": "10.0.0.2:8000"}),
+    "as is meant": (LISTENS, {"one": "10.0.0.1:8000", "two": "10.0.0.2:8000"}),
+    "an address of before is served": (
+        LISTENS | {"two": "10.0.0.9:8000"},
+        {"one": "10.0.0.1:8000", "two": "10.0.0.9:8000"},
+    ),
+    "one host is being made": (LISTENS | {"two": ""}, {"one": "10.0.0.1:8000"}),
+    "both are being made": (
+        {"one": "", "two": ""},
+        {"one": "10.0.0.1:8000", "two": "10.0.0.2:8000"},
+    ),
+    "this host's loopback": (
+        {"one": "127.0.0.1:8000", "two": ""},
+        {"one": "127.0.0.1:8000"},
+    ),
+    "another host's loopback": (
+        {"one": "10.0.0.1:8000", "two": "127.0.0.1:8000"},
+        {"one": "10.0.0.1:8000"},
+    ),
+    "another host's own loopback, the one host there was": (
+        {"one": "", "two": "[::1]:8000"},
+        {"one": "10.0.0.1:8000", "two": "10.0.0.2:8000"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("serves", "led"), LEADS.values(), ids=LEADS)
+def test_proxy_leads_to_where_the_web_serves_now(
+    directory: Path, serves: dict[str, str], led: dict[str, str]
+) -> None:
+    """Not to where it is to be: between the two is a handover."""
+    text = write(directory, **leading(serves), proxy_web_hosts=["one", "two"]).read_text()
+
+    lines = re.findall(r"^ +server (\S+) max_fails=0( down)?;  # (\S+)$", text, re.MULTILINE)
+    assert {host: address for address, down, host in lines if not down} == led
+    assert {host for _, _, host in lines} == {"one", "two"}
 
 
 def listens(port: int) -> bool:
@@ -228,11 +270,9 @@ def proxy(nginx: str, directory: Path, web: WebServer, guard: Guard) -> Iterator
 def before(web: WebServer, port: int) -> dict[str, object]:
     """Return the variables of a proxy at ``port``, on the host of the one web process."""
     return {
-        "topology_web_is_local": True,
+        **leading({"one": f"127.0.0.1:{web.port}"}),
         "proxy_web_hosts": ["one"],
-        "hostvars": {"one": {}},
         "proxy_listen": [f"127.0.0.1:{port}"],
-        "proxy_web_port": web.port,
     }
 
 

@@ -25,7 +25,7 @@ INVENTORY = {
         },
     }
 }
-ROLES = ("topology", "layout", "ledger", "broker", "proxy", "monitoring", "app")
+ROLES = ("topology", "layout", "addresses", "ledger", "broker", "proxy", "monitoring", "app")
 #: What is rendered, and for which host.
 TEMPLATES = {
     "one": (
@@ -40,11 +40,11 @@ VARIABLES = {
     "ledger_instance": "ledger",
     "ledger_maxmemory_bytes": 1,
     "monitoring_redis_address": "{{ topology_ledger_place }}",
-    "monitoring_web_addresses": [WEB],
     "proxy_server_name": "webhooks.test",
     "proxy_listen": ["443", f"[{LEDGER}]:443"],
     "app_web_allow": [LEDGER],
     "topology_network_is_private": True,
+    **dict.fromkeys(("ledger_tls_certificate", "broker_tls_certificate"), "PEM"),
     **{f"{name}_password": "p" * 32 for name in ("broker", "ledger_app", "ledger_broker")},
 }
 
@@ -116,7 +116,7 @@ def test_clients_find_the_ledger_and_the_broker(rendered: dict[str, Any]) -> Non
     [
         ("redis.conf", f'bind "{LEDGER}"'),
         ("exporter.service", f" -web.listen-address [{LEDGER}]:9121"),
-        ("rabbitmq.conf", f"listeners.ssl.private = {LEDGER}:5671"),
+        ("rabbitmq.conf", f"listeners.ssl.private1 = {LEDGER}:5671"),
         ("nginx.conf", f"        listen [{LEDGER}]:443 ssl;"),
         ("nginx.conf", f"        server [{WEB}]:8000 "),
         ("prometheus.yml", f'      - {{targets: ["[{WEB}]:8000"]}}'),

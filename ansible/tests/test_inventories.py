@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from laboratory.places import PLAYBOOKS, ROOT
-from laboratory.secrecy import Authority, vault_of
+from laboratory.secrecy import Authority, certificates_of, vault_of
 
 CASES = sorted(path.parent.name for path in PLAYBOOKS.glob("inventories/*/hosts.yml"))
 PLAYS = sorted(
@@ -73,7 +73,8 @@ def test_inventory_asks_for_no_secret_that_a_proven_one_lacks(case: str, tmp_pat
     path = PLAYBOOKS / "inventories" / case / "group_vars/all/vault.yml"
     asked = yaml.safe_load(path.read_text())
 
-    proven = vault_of(Authority(tmp_path), ledger="10.0.0.1", broker="10.0.0.1", dsn="")
+    authority = Authority(tmp_path)
+    proven = vault_of(authority, dsn="") | certificates_of(authority, ["10.0.0.1"])
 
     assert {*asked} - {*proven} == set()
     assert {"PRIVACY_KEY", "SENTRY_DSN"} <= {*asked["deployment_secrets"]}

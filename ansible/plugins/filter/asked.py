@@ -28,6 +28,8 @@ GROUPS = {
     "proxy": (0, None),
     "monitoring": (0, None),
 }
+#: Those whose hosts can be drained.
+APPLICATION = ("web", "workers", "scheduler")
 #: By either of these the ledger is a Redis of somebody else, and on no host of ours.
 ELSEWHERE = {"topology_ledger_address", "deployment_redis_url"}
 #: Variables that belong to no role.
@@ -202,9 +204,15 @@ def asked_files(accounts: str, prompts: str) -> list[str]:
     return faults
 
 
-def asked_hosts(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return every host of a group that is played on."""
-    return list(dict.fromkeys(host for name in GROUPS for host in groups.get(name, [])))
+def asked_hosts(groups: Mapping[str, Sequence[str]], out: Sequence[str] = ()) -> list[str]:
+    """Return every host of a group that is played on; of those ``out`` only what is a server."""
+    hosts = (
+        host
+        for name in GROUPS
+        for host in groups.get(name, [])
+        if name not in APPLICATION or host not in out
+    )
+    return list(dict.fromkeys(hosts))
 
 
 def asked_silence(pings: Mapping[str, Variables]) -> list[str]:

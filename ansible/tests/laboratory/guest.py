@@ -68,7 +68,9 @@ class Guest:
         groups = cgroups.make(self._name)
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot"]
         command += ["--register=no", "--keep-unit", "--console=pipe", f"--machine={self._name}"]
-        command += [f"--hostname={self.host}", "--capability=CAP_NET_ADMIN,CAP_NET_RAW"]
+        command += [f"--hostname={self.host}", "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF"]
+        # Then systemd can enforce IPAddressDeny= in the guest.
+        command += ["--system-call-filter=bpf"]
         command += [f"--network-namespace-path=/run/netns/{self._name}"]
         with (self._directory / "console.log").open("ab") as log:
             subprocess.Popen(

@@ -14,6 +14,8 @@ Topology = Mapping[str, Sequence[str]]
 
 #: Everything on one host.
 ONE: Topology = dict.fromkeys(("ledger", "web", "workers", "scheduler", "proxy"), ("h1",))
+#: Two of each kind that may have two.
+TWO: Topology = {**ONE, **dict.fromkeys(("web", "workers", "scheduler"), ("h1", "h2"))}
 #: Two hosts or more of each kind that may have them. h3 and h4 can be hurt while others serve:
 #: h3 is a web host that is no proxy, h4 is none at all.
 FOUR: Topology = {
@@ -38,6 +40,8 @@ TOPOLOGIES: Mapping[str, Topology] = {
     "six": SIX,
     "beside": ONE,
 }
+#: Hosts that are up from the beginning, and in no inventory yet.
+SPARE: Mapping[str, int] = {"one": 1}
 
 
 def size(topology: Topology) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 from laboratory.debian import key
 from laboratory.guest import SSH_OPTIONS, Guest
-from laboratory.hosts import SIX, Hosts, Topology
+from laboratory.hosts import SIX, Hosts, Topology, size
 from laboratory.places import CONTROLLER, DSN, OUTSIDE_URL, ROOT, SENTRY_URL
-from laboratory.secrecy import SERVER_NAME, Authority, Vault, vault_of
+from laboratory.secrecy import SERVER_NAME, Authority, Vault, certificates_of, vault_of
 from tests.stack.accounts import BusinessNumber, accounts_toml
 
 #: One tells a person of a text in doubt, the other sends it once more. Models take their time.
@@ -71,11 +71,19 @@ class Inventory:
         """Write all of it."""
         (self.path / "group_vars/all").mkdir(parents=True)
         (self.path / "host_vars").mkdir()
-        _dump(self.path / "hosts.yml", self._groups())
         _dump(self.path / "group_vars/all/settings.yml", self._settings({}))
-        ledger, broker = self._address("ledger"), self._address("broker", "ledger")
-        secrets = vault_of(self.authority, ledger=ledger, broker=broker, dsn=DSN)
-        self.vault.lock(secrets)
+        self.vault.lock(vault_of(self.authority, dsn=DSN))
+        self.place(self.topology)
+
+    def place(self, topology: Topology) -> None:
+        """Have ``topology`` be the inventory's, with the certificates that it needs."""
+        self.topology = topology
+        _dump(self.path / "hosts.yml", self._groups())
+        secrets = self.vault.open()
+        # Certificates for all hosts, once there are several; they stay, as an operator's would.
+        if size(topology) > 1 and "ledger_tls_ca" not in secrets:
+            everywhere = [self._private(guest) for guest in self._hosts.guests.values()]
+            self.vault.lock(secrets | certificates_of(self.authority, everywhere))
 
     def set_settings(self, **changes: str) -> None:
         """Have the usual settings with ``changes``; none takes back what was changed."""
@@ -84,6 +92,13 @@ class Inventory:
     def set_host(self, host: str, variables: Mapping[str, Any]) -> None:
         """Give a host variables of its own; none takes back what it had."""
         _dump(self.path / "host_vars" / f"{host}.yml", dict(variables))
+
+    def certify(self, servers: Authority) -> None:
+        """Have new certificates: the proxy's by the usual authority, those of servers by that."""
+        ledger, broker = self._address("ledger"), self._address("broker", "ledger")
+        proxy = self.authority.sign(proxy=SERVER_NAME)
+        made = servers.sign(ledger=ledger, broker=broker)
+        self.vault.lock({**self.vault.open(), **proxy, **made})
 
     def _address(self, *groups: str) -> str:
         """Return where the first host of the first group that has any is reached."""
@@ -95,7 +110,8 @@ class Inventory:
         return guest.address_6 if self.topology is SIX else guest.address
 
     def _groups(self) -> dict[str, Any]:
-        guests = self._hosts.guests.values()
+        named = {host for members in self.topology.values() for host in members}
+        guests = [guest for guest in self._hosts.guests.values() if guest.host in named]
         every = {
             guest.host: {"ansible_host": guest.address, "private_address": self._private(guest)}
             for guest in guests

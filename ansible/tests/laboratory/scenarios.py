@@ -10,8 +10,12 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from laboratory import weather
+from laboratory.addresses import every_port, moved_web
 from laboratory.beside import not_bare
+from laboratory.guest import Guest
+from laboratory.hosts import TWO
 from laboratory.places import LaboratoryError
+from laboratory.renewal import certificates
 from laboratory.session import Chapter
 from laboratory.site import passing
 from laboratory.stage import DEPLOYS, Stage
@@ -56,6 +60,18 @@ def bad_weather(stage: Stage) -> None:
     stage.expect_only(stage.current())
 
 
+def grow(stage: Stage) -> None:
+    """Add a second host while customers write: the ledger is reached by TLS from then on."""
+    if stage.site.kind != "one":
+        return
+    with stage.traffic("one host to two") as chapter:
+        chapter.wait(2)
+        stage.site.inventory.place(TWO)
+        stage.plays_well("site.yml", release="r1")
+        chapter.wait(2)
+        stage.expect_only(stage.current())
+
+
 def rollback(stage: Stage) -> None:
     """Deploy and think better of it."""
     stage.plays_well("deploy.yml", release="r1")
@@ -69,23 +85,36 @@ def rollback(stage: Stage) -> None:
 
 
 def drain(stage: Stage) -> None:
-    """Take a web host out, and in again; the same with a host that only works."""
+    """Take a web host out, deploy, boot it, and take it in; then a host that only works."""
     if stage.site.kind == "one":
         return
-    proxy = stage.guests("proxy")[0]
-    for host in ("h3", "h4"):
+    for host, release in (("h3", "r2"), ("h4", "r1")):
         guest = stage.site.hosts.guests[host]
         with stage.traffic(f"drain of {host}") as chapter:
             stage.plays_well("drain.yml", "-e", f"drain_host={host}")
-            left = guest.ssh("systemctl list-units --plain --no-legend 'ai-admin-*@*'").strip()
-            stage.expect(not left, f"{host} is drained and runs {left}")
-            proxy.ssh("truncate --size 0 /var/log/nginx/access.log")
-            chapter.wait(5)
-            asked = proxy.ssh("cat /var/log/nginx/access.log")
-            stage.expect(asked and guest.address not in asked, f"{host} is drained and asked")
-            stage.plays_well("site.yml", release="r1")
+            _rests(stage, chapter, guest)
+            stage.plays_well("deploy.yml", release=release)
+            guest.stop()
+            guest.start()
+            _rests(stage, chapter, guest)
+            checked = stage.plays_well("verify.yml")
+            named = f"Drained: {host} since 20" in checked.output
+            stage.expect(named, f"verify.yml does not say that {host} is drained")
+            stage.plays_well("undrain.yml", "-e", f"drain_host={host}")
             chapter.wait(3)
         stage.expect_only(stage.current())
+
+
+def _rests(stage: Stage, chapter: Chapter, guest: Guest) -> None:
+    """Expect that nothing runs on a drained host, and that no proxy asks it."""
+    listed = "systemctl list-units --plain --no-legend --state=active 'ai-admin-*'"
+    left = guest.ssh(listed).strip()
+    stage.expect(not left, f"{guest.host} is drained and runs {left}")
+    proxy = stage.guests("proxy")[0]
+    proxy.ssh("truncate --size 0 /var/log/nginx/access.log")
+    chapter.wait(5)
+    asked = proxy.ssh("cat /var/log/nginx/access.log")
+    stage.expect(asked and guest.address not in asked, f"{guest.host} is drained and asked")
 
 
 def two_at_once(stage: Stage) -> None:
@@ -278,13 +307,17 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "deploys": many_deploys,
     "deploy": one_deploy,
     "refusal": one_refusal,
+    "grow": grow,
     "weather": bad_weather,
     "rollback": rollback,
     "together": two_at_once,
     "drain": drain,
+    "address": moved_web,
+    "ports": every_port,
     "refusals": refusals,
     "passwords": unknown_password,
     "elsewhere": another_ledger,
+    "certificates": certificates,
     "worker": worker_host_without_power,
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,

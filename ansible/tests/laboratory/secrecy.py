@@ -3,7 +3,7 @@
 import json
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,16 @@ def _random() -> str:
     return secrets.token_hex(32)
 
 
-def vault_of(authority: Authority, *, ledger: str, broker: str, dsn: str) -> dict[str, Any]:
-    """Return all variables that are secret. ``ledger`` and ``broker``: addresses of their hosts."""
+def certificates_of(authority: Authority, addresses: Sequence[str]) -> dict[str, str]:
+    """Return what ledger and broker need for TLS, wherever of ``addresses`` they are."""
+    everywhere = ",".join(addresses)
+    return authority.sign(ledger=everywhere, broker=everywhere)
+
+
+def vault_of(authority: Authority, *, dsn: str) -> dict[str, Any]:
+    """Return all variables that are secret wherever the servers are."""
     return {
-        **authority.sign(ledger=ledger, broker=broker, proxy=SERVER_NAME),
+        **authority.sign(proxy=SERVER_NAME),
         "ledger_web_password": _random(),
         "ledger_worker_password": _random(),
         "ledger_scheduler_password": _random(),

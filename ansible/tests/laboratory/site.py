@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from laboratory import network, shell
 from laboratory.debian import SYSTEM, SYSTEMS, ensure_pool
-from laboratory.hosts import TOPOLOGIES, Hosts, down, size
+from laboratory.hosts import SPARE, TOPOLOGIES, Hosts, Topology, down, size
 from laboratory.inventory import Inventory
 from laboratory.places import CONTROLLER, LaboratoryError, Names
 from laboratory.playbook import Controller
@@ -57,10 +57,14 @@ class Site:
             raise LaboratoryError(f"laboratory {prefix} is not up")
         self.kind, _, of = (kind or self._kind_file.read_text()).partition(" ")
         self.system = SYSTEMS[system or of or SYSTEM]
-        self.topology = TOPOLOGIES[self.kind]
-        self.hosts = Hosts(self.names, size(self.topology))
-        self.inventory = Inventory(self.hosts, self.topology)
+        self.hosts = Hosts(self.names, size(TOPOLOGIES[self.kind]) + SPARE.get(self.kind, 0))
+        self.inventory = Inventory(self.hosts, TOPOLOGIES[self.kind])
         self.controller = Controller(self.names, self.inventory)
+
+    @property
+    def topology(self) -> Topology:
+        """Return who does what by the inventory of now."""
+        return self.inventory.topology
 
     def up(self) -> None:
         """Make hosts and inventory, and have the world served; nothing is installed yet."""

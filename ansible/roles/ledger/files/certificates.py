@@ -2,9 +2,9 @@
 
 In DIRECTORY are the authority (``ca.key``, ``ca.pem``), made where it is not there, and
 ``certificates.yml``: for each NAME, which is ledger, broker or proxy, the variables
-``NAME_tls_certificate`` and ``NAME_tls_key``, for an address or a name by which the server is
-reached, and ``NAME_tls_ca`` where the playbooks bring it to those who call. What it prints is no
-secret: until when they are valid, as JSON.
+``NAME_tls_certificate`` and ``NAME_tls_key``, for the addresses or names, with commas between, by
+which the server is reached, and ``NAME_tls_ca`` where the playbooks bring it to those who call.
+What it prints is no secret: until when they are valid, as JSON.
 
 They have what RFC 5280 demands and OpenSSL's X509_V_FLAG_X509_STRICT asks for, Python 3.13's
 default: the authority's constraints are critical, each has its uses and the identifiers of keys.
@@ -78,7 +78,7 @@ def _signed(
     built = _builder(subject, issuer, own.public_key(), CERTIFICATE_DAYS, is_authority=False)
     identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     for extension in (
-        x509.SubjectAlternativeName([_general(address)]),
+        x509.SubjectAlternativeName([_general(each) for each in address.split(",")]),
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
     ):
