@@ -66,7 +66,7 @@ class Stage:
 
     def play(self, playbook: str, *arguments: str, release: str = "") -> Played:
         """Play a playbook and return what came of it; its output is kept."""
-        log = self._directory / f"{next(self._plays):03}-{playbook.removesuffix('.yml')}.log"
+        log = self._directory / f"{next(self._plays):03}-{Path(playbook).stem}.log"
         chosen = ["-e", f"release={release}"] if release else []
         return self.site.controller.play(playbook, *chosen, *arguments, log=log)
 
