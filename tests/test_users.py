@@ -255,12 +255,10 @@ def answer(store: Store) -> Tag:
     return tag
 
 
-def letter(store: Store, conversation: str = "") -> str:
+def letter(store: Store, customer: str = "dead", account: str = "salon") -> str:
     """Return the id of a dead letter."""
-    conversation = conversation or store.conversation_id("salon", "dead")
-    account = CANARY_ACCOUNT if conversation.startswith("k_") else "salon"
-    message = InboundMessage(account, "dead", "m1", Kind.TEXT, "Hi")
-    store.append(conversation, message, ONE)
+    conversation = store.conversation_id(account, customer)
+    store.append(conversation, InboundMessage(account, customer, "m1", Kind.TEXT, "Hi"), ONE)
     (batch,) = store.collect(store.shard_of(conversation), limit=1)
     run = store.begin(batch.wake_up)
     assert run
@@ -358,7 +356,7 @@ def test_scheduler_may_do_what_alerts_checks_and_canaries_ask_for(
     operator.alert_once("drift", "detail", cooldown_ms=1)
     operator.switch_model(on=False)
     canary = operator.conversation_id(CANARY_ACCOUNT, "c")
-    died = letter(operator, canary)
+    died = letter(operator, "c", CANARY_ACCOUNT)
     environ = {"REDIS_URL": roles.url(user="scheduler"), "BROKER_URL": "amqp://127.0.0.1/aa"}
     context = health.context_of(scheduler, load_settings(environ), "scheduler")
 
@@ -374,7 +372,7 @@ def test_scheduler_may_do_what_alerts_checks_and_canaries_ask_for(
     reminders.acknowledge(reminders.open(), "recovered")
     outbox = Outbox(scheduler)
     outbox.open()
-    letter(operator, operator.conversation_id("salon", "other"))
+    letter(operator, "other")
     told, *_ = outbox.take()
     assert outbox.attempts_left(told)
     monkeypatch.setattr(module, "PAUSES_MS", (0,))
@@ -402,8 +400,11 @@ def test_each_role_can_wait_for_the_disk_where_the_server_can(roles: GuardedServ
     if roles.waits:
         web, worker = store_of(roles, "web", synced=True), store_of(roles, "worker", synced=True)
         shard = web.shard_of(waiting(web))
-        pipeline = web.pipeline(durable=True)
-        pipeline.append("c_1", InboundMessage("salon", "b", "m1", Kind.TEXT, "Hi"), ONE)
+        pipeline, message = (
+            web.pipeline(durable=True),
+            InboundMessage("salon", "b", "m1", Kind.TEXT),
+        )
+        pipeline.append(web.conversation_id("salon", "b"), message, ONE)
         (receipt,) = pipeline.execute()
         assert receipt.status == Status.ACCEPTED
         (batch,) = worker.collect(shard, limit=1)
