@@ -399,12 +399,9 @@ def test_each_role_can_wait_for_the_disk_where_the_server_can(roles: GuardedServ
         assert wanted in found.says, user
     if roles.waits:
         web, worker = store_of(roles, "web", synced=True), store_of(roles, "worker", synced=True)
-        shard = web.shard_of(waiting(web))
-        pipeline, message = (
-            web.pipeline(durable=True),
-            InboundMessage("salon", "b", "m1", Kind.TEXT),
-        )
-        pipeline.append(web.conversation_id("salon", "b"), message, ONE)
+        shard, b = web.shard_of(waiting(web)), web.conversation_id("salon", "b")
+        pipeline = web.pipeline(durable=True)
+        pipeline.append(b, InboundMessage("salon", "b", "m1", Kind.TEXT, "Hi"), ONE)
         (receipt,) = pipeline.execute()
         assert receipt.status == Status.ACCEPTED
         (batch,) = worker.collect(shard, limit=1)
