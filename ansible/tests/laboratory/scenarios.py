@@ -67,7 +67,7 @@ def grow(stage: Stage) -> None:
     with stage.traffic("one host to two") as chapter:
         chapter.wait(2)
         stage.site.inventory.place(TWO)
-        stage.plays_well("site.yml", release="r1")
+        stage.plays_well("site.yml", release=stage.current().split(".")[0])
         chapter.wait(2)
         stage.expect_only(stage.current())
 
@@ -324,7 +324,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "planted": planted,
 }
 #: What is played where little time is.
-SHORT = ("bare", "deploy", "refusal")
+SHORT = ("bare", "deploy", "refusal", "grow")
 #: The whole of it.
 LONG = tuple(name for name in SCENARIOS if name not in {"deploy", "refusal"})
 
