@@ -16,7 +16,7 @@ from cryptography import x509
 
 from tests.conftest import IN_CI
 from tests.processes import Guard, OwnedProcess, started
-from tests.test_proxy import listens, nginx, render, write
+from tests.test_proxy import leading, listens, nginx, render, write
 from tests.tls import make
 from tests.valkey_server import free_port
 from tests.waiting import eventually
@@ -138,9 +138,8 @@ def test_certificate_is_had_shown_and_renewed(
     write(
         tmp_path,
         **given,
-        topology_web_is_local=True,
+        **leading({"one": "127.0.0.1:8000"}),
         proxy_web_hosts=["one"],
-        hostvars={"one": {}},
         proxy_listen=[f"127.0.0.1:{port}"],
     )
     text = render("acme.j2", tmp_path, **given)
