@@ -251,6 +251,30 @@ def test_change_before_any_step_of_a_question_is_obeyed_by_it(
     assert number > 3
 
 
+@pytest.mark.parametrize("by", ["edit", "deletion"])
+def test_question_before_any_step_of_one_about_a_change_under_another_id_obeys_it(
+    make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """What is asked about there cannot change any more: the edit is told of there, too."""
+    for number in count():
+        world = world_of(make_world, 5, (), "")
+        world.receive(said(world, customer=CO), world.message("hello"))
+        world.receive(joining(world, ANNA, CO))
+        world.receive(edit(world, "For 18:00") if by == "edit" else deletion(world))
+        world.wait(9_000)
+        first, second = sorted(world.flush(), key=lambda it: it.conversation_id != world.anna)
+        asked = partial(world.generate, second)
+        with before_round_trip(monkeypatch, number, asked) as made:
+            world.generate(first)
+        world.settle(60_000)
+
+        assert (number, [it for it in world.model.turns if "secret" in it]) == (number, [])
+        world.check()
+        if len(made) <= number:
+            break
+    assert number > 3
+
+
 @pytest.mark.parametrize(("written", "home"), [(ANNA, CO), (CO, ANNA)])
 def test_message_before_any_step_of_which_its_customer_is_forgotten_is_found_by_its_id(
     make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, written: str, home: str
