@@ -1,4 +1,4 @@
-"""The ledger's disk is lost while customers write, and is restored from a copy."""
+"""The ledger's disk or host is lost while customers write, and it is restored from a copy."""
 
 import re
 import secrets
@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from laboratory.guest import Guest
-from laboratory.session import opened
+from laboratory.session import Chapter, opened
 from laboratory.shell import run
 from laboratory.stage import Stage
 from tests.chaos.judge import alert_in
-from tests.chaos.record import Noted, accepted_ms, answered_ms
+from tests.chaos.record import Noted, Struck, accepted_ms, answered_ms
 from tests.history.events import Accepted, Erased, Offered
 
 #: Where the role keeps copies, and where they are sent.
@@ -20,25 +20,80 @@ _KEPT, _ELSEWHERE = "var/backups/ai-admin", "srv/copies"
 _LOST = re.compile(r"lost: (\w+) was accepted and has no end")
 _FORGOTTEN = re.compile(r"forgotten: (\w+), which call \d+ was not given")
 _COUNTED = re.compile(r"counters: (\d+) accepted, (\d+) acknowledged")
+#: Whatever runs may be stopped.
+_STOPS = ("-e", '{"restore_stop": true}')
 _MISSING = re.compile(r"and have no answer, by the logs of these hosts: (\d+)")
 
 
-def lost_disk(stage: Stage) -> None:
-    """Have copies made and sent, lose the disk of the ledger, restore it, and be told what is gone.
+def lost_ledger(stage: Stage) -> None:
+    """Lose the ledger's disk, then its whole host, each time while customers write; restore it."""
+    guest, copies = stage.guests("ledger")[0], _Copies(stage)
+    copies.set_up()
+    stage.plays_well("site.yml", release="r1")
+    stage.expect(copies.sent(), "site.yml made and sent no copy")
+    stage.plays_well("verify.yml")
+    _lost_disk(stage, guest, copies)
+    _lost_host(stage, guest, copies)
+
+
+class _Copies:
+    """Copies of the ledger, sent over SSH to another directory of the same host."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._guest = stage, stage.guests("ledger")[0]
+        self._way = stage.site.names.directory / "way"
+        self._identity = stage.site.names.directory / "backup-key"
+        vault = stage.site.inventory.vault
+        vault.lock(vault.open() | {"ledger_backup_password": secrets.token_hex(32)})
+        run(["age-keygen", "-o", self._identity])
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._way])
+
+    def set_up(self) -> None:
+        """Let copies in where they are sent, and ask for them in the inventory."""
+        guest = self._guest
+        with (guest.root / "root/.ssh/authorized_keys").open("a") as allowed:
+            allowed.write(self._way.with_suffix(".pub").read_text())
+        (guest.root / _ELSEWHERE).mkdir(parents=True, exist_ok=True)
+        host_key = guest.ssh("cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2]
+        variables = {
+            "backup_recipients": [run(["age-keygen", "-y", self._identity]).strip()],
+            "backup_target": f"root@{guest.address}:/{_ELSEWHERE}/",
+            "backup_ssh_key": self._way.read_text(),
+            "backup_ssh_known_hosts": f"{guest.address} {' '.join(host_key)}",
+        }
+        self._stage.site.inventory.set_host(guest.host, variables)
+
+    def make(self) -> None:
+        """Have one made now."""
+        self._guest.ssh("systemctl start ai-admin-backup.service")
+
+    def sent(self) -> list[Path]:
+        """Return the copies that were sent."""
+        return list((self._guest.root / _ELSEWHERE).glob("ledger-*.rdb.age"))
+
+    def fetch(self) -> list[str]:
+        """Fetch all that was sent; return what restore.yml is told of the newest."""
+        fetched = self._stage.site.names.directory / "fetched"
+        shutil.rmtree(fetched, ignore_errors=True)
+        shutil.copytree(self._guest.root / _ELSEWHERE, fetched)
+        newest = max(fetched.glob("ledger-*.rdb.age"))
+        return ["-e", f"restore_copy={newest}", "-e", f"restore_identity={self._identity}"]
+
+
+def _lost_disk(stage: Stage, guest: Guest, copies: _Copies) -> None:
+    """Lose the disk of the ledger, restore it, and be told what is gone.
 
     Excused are messages that were accepted after the copy was begun and before the disk was lost:
     they may have no answer, and be in no ledger. Nothing else is, and their number is told.
     """
-    guest, identity = stage.guests("ledger")[0], stage.site.names.directory / "backup-key"
-    _have_copies(stage, guest, identity)
     record = stage.session.record
     with stage.session.traffic() as chapter:
         chapter.wait(6)
         began = len(record.events)
-        guest.ssh("systemctl start ai-admin-backup.service")
+        copies.make()
         chapter.wait(6)
         erased = _erase_somebody(stage, guest)
-        played = stage.play("restore.yml", *_given(stage, identity, guest))
+        played = stage.play("restore.yml", *copies.fetch())
         said = " / ".join(played.reasons())
         stage.expect(
             played.status and "would write into the ledger meanwhile" in said,
@@ -47,17 +102,16 @@ def lost_disk(stage: Stage) -> None:
         with stage.session.hurting("the ledger's disk is lost"):
             guest.cut_power()
             gap = record.events[began:]
+            given = copies.fetch()
             shutil.rmtree(guest.root / "var/lib/redis")
             shutil.rmtree(guest.root / _KEPT)
             guest.start()
-            given = [*_given(stage, identity, guest), "-e", "restore_stop=true"]
-            restored = stage.plays_well("restore.yml", *given, release="r1")
-            chapter.wait(5)
+            restored = stage.plays_well("restore.yml", *given, *_STOPS, release="r1")
+            _wait_for_answer(stage, chapter)
     found = chapter.verdict.problems if chapter.verdict else ["there is no verdict"]
     missing = [word for problem in found for word in _LOST.findall(problem)]
-    left = list(_inexcusable(found, gap, record.events))
     stage.tell(f"disk lost: {len(missing)} of {len(accepted_ms(gap))} in the gap have no answer")
-    for problem in left:
+    for problem in _inexcusable(found, gap, record.events):
         stage.expect(holds=False, otherwise=f"disk lost: {problem}")
     _expect_told(stage, restored.output, missing)
     with opened(stage.site) as ledger:
@@ -66,37 +120,35 @@ def lost_disk(stage: Stage) -> None:
     stage.plays_well("verify.yml")
 
 
-def _have_copies(stage: Stage, guest: Guest, identity: Path) -> None:
-    """Set copies up; they are sent over SSH, to another directory of the same host."""
-    stage.site.inventory.vault.lock(
-        stage.site.inventory.vault.open() | {"ledger_backup_password": secrets.token_hex(32)}
-    )
-    run(["age-keygen", "-o", identity])
-    way, home = stage.site.names.directory / "way", guest.root / "root/.ssh"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", way])
-    with (home / "authorized_keys").open("a") as allowed:
-        allowed.write(way.with_suffix(".pub").read_text())
-    host_key = guest.ssh("cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2]
-    variables = {
-        "backup_recipients": [run(["age-keygen", "-y", identity]).strip()],
-        "backup_target": f"root@{guest.address}:/{_ELSEWHERE}/",
-        "backup_ssh_key": way.read_text(),
-        "backup_ssh_known_hosts": f"{guest.address} {' '.join(host_key)}",
-    }
-    stage.site.inventory.set_host(guest.host, variables)
-    (guest.root / _ELSEWHERE).mkdir(parents=True, exist_ok=True)
-    stage.plays_well("site.yml", release="r1")
-    stage.expect(list((guest.root / _ELSEWHERE).glob("*.age")), "site.yml made and sent no copy")
+def _lost_host(stage: Stage, guest: Guest, copies: _Copies) -> None:
+    """Lose the whole host of the ledger; nobody wrote since the copy, so nothing may be missing."""
+    copies.make()
+    given = copies.fetch()
+    with stage.traffic("host lost", refusals_are_allowed=True) as chapter:
+        with stage.session.hurting("the ledger's host is lost"):
+            guest.cut_power()
+            guest.lose_disk()
+            guest.start()
+            copies.set_up()
+            stage.plays_well("restore.yml", *given, *_STOPS, release="r1")
+            _wait_for_answer(stage, chapter)
+        chapter.wait(5)
     stage.plays_well("verify.yml")
+    stage.expect_only(stage.current())
 
 
-def _given(stage: Stage, identity: Path, guest: Guest) -> list[str]:
-    """Return what restore.yml is told, with the newest copy fetched from where it was sent."""
-    fetched = stage.site.names.directory / "fetched"
-    shutil.rmtree(fetched, ignore_errors=True)
-    shutil.copytree(guest.root / _ELSEWHERE, fetched)
-    newest = max(fetched.glob("ledger-*.rdb.age"))
-    return ["-e", f"restore_copy={newest}", "-e", f"restore_identity={identity}"]
+def _wait_for_answer(stage: Stage, chapter: Chapter) -> None:
+    """Wait until a customer is answered, and tell how long that was after the loss."""
+    events = stage.session.record.events
+    lost_ms = max(event.at_ms for event in events if isinstance(event, Struck))
+    for _ in range(60):
+        after_ms = [at_ms for at_ms in answered_ms(events).values() if at_ms > lost_ms]
+        if after_ms:
+            taken_s = (min(after_ms) - lost_ms) / 1000
+            stage.tell(f"from the loss to the first answered customer: {taken_s:.1f} s")
+            return
+        chapter.wait(1)
+    stage.expect(holds=False, otherwise="no customer was answered in a minute after restore.yml")
 
 
 def _erase_somebody(stage: Stage, guest: Guest) -> str:

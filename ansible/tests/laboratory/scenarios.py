@@ -11,6 +11,7 @@ from pathlib import Path
 
 from laboratory import weather
 from laboratory.beside import not_bare
+from laboratory.lost import lost_ledger
 from laboratory.places import LaboratoryError
 from laboratory.session import Chapter
 from laboratory.site import passing
@@ -289,6 +290,8 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,
     "planted": planted,
+    # The last: what it may lose is lost to all judgements after it.
+    "restore": lost_ledger,
 }
 #: What is played where little time is.
 SHORT = ("bare", "deploy", "refusal")

@@ -1,4 +1,4 @@
-"""since.py read FROM-ms | sum: what the logs know of messages that came after a copy was made.
+"""missing.py read FROM-ms | sum: what the logs know of messages that came after a copy was made.
 
 ``read``: asks the journal of this host; prints, as JSON, each batch with the messages that were
 accepted into it since, and the batches that have ended. ``sum``: takes what ``read`` printed on
@@ -19,12 +19,9 @@ ENDS = ("batch.answered", "batch.suppressed")
 def journal(since_ms: int) -> "subprocess.Popen[str]":
     """Return what gives the lines of web processes and workers since then."""
     units = [f"--unit=ai-admin-{kind}@*" for kind in ("web", "worker")]
-    asked = ["journalctl", "--output=cat", "--no-pager", "--quiet", *units]
-    since = f"--since=@{since_ms // 1_000}"
-    command = [*asked, since]
-    return subprocess.Popen(  # noqa: S603 - the journal, by its units
-        command, stdout=subprocess.PIPE, text=True, errors="replace"
-    )
+    command = ["journalctl", "--output=cat", "--no-pager", "--quiet", *units]
+    command += [f"--since=@{since_ms // 1_000}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace")
 
 
 def read(lines: Iterable[str], since_ms: int) -> dict[str, Any]:
