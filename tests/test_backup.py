@@ -220,6 +220,21 @@ def test_copies_and_erasures_are_sent_elsewhere(site: Site) -> None:
     assert again.returncode == 0
 
 
+def test_erasures_stay_listed_as_long_as_copies_do_though_the_ledger_is_a_new_one(
+    site: Site,
+) -> None:
+    """It knows of none, and the one that is lost is still to be restored."""
+    now_ms = time.time_ns() // 1_000_000
+    listed = site.home / "copies" / "erasures"
+    lines = {now_ms - 31 * DAY_MS: "c_0123", now_ms - 29 * DAY_MS: "c_4567", now_ms: "c_89ab"}
+    listed.write_text("".join(f"{at} {conversation}\n" for at, conversation in lines.items()))
+
+    done = site.back_up("erasures")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert listed.read_text() == f"{now_ms - 29 * DAY_MS} c_4567\n{now_ms} c_89ab\n"
+
+
 def variables() -> dict[str, Any]:
     """Return the role's defaults."""
     found: dict[str, Any] = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
@@ -233,6 +248,9 @@ def test_documents_name_the_paths_and_the_limits_of_the_roles() -> None:
         it.split(maxsplit=1) for it in conf.splitlines() if it.startswith(("dir ", "app"))
     )
     data = settings["dir"].replace("{{ ledger_instance }}", "ledger")
+    restore = ROOT / "ansible/roles/restore"
+    load = (restore / "tasks/load.yml").read_text()
+    restored = yaml.safe_load((restore / "vars/main.yml").read_text())
     deploy, runbook = ((ROOT / "docs" / it).read_text() for it in ("deploy.md", "runbook.md"))
     given = variables()
 
@@ -241,6 +259,10 @@ def test_documents_name_the_paths_and_the_limits_of_the_roles() -> None:
     assert f"`{data}`" in runbook
     assert f"`appendonlydir` is called `{settings['appenddirname']}`" in runbook
     assert f"/{settings['appendfilename']}.1.base.rdb" in runbook
+    assert f"`{data}.before-" in runbook
+    assert restored["restore_data"] == data
+    assert f"{{{{ restore_data }}}}/{settings['appenddirname']}/" in load
+    assert f"/{settings['appendfilename']}.1.base.rdb" in load
     assert (
         f"`backup_kept` {given['backup_kept']}, `backup_kept_days` {given['backup_kept_days']}"
         in deploy

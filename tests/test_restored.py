@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import jinja2
+import jinja2.nativetypes
 import pytest
+import yaml
 
 from batching.model import Reason
 from batching.store import Store
@@ -65,12 +68,12 @@ LOGS: dict[str, tuple[list[list[str]], int, list[str]]] = {
 @pytest.mark.parametrize("what", LOGS)
 def test_what_came_after_a_copy_and_has_no_end_is_known_by_the_logs(what: str) -> None:
     hosts, missing, batches = LOGS[what]
-    program = runpy.run_path(str(FILES / "since.py"))
+    program = runpy.run_path(str(FILES / "missing.py"))
 
     read = [program["read"](io.StringIO("\n".join(lines)), COPIED_MS) for lines in hosts]
     told: Any = json.loads(
         subprocess.run(
-            [sys.executable, FILES / "since.py", "sum"],
+            [sys.executable, FILES / "missing.py", "sum"],
             input=json.dumps(read), capture_output=True, text=True, check=True,
         ).stdout
     )  # fmt: skip
@@ -114,3 +117,17 @@ def test_redis_without_a_ledger_has_nothing_to_take_away(world: World) -> None:
     world.client.flushall()
 
     assert world.client.eval((FILES / "ledger.lua").read_text(), 0) == [b"", b"0", 0, 0]
+
+
+def test_who_was_erased_before_the_copy_is_not_erased_again() -> None:
+    """What they wrote after the erasure is in the copy, and nobody asked to delete it."""
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters["split"] = str.split
+    told: Any = yaml.safe_load((FILES.parent / "vars" / "main.yml").read_text())
+    listed = f"{COPIED_MS - 1} c_before\n{COPIED_MS} c_at\n{COPIED_MS + 1} c_after\n"
+    given = {"lookup": lambda _, path: {"erasures": listed}[path], "restore_copied": COPIED_MS}
+
+    template = environment.from_string(told["restore_erased"])
+    erased: list[Any] = [template.render(given, restore_erasures=it) for it in ("erasures", "none")]
+
+    assert erased == [["c_at", "c_after"], []]
