@@ -122,7 +122,7 @@ def test_redis_without_a_ledger_has_nothing_to_take_away(world: World) -> None:
 def test_who_was_erased_before_the_copy_is_not_erased_again() -> None:
     """What they wrote after the erasure is in the copy, and nobody asked to delete it."""
     environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
-    environment.filters["split"] = str.split
+    environment.filters |= {"split": str.split, "realpath": str}
     told: Any = yaml.safe_load((FILES.parent / "vars" / "main.yml").read_text())
     listed = f"{COPIED_MS - 1} c_before\n{COPIED_MS} c_at\n{COPIED_MS + 1} c_after\n"
     given = {"lookup": lambda _, path: {"erasures": listed}[path], "restore_copied": COPIED_MS}
