@@ -139,7 +139,7 @@ COLLECTING = (
                _BEGUN + '\nredis.call("DEL", (string.gsub(KEYS[2], "}:f:", "}:o:")))'),
     )),
     python("expired leases are not seen to", "flow",
-        "for number in watch.to_reap:", "for number in watch.to_reap[:0]:"),
+        "(watch.to_reap, ", "(watch.to_reap[:0], "),
     python("a shard whose heartbeat is old is not collected from", "store",
         "HEARTBEAT_RENEWED_MS = 1_000", "HEARTBEAT_RENEWED_MS = 10**9"),
     lua("a model that answers again is said to fail", "checkpoint",

@@ -14,7 +14,7 @@ from batching.errors import (
     TransientError,
     UnusableAnswerError,
 )
-from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
+from batching.model import Answer, DeliveryStatus, Exchange, ForeignMessage, Outbound
 from tests.history.events import Apologized, Asked, Doubted, Replied, Taken, words
 from tests.simulation.hub import Crash
 from tests.simulation.ids import customer_of
@@ -47,7 +47,7 @@ class SimulatedModel:
     calls: "count[int]"
     stopped_until_ms: int = 0
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:  # noqa: ARG002
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:  # noqa: ARG002
         """Answer in time, late, or not at all."""
         world = self.world
         call, said = next(self.calls), words(turn)
@@ -67,7 +67,7 @@ class SimulatedModel:
         finally:
             world.add(Replied(world.now_ms, call, parts, lacked))
         world.boundary()
-        return SEAM.join(parts)
+        return Answer(SEAM.join(parts))
 
     def _think(self, call: int, said: tuple[str, ...]) -> tuple[str, ...]:
         world = self.world
