@@ -639,9 +639,7 @@ class Scripts:
         # As durable as what is acknowledged: after a power cut the part must not be sent again.
         return self._run("mark_sending", names, args, int, durable=True)
 
-    def finish(
-        self, run: Run, *, suppressed: str = "", unanswered: Exchange | None = None
-    ) -> bool:
+    def finish(self, run: Run, *, suppressed: str = "", unanswered: Exchange | None = None) -> bool:
         """End the batch as answered, or as suppressed for a reason.
 
         ``unanswered``: what the history keeps of a batch that is suppressed.
