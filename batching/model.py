@@ -474,7 +474,7 @@ class Handover:
         """Make it fit to be kept."""
         summary = self.summary
         if self.reason not in HANDOVER_REASONS:
-            summary = f"{self.reason}: {summary}" if self.reason else summary
+            summary = ": ".join(filter(None, (self.reason, summary)))
             object.__setattr__(self, "reason", "unknown")
         if self.urgency not in get_args(Urgency):
             object.__setattr__(self, "urgency", "normal")

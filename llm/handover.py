@@ -76,7 +76,7 @@ def without_note(text: str) -> tuple[str, Handover | None]:
     if found is None:
         return text, None
     left = _NOTE.sub("", text).strip()
-    reason, urgency, *summary = [part.strip() for part in found[1].strip(" |").split("|")] + [""]
-    if not summary:
-        return left, Handover("unknown", reason)
-    return left, Handover(reason.casefold(), "|".join(summary), urgency.casefold())
+    match [part.strip() for part in found[1].strip(" |").split("|")]:
+        case [reason, urgency, *summary]:
+            return left, Handover(reason.casefold(), " | ".join(summary), urgency.casefold())
+    return left, Handover("unknown", found[1])
