@@ -427,7 +427,7 @@ HANDING_OVER = (
         '  redis.call("ZREM", index, conversation)\n  redis.call("DEL", hash)\n',
         '  redis.call("DEL", hash)\n'),
     lua("an erased customer's words wait for a person", "erase",
-        'KEYS[12],\n  KEYS[14])', "KEYS[12])"),
+        "KEYS[12],\n  KEYS[14])", "KEYS[12])"),
     lua("a customer is told twice that a person is awaited", "remind",
         "apologize(conversation, c, kept), nil end", "apologize(conversation, c, kept) end"),
     lua("a customer is told while a batch is in flight", "remind",
