@@ -21,7 +21,7 @@ ACCEPTING = (
     lua("a silent message is not deduplicated", "append",
         "and knows(ARGV[4]) then", 'and silent == "" and knows(ARGV[4]) then'),
     lua("a silent message is not accounted", "append",
-        'return joins_none("suppressed", 0)', 'return {"suppressed", "", 0, 0, lag_ms}'),
+        'return unjoined("suppressed", 0)', 'return {"suppressed", "", 0, 0, 0}'),
     lua("unanswered content expires", "append",
         'redis.call("RPUSH", KEYS[2], ARGV[5])\n',
         'redis.call("RPUSH", KEYS[2], ARGV[5])\nredis.call("PEXPIRE", KEYS[2], 120000)\n'),
@@ -358,8 +358,7 @@ SENDING = (
 
 ENDING = (
     lua("what waited is not due once a batch has ended", "_prelude",
-        'redis.call("ZADD", due, due_at(limits_of(sets, id), count, first_ms, last_ms), '
-        "conversation)\n"),
+        'redis.call("ZADD", due, due_ms, conversation)\n'),
     lua("an answered batch stays in flight", "finish",
         "release(conversation, KEYS[1], KEYS[3], KEYS[9])\n"),
     lua("a dead batch stays in flight", "_prelude",
