@@ -7,7 +7,7 @@ when it is full or after its longest wait, whatever the rules say, see ``due_ms`
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -150,24 +150,26 @@ _KINDS: Final[Mapping[Kind, Rule]] = {
         Rule.CHOICE,
     ),
 }  # fmt: skip
-#: Our own description of what is no text; a caption stands behind it.
-_DESCRIPTION: Final = re.compile(r"\[[^\[\]]*\]\s*")
+#: Our own sentences about a message; its words stand behind them, and hold no such brackets.
+_DESCRIPTIONS: Final = re.compile(r"\A(?:\[[^\[\]]*\]\s*)+")
 #: So many characters at the end of a text are looked at.
 _LOOKED_AT: Final = 400
 
 
 def rule_of(message: InboundMessage, language: str) -> Rule:
     """Return what a message looks like; ``language``: of its account, such as "en" or "pt-BR"."""
-    if message.amends:
-        return Rule.WORDS
-    rule = _KINDS.get(message.kind)
-    if rule is None:
-        return rule_of_text(message.text, language)
-    caption = _DESCRIPTION.sub("", message.text, count=1)
-    return rule_of_text(caption, language) if rule is Rule.MEDIA and caption else rule
+    return Rule.WORDS if message.amends else rule_of_said(message.kind, message.text, language)
 
 
-def rule_of_text(text: str, language: str) -> Rule:
+def rule_of_said(kind: Kind, text: str, language: str) -> Rule:
+    """Return what a message of a kind looks like; ``text``: as the model reads it."""
+    rule, words = _KINDS.get(kind), _DESCRIPTIONS.sub("", text)
+    if rule is None or (rule is Rule.MEDIA and words):
+        return rule_of_words(words, language)
+    return rule
+
+
+def rule_of_words(text: str, language: str) -> Rule:
     """Return what the words of a message look like."""
     text = _visible(text[-_LOOKED_AT:])
     if emoji := _only_emoji(text):
@@ -261,7 +263,7 @@ def _patterns(code: str) -> Mapping[Rule, re.Pattern[str]]:
 
 
 def _any_of(phrases: str) -> str:
-    longest_first: Iterable[str] = sorted(phrases.split(","), key=len, reverse=True)
+    longest_first = sorted(map(plain, phrases.split(",")), key=len, reverse=True)
     return f"(?:{'|'.join(map(re.escape, longest_first))})"
 
 
