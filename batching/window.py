@@ -44,12 +44,12 @@ class Rule(StrEnum):
 #: How long to wait after a message, in percent of ``idle_ms``; 100 for rules that are not here.
 PERCENT: Final[Mapping[Rule, int]] = {
     Rule.CHOICE: 50,
-    Rule.QUESTION: 70,
-    Rule.GREETING: 170,
-    Rule.COMMA: 170,
-    Rule.DASH: 170,
-    Rule.DOTS: 170,
-    Rule.JOIN: 170,
+    Rule.QUESTION: 50,
+    Rule.GREETING: 150,
+    Rule.COMMA: 150,
+    Rule.DASH: 150,
+    Rule.DOTS: 150,
+    Rule.JOIN: 150,
     Rule.MEDIA: 135,
 }
 
@@ -129,12 +129,13 @@ _NO_LANGUAGE: Final = Language("", "", "", "")
 _ASKS: Final = "?؟？⁇⁈⁉¿՞\u037e"
 _ENDS: Final = ".!。！।։۔"
 _PAUSES: Final = ",،，、;؛；"
-_GOES_ON: Final = ":-–—&+/：("
+_GOES_ON: Final = ":-–—&+/："
 _DOTS: Final = ("...", "…", "..")
-#: What may stand behind the sign that ends a text, brackets that smile among it.
-_BEHIND: Final = re.compile(
-    r"""(?:[\s)\]}"'»”’*_~]|[:;=][-']?(?=[)\]DPp(]+$)|(?<=[)(DPp])[DPp(])+$"""
-)
+#: What may stand behind the sign that ends a text, brackets that smile among it; then their eyes,
+#: and smileys that end in a letter.
+_BEHIND: Final = " \t\n)(]}\"'»”’*_~"
+_EYES: Final = re.compile(r"[:;=][-']?$")
+_LAUGH: Final = re.compile(r"\s(?:[:;=8]-?[DPp]|[xX]D{1,9})$")
 _SMILEY: Final = re.compile(r"(?:[:;=8]-?['’]?[)(DPpОO3*|/\\]+|<3|[xX]D+|\)+|\^_*\^)")
 _ANSWERING_EMOJI: Final = frozenset("👍👌✅🆗🙆👎❌🙅✔☑💯")
 _EMOJI_CATEGORIES: Final = frozenset({"So", "Sk", "Cf", "Mn", "Me", "Zs"})
@@ -153,7 +154,7 @@ _KINDS: Final[Mapping[Kind, Rule]] = {
 #: Our own sentences about a message; its words stand behind them, and hold no such brackets.
 _DESCRIPTIONS: Final = re.compile(r"\A(?:\[[^\[\]]*\]\s*)+")
 #: So many characters at the end of a text are looked at.
-_LOOKED_AT: Final = 400
+_LOOKED_AT: Final = 200
 
 
 def rule_of(message: InboundMessage, language: str) -> Rule:
@@ -224,14 +225,16 @@ def _without_emoji(text: str) -> str:
 
 def _by_sign(words: str, code: str) -> Rule:
     """Return the rule of the sign at the end, WORDS where there is none."""
-    bare = _BEHIND.sub("", words)
+    bare = _LAUGH.sub("", words).rstrip(_BEHIND)
+    if words[len(bare) :].startswith((")", "(", "]")):
+        bare = _EYES.sub("", bare).rstrip()
     if bare.endswith(tuple(_ASKS)) or (code == "el" and bare.endswith(";")):
         return Rule.QUESTION
     if bare.endswith(_DOTS):
         return Rule.DOTS
     if bare.endswith(tuple(_PAUSES)):
         return Rule.COMMA
-    if words.endswith(tuple(_GOES_ON)):
+    if bare.endswith(tuple(_GOES_ON)):
         return Rule.DASH
     # Armenian asks by a sign within the word.
     return Rule.SENTENCE if bare.endswith(tuple(_ENDS)) else Rule.WORDS

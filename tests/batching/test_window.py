@@ -59,6 +59,9 @@ THUMB = "\U0001f44d\U0001f3fd"
         ("en", THUMB, Rule.REPLY),
         ("en", "ok", Rule.REPLY),
         ("ru", "да, хорошо", Rule.REPLY),
+        ("en", "see you tomorrow :)", Rule.WORDS),
+        ("en", "when? :D", Rule.QUESTION),
+        ("en", "at home (the red house)", Rule.WORDS),
         ("en", "15", Rule.WORDS),
         ("en", "?", Rule.QUESTION),
     ],
@@ -198,7 +201,7 @@ def test_trace_says_which_rule_a_batch_waited_by(world: World) -> None:
 
     steps = [sentence(it) for it in trace(world.store, world.anna).steps if it.verb == "collect"]
     assert steps == [
-        "collected, because the customer was quiet (idle) for 6300 ms after a question"
+        "collected, because the customer was quiet (idle) for 4500 ms after a question"
     ]
 
 

@@ -22,7 +22,7 @@ def test_bursts_of_the_ledger_are_replayed(
     assert (fixed["messages"], fixed["calls"], fixed["calls_saved"]) == (2, 1, 1)
     assert (fixed["bursts_split"], fixed["wait_p50_ms"]) == (0, 9_000)
     assert (
-        table.split()[-10:] == ["1", "2", "1", "1", "0", "0.0", "6.3", "6.3", "6.3", "1", "0"][1:]
+        table.split()[-10:] == ["1", "2", "1", "1", "0", "0.0", "4.5", "4.5", "4.5", "1", "0"][1:]
     )
 
 
