@@ -33,6 +33,7 @@ from batching.errors import (
 from batching.figures import WHOLE
 from batching.keys import Keyring
 from batching.model import (
+    CLOSING,
     MODELS,
     WITH_CUSTOMER,
     Budget,
@@ -433,7 +434,7 @@ def _silence(message: InboundMessage, reception: Reception) -> str:
     if is_call or message.is_silent:
         return message.kind
     is_ignored = reception.closing == "ignore" and rule_of(message, reception.language).closes
-    return Reason.CLOSING if is_ignored else ""
+    return CLOSING if is_ignored else ""
 
 
 def _pause(message: InboundMessage, limits: Limits, reception: Reception) -> str:

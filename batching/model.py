@@ -66,6 +66,8 @@ class Kind(StrEnum):
     PAYMENT = "payment"
 
 
+#: Why thanks that nothing else waits with are not answered; ``append.lua`` knows it.
+CLOSING: Final = "closing"
 #: Kinds that ask for no answer, but for a deletion that names its message.
 SILENT_KINDS = frozenset({Kind.REACTION, Kind.DELETED})
 
@@ -290,7 +292,6 @@ class Reason(StrEnum):
     ERASED = "erased"
     DISCARDED = "discarded"
     TAKEOVER = "takeover"
-    CLOSING = "closing"
 
 
 class Stage(StrEnum):
