@@ -324,7 +324,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "planted": planted,
 }
 #: What is played where little time is.
-SHORT = ("bare", "deploy", "refusal", "grow")
+SHORT = ("bare", "refusal", "grow")
 #: The whole of it.
 LONG = tuple(name for name in SCENARIOS if name not in {"deploy", "refusal"})
 
