@@ -27,7 +27,7 @@ from runtime.accounts import (
     agreed,
     load_accounts,
 )
-from runtime.clients import Role, database_id, redis_client, trouble
+from runtime.clients import DatabaseId, Role, database_id, redis_client, trouble
 from runtime.fleet import Fleet, Member, this_process
 from runtime.logs import start_logging
 from runtime.needs import purposes_of, secret_digests
@@ -91,11 +91,12 @@ def build(
     addresses = addresses_of(settings, configs) if role == "scheduler" else []
     log_unsafe(settings, configs, channels, addresses)
     store = store_of(settings, redis_client(settings.redis_url, role))
-    me = _this_process(role, settings, configs, _open(store))
+    found = _find(store)
+    me = _this_process(role, settings, configs, found.ledger_id)
     store.figures.traces = traces_of(
         settings, role, me.ledger_id, {it.account_id: it.channel for it in configs}
     )
-    _log_start(settings, environ, store, me)
+    _log_start(settings, environ, me, found)
     everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
     outages, silence = _watchers(settings)
@@ -225,40 +226,55 @@ def store_of(settings: Settings, client: redis.Redis) -> Store:
     )
 
 
-def _open(store: Store) -> str:
-    """Return the ledger's id; wait up to LEDGER_WAIT_S for a Redis that is just starting.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The ledger as a starting process found it; ``counts``: how much there is of everything."""
 
-    A process that has not seen its ledger must not serve: its form may be another. Raise
-    ConfigurationError also if BATCH_DURABILITY=always asks too much of the server.
+    ledger_id: str
+    database: DatabaseId
+    counts: Mapping[str, int]
+
+
+def _find(store: Store) -> _Found:
+    """Return the ledger, opened; wait up to LEDGER_WAIT_S for a Redis that is just starting.
+
+    A process that has not seen its ledger must not serve: its form may be another. No more is asked
+    of Redis before it serves: a worker that fails ends all that gunicorn runs, those that serve
+    too. Raise ConfigurationError also if BATCH_DURABILITY=always asks too much of the server.
     """
     deadline = time.monotonic() + LEDGER_WAIT_S
     while True:
         try:
-            ledger_id = store.open()
-            break
+            return _look(store)
         except LedgerUnavailableError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)
-    if store.synced:
-        with reached():
-            found = health.check_sync(store.client)
-        if found.level is health.Level.MISTAKE:
-            raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
-    return ledger_id
 
 
-def _log_start(settings: Settings, environ: Mapping[str, str], store: Store, me: Member) -> None:
+def _look(store: Store) -> _Found:
+    ledger_id = store.open()
+    with reached():
+        database = database_id(store.client)
+        if store.synced:
+            _require_sync(store)
+    undelivered = Alerts(store).undelivered().count
+    return _Found(ledger_id, database, asdict(census(store)) | {"undelivered": undelivered})
+
+
+def _require_sync(store: Store) -> None:
+    found = health.check_sync(store.client)
+    if found.level is health.Level.MISTAKE:
+        raise ConfigurationError("durability", f"{found.about}={found.says}; {found.advice}")
+
+
+def _log_start(settings: Settings, environ: Mapping[str, str], me: Member, found: _Found) -> None:
     """Log what this process is, what it runs with and which ledger it found.
 
     Two processes with different settings or another Redis are found by comparing these lines.
     """
     for former, setting in former_names(environ).items():
         log.warning("setting.renamed", extra={"former": former, "setting": setting})
-    with reached():
-        database = database_id(store.client)
-    counts = asdict(census(store))
-    counts["undelivered"] = Alerts(store).undelivered().count
     log.info(
         "process.started",
         extra={
@@ -267,8 +283,8 @@ def _log_start(settings: Settings, environ: Mapping[str, str], store: Store, me:
             "fingerprint": me.fingerprint,
             "limits": asdict(settings.limits()),
             "ledger_id": me.ledger_id,
-            "redis_run_id": database.run_id,
-            "redis_db": database.db,
-            "counts": counts,
+            "redis_run_id": found.database.run_id,
+            "redis_db": found.database.db,
+            "counts": found.counts,
         },
     )

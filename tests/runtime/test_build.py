@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from runtime.clients import Role
 from runtime.fleet import drift, members
 from tests.runtime.conftest import SECRETS
 from tests.valkey_server import ValkeyServer
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -168,6 +170,28 @@ def test_process_that_must_sync_refuses_a_server_that_cannot(
 
     synced = build("web", always | {"REDIS_URL": durable.url(0), "BROKER_URL": durable.url(1)})
     assert synced.store.synced
+
+
+@pytest.mark.parametrize("command", ["time", "hsetnx", "hgetall", "zcount", "xlen"])
+def test_process_waits_for_its_ledger_whatever_it_is_just_asking(
+    environ: dict[str, str], other_valkey: ValkeyServer, command: str
+) -> None:
+    """A Redis may go away and come back between any two steps of a start."""
+    other_valkey.start()
+    addresses = {"REDIS_URL": other_valkey.url(0), "BROKER_URL": other_valkey.url(1)}
+    with other_valkey.client() as client, ThreadPoolExecutor() as pool:
+        client.acl_setuser("default", enabled=True, commands=[f"-{command}"])
+
+        def refused_once() -> bool:
+            entries: Any = client.acl_log()
+            return any(entry["object"] == command for entry in entries)
+
+        starting = pool.submit(build, "web", environ | addresses)
+        eventually(refused_once, what=f"{command} to be refused")
+        client.acl_setuser("default", enabled=True, commands=[f"+{command}"])
+
+        runtime = starting.result()
+        assert runtime.fleet.ledger_id == runtime.store.ledger_id()
 
 
 NOTHING_THERE = "does not answer: nothing listens there (ConnectionError)"

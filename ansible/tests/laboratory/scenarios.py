@@ -43,11 +43,6 @@ def many_deploys(stage: Stage) -> None:
     _replace(stage, stage.deploys)
 
 
-def one_deploy(stage: Stage) -> None:
-    """Replace the release once, and its settings once."""
-    _replace(stage, 2)
-
-
 def bad_weather(stage: Stage) -> None:
     """Deploy while one host's line is slow and loses frames."""
     if stage.site.kind == "one":
@@ -305,7 +300,6 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "beside": not_bare,
     "bare": bare_hosts,
     "deploys": many_deploys,
-    "deploy": one_deploy,
     "refusal": one_refusal,
     "grow": grow,
     "weather": bad_weather,
@@ -326,7 +320,7 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
 #: What is played where little time is.
 SHORT = ("bare", "refusal", "grow")
 #: The whole of it.
-LONG = tuple(name for name in SCENARIOS if name not in {"deploy", "refusal"})
+LONG = tuple(name for name in SCENARIOS if name != "refusal")
 
 
 def prove(
