@@ -92,11 +92,11 @@ def amended(kept: Kept, digest_of: Callable[[str], str]) -> Change:
             is_told = any(past[n].name == "history" for n in found_in)
             _settle(by, is_changed=_change(entries, by), is_told=is_told)
     for c, each in kept.kin.items():
-        # What is asked about there cannot change; a deletion there changes here alone.
-        flight = [it for it in lists[c]["f"] if it.message.is_deletion or not each.is_asked]
-        for by in [*flight, *lists[c]["o"]]:
+        for by in [*lists[c]["f"], *lists[c]["o"]]:
             if by.message.amends and not by.ended:
-                _obey([*lists[""]["f"], *lists[""]["o"]], by)
+                # What is asked about there cannot change: it is told of there, too.
+                is_asked = each.is_asked and by in lists[c]["f"]
+                _obey([*lists[""]["f"], *lists[""]["o"]], by, is_asked=is_asked)
     told = [
         it if new is old else replace(it, raw=new.encode())
         for it, old, new in zip(past, exchanges, revised, strict=True)
@@ -204,14 +204,16 @@ def _settle(by: _Entry, *, is_changed: bool, is_told: bool) -> None:
         by.ended = Kind.DELETED if by.message.is_deletion else Kind.EDITED
 
 
-def _obey(entries: Sequence[_Entry], by: _Entry) -> None:
+def _obey(entries: Sequence[_Entry], by: _Entry, *, is_asked: bool) -> None:
     """Carry ``by``, which waits elsewhere, out here: its own turn may come after this question.
 
-    An edit ends by that; first what it changes is to be written down.
+    An edit ends by that, unless a model ``is_asked`` about it; first what it changes is to be
+    written down.
     """
     before = [(entry.raw, entry.ended) for entry in entries]
     is_found = _change(entries, by)
-    if is_found and before == [(entry.raw, entry.ended) for entry in entries]:
+    is_done = is_found and before == [(entry.raw, entry.ended) for entry in entries]
+    if is_done and not is_asked:
         by.ended = Kind.EDITED
 
 

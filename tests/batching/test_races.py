@@ -251,6 +251,34 @@ def test_change_before_any_step_of_a_question_is_obeyed_by_it(
     assert number > 3
 
 
+@pytest.mark.parametrize("changing", [ANNA, CO], ids=["by another id", "by the same id"])
+@pytest.mark.parametrize("by", ["edit", "deletion"])
+def test_question_before_any_step_of_one_about_a_change_elsewhere_obeys_it(
+    make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, by: str, changing: str
+) -> None:
+    """By whichever id it comes, and without waiting for the answer there, which tells of it too."""
+    for number in count():
+        world = world_of(make_world, 5, (), "")
+        world.receive(said(world, customer=CO), world.message("hello"))
+        world.receive(joining(world, ANNA, CO))
+        change = edit(world, "For 18:00") if by == "edit" else deletion(world)
+        world.receive(replace(change, customer=changing))
+        world.wait(9_000)
+        first, second = sorted(world.flush(), key=lambda it: it.conversation_id != world.anna)
+        asked = partial(world.generate, second)
+        with before_round_trip(monkeypatch, number, asked) as made:
+            world.generate(first)
+        is_over, turns = len(made) <= number, [*world.model.turns]
+        world.settle(60_000)
+
+        assert (number, [it for it in world.model.turns if "secret" in it]) == (number, [])
+        assert is_over or by == "deletion" or "For 18:00" in turns, number
+        world.check()
+        if is_over:
+            break
+    assert number > 3
+
+
 @pytest.mark.parametrize(("written", "home"), [(ANNA, CO), (CO, ANNA)])
 def test_message_before_any_step_of_which_its_customer_is_forgotten_is_found_by_its_id(
     make_world: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, written: str, home: str

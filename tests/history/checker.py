@@ -178,9 +178,8 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
     for message in story.messages.values():
         replies = story.replies_to(message.word)
         erased = [place for place in story.erasures[message.person] if place > message.offered]
-        # Under another id than its message an edit may be a message of its own.
         former = story.messages.get(story.former.get(message.word, ""))
-        alone = former is not None and former.addresses != message.addresses
+        alone = former is not None and _is_apart(story, former, message)
         # Of ids that contradict each other a person was alerted.
         alone |= not story.ids.is_clear(message.person) and len(message.addresses) > 1
         if len(replies) > 1 + len(story.replays_of(message.word)) + len(erased) + alone:
@@ -195,6 +194,16 @@ def _doubled(story: Story, resend: frozenset[str]) -> Iterator[str]:
             again = taken.tag in doubted or any(story.paused(who, 0, last) for who in senders)
             if len(copies) > 1 + (again and taken.account in resend):
                 yield f"sent twice: {taken.tag}, {len(copies)} times"
+
+
+def _is_apart(story: Story, former: Message, edit: Message) -> bool:
+    """Return whether an edit may be a message of its own: it came elsewhere than its message.
+
+    Under another id, or by the same once that had been joined with others: what is being asked
+    about here when the message's turn comes there is told of here, and stands there in its place.
+    """
+    is_moved = story.ids.joined(edit.person, former.offered, edit.accepted)
+    return former.addresses != edit.addresses or is_moved
 
 
 def _apologized(story: Story) -> Iterator[str]:

@@ -97,6 +97,10 @@ class Identities:
         # (seed 820: one message before and once more after, another id's only after).
         if any(start < place < end for place in self._erasures[person]):
             return True
+        return self.joined(person, start, end)
+
+    def joined(self, person: Person, start: int, end: int) -> bool:
+        """Return whether ids of the customer were being joined between two places."""
         return any(join.place > start and join.called < end for join in self._news.get(person, ()))
 
     def together(self, one: Message, other: Message) -> bool:

@@ -197,6 +197,11 @@ GOOD: dict[str, list[Happening]] = {
         *under(OTHER, "m1"), *under(PHONE, "e1"), Amended(0, "m1", "e1", address=PHONE),
         *answered(1, "e1"), *answered(2, "e1", batch="c:b2"),
     ],
+    "answered as an edit and in its message's place, whose id was joined with another meanwhile": [
+        *under(OTHER, "m1"), Begun(0, "web-1"), Joined(0, SALON, ANNA, (PHONE, OTHER), "web-1"),
+        *under(OTHER, "e1"), Amended(0, "m1", "e1", address=OTHER), *answered(1, "e1"),
+        *answered(2, "e1", batch="c:b2"),
+    ],
     "answered under two ids of which a person was told": [
         Conflicted(0, SALON, ANNA), *under(PHONE, "m1"), *under(OTHER, "m1"), *answered(1, "m1"),
         *answered(2, "m1", batch="c:b2"),
@@ -380,6 +385,18 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
         "answered twice: m1",
         [*JOINED, *under(PHONE, "m1"), *under(OTHER, "m1"), *answered(1, "m1"),
          *answered(2, "m1", batch="c:b2")],
+    ),
+    "answered as an edit and in its message's place, whose id had been joined before": (
+        "answered twice: e1",
+        [*JOINED, *under(OTHER, "m1", "e1"), Amended(0, "m1", "e1", address=OTHER),
+         *answered(1, "e1"), *answered(2, "e1", batch="c:b2")],
+    ),
+    "answered as an edit and in its message's place, joined again meanwhile": (
+        "answered twice: e1",
+        [*JOINED, *under(OTHER, "m1"), Begun(0, "web-1"),
+         Joined(0, SALON, ANNA, (PHONE, OTHER), "web-1"), *under(OTHER, "e1"),
+         Amended(0, "m1", "e1", address=OTHER), *answered(1, "e1"),
+         *answered(2, "e1", batch="c:b2")],
     ),
     "order of answers under ids that were joined": (
         "order of answers: m2 answered before m1",
