@@ -93,9 +93,8 @@ def build(
     store = store_of(settings, redis_client(settings.redis_url, role))
     found = _find(store)
     me = _this_process(role, settings, configs, found.ledger_id)
-    store.figures.traces = traces_of(
-        settings, role, me.ledger_id, {it.account_id: it.channel for it in configs}
-    )
+    channel_of = {it.account_id: it.channel for it in configs}
+    store.figures.traces = traces_of(settings, role, me.ledger_id, channel_of)
     _log_start(settings, environ, me, found)
     everyone = with_canary(settings, configs)
     providers = {**channels, canary.CANARY.name: canary.CANARY}
