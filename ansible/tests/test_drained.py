@@ -37,7 +37,8 @@ def play(directory: Path, unreachable: str) -> subprocess.CompletedProcess[str]:
         for name in ("web-1", "web-2", "web-22", "web-3")
     }
     away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": "1"}
-    hosts[unreachable] |= away
+    if unreachable:
+        hosts[unreachable] |= away
     groups = {group: {"hosts": dict.fromkeys(hosts)} for group in ("web", "workers", "scheduler")}
     groups["ledger"] = {"hosts": {"web-1": None}}
     secrets = {"ledger_broker_password": "none", "broker_password": "none"}
@@ -68,6 +69,26 @@ def test_drained_hosts_are_those_of_which_any_host_says_so(tmp_path: Path) -> No
     told: dict[str, list[str]] = json.loads((tmp_path / "told.json").read_text())
     assert told["in service"] == ["web-1", "web-22"]
     assert sorted(told["drained"]) == [f"web-2 {SINCE}", f"web-3 {SINCE}"]
+
+
+def test_host_that_the_inventory_calls_otherwise_by_now_stays_drained(tmp_path: Path) -> None:
+    """Others may have had that name; the host itself knows which one was its own."""
+    for host, marks in {
+        "web-1": {"old-3": SINCE, "gone": SINCE},
+        "web-3": {"old-3": SINCE, "gone": SINCE, ".self": "old-3"},
+        # It was drained once, and taken in again.
+        "web-22": {"old-3": SINCE, ".self": "old-22"},
+    }.items():
+        (tmp_path / host / "drained").mkdir(parents=True)
+        for name, text in marks.items():
+            (tmp_path / host / "drained" / name).write_text(f"{text}\n")
+
+    done = play(tmp_path, unreachable="")
+
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    told: dict[str, list[str]] = json.loads((tmp_path / "told.json").read_text())
+    assert sorted(told["in service"]) == ["web-1", "web-2", "web-22"]
+    assert told["drained"] == [f"web-3 {SINCE}"]
 
 
 def test_host_that_is_not_drained_must_answer(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ class Inventory:
         self.repository = ROOT
         self._hosts = hosts
         self._directory = directory
+        self._called: dict[str, str] = {}
 
     def write(self) -> None:
         """Write all of it."""
@@ -79,11 +80,19 @@ class Inventory:
         """Have ``topology`` be the inventory's, with the certificates that it needs."""
         self.topology = topology
         _dump(self.path / "hosts.yml", self._groups())
+        if size(topology) > 1:
+            self.certify_servers()
+
+    def certify_servers(self) -> None:
+        """Have certificates for servers, wherever they are; they stay, as an operator's would."""
         secrets = self.vault.open()
-        # Certificates for all hosts, once there are several; they stay, as an operator's would.
-        if size(topology) > 1 and "ledger_tls_ca" not in secrets:
+        if "ledger_tls_ca" not in secrets:
             everywhere = [self._private(guest) for guest in self._hosts.guests.values()]
             self.vault.lock(secrets | certificates_of(self.authority, everywhere))
+
+    def rename(self, host: str, name: str) -> None:
+        """Call a host by another name here, from the next inventory that is placed."""
+        self._called[host] = name
 
     def set_settings(self, **changes: str) -> None:
         """Have the usual settings with ``changes``; none takes back what was changed."""
@@ -113,14 +122,20 @@ class Inventory:
         named = {host for members in self.topology.values() for host in members}
         guests = [guest for guest in self._hosts.guests.values() if guest.host in named]
         every = {
-            guest.host: {"ansible_host": guest.address, "private_address": self._private(guest)}
+            self._name(guest.host): {
+                "ansible_host": guest.address,
+                "private_address": self._private(guest),
+            }
             for guest in guests
         }
         children = {
-            group: {"hosts": dict.fromkeys(members, None)}
+            group: {"hosts": dict.fromkeys(map(self._name, members), None)}
             for group, members in self.topology.items()
         }
         return {"all": {"hosts": every, "children": children}}
+
+    def _name(self, host: str) -> str:
+        return self._called.get(host, host)
 
     def _settings(self, changes: Mapping[str, str]) -> dict[str, Any]:
         accounts, prompts = write_accounts(self._directory / "accounts", OUTSIDE_URL)

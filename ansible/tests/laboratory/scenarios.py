@@ -12,8 +12,7 @@ from pathlib import Path
 from laboratory import weather
 from laboratory.addresses import every_port, moved_web
 from laboratory.beside import not_bare
-from laboratory.guest import Guest
-from laboratory.hosts import TWO
+from laboratory.changes import grow, renamed, rests, shrink
 from laboratory.places import LaboratoryError
 from laboratory.renewal import certificates
 from laboratory.session import Chapter
@@ -55,18 +54,6 @@ def bad_weather(stage: Stage) -> None:
     stage.expect_only(stage.current())
 
 
-def grow(stage: Stage) -> None:
-    """Add a second host while customers write: the ledger is reached by TLS from then on."""
-    if stage.site.kind != "one":
-        return
-    with stage.traffic("one host to two") as chapter:
-        chapter.wait(2)
-        stage.site.inventory.place(TWO)
-        stage.plays_well("site.yml", release=stage.current().split(".")[0])
-        chapter.wait(2)
-        stage.expect_only(stage.current())
-
-
 def rollback(stage: Stage) -> None:
     """Deploy and think better of it."""
     stage.plays_well("deploy.yml", release="r1")
@@ -87,29 +74,17 @@ def drain(stage: Stage) -> None:
         guest = stage.site.hosts.guests[host]
         with stage.traffic(f"drain of {host}") as chapter:
             stage.plays_well("drain.yml", "-e", f"drain_host={host}")
-            _rests(stage, chapter, guest)
+            rests(stage, chapter, guest)
             stage.plays_well("deploy.yml", release=release)
             guest.stop()
             guest.start()
-            _rests(stage, chapter, guest)
+            rests(stage, chapter, guest)
             checked = stage.plays_well("verify.yml")
             named = f"Drained: {host} since 20" in checked.output
             stage.expect(named, f"verify.yml does not say that {host} is drained")
             stage.plays_well("undrain.yml", "-e", f"drain_host={host}")
             chapter.wait(3)
         stage.expect_only(stage.current())
-
-
-def _rests(stage: Stage, chapter: Chapter, guest: Guest) -> None:
-    """Expect that nothing runs on a drained host, and that no proxy asks it."""
-    listed = "systemctl list-units --plain --no-legend --state=active 'ai-admin-*'"
-    left = guest.ssh(listed).strip()
-    stage.expect(not left, f"{guest.host} is drained and runs {left}")
-    proxy = stage.guests("proxy")[0]
-    proxy.ssh("truncate --size 0 /var/log/nginx/access.log")
-    chapter.wait(5)
-    asked = proxy.ssh("cat /var/log/nginx/access.log")
-    stage.expect(asked and guest.address not in asked, f"{guest.host} is drained and asked")
 
 
 def two_at_once(stage: Stage) -> None:
@@ -302,6 +277,8 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "deploys": many_deploys,
     "refusal": one_refusal,
     "grow": grow,
+    "renamed": renamed,
+    "shrink": shrink,
     "weather": bad_weather,
     "rollback": rollback,
     "together": two_at_once,
