@@ -18,7 +18,7 @@ from actors.bulkhead import Bulkhead
 from batching import flow
 from batching.errors import AmbiguousError, StoppedError, TransientError, UnusableAnswerError
 from batching.keys import FLUSH_GATE
-from batching.model import Exchange, Outbound, Stage, WakeUp
+from batching.model import Answer, Exchange, Outbound, Stage, WakeUp
 from batching.ports import Account, Accounts, Channel, Model, Pause
 from batching.store import Store, reached
 from runtime.build import Runtime
@@ -161,7 +161,7 @@ class _WatchedModel:
     model: Model
     watch: _Watch
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
         with self.watch():
             return self.model.answer(history, turn, now_ms=now_ms)
 

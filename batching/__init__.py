@@ -53,6 +53,8 @@ message
     What a customer wrote, recorded or pressed.
 outage
     What the model or the channel lacks for a while; it spends no attempt.
+hand-over
+    A person is awaited in a conversation: a model or a rule said so, and they were alerted.
 outcome
     What became of a step of a run, such as retry, defer or dead letter.
 part
@@ -68,7 +70,8 @@ shard
 stage
     What a batch in flight waits for: generate or send.
 suppressed
-    Deliberately not answered, with a reason: takeover, reaction, deleted, discarded, erased.
+    Deliberately not answered, with a reason: takeover, reaction, deleted, hand-over, discarded,
+    erased.
 takeover
     A person answers the customer; we do not, for a while.
 token

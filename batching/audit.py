@@ -160,15 +160,16 @@ def _conversation_problems(
     due: int,
     leased: int,
     expires: int,
+    notice: int,
 ) -> Iterator[str]:
     """Yield what contradicts itself in a row of ``audit.lua``."""
     if opened != open_kept:
         yield f"{conversation}: {opened} open messages counted, {open_kept} kept"
     if flying != flight_kept:
         yield f"{conversation}: {flying} messages in flight counted, {flight_kept} kept"
-    if bool(leased) != bool(flying):
+    if bool(leased) != bool(flying or notice):
         yield f"{conversation}: in flight {flying}, leased {leased}"
-    if bool(due) != bool(opened and not flying):
+    if bool(due) != bool(opened and not (flying or notice)):
         yield f"{conversation}: open {opened}, in flight {flying}, due {due}"
     if expires:
         yield f"{conversation}: its content has an expiry"

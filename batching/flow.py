@@ -35,6 +35,7 @@ from batching.keys import Keyring
 from batching.model import (
     MODELS,
     WITH_CUSTOMER,
+    Answer,
     Budget,
     Collected,
     DeliveryStatus,
@@ -44,6 +45,7 @@ from batching.model import (
     Expiry,
     ForeignMessage,
     Gravity,
+    Handover,
     IdentityChange,
     InboundMessage,
     Kept,
@@ -66,15 +68,17 @@ from batching.model import (
     decode_all,
     in_order,
 )
-from batching.ports import Account, Accounts, LeaseRenewer, Model, Pause, Queue
+from batching.ports import Account, Accounts, Desk, LeaseRenewer, Model, Pause, Queue
 from batching.store import (
     DONE,
     GO,
     GREETING,
+    HANDED_OVER,
     OURS,
     PROBE,
     SPENT,
     TAKEOVER_BEGINS,
+    TAKEOVER_GOES_ON,
     Held,
     Outcome,
     Persistent,
@@ -137,6 +141,8 @@ def receive(
     queued, taken = _rehomed(store, queued, round_trip.execute(), limits_of, reception_of)
     values = _end_redeliveries(store, queued, taken)
     for (what, owner), value in zip(queued, values, strict=True):
+        if isinstance(what, ForeignMessage) and value in {TAKEOVER_BEGINS, TAKEOVER_GOES_ON}:
+            store.end_handovers_of_kin(owner)
         _log_received(store.keyring, what, owner, value)
     return [value for value in values if isinstance(value, Receipt)]
 
@@ -151,12 +157,15 @@ def flush(store: Store, queue: Queue, *, limit: int = 100) -> int:
     began_ms = _clock_ms()
     watch, shards, round_trip = store.watch(), store.keyring.all_shards, store.pipeline()
     handlers: list[Callable[[Store, Any, list[WakeUp]], None]] = []
-    for number in watch.to_collect:
-        round_trip.collect(shards[number], limit=limit)
-        handlers.append(_handle_collected)
-    for number in watch.to_reap:
-        round_trip.reap(shards[number], limit=limit)
-        handlers.append(_handle_reaped)
+    steps: Sequence[tuple[Sequence[int], Callable[..., object], Any]] = (
+        (watch.to_collect, round_trip.collect, _handle_collected),
+        (watch.to_reap, round_trip.reap, _handle_reaped),
+        (watch.to_remind, round_trip.remind, _handle_reminded),
+    )
+    for numbers, step, handle in steps:
+        for number in numbers:
+            step(shards[number], limit=limit)
+            handlers.append(handle)
     # Added as soon as a batch is in flight, so that an error below does not lose its wake-up.
     wake_ups: list[WakeUp] = []
     errors = []
@@ -217,12 +226,7 @@ def generate(
         took_ms = _clock_ms() - began_ms
         if run.is_withdrawn:
             _suppress(steps, run, Kind.DELETED)
-            return
-        parts = account.channel.split(answer)
-        # The reply is kept before it is sent: a retry must not ask the model twice.
-        if steps.checkpoint(run, parts, store.exchange(run, answer, parts)):
-            fields = {"parts": len(parts), "took_ms": took_ms, "waited_ms": run.age_ms}
-            log.info("reply.generated", extra=_about(run) | fields)
+        elif _keep(steps, account, run, answer, took_ms):
             _enqueue(queue, _to_send(wake_up))
 
 
@@ -253,6 +257,9 @@ def send(
         if run.apology:
             reason, detail = run.apology
             dead_letter(steps, run, Reason(reason), f"{detail}; apology sent")
+        elif run.is_notice:
+            if steps.finish(run):
+                log.info("handover.apology_sent", extra=_about(run))
         elif steps.finish(run):
             log.info("batch.answered", extra=_about(run) | {"waited_ms": run.age_ms})
             took_ms = run.age_ms + _clock_ms() - began_ms
@@ -629,6 +636,20 @@ def _trace_wait(store: Store, batch: Collected) -> None:
     )
 
 
+def _handle_reminded(
+    _store: Store, reminded: list[tuple[str, str, str, str, str]], wake_ups: list[WakeUp]
+) -> None:
+    """Add the wake-ups of what customers are told who wait for a person; log the rest."""
+    for conversation_id, account_id, batch_id, apology_id, what in reminded:
+        about = {"account": account_id, "conversation": conversation_id, "batch": batch_id}
+        if apology_id:
+            wake_ups.append(WakeUp(conversation_id, apology_id, 1, Stage.SEND))
+        if what == "reminded":
+            log.warning("handover.reminded", extra=about)
+        elif what == "expired":
+            log.error("handover.expired", extra=about)
+
+
 def _handle_reaped(
     store: Store, value: tuple[list[Reaped], list[Overdue]], wake_ups: list[WakeUp]
 ) -> None:
@@ -700,8 +721,14 @@ def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Ac
         # By the provider's clock, as the provider counts: it may have been delivered days late.
         is_old = run.age_ms > run.limits.reply_deadline_ms
         dead_letter(store, run, Reason.DEADLINE, "reply_deadline" if is_old else "delivered_late")
+    elif run.is_notice and not run.awaited:
+        # Its person has come, or was told not to, in the meantime.
+        _suppress(store, run, Reason.HANDOVER)
     else:
         account = accounts.get(run.account_id)
+        if account and account.waiting.silent and run.is_behind and not run.is_notice:
+            _suppress(store, run, Reason.HANDOVER)
+            return None
         if account:
             return account
         log.error("account.unknown", extra=_about(run))
@@ -710,8 +737,10 @@ def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Ac
 
 
 def _suppress(store: Scripts, run: Run, reason: str) -> None:
-    """End the batch as deliberately not answered."""
-    if store.finish(run, suppressed=reason):
+    """End the batch as deliberately not answered; what waits for a person is history."""
+    is_kept = reason == Reason.HANDOVER and not run.is_notice
+    unanswered = store.exchange(run, "", []) if is_kept else None
+    if store.finish(run, suppressed=reason, unanswered=unanswered):
         log.info("batch.suppressed", extra=_about(run) | {"reason": reason})
         _trace_whole(store, run, "suppressed")
 
@@ -788,36 +817,78 @@ def _carry_out(store: Store, batch: Held, kin: Sequence[str] | None = None) -> K
     raise TransientError("conversation_busy")
 
 
-def _ask(store: Store, steps: Scripts, account: Account, run: Run) -> tuple[Run, str]:
+def _keep(steps: Scripts, account: Account, run: Run, answer: Answer, took_ms: int) -> bool:
+    """Keep the answer of a run, and have a person alerted where it hands over; False if stale."""
+    parts = account.channel.split(answer.text)
+    # Who is awaited already was alerted.
+    handover = None if run.awaited else answer.handover
+    exchange = steps.exchange(run, answer.text, parts)
+    # The reply is kept before it is sent: a retry must not ask the model twice.
+    kept = steps.checkpoint(run, parts, exchange, handover=handover, waiting=account.waiting)
+    if kept:
+        fields = {"parts": len(parts), "took_ms": took_ms, "waited_ms": run.age_ms}
+        log.info("reply.generated", extra=_about(run) | fields)
+    if kept == HANDED_OVER and handover:
+        why = {"reason": handover.reason, "urgency": handover.urgency}
+        log.warning("handover.started", extra=_about(run) | why)
+    return bool(kept)
+
+
+def _ask(store: Store, steps: Scripts, account: Account, run: Run) -> tuple[Run, Answer]:
     """Return the answer of the first model that can be asked now, and the run as it was asked.
 
-    Nothing is asked of a run that the customer withdraws meanwhile. Raise what the last model
-    raised.
+    Nothing is asked of a run that the customer withdraws meanwhile, or that is a person's. Raise
+    what the last model raised.
     """
+    if account.desk and not run.awaited and (claim := _claim(account.desk, run)):
+        run, history = _amended(store, run)
+        return run, account.desk.settled(history, Answer("", claim))
     spend(steps, run, account.budget)
     *before, last = _models(account, run.tries)
     try:
         for one in before:
             with suppress(CircuitOpenError, ModelStoppedError):
-                return _ask_one(store, steps, run, *one)
-        return _ask_one(store, steps, run, *last)
+                return _ask_one(store, steps, account, run, *one)
+        return _ask_one(store, steps, account, run, *last)
     except TransientError as error:
         if error.free and account.budget:
             steps.refund(run)
         raise
 
 
+def _claim(desk: Desk, run: Run) -> Handover | None:
+    customers = [message.customer for message in run.messages]
+    said = (message.text for message in run.messages if not message.is_deletion)
+    return desk.claims(customers, "\n".join(said))
+
+
 def _ask_one(
-    store: Store, steps: Scripts, run: Run, of: Dependency, model: Model
-) -> tuple[Run, str]:
+    store: Store, steps: Scripts, account: Account, run: Run, of: Dependency, model: Model
+) -> tuple[Run, Answer]:
     state = try_circuit(steps, run, of)
     # Nothing comes between this and the question: a deletion until now is obeyed.
     run, history = _amended(store, run)
     if run.is_withdrawn:
-        return run, ""
+        return run, Answer("")
     called = store.figures.call("generation", of, run.account_id, of)
     with _circuit_follows(steps, run, of, state), called:
-        return run, model.answer(history, run.turn, now_ms=run.now_ms)
+        answer = model.answer(history, f"{_promised(run)}{run.turn}", now_ms=run.now_ms)
+    answer = account.desk.settled(history, answer) if account.desk else answer
+    if not answer.text.strip():
+        raise UnusableAnswerError("model_empty")
+    return run, answer
+
+
+def _promised(run: Run) -> str:
+    """Return what the model is told before the turn of a customer who waits for a person."""
+    if not run.awaited:
+        return ""
+    minutes = max(0, run.now_ms - min(run.awaited.values())) // 60_000
+    return (
+        f"[The customer was promised a person from the team {minutes} minutes ago, who was told "
+        "and has not written yet. Answer simple questions; leave the rest to that person, and do "
+        "not hand over again]\n"
+    )
 
 
 def _models(account: Account, tries: int) -> list[tuple[Dependency, Model]]:
@@ -907,7 +978,7 @@ def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
     answers = tuple(message.message_id for message in run.messages)
     state = try_circuit(store, run, Dependency.CHANNEL)
     # Recorded before it is sent: if the worker dies here, the part is ambiguous and not sent twice.
-    policy = "alert" if run.apology else account.ambiguous
+    policy = "alert" if run.apology or run.is_notice else account.ambiguous
     if store.mark_sending(run, part, policy) != GO:
         return False
     began_ms = _clock_ms()

@@ -12,10 +12,11 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from batching.identity import where
+from batching.identity import family, where
 from batching.keys import Shard
 from batching.model import (
     UNREADABLE,
+    Awaited,
     Circuit,
     InboundMessage,
     Reason,
@@ -296,6 +297,54 @@ def watched_count(store: Store, account_ids: Sequence[str]) -> dict[str, int]:
     return {account_id: sum(islice(found, len(shards))) for account_id in account_ids}
 
 
+#: What is kept of a hand-over, without the words for that person.
+_AWAITED = (
+    *("account", "batch", "since", "reason", "urgency", "reminders", "sorry_at", "apologized"),
+)
+
+
+def awaited(
+    store: Store, conversation_ids: Iterable[str] | None = None, *, content: bool = False
+) -> list[Awaited]:
+    """Return where a person is awaited, in all conversations or some; who waits longest first.
+
+    ``content``: with what the model says for that person, which holds a customer's words.
+    """
+    shards = store.keyring.shards
+    if conversation_ids is None:
+        pages = scan_members(store, [each.handovers for each in shards])
+        conversation_ids = [name for page in pages for _, name in page]
+    names = list(dict.fromkeys(conversation_ids))
+    pipeline: Any = store.client.pipeline(transaction=False)
+    fields = (*_AWAITED, *(["summary"] if content else []))
+    for name in names:
+        pipeline.hmget(store.shard_of(name).handover(name), fields)
+    with reached():
+        kept = pipeline.execute() if names else []
+    found = [
+        _awaited(name, dict(zip(fields, values, strict=True)))
+        for name, values in zip(names, kept, strict=True)
+        if any(values)
+    ]
+    return sorted(found, key=lambda each: each.since_ms)
+
+
+def _awaited(conversation_id: str, fields: Mapping[str, bytes | None]) -> Awaited:
+    known = {name: (value or b"").decode(errors="replace") for name, value in fields.items()}
+    said_ms, is_due = to_number(known.get("apologized")), bool(known.get("sorry_at"))
+    return Awaited(
+        conversation_id=conversation_id,
+        account_id=known.get("account", ""),
+        batch_id=known.get("batch", ""),
+        since_ms=to_number(known.get("since")),
+        reason=known.get("reason", ""),
+        urgency=known.get("urgency", ""),
+        reminders=to_number(known.get("reminders")),
+        apology=str(said_ms) if said_ms else ("due" if is_due else "none"),
+        summary=known.get("summary", ""),
+    )
+
+
 def _dead_letter(
     batch_id: str, header: bytes, size: int, messages: Iterable[bytes] = ()
 ) -> DeadLetter:
@@ -413,6 +462,7 @@ class Trace:
     circuit_ms: int
     batch_of: dict[str, str]
     circuits: tuple[Circuit, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -458,6 +508,7 @@ def trace(store: Store, conversation_id: str) -> Trace:
         circuit_ms=max((max(1, circuit.next_ms - now_ms) for circuit in circuits), default=0),
         batch_of=messages | {m.message_id: x.batch_id for x in letters for m in x.messages},
         circuits=tuple(circuits),
+        awaited=tuple(awaited(store, family(store, c))),
     )
 
 

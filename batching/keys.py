@@ -50,6 +50,8 @@ class Shard:
         self.overdue = f"{prefix}overdue"
         #: Sorted set: batch → time of its death, ms.
         self.dead = f"{prefix}dead"
+        #: Sorted set: conversation in which a person is awaited → when that is looked at, ms.
+        self.handovers = f"{prefix}handovers"
         #: Stream: one entry for each thing that a person must know.
         self.alerts = f"{prefix}alerts"
         #: Hash: account and kind → alerts beyond the rate, for one summary.
@@ -102,6 +104,10 @@ class Shard:
     def takeover(self, conversation_id: str) -> str:
         """Return the string that is there while a person answers this customer."""
         return f"{self.prefix}takeover:{conversation_id}"
+
+    def handover(self, conversation_id: str) -> str:
+        """Hash: that a person is awaited, with what a model says of it for that person."""
+        return f"{self.prefix}handover:{conversation_id}"
 
     def dead_letter(self, batch_id: str) -> str:
         """List: the header of a dead letter, JSON, then its messages."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
 from functools import lru_cache
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 #: The reserved account of the canary; no other may bear its name.
 CANARY_ACCOUNT: Final = "canary"
@@ -285,6 +285,7 @@ class Reason(StrEnum):
     ERASED = "erased"
     DISCARDED = "discarded"
     TAKEOVER = "takeover"
+    HANDOVER = "handover"
 
 
 class Stage(StrEnum):
@@ -445,6 +446,86 @@ class Exchange:
     def decode_all(cls, kept: Iterable[str | bytes]) -> list[Self]:
         """Return the exchanges that ``encode`` kept, without those that are damaged."""
         return [exchange for exchange in map(cls.decode, kept) if exchange.is_readable]
+
+
+#: Why a person is to answer: by a model's word, then by rules; see docs/conversation.md.
+HANDOVER_REASONS: Final = (
+    *("asked", "upset", "not_known", "booking", "other", "unknown"),
+    *("promised", "words", "angry", "unclear", "vip"),
+)
+#: Longest summary that is kept of a hand-over, in characters.
+SUMMARY_CHARACTERS_MAX = 1_000
+Urgency = Literal["low", "normal", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """That a person is to answer. ``summary``: for that person; it holds a customer's words.
+
+    A reason that is none of HANDOVER_REASONS becomes "unknown", and its words go before the
+    summary: nothing that a model writes is lost, and only codes go where no text may.
+    """
+
+    reason: str = "unknown"
+    summary: str = field(default="", repr=False)
+    urgency: str = "normal"
+
+    def __post_init__(self) -> None:
+        """Make it fit to be kept."""
+        summary = self.summary
+        if self.reason not in HANDOVER_REASONS:
+            summary = ": ".join(filter(None, (self.reason, summary)))
+            object.__setattr__(self, "reason", "unknown")
+        if self.urgency not in get_args(Urgency):
+            object.__setattr__(self, "urgency", "normal")
+        summary = summary.encode("utf-8", "replace").decode().strip()
+        object.__setattr__(self, "summary", summary[:SUMMARY_CHARACTERS_MAX])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says: the words for the customer, and whether a person is to go on.
+
+    ``text`` is "" only beside a ``handover``: then the account has a sentence for it.
+    """
+
+    text: str
+    handover: Handover | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What an account does while a person is awaited; a conversation keeps what held at first.
+
+    ``remind_ms``: how long until a person is alerted again, doubling each time. ``apology_ms``: how
+    long until the customer is told ``apology``, once; 0 for never. ``expires_ms``: how long until
+    nobody is awaited any more.
+    """
+
+    silent: bool = True
+    remind_ms: int = 900_000
+    apology_ms: int = 1_800_000
+    expires_ms: int = 86_400_000
+    apology: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """That a person is awaited in a conversation. ``batch_id``: whose answer said so.
+
+    ``reminders``: of how many a person was alerted since. ``apology``: "due", "none", or when it
+    was put on its way, ms. ``summary`` is "" where it was not asked for.
+    """
+
+    conversation_id: str
+    account_id: str
+    batch_id: str
+    since_ms: int
+    reason: str = ""
+    urgency: str = "normal"
+    reminders: int = 0
+    apology: str = ""
+    summary: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -911,6 +992,7 @@ class Run:
     ``apology``: (reason, detail) of the dead letter that the batch becomes when ``parts``, an
     apology, were sent; None for an answer.
     ``quotes``: what each message replies to, as a sentence before its text, "" for nothing.
+    ``awaited``: the batches by whose answers a person is awaited, with since when, ms.
     """
 
     wake_up: WakeUp
@@ -931,6 +1013,7 @@ class Run:
     address: str = ""
     kin: tuple[str, ...] = ()
     moved: str = ""
+    awaited: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def age_ms(self) -> int:
@@ -940,7 +1023,17 @@ class Run:
     @property
     def is_withdrawn(self) -> bool:
         """Whether the customer has deleted all of it."""
-        return all(message.is_deletion for message in self.messages)
+        return not self.is_notice and all(message.is_deletion for message in self.messages)
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether it answers no message: it tells a customer that a person is still awaited."""
+        return not self.count and bool(self.parts)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a person is awaited, but by its own answer."""
+        return bool(self.awaited.keys() - {self.wake_up.batch_id})
 
     @property
     def lines(self) -> list[str]:
@@ -1011,7 +1104,8 @@ def _quote(
 class Watch:
     """What waits in all shards: earliest due and lease end, oldest heartbeat; None for none.
 
-    ``to_collect``, ``to_reap``: numbers in ``Keyring.all_shards`` of those with something to do.
+    ``to_collect``, ``to_reap``, ``to_remind``: numbers in ``Keyring.all_shards`` of those with
+    something to do.
     A shard whose heartbeat is old is to be collected from too: that renews it.
     """
 
@@ -1021,6 +1115,7 @@ class Watch:
     heartbeat_ms: int | None
     to_collect: Sequence[int] = ()
     to_reap: Sequence[int] = ()
+    to_remind: Sequence[int] = ()
 
     @property
     def flusher_lag_ms(self) -> int:

@@ -24,7 +24,7 @@ PAUSES_MS = (5_000, 30_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_00
 #: Of each shard: new entries that are taken at once, those that are looked at whether they are due,
 #: and dead letters that are kept.
 TAKEN_MAX, PENDING_MAX, DEAD_MAX = 20, 1_000, 1_000
-_DROPS = frozenset(Reason)
+_DROPS = frozenset(Reason) - {Reason.HANDOVER}
 _ENDS = {Reason.UNDELIVERED: "undelivered"}
 
 

@@ -2,22 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from batching.model import Budget, Exchange, Limits, Outbound, WakeUp
+from batching.model import Answer, Budget, Exchange, Handover, Limits, Outbound, Waiting, WakeUp
 
 
 class Model(Protocol):
     """Answers a customer."""
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
-        """Return the answer to ``turn``, the batch's texts joined by newlines; never empty.
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
+        """Return the answer to ``turn``, the batch's texts joined by newlines.
 
         ``history``: earlier exchanges, oldest first. ``now_ms``: the server's clock, so that the
         model knows the day. Raise TransientError or PermanentError, ModelStoppedError where the
         model refuses every question of the account. Safe to run twice.
         """
+        ...
+
+
+class Desk(Protocol):
+    """Knows when a person is to answer, whatever a model says, and what the customer is told."""
+
+    def claims(self, customers: Sequence[str], turn: str) -> Handover | None:
+        """Return why a person is to answer before a model is asked, None for no reason.
+
+        ``customers``: the ids under which the messages of ``turn`` came.
+        """
+        ...
+
+    def settled(self, history: Sequence[Exchange], answer: Answer) -> Answer:
+        """Return a model's answer with words, and with a hand-over where its words promise one."""
         ...
 
 
@@ -65,7 +80,8 @@ class Account:
     letter, "resend" sends the part once more first. ``budget``: None where no model costs anything.
     ``fallbacks``: further models, at most two, asked in turn while those before cannot answer.
     ``apology``: sent to a customer whose batch becomes a dead letter without an answer, "" for no
-    word.
+    word. ``desk``: None where only a model hands over. ``waiting``: what is done while a person is
+    awaited.
     """
 
     account_id: str
@@ -76,6 +92,8 @@ class Account:
     budget: Budget | None = None
     fallbacks: tuple[Model, ...] = ()
     apology: str = ""
+    desk: Desk | None = None
+    waiting: Waiting = field(default_factory=Waiting)
 
 
 class Accounts(Protocol):

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from batching.identity import family
-from batching.inspect import DeadLetter, Trace, dead_letter_headers, watched_answers
+from batching.inspect import DeadLetter, Trace, awaited, dead_letter_headers, watched_answers
 from batching.keys import BACKUP, ERASED
 from batching.model import Reason, decode
 from batching.scan import scan_keys
@@ -76,7 +76,7 @@ def _is_there(store: Store, conversation_id: str) -> bool:
     with reached():
         store.client.delete(s.links(c))
         kept: Any = store.client.exists(
-            s.batches(c), s.seen(c), s.history(c), s.takeover(c), s.trail(c)
+            s.batches(c), s.seen(c), s.history(c), s.takeover(c), s.trail(c), s.handover(c)
         )
     # All else is forgotten by time.
     letters = dead_letter_headers(store, s)
@@ -144,6 +144,7 @@ def export(store: Store, found: Trace) -> dict[str, Any]:
         "dead_letters": [_listed(letter) for letter in found.dead_letters],
         "until_delivered": [_listed(answer) for answer in watched_answers(store, conversation_id)],
         "steps": [asdict(step) for step in found.steps],
+        "handed_over": [asdict(it) for it in awaited(store, [conversation_id], content=True)],
     }
 
 

@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from itertools import count, islice
 from typing import Any, Final, Literal, TypeVar, cast
@@ -36,6 +36,7 @@ from batching.model import (
     Exchange,
     Expiry,
     ForeignMessage,
+    Handover,
     InboundMessage,
     Kept,
     Limits,
@@ -51,6 +52,7 @@ from batching.model import (
     Status,
     Tag,
     Timing,
+    Waiting,
     WakeUp,
     Watch,
     decode_all,
@@ -75,6 +77,8 @@ HEARTBEAT_RENEWED_MS = 1_000
 GO, STALE = 1, 0
 #: How fail answers: done; refused because the attempts are spent; STALE.
 DONE, SPENT = 1, 2
+#: How checkpoint answers beside DONE and STALE: kept, and a person is awaited from now on.
+HANDED_OVER = 2
 #: How replay and discard answer instead of a number of messages.
 GONE, FULL = -1, -2
 #: How try_circuit answers instead of a wait: the circuit is closed; it is open, go as its probe.
@@ -87,8 +91,9 @@ PROBED_MS = 5_000
 LATE_MS = 30_000
 #: A circuit that opens so soon after it closed goes on with the outage before, ms.
 RELAPSE_MS = 600_000
-#: How foreign answers: we sent it ourselves; a takeover begins by it; the app may have sent it.
-OURS, TAKEOVER_BEGINS, GREETING = 0, 2, 4
+#: How foreign answers: we sent it ourselves; a takeover begins by it, or goes on; the app may have
+#: sent it.
+OURS, TAKEOVER_BEGINS, TAKEOVER_GOES_ON, GREETING = 0, 2, 3, 4
 #: What becomes of a run without success: try again, wait for the account, wait for the provider
 #: to be well again, the part may be out, or the answer is unusable.
 Outcome = Literal["retry", "defer", "outage", "ambiguous", "unusable"]
@@ -372,7 +377,7 @@ class Scripts:
         cooldown = s.cooldown(event.account_id, "foreign_reply")
         names = (
             s.batches(c), sent, s.takeover(c), cooldown, s.alerts, s.stats, formerly_sent, s.due,
-            s.seen(c),
+            s.seen(c), s.handovers, s.handover(c), s.trail(c),
         )  # fmt: skip
         timing = self.timing
         waits = (timing.takeover_ms if pause else 0, timing.greeting_ms, timing.greeting_pause_ms)
@@ -485,6 +490,16 @@ class Scripts:
         args = (shard.prefix, limit)
         return self._run("overdue", names, args, lambda rows: [Overdue(*names) for names in rows])
 
+    def remind(self, shard: Shard, *, limit: int) -> list[tuple[str, str, str, str, str]]:
+        """See to up to ``limit`` hand-overs whose time has come.
+
+        For each: conversation, account, the batch that handed over, the batch that is to be sent
+        to the customer now, "" for none, and "reminded", "expired" or "".
+        """
+        names = (shard.handovers, shard.due, shard.lease, shard.stats, shard.alerts)
+        args = (shard.prefix, limit, self.timing.wake_up_ms)
+        return self._run("remind", names, args, lambda rows: [tuple(row) for row in rows])
+
     def recover_orphan(self, conversation_id: str) -> list[tuple[str, str, int]]:
         """Make dead letters of what is left where a batch vanished; [] if none did.
 
@@ -512,6 +527,7 @@ class Scripts:
             s.trail(c),
             s.limits,
             s.links(c),
+            s.handover(c),
         )
         args = (c, wake_up.batch_id, wake_up.stage, wake_up.attempt)
         return self._run(
@@ -597,18 +613,25 @@ class Scripts:
         exchange: Exchange,
         *,
         apology: tuple[str, str] | None = None,
-    ) -> bool:
-        """Keep the reply and pass the batch on to sending.
+        handover: Handover | None = None,
+        waiting: Waiting | None = None,
+    ) -> int:
+        """Keep the reply and pass the batch on to sending; STALE, DONE or HANDED_OVER.
 
         ``apology``: reason and detail of the dead letter that it becomes when the reply, which is
-        no answer then, was sent.
+        no answer then, was sent. ``handover``: why a person is to go on, and ``waiting`` what is
+        done meanwhile; they are alerted in the same step, once.
         """
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         reply = json.dumps(list(parts), ensure_ascii=False)
         after = " ".join(apology or ())
-        args = (c, run.token, reply, len(parts), exchange.encode(), self.timing.wake_up_ms, after)
-        names = (s.batches(c), s.lease, s.trail(c), s.stats)
-        return self._run("checkpoint", names, args, bool)
+        why = _bytes(_handover(run, handover, waiting or Waiting())) if handover else ""
+        kept = (exchange.encode(), self.timing.wake_up_ms, after, why)
+        args = (c, run.token, reply, len(parts), *kept)
+        names = (
+            s.batches(c), s.lease, s.trail(c), s.stats, s.handovers, s.handover(c), s.alerts,
+        )  # fmt: skip
+        return self._run("checkpoint", names, args, int)
 
     def mark_sending(self, run: Run, part: int, policy: str) -> int:
         """Record that ``part`` is about to leave; GO or STALE."""
@@ -618,8 +641,11 @@ class Scripts:
         # As durable as what is acknowledged: after a power cut the part must not be sent again.
         return self._run("mark_sending", names, args, int, durable=True)
 
-    def finish(self, run: Run, *, suppressed: str = "") -> bool:
-        """End the batch as answered, or as suppressed for a reason."""
+    def finish(self, run: Run, *, suppressed: str = "", unanswered: Exchange | None = None) -> bool:
+        """End the batch as answered, or as suppressed for a reason.
+
+        ``unanswered``: what the history keeps of a batch that is suppressed.
+        """
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         names = (
             s.batches(c), s.flight_messages(c), s.due, s.lease, s.stats, s.history(c), s.overdue,
@@ -628,7 +654,7 @@ class Scripts:
         )  # fmt: skip
         timing = self.timing
         kept = (timing.history_max, timing.history_ms, timing.delivery_ms)
-        args = (c, run.token, suppressed, *kept)
+        args = (c, run.token, suppressed, *kept, unanswered.encode() if unanswered else "")
         return self._run("finish", names, args, bool)
 
     def fail(self, batch: Held, outcome: Outcome, wait_ms: int, detail: str = "") -> int:
@@ -723,6 +749,12 @@ class Scripts:
         names = (s.stats, s.dead, s.dead_letter(batch_id), s.trail(conversation_id))
         return self._run("discard", names, (batch_id, reason), int)
 
+    def end_handover(self, conversation_id: str, how: str) -> bool:
+        """Have nobody awaited any more, as a person decided; False if nobody was."""
+        s, c = self.shard_of(conversation_id), conversation_id
+        names = (s.handovers, s.handover(c), s.stats, s.trail(c))
+        return self._run("end_handover", names, (c, how), bool)
+
     def erase(self, conversation_id: str) -> list[int]:
         """Forget a conversation but its dead letters, with the answers that are watched.
 
@@ -732,6 +764,7 @@ class Scripts:
         names = (
             s.batches(c), s.open_messages(c), s.flight_messages(c), s.seen(c), s.history(c),
             s.takeover(c), s.due, s.lease, s.stats, s.overdue, s.trail(c), s.answers(c),
+            s.handovers, s.handover(c),
         )  # fmt: skip
         return self._run("erase", names, (c, s.prefix), list)
 
@@ -761,12 +794,27 @@ def _kin(links: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(filter(None, dict.fromkeys([links.get("moved", ""), *joined])))
 
 
+def _handover(run: Run, handover: Handover, waiting: Waiting) -> str:
+    """Return what ``checkpoint`` is to keep of a hand-over."""
+    customer = run.messages[-1].customer if run.messages else run.address
+    kept = asdict(handover) | asdict(waiting) | {"address": customer}
+    return json.dumps(kept, ensure_ascii=False)
+
+
 def _address(
-    keyring: Keyring, account_id: str, messages: Sequence[InboundMessage], links: Mapping[str, str]
+    keyring: Keyring,
+    account_id: str,
+    messages: Sequence[InboundMessage],
+    links: Mapping[str, str],
+    otherwise: str,
 ) -> str:
-    """Return the id to answer: the newest message's, or what that id has become since it wrote."""
-    known = dict(links)
-    customer, sent_at_ms = (messages[-1].customer, messages[-1].sent_at_ms) if messages else ("", 0)
+    """Return the id to answer: the newest message's, or what that id has become since it wrote.
+
+    ``otherwise``: the id where there is no message.
+    """
+    known, customer, sent_at_ms = dict(links), otherwise, 0
+    if messages:
+        customer, sent_at_ms = messages[-1].customer, messages[-1].sent_at_ms
     for _ in range(len(known)):
         moved = known.pop(f"to:{keyring.digest(account_id, customer)}", None)
         if moved is None:
@@ -781,7 +829,7 @@ def _address(
 
 def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
     now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
-    taken_over, heard_ms, tries, apology, flat, *raws = rest
+    taken_over, heard_ms, tries, apology, flat, (awaited_by, since_ms, address), *raws = rest
     links = dict(zip(flat[::2], flat[1::2], strict=True))
     reason, _, detail = apology.partition(" ")
     messages = in_order(decode_all(account_id, raws), now_ms)
@@ -804,7 +852,8 @@ def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
         heard_ms=heard_ms,
         tries=tries,
         apology=(reason, detail) if apology else None,
-        address=_address(keyring, account_id, messages, links),
+        address=_address(keyring, account_id, messages, links, address or ""),
+        awaited={awaited_by: int(since_ms or 0)} if awaited_by else {},
         kin=_kin(links),
         moved=links.get("moved", ""),
     )
@@ -984,7 +1033,23 @@ class Store(Scripts):
         kin.pop(wake_up.conversation_id, None)
         # A person may have answered under whichever id, also while it was being joined.
         authors = self.read([self.shard_of(c).takeover(c) for c in kin])
-        return replace(run, taken_over=run.taken_over or any(authors), kin=tuple(kin))
+        awaited = {**self.awaited(kin), **run.awaited}
+        taken_over = run.taken_over or any(authors)
+        return replace(run, taken_over=taken_over, kin=tuple(kin), awaited=awaited)
+
+    def awaited(self, conversation_ids: Iterable[str]) -> dict[str, int]:
+        """Return the batches by which a person is awaited in conversations, with since when, ms."""
+        pipeline: Any = self.client.pipeline(transaction=False)
+        for c in conversation_ids:
+            pipeline.hmget(self.shard_of(c).handover(c), "batch", "since")
+        with reached():
+            found = pipeline.execute()
+        return {batch.decode(): int(since_ms or 0) for batch, since_ms in found if batch}
+
+    def end_handovers_of_kin(self, conversation_id: str) -> None:
+        """Have nobody awaited where the same customer wrote under other ids: a person answers."""
+        for c in self._kin(conversation_id):
+            self.end_handover(c, "answered")
 
     def peek(self, conversation_id: str) -> Peek:
         """Return what a conversation is doing now."""

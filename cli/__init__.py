@@ -1,6 +1,6 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-from cli import alerts, canary, check, dead, rights, status, trace, trial
+from cli import alerts, canary, check, dead, handovers, rights, status, trace, trial
 from cli.common import Verb, add_conversation
 
 #: Of a verb that returned whether all is well.
@@ -40,6 +40,12 @@ VERBS = (
         "list, show, replay, discard or hold dead letters",
         dead.run,
         dead.arguments,
+    ),
+    Verb(
+        "handovers",
+        "list customers who wait for a person, or have us answer them again",
+        handovers.run,
+        handovers.arguments,
     ),
     Verb(
         "alerts",

@@ -62,6 +62,7 @@ CHECKS: tuple[health.Check, ...] = (
     health.check_alerts,
     health.check_reports,
     health.check_dead_letters,
+    health.check_handovers,
     health.check_channels,
     health.check_circuits,
     health.check_failing,

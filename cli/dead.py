@@ -41,8 +41,9 @@ _HOLDS = (
     "Every batch that waits becomes a dead letter, to be replayed or discarded one by one. "
     "This is for a ledger that was restored from a copy, before any process starts."
 )
+_NEVER_DEAD = {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER, Reason.HANDOVER}
 #: The reasons that a dead letter may have.
-REASONS = tuple(it for it in Reason if it not in {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER})
+REASONS = tuple(it for it in Reason if it not in _NEVER_DEAD)
 _GONE = "there is no such dead letter"
 _FULL = "its conversation holds too many unanswered messages, replay it when they are answered"
 

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 
 from batching.audit import audit
-from batching.inspect import MESSAGES, SENT, by_reason, counters, total
+from batching.inspect import MESSAGES, SENT, awaited, by_reason, counters, total
 from cli.common import Request, as_json, table
 from runtime.fleet import Member, drift, members, missing
 from runtime.units import span
@@ -20,7 +20,8 @@ _BY_REASON = ("dead", "suppressed")
 
 def show_balance(request: Request) -> bool:
     """Print the counters of every shard; False if they do not add up or something was lost."""
-    shards = counters(request.open_store())
+    store = request.open_store()
+    shards = counters(store)
     named, broken = total(shards), [it.shard for it in shards if not it.holds]
     lost = named["lost"]
     ever = {
@@ -42,6 +43,8 @@ def show_balance(request: Request) -> bool:
         f"calls of the model saved {it['calls_saved']}"
         for account, it in sent.items()
     ]
+    waiting = len(awaited(store))
+    lines.append(f"Customers who wait for a person: {waiting}.")
     if broken:
         numbers = ", ".join(map(str, broken))
         lines.append(f"The counters do not add up in shard {numbers}: report this as a fault.")
@@ -51,7 +54,7 @@ def show_balance(request: Request) -> bool:
         lines.append("Every accepted message is accounted for.")
     documents = [{name: getattr(it, name) for name in (*_COUNTERS, "holds")} for it in shards]
     document = {"holds": not broken, "lost": lost, "shards": documents, "reasons": ever}
-    request.show(document | {"sent": sent}, lines)
+    request.show(document | {"sent": sent, "awaited": waiting}, lines)
     return not broken and not lost
 
 

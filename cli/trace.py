@@ -166,6 +166,10 @@ def _waits(found: Trace) -> list[str]:
         known = meaning(circuit.code)
         why = f"{circuit.code}: {known.says}" if known else circuit.code
         lines.append(f"the account {cannot} ({why}); one batch tries again in {again}")
+    lines += [
+        f"a person is awaited since {moment(it.since_ms)} UTC ({it.reason}): handovers list"
+        for it in found.awaited
+    ]
     if found.taken_over_ms:
         lines.append(f"a person answers this customer for another {span(found.taken_over_ms)}")
     return lines or ["nothing waits"]
@@ -251,5 +255,6 @@ def _as_json(found: Trace, at: MessageStatus | None, late: list[str]) -> dict[st
         "flight": asdict(found.flight) if found.flight else None,
         "dead": [letter.batch_id for letter in found.dead_letters],
         "overdue": late,
+        "awaited": [asdict(it) | {"summary": None} for it in found.awaited],
         "waits": _waits(found),
     }

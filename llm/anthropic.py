@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from batching.errors import UnusableAnswerError
+from batching.model import Answer
 from config import EnvName, Url
 from llm.client import HttpModel, RemoteModel, malformed, text_of
+from llm.handover import DESCRIPTION, NAME, PARAMETERS, of_call
 
 API_VERSION = "2023-06-01"
 
@@ -38,23 +40,28 @@ class Anthropic(HttpModel):
         """Return a body whose system text has two parts."""
         standing = {
             "type": "text",
-            "text": self.prompt.standing(),
+            "text": self.prompt.standing(tools=self.tools),
             # The same at every call: cached input costs a tenth.
             "cache_control": {"type": "ephemeral"},
         }
+        tool = {"name": NAME, "description": DESCRIPTION, "input_schema": PARAMETERS}
         return {
             "max_tokens": self.config.output_tokens_max,
             "system": [standing, {"type": "text", "text": self.prompt.moment(now_ms)}],
             "messages": messages,
-        }
+        } | ({"tools": [tool]} if self.tools else {})
 
-    def read(self, body: object) -> str:
-        """Return the text of all blocks."""
+    def read(self, body: object) -> Answer:
+        """Return the text of all blocks, and the hand-over if one calls for it."""
         match body:
             case {"content": [*blocks], "stop_reason": str(reason)}:
                 pass
             case _:
                 raise malformed("content or stop_reason")
+        # There is no other tool, whatever its name, and however the rest ended.
+        for block in blocks:
+            if isinstance(block, dict) and block.get("type") == "tool_use":
+                return Answer(text_of(blocks), of_call(block.get("input")))
         if reason not in _WHOLE:
             raise UnusableAnswerError(_ENDED_EARLY.get(reason, "model_unfinished"))
-        return text_of(blocks)
+        return Answer(text_of(blocks))

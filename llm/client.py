@@ -24,9 +24,10 @@ from batching.errors import (
     TransientError,
     UnusableAnswerError,
 )
-from batching.model import Exchange
+from batching.model import Answer, Exchange, Handover
 from config import EnvName, Table, Url, Whole, Word
 from httpjson import ErrorMap, Failure, Reply, call_json, retry_after_ms
+from llm.handover import without_note
 from llm.markup import spoken
 from llm.prompt import Prompt, dialogue, window
 
@@ -53,7 +54,8 @@ class RemoteModel(Table):
     """The keys of ``[account.model]`` that every remote model has.
 
     Without ``api_key_env`` no key is sent. ``timeout_ms`` covers the whole answer, a second try
-    included. ``temperature`` None leaves it to the model; reasoning models refuse one.
+    included. ``temperature`` None leaves it to the model; reasoning models refuse one. ``tools``:
+    the server takes tools; without them a model hands over to a person by a line of its answer.
     """
 
     model: Word
@@ -62,6 +64,7 @@ class RemoteModel(Table):
     timeout_ms: Annotated[int, Whole(1_000, 300_000)] = 60_000
     output_tokens_max: Annotated[int, Whole(16, 32_000)] = 800
     temperature: Annotated[float, AfterValidator(_temperature)] | None = None
+    tools: bool = True
 
 
 _ERRORS: ErrorMap = {
@@ -96,6 +99,8 @@ class HttpModel(ABC):
         http: httpx2.Client,
     ) -> None:
         self.config = config
+        #: Whether the server takes tools, as far as is known.
+        self.tools = config.tools
         self.prompt = prompt
         self._http = http
         self._url = config.base_url.rstrip("/") + self.path
@@ -110,13 +115,13 @@ class HttpModel(ABC):
         """Return the body that asks for an answer to ``messages``, the last of them the turn."""
 
     @abstractmethod
-    def read(self, body: object) -> str:
-        """Return the text of a successful reply, whose ``body`` is None if it is not JSON.
+    def read(self, body: object) -> Answer:
+        """Return what a successful reply says; its ``body`` is None if it is not JSON.
 
         Raise UnusableAnswerError if the answer is not whole.
         """
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
         """Return the model's answer, whole. Raise TransientError or PermanentError.
 
         If the request is too long for the model, ask once more with less history. If it is refused
@@ -131,6 +136,9 @@ class HttpModel(ABC):
 
         kept = window(history)
         reply = self._post(dialogue(kept, turn), now_ms, self.config.timeout_ms)
+        if self.tools and lacks_tools(reply):
+            self.tools = False
+            reply = ask(kept, turn)
         error = error_of(reply)
         fewer = window(
             kept, exchanges_max=SCARCE_EXCHANGES_MAX, characters_max=SCARCE_CHARACTERS_MAX
@@ -143,7 +151,7 @@ class HttpModel(ABC):
             error = refused.stopped if isinstance(refused, UnexplainedError) else refused or error
         if error is not None:
             raise error
-        return clean(self.read(reply.body))
+        return cleaned(self.read(reply.body))
 
     def _post(self, messages: Sequence[Mapping[str, str]], now_ms: int, timeout_ms: int) -> Reply:
         settings: dict[str, Any] = {"model": self.config.model}
@@ -216,6 +224,13 @@ _STOPS: Mapping[int, str] = {
 }
 #: Refusals that may be due to the customer's words, or to who asks: 400, forbidden, unprocessable.
 _ABOUT_WORDS = frozenset({400, 403, 422})
+#: What servers say that do not take tools: Ollama, vLLM, OpenRouter, OpenAI, Gemini.
+_NO_TOOLS = re.compile(
+    "does not support (?:tools|function)|tool choice requires|support tool use"
+    "|tools? (?:use |calling )?(?:is|are) not (?:supported|enabled)"
+    "|(?:unknown|unrecognized|unsupported)[^.]{0,40}[^a-z]tools?[^a-z]",
+    re.IGNORECASE,
+)
 #: What errors say in code, type or message; of Anthropic, DeepSeek, LiteLLM, OpenAI, OpenRouter:
 #: docs.claude.com/en/api/errors, api-docs.deepseek.com/quick_start/error_codes,
 #: docs.litellm.ai/docs/exception_mapping, platform.openai.com/docs/guides/error-codes,
@@ -242,6 +257,12 @@ _OWN_FAULTS: Mapping[str, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
 }
+
+
+def lacks_tools(reply: Reply) -> bool:
+    """Return whether a server refuses a question because it comes with a tool."""
+    said = _said(_error_object(reply.body) or {})
+    return not reply.is_success and _NO_TOOLS.search(f"{said} ") is not None
 
 
 def error_of(reply: Reply) -> AdminError | None:
@@ -300,6 +321,8 @@ def _error_object(body: object) -> dict[str, Any] | None:
     return body if body.get("object") == "error" else None
 
 
+#: A call of the tool that a model writes as text.
+_WRITTEN_CALL = re.compile(r"\bhand_over\b")
 _LINE_END = re.compile("\r\n?|[\u2028\u2029\x85]")
 #: Characters that no reader sees and a program may obey: controls, zero widths, direction marks,
 #: fillers, private use, tags and variation selectors that can spell out a hidden text.
@@ -313,6 +336,23 @@ _IDLE_JOINER = re.compile(
     "(?<![^\x00-\x7f\\s\u200c\u200d])[\u200c\u200d]+|[\u200c\u200d]++(?![^\x00-\x7f\\s\u200c\u200d])"
     "|(?<=[\u200c\u200d])[\u200c\u200d]+"
 )
+
+
+def cleaned(answer: Answer) -> Answer:
+    """Return a model's answer ready to send, without what hands over to a person in its text.
+
+    Where a person is to go on, words that cannot be sent are left out. Raise what ``clean`` raises.
+    """
+    text, noted = without_note(answer.text)
+    handover = answer.handover or noted
+    if handover is None and _WRITTEN_CALL.search(text):
+        handover = Handover()
+    try:
+        return Answer(clean(text), handover)
+    except UnusableAnswerError:
+        if handover is None:
+            raise
+        return Answer("", handover)
 
 
 def clean(text: str) -> str:

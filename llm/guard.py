@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ from urllib.parse import unquote
 import phonenumbers
 
 from batching.errors import UnusableAnswerError
-from batching.model import Exchange
+from batching.model import Answer, Exchange
 from batching.ports import Model
 from llm.contacts import Contact, Found, find, fold, mentioned
 from llm.numbers import tails
@@ -69,14 +70,16 @@ class Guarded:
         facts = prompt.facts()
         self._regions = regions_of(facts, prompt.timezone, prompt.language)
         self._published = mentioned(facts, regions=self._regions)
-        self._rules = _readings(prompt.rules()) - _readings(facts)
+        rules = (_readings(prompt.rules(tools=tools)) for tools in (True, False))
+        self._rules = frozenset[str]().union(*rules) - _readings(facts)
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
         """Return the model's answer without unknown contacts.
 
         Raise UnusableAnswerError ``model_recited``, and what the model raises.
         """
-        answer = self.model.answer(history, turn, now_ms=now_ms)
+        said = self.model.answer(history, turn, now_ms=now_ms)
+        answer = said.text
         if any(self._recites(text) for text in (answer, *_decoded(answer))):
             raise UnusableAnswerError("model_recited")
         texts = (turn, *(exchange.customer for exchange in history))
@@ -86,7 +89,7 @@ class Guarded:
             log.warning("reply.redacted", extra={"account": self._account_id, **counts})
             if self._alert:
                 self._alert(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())))
-        return redacted
+        return replace(said, text=redacted)
 
     def _recites(self, text: str) -> bool:
         """Return whether ``text`` has the mark or a run of the rules, in any order of reading."""

@@ -7,6 +7,7 @@ for byte, and so does one with WhatsApp's own marks.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from typing import Literal
@@ -15,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from batching.model import Exchange
+from batching.model import Answer, Exchange
 from batching.ports import Model
 
 Formatting = Literal["whatsapp", "plain"]
@@ -46,10 +47,10 @@ class Formatted:
         self.model = model
         self._formatting = formatting
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
         """Return the model's answer, formatted. Raise what the model raises."""
         answer = self.model.answer(history, turn, now_ms=now_ms)
-        return formatted(answer, self._formatting) or answer
+        return replace(answer, text=formatted(answer.text, self._formatting) or answer.text)
 
 
 def formatted(text: str, formatting: Formatting) -> str:

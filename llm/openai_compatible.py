@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from batching.errors import TransientError, UnusableAnswerError
+from batching.model import Answer, Handover
 from config import Url
 from llm.client import HttpModel, RemoteModel, malformed, text_of
+from llm.handover import DESCRIPTION, NAME, PARAMETERS, of_call
 
 #: The reasons with which a whole answer ends; some servers send none, or a word of their own.
 #: With any other (length, content_filter) it ended early.
@@ -42,13 +44,15 @@ class OpenAICompatible(HttpModel):
 
     def request(self, messages: Sequence[Mapping[str, str]], now_ms: int) -> dict[str, Any]:
         """Return a body whose first message is the system text."""
+        system = self.prompt.system(now_ms, tools=self.tools)
+        tool = {"name": NAME, "description": DESCRIPTION, "parameters": PARAMETERS}
         return {
             self.config.token_limit_field: self.config.output_tokens_max,
-            "messages": [{"role": "system", "content": self.prompt.system(now_ms)}, *messages],
-        }
+            "messages": [{"role": "system", "content": system}, *messages],
+        } | ({"tools": [{"type": "function", "function": tool}]} if self.tools else {})
 
-    def read(self, body: object) -> str:
-        """Return the text of the first choice."""
+    def read(self, body: object) -> Answer:
+        """Return the text of the first choice, and the hand-over if it calls for one."""
         match body:
             case {"choices": [{"message": {**message}, **choice}, *_]}:
                 pass
@@ -56,6 +60,10 @@ class OpenAICompatible(HttpModel):
                 raise malformed("choices[0].message")
         if message.get("refusal"):
             raise UnusableAnswerError("model_refused")
+        if calls := message.get("tool_calls"):
+            # However the rest of it ended: a person is to go on.
+            text = message.get("content")
+            return Answer(text if isinstance(text, str) else "", _called(calls))
         reason = choice.get("finish_reason")
         if not isinstance(reason, str | None):
             raise malformed("readable finish_reason")
@@ -65,10 +73,18 @@ class OpenAICompatible(HttpModel):
             raise UnusableAnswerError(_ENDED_EARLY.get(reason or "", "model_unfinished"))
         match message.get("content"):
             case str(text):
-                return text
+                return Answer(text)
             case None:
-                return ""
+                return Answer("")
             case [*parts]:
                 # Some servers send the text in parts.
-                return text_of(parts)
+                return Answer(text_of(parts))
         raise malformed("readable content")
+
+
+def _called(calls: object) -> Handover:
+    """Return the hand-over of the first call: there is no other tool, whatever its name."""
+    match calls:
+        case [{"function": {"arguments": arguments}}, *_]:
+            return of_call(arguments)
+    return Handover()

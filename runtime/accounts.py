@@ -20,7 +20,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, cr
 from pydantic_core import ErrorDetails
 
 from batching.errors import ConfigurationError, LedgerUnavailableError
-from batching.model import CANARY_ACCOUNT, FALLBACKS_MAX, Budget, Limits, Reception, plain
+from batching.model import (
+    CANARY_ACCOUNT,
+    FALLBACKS_MAX,
+    Budget,
+    Limits,
+    Reception,
+    Waiting,
+    plain,
+)
 from batching.model import MODELS as DEPENDENCIES
 from batching.ports import Account
 from batching.store import Store
@@ -32,6 +40,7 @@ from config import (
     EnvName,
     Mistake,
     Table,
+    Whole,
     Word,
     matches,
     problem_of,
@@ -42,6 +51,7 @@ from config import (
 from config.urls import is_url, shown_url
 from llm import MODELS
 from llm.client import HttpModel, RemoteModel
+from llm.desk import PhraseDesk, default
 from llm.guard import Guarded
 from llm.markdown import Formatted, Formatting
 from llm.prompt import Prompt
@@ -71,6 +81,35 @@ def _timezone(name: str) -> str:
     return name
 
 
+Words = Annotated[str, matches(r"[^\0]{0,1000}", "must be at most 1000 characters")]
+
+
+class AccountHandover(Table):
+    """The keys of ``[account.handover]``: what is done where a person is to answer.
+
+    ``sentence``, ``apology``: "" for the language's own. ``vip``: customers' ids.
+    """
+
+    while_waiting: Literal["silent", "answer_simple"] = "silent"
+    remind_ms: Annotated[int, Whole(60_000, 86_400_000)] = 900_000
+    apology_ms: Annotated[int, Whole(0, 86_400_000)] = 1_800_000
+    expires_ms: Annotated[int, Whole(600_000, 7 * 86_400_000)] = 86_400_000
+    sentence: Words = ""
+    apology: Words = ""
+    words: tuple[Annotated[str, matches(r"[^\0\n]{1,100}", "must be 1..100 characters")], ...] = ()
+    vip: tuple[Word, ...] = ()
+
+    def waiting(self, language: str) -> Waiting:
+        """Return what the account does while a person is awaited."""
+        return Waiting(
+            silent=self.while_waiting == "silent",
+            remind_ms=self.remind_ms,
+            apology_ms=self.apology_ms,
+            expires_ms=self.expires_ms,
+            apology=self.apology.strip() or default(language, "apology"),
+        )
+
+
 class AccountEntry(Table):
     """The keys of an ``[[account]]`` that every channel has, without ``model``."""
 
@@ -91,7 +130,8 @@ class AccountEntry(Table):
     notify_urls_env: Annotated[list[EnvName], BeforeValidator(up_to_names(5))] = Field(
         default_factory=list
     )
-    apology: Annotated[str, matches(r"[^\0]{0,1000}", "must be at most 1000 characters")] = ""
+    apology: Words = ""
+    handover: AccountHandover = AccountHandover()
 
 
 Hosts = tuple[
@@ -241,6 +281,13 @@ class AccountRegistry:
             budget=None if free else config.budget,
             fallbacks=tuple(fallbacks),
             apology=entry.apology.strip(),
+            desk=PhraseDesk(
+                language=entry.language,
+                sentence=entry.handover.sentence.strip(),
+                words=entry.handover.words,
+                vip=entry.handover.vip,
+            ),
+            waiting=entry.handover.waiting(entry.language),
         )
 
     def _model(self, config: AccountConfig, of: str, table: Any, prompt: Prompt) -> Guarded:  # noqa: ANN401 - of its provider
@@ -538,7 +585,8 @@ class _Reader:
 
 def known_names(channels: Mapping[str, Provider] = CHANNELS) -> frozenset[str]:
     """Return every name that some table of the file may have."""
-    tables: list[type[Table]] = [Exceptions, AccountEntry, AccountLimits, AccountBudget]
+    tables: list[type[Table]] = [Exceptions, AccountEntry, AccountHandover]
+    tables += [AccountLimits, AccountBudget]
     tables += [kind.config for kinds in (channels, MODELS) for kind in kinds.values()]
     return frozenset({"fallback", *(name for table in tables for name in table.model_fields)})
 

@@ -408,6 +408,17 @@ def check_dead_letters(context: Context) -> list[CheckResult]:
     return [mistake("dead letters", says, advice, cases)]
 
 
+def check_handovers(context: Context) -> list[CheckResult]:
+    """Check that no customer waits for a person."""
+    waiting = inspect.awaited(context.store)
+    if not waiting:
+        return [ok("hand-overs", "no customer waits for a person")]
+    longest = span(max(0, context.store.now_ms() - waiting[0].since_ms))
+    says = f"customers who wait for a person: {len(waiting)}, the longest for {longest}"
+    advice = "write to them from the phone, or `manage.py handovers resume CONVERSATION`"
+    return [mistake("hand-overs", says, advice)]
+
+
 def check_circuits(context: Context) -> list[CheckResult]:
     """Check that no account's circuit is open: its customers would get no answers."""
     found = []

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: Most new alerts that are taken from a shard at once.
 TAKEN_MAX = 50
-_DROPS = frozenset(Reason)
+_DROPS = frozenset(Reason) - {Reason.HANDOVER}
 #: Makes the id of an alert's event, the same for every attempt to send it.
 _NAMESPACE = uuid.UUID("6f0c7d1e-93a4-4b57-8f0a-6f5c1f1d9b7a")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from batching.alerts import Alert
+from batching.inspect import awaited
 from batching.model import Dependency
 from batching.reminders import OpenAlert, Reminders
 from batching.store import Store
@@ -31,6 +32,7 @@ RETRY_MS = 60_000
 NAMED_MAX = 20
 _CIRCUITS = {of.alert for of in Dependency}
 _LOST = "channel_lost"
+_AWAITED = {"handover", "handover_waits"}
 
 #: In whose name an open alert is closed that is over by itself.
 RECOVERED = "recovered"
@@ -116,6 +118,8 @@ class People:
         account_id, kind = it.first.account_id, it.first.kind
         if it.untold:
             return False
+        if kind in _AWAITED:
+            return account_id not in {it.account_id for it in awaited(self.store)}
         if kind in _CIRCUITS:
             return kind not in {circuit.of.alert for circuit in self.store.circuits([account_id])}
         return kind == _LOST and account_id not in {

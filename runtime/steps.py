@@ -18,6 +18,10 @@ _SENTENCES = {
     "overdue": "overdue: a person was alerted",
     "dead_letter": "became a dead letter, {0}: {1}",
     "finish": "{0}",
+    "hand_over": "a person was alerted that they are to go on ({0})",
+    "remind": "that person was alerted again",
+    "apologize": "the customer is told that a person is still awaited",
+    "end_handover": "no person is awaited any more: {0}",
     "replay": "replayed as {0}",
     "discard": "discarded by a person",
 }
@@ -36,6 +40,11 @@ _TERMS = {
     ("reap", "ambiguous"): "the sender died: a part may have been sent",
     ("reap", "unresolved"): "the provider sent no status of the part",
     ("finish", ""): "answered",
+    ("finish", "handover"): "deliberately not answered: a person is to answer",
+    ("end_handover", "answered"): "a person has written",
+    ("end_handover", "resumed"): "a person had us go on",
+    ("end_handover", "declined"): "a person declined",
+    ("end_handover", "expired"): "nobody came in time",
     ("finish", "takeover"): "deliberately not answered: a person has taken over",
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from batching.model import Exchange, Outbound, WakeUp
+from batching.model import Answer, Exchange, Outbound, WakeUp
 from batching.ports import Account
 
 #: 2026-01-15 12:00:00 UTC: a fixed, plausible "now" for tests.
@@ -44,7 +44,7 @@ class FakeModel:
     """
 
     def __init__(
-        self, *outcomes: str | Exception, before: Callable[[], object] | None = None
+        self, *outcomes: str | Answer | Exception, before: Callable[[], object] | None = None
     ) -> None:
         self.outcomes = list(outcomes)
         self.before = before
@@ -55,7 +55,7 @@ class FakeModel:
         """Return the turns asked about, in order."""
         return [question.turn for question in self.questions]
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
         """Record the question, then return or raise the next outcome."""
         self.questions.append(Question(turn, tuple(history), now_ms))
         if self.before is not None:
@@ -63,7 +63,7 @@ class FakeModel:
         outcome = self.outcomes.pop(0) if self.outcomes else f"Answer to: {turn}"
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome
+        return outcome if isinstance(outcome, Answer) else Answer(outcome)
 
 
 class FakeChannel:

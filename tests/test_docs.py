@@ -31,7 +31,7 @@ from channels.whatsapp_cloud.codes import Meaning as CloudMeaning
 from cli import VERBS
 from config import Table, Whole
 from llm import MODELS
-from runtime.accounts import AccountEntry, Exceptions
+from runtime.accounts import AccountEntry, AccountHandover, Exceptions
 from runtime.build import Runtime, build
 from runtime.health import ALERT_RULES
 from runtime.libraries import SAYINGS
@@ -117,6 +117,7 @@ def keys_of_accounts() -> Iterator[tuple[str, str]]:
     """Yield every key, and where it stands: a channel's name, or a table."""
     tables: list[tuple[str, type[Table]]] = [("top", Exceptions), ("[[account]]", AccountEntry)]
     tables += [("[account.batch]", AccountLimits), ("[account.budget]", AccountBudget)]
+    tables += [("[account.handover]", AccountHandover)]
     tables += [(provider.name, provider.config) for provider in CHANNELS.values()]
     tables += [("[account.model]", maker.config) for maker in MODELS.values()]
     yield from ((name, where) for where, table in tables for name in table.model_fields)

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from batching.figures import DONE, FAILED, TIMED
 from batching.inspect import MESSAGES, by_reason
-from batching.model import MODELS, Dependency, Kind, Reason
+from batching.model import HANDOVER_REASONS, MODELS, Dependency, Kind, Reason
 from channels import known_codes
 from llm.client import KNOWN_CODES as MODEL_CODES
 from runtime.build import Runtime
@@ -59,6 +59,7 @@ _EVENTS = {
     "model_stopped": "Alerts about a model that refuses every question of an account.",
     "overdue": "Batches that waited longer than BATCH_OVERDUE_MS.",
     "replayed": "Messages of dead letters that were replayed.",
+    "handover_apologies": "Times a customer was told that a person is still awaited.",
     "sink_failed": "Messages that an address of NOTIFY_URLS did not take.",
     "status_refused": "Statuses about another account's parts, or with a tag that is not ours.",
     "undelivered": "Parts that the provider reports as failed.",
@@ -68,17 +69,22 @@ _EVENTS = {
 _REASONS: Mapping[str, tuple[str, Iterable[str]]] = {
     "dead": (
         "Messages that became dead, by reason.",
-        set(Reason) - {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER},
+        set(Reason) - {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER, Reason.HANDOVER},
     ),
     "flush": ("Batches that became due, by why.", ("idle", "size", "age")),
     "foreign": (
         "Messages from our number that we did not send, by author.",
         ("app", "meta_agent", "person", "unknown"),
     ),
+    "handover": ("Conversations handed over to a person, by reason.", HANDOVER_REASONS),
+    "handover_ended": (
+        "Hand-overs that ended, by how.",
+        ("answered", "declined", "expired", "resumed"),
+    ),
     "suppressed": (
         "Messages that were suppressed, by reason.",
         (
-            *(Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER, "overflow"),
+            *(Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER, Reason.HANDOVER, "overflow"),
             *(Kind.REACTION, Kind.DELETED, Kind.CALL),
         ),
     ),
@@ -322,6 +328,10 @@ def _waiting(reading: Reading) -> Iterator[Metric]:
          [((), counted.dead_letters)]),
         ("dead_letter_oldest_seconds", "Age of the oldest dead letter.",
          [((), counted.oldest_dead_letter_ms / 1000)]),
+        ("handovers_waiting", "Conversations in which a person is awaited, now.",
+         [((), len(reading.awaited))]),
+        ("handover_oldest_seconds", "For how long the first of them has waited.",
+         [((), max(0, now_ms - min(reading.awaited, default=now_ms)) / 1000)]),
         ("alerts_undelivered", "Alerts that no person was notified of yet.",
          [((), reading.alerts.count)]),
         ("alert_oldest_undelivered_seconds", "Age of the oldest of them.",

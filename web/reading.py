@@ -13,6 +13,7 @@ from batching.figures import Summed
 from batching.inspect import (
     Census,
     Counters,
+    awaited,
     census,
     counters,
     to_number,
@@ -48,6 +49,7 @@ class Spent:
 class Reading:
     """The ledger at one moment. ``redis``: fields of INFO, {} where that is not allowed.
 
+    ``awaited``: since when a person is awaited in each conversation with a hand-over.
     ``copied_ms``: when the last copy of it was made, 0 for none that it knows of.
     ``oldest_flight_ms``: the age of the oldest batch in flight, 0 without one. ``spent`` is [] and
     ``model_is_on`` None where our user may not ask: its rights are of an earlier release.
@@ -69,6 +71,7 @@ class Reading:
     model_is_on: bool | None
     canary: tuple[int, int]
     copied_ms: int
+    awaited: Sequence[int]
     redis: Mapping[str, object]
 
 
@@ -103,6 +106,7 @@ def read(runtime: Runtime) -> Reading | None:
             model_is_on=_if_allowed(store.model_is_on, None),
             canary=(to_number(canary[0]), to_number(canary[1])),
             copied_ms=_if_allowed(lambda: _copied_ms(store), 0),
+            awaited=_if_allowed(lambda: [it.since_ms for it in awaited(store)], []),
             redis=info,
         )
     except LedgerUnavailableError:

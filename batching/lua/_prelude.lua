@@ -114,7 +114,8 @@ end
 local function count_sent(stats, account, part, parts, messages)
   redis.call("HINCRBY", stats, "parts_sent:" .. account, 1)
   redis.call("HSET", stats, "sent_ms:" .. account, now_ms)
-  if part + 1 ~= tonumber(parts) then return end
+  -- What tells a customer that a person is still awaited is no reply to a message.
+  if part + 1 ~= tonumber(parts) or tonumber(messages) < 1 then return end
   redis.call("HINCRBY", stats, "replies_sent:" .. account, 1)
   redis.call("HINCRBY", stats, "calls_saved:" .. account, messages - 1)
 end
@@ -234,6 +235,24 @@ local function to_dead_letter(k, conversation, reason, detail)
   trail(k.trail, "dead_letter", batch, reason, detail)
   release(conversation, k.c, k.due, k.limits)
   return {kept, lost}
+end
+
+-- Keep an exchange as a conversation's past: the newest `most`, for so long.
+local function keep_exchange(history, exchange, most, ms)
+  redis.call("RPUSH", history, exchange)
+  redis.call("LTRIM", history, -most, -1)
+  redis.call("PEXPIRE", history, ms)
+end
+
+-- Have nobody awaited in a conversation any more. Return 1; 0 if nobody was. `how`: for counters.
+local function end_waiting(index, hash, stats, steps, conversation, how)
+  local batch = redis.call("HGET", hash, "batch")
+  redis.call("ZREM", index, conversation)
+  redis.call("DEL", hash)
+  if not batch then return 0 end
+  redis.call("HINCRBY", stats, "handover_ended:" .. how, 1)
+  trail(steps, "end_handover", batch, how)
+  return 1
 end
 
 -- Return whether the customer has every part of an answer. `delivered`: part -> anything.

@@ -7,6 +7,7 @@
 -- KEYS[6]  list    trail:<conversation>
 -- KEYS[7]  hash    limits
 -- KEYS[8]  hash    links:<conversation>
+-- KEYS[9]  hash    handover:<conversation>
 -- ARGV[2]  conversation id
 -- ARGV[3]  batch id
 -- ARGV[4]  stage: generate or send
@@ -14,7 +15,9 @@
 -- Returns     {now ms, token, account, first ms, limits as JSON or their id if no JSON is kept,
 --             count, reply JSON or "", part, 1 if a person has taken over, when the customer last
 --             wrote, ms, tries that failed for what the provider lacked, the apology or "", links
---             {field, value ...}, message JSON ...}; {} if the attempt is over or in other hands.
+--             {field, value ...}, {the batch by which a person is awaited, since when, ms, and
+--             the id to write to; or nothing}, message JSON ...}; {} if the attempt is over or in
+--             other hands.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
 local conversation, batch, stage, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -33,7 +36,8 @@ redis.call("ZADD", KEYS[3], now_ms + limits_of(KEYS[7], limits_id).lease_ms, con
 local limits = redis.call("HGET", KEYS[7], limits_id) or limits_id
 local run = {now_ms, tostring(token), account, tonumber(first_ms), limits, tonumber(count),
   reply or "", tonumber(part or 0), redis.call("EXISTS", KEYS[5]), tonumber(heard or first_ms),
-  tonumber(tries or 0), apology or "", redis.call("HGETALL", KEYS[8])}
+  tonumber(tries or 0), apology or "", redis.call("HGETALL", KEYS[8]),
+  redis.call("HMGET", KEYS[9], "batch", "since", "address")}
 for _, message in ipairs(redis.call("LRANGE", KEYS[2], 0, -1)) do
   run[#run + 1] = message
 end

@@ -11,6 +11,8 @@
 -- KEYS[10]  zset    overdue
 -- KEYS[11]  list    trail:<conversation>
 -- KEYS[12]  zset    answered:<conversation>
+-- KEYS[13]  zset    handovers
+-- KEYS[14]  hash    handover:<conversation>
 -- ARGV[2]  conversation id
 -- ARGV[3]  key prefix of the shard; answered:<conversation>:<batch> and watched:<account> are made
 --          from it
@@ -28,7 +30,9 @@ for _, member in ipairs(redis.call("ZRANGE", KEYS[12], 0, -1)) do
   redis.call("DEL", prefix .. "answered:" .. conversation .. ":" .. batch)
   redis.call("ZREM", prefix .. "watched:" .. account, conversation .. ":" .. batch)
 end
-redis.call("DEL", KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[11], KEYS[12])
+redis.call("DEL", KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[11], KEYS[12],
+  KEYS[14])
+redis.call("ZREM", KEYS[13], conversation)
 if open_id then redis.call("ZREM", KEYS[10], conversation .. ":" .. open_id) end
 if id then redis.call("ZREM", KEYS[10], conversation .. ":" .. id) end
 redis.call("ZREM", KEYS[7], conversation)

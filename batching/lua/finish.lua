@@ -18,6 +18,7 @@
 -- ARGV[5]  most exchanges kept in the history
 -- ARGV[6]  age at which the history is forgotten, ms
 -- ARGV[7]  how long the provider may report that the answer did not arrive, ms
+-- ARGV[8]  exchange that the history keeps of a suppressed batch, JSON; "" for none
 -- Returns     1; 0 if the token is not (or no longer) the holder's, or parts are still to be sent.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
 local conversation, token, reason = ARGV[2], ARGV[3], ARGV[4]
@@ -29,15 +30,14 @@ if reason == "" and (not parts or tonumber(part) < tonumber(parts)) then return 
 if reason == "" then
   -- Its last field is for the digests of the parts: see Exchange.encode.
   if sent then exchange = string.gsub(exchange, '""%]$', '"' .. sent .. '"]') end
-  redis.call("RPUSH", KEYS[6], exchange)
-  redis.call("LTRIM", KEYS[6], -ARGV[5], -1)
-  redis.call("PEXPIRE", KEYS[6], ARGV[6])
   redis.call("HINCRBY", KEYS[5], "answered", count)
-  publish(KEYS[13], "answered", account, conversation, batch, count)
+  if tonumber(count) > 0 then publish(KEYS[13], "answered", account, conversation, batch, count) end
 else
+  exchange = ARGV[8]
   redis.call("HINCRBY", KEYS[5], "suppressed", count)
   redis.call("HINCRBY", KEYS[5], "suppressed:" .. reason, count)
 end
+if exchange ~= "" then keep_exchange(KEYS[6], exchange, ARGV[5], ARGV[6]) end
 redis.call("HINCRBY", KEYS[5], "flight", 0 - count)
 local arrived = {}
 for number in string.gmatch(string.match(delivered or "", "^" .. batch .. ":(.*)") or "", "%d+") do

@@ -8,6 +8,9 @@
 -- KEYS[7]  string  sent:<provider message id>, as earlier releases named it
 -- KEYS[8]  zset    due
 -- KEYS[9]  zset    seen:<conversation>, message digest -> ms
+-- KEYS[10]  zset    handovers
+-- KEYS[11]  hash    handover:<conversation>
+-- KEYS[12]  list    trail:<conversation>
 -- ARGV[2]  conversation id
 -- ARGV[3]  account id
 -- ARGV[4]  author: person, meta_agent, app or unknown
@@ -20,7 +23,6 @@
 -- Complexity  O(log N + P), N = due conversations, P = parts of the answer that leaves.
 local conversation, account, author, takeover_ms = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local greeting_ms, pause_ms, words = ARGV[6], ARGV[7], ARGV[8]
-
 local state, reply = unpack(redis.call("HMGET", KEYS[1], "state", "reply"))
 local formerly_sent = redis.call("GET", KEYS[7]) or ""
 local is_ours = redis.call("EXISTS", KEYS[2]) == 1
@@ -47,6 +49,7 @@ if tonumber(takeover_ms) > 0 then
     redis.call("ZADD", KEYS[8], now_ms + pause_ms, conversation)
     return 4
   end
+  end_waiting(KEYS[10], KEYS[11], KEYS[6], KEYS[12], conversation, "answered")
   return redis.call("SET", KEYS[3], author, "GET", "PX", takeover_ms) and 3 or 2
 end
 if once(KEYS[4], author, 3600000) then

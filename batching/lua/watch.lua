@@ -1,12 +1,13 @@
 -- watch: say which shards of a server have something to do, and since when. It only reads.
--- ARGV[2]  key prefixes of the shards, space-separated; due, lease, overdue and heartbeat are made
---          from them
+-- ARGV[2]  key prefixes of the shards, space-separated; due, lease, overdue, handovers and heartbeat
+--          are made from them
 -- ARGV[3]  age at which a shard's heartbeat is to be renewed, ms
 -- Returns     {now ms, earliest due ms, earliest lease end ms, oldest heartbeat ms (each nothing if
---             there is none), {shards to collect from, numbered from 0 ...}, {shards to reap ...}}.
+--             there is none), {shards to collect from, numbered from 0 ...}, {shards to reap ...},
+--             {shards in which a person who is awaited is to be reminded ...}}.
 -- Complexity  O(S), S = shards; one command for 32 empty shards, four for each other.
-local KINDS, BLOCK = {"due", "lease", "overdue"}, 32
-local prefixes, hearts, earliest, collect, reap = {}, {}, {}, {}, {}
+local KINDS, BLOCK = {"due", "lease", "overdue", "handovers"}, 32
+local prefixes, hearts, earliest, collect, reap, remind = {}, {}, {}, {}, {}, {}
 for prefix in string.gmatch(ARGV[2], "%S+") do
   prefixes[#prefixes + 1], hearts[#hearts + 1] = prefix, prefix .. "heartbeat"
 end
@@ -38,6 +39,7 @@ for first = 1, #prefixes, BLOCK do
       due[number] = is_due(number, "due")
       local expired, overdue = is_due(number, "lease"), is_due(number, "overdue")
       if expired or overdue then reap[#reap + 1] = number - 1 end
+      if is_due(number, "handovers") then remind[#remind + 1] = number - 1 end
     end
   end
 end
@@ -49,4 +51,4 @@ for number, beat in ipairs(redis.call("MGET", unpack(hearts))) do
   if due[number] or is_old then collect[#collect + 1] = number - 1 end
 end
 return {now_ms, earliest.due or false, earliest.lease or false, oldest_ms >= 0 and oldest_ms,
-  collect, reap}
+  collect, reap, remind}

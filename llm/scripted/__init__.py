@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from batching.model import Exchange
+from batching.model import Answer, Exchange, Handover
 from config import Table, Whole
 from llm.prompt import Prompt
 from llm.scripted.facts import Facts, find_moment
@@ -16,6 +16,8 @@ from llm.scripted.language import NOTE, Language, fold, load, spoken
 #: So many earlier exchanges tell the language and hold a wish; so many services are offered.
 EARLIER_MAX, NAMES_MAX = 4, 6
 WISHES = {"BOOKING", "CHANGE"}
+#: Topics that are for a person, and why.
+HANDED_OVER = {"COMPLAINT": "upset", "PERSON": "asked"}
 
 
 class ScriptedModel(Table):
@@ -42,8 +44,8 @@ class Scripted:
         self._languages = load(languages or Path(__file__).parent / "languages")
         self._facts = Facts(prompt.facts(), self._languages[""])
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
-        """Return one answer to all lines of ``turn``."""
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
+        """Return one answer to all lines of ``turn``, and hand over who wants a person."""
         self._sleep(self._pause_s)
         said = [turn, *(one.customer for one in reversed(history))]
         language = spoken(self._languages, said[: EARLIER_MAX + 1], self._prompt.language[:2])
@@ -52,7 +54,10 @@ class Scripted:
         last = "" if language.says(last, "cancel") else last
         name = next(filter(None, map(self._languages[""].name_in, said)), "")
         talk = Talk(self._facts, language, last, name, self._prompt.local(now_ms))
-        return talk.answer(turn, is_first=not history)
+        topics = self._languages[""].topics(turn)[0]
+        reason = next((it for topic, it in HANDED_OVER.items() if topic in topics), "")
+        handover = Handover(reason, turn) if reason else None
+        return Answer(talk.answer(turn, is_first=not history), handover)
 
 
 class Line(NamedTuple):

@@ -73,7 +73,7 @@ def test_outage_is_one_alert_one_probe_a_pause_and_everybody_is_answered(
     assert world.alerts() == [(kind, "model_auth" if of == "model" else "cloud_190")]
     assert world.counts() == {"accepted": 12, "flight": 12}
 
-    world.model.outcomes = world.channel.outcomes = []
+    world.model.outcomes, world.channel.outcomes = [], []
     pass_time(world, 7 * MINUTE_MS)
     assert world.counts() == {"accepted": 12, "answered": 12}
     assert len(world.channel.sent) == 12
@@ -246,7 +246,7 @@ def test_provider_that_is_away_for_hours_costs_no_batch(world: World, of: str, c
     assert (world.overdue(), world.alerts()) == (1, [])
     assert calls(world, of) > 100
 
-    world.model.outcomes = world.channel.outcomes = []
+    world.model.outcomes, world.channel.outcomes = [], []
     pass_time(world, 10 * MINUTE_MS, tick_ms=10 * MINUTE_MS)
     assert world.counts() == {"accepted": 1, "answered": 1}
 

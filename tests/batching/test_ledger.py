@@ -131,11 +131,11 @@ def test_watch_says_what_is_due_where(sharded: World) -> None:
     # All but the one that was collected from have an old heartbeat.
     shards = sharded.store.keyring.all_shards
     old = [number for number, each in enumerate(shards) if each is not shard]
-    assert watch == Watch(now_ms, now_ms + 1, now_ms + wake_up_ms, heartbeat_ms, old, [])
+    assert watch == Watch(now_ms, now_ms + 1, now_ms + wake_up_ms, heartbeat_ms, old, [], [])
 
 
 def test_watch_of_an_empty_ledger(store: Store) -> None:
-    assert store.watch() == Watch(NOON_MS, None, None, None, [0, 1], [])
+    assert store.watch() == Watch(NOON_MS, None, None, None, [0, 1], [], [])
 
 
 def test_shard_that_fails_does_not_stop_the_others(make_world: Callable[[int], World]) -> None:

@@ -20,9 +20,10 @@ from batching.model import (
     Run,
     Stage,
     Tag,
+    Waiting,
     WakeUp,
 )
-from batching.ports import Account
+from batching.ports import Account, Desk
 from batching.store import GO, Store
 from tests.fakes import (
     FakeAccounts,
@@ -72,6 +73,8 @@ class World:
     budget: Budget | None = None
     fallbacks: tuple[FakeModel, ...] = ()
     apology: str = ""
+    desk: Desk | None = None
+    waiting: Waiting = field(default_factory=Waiting)
     reception: Reception = field(default_factory=Reception)
     written: int = 0
 
@@ -81,7 +84,7 @@ class World:
         return FakeAccounts.of(*(
             Account(
                 name, self.limits, self.channel, self.model, self.ambiguous, self.budget,  # type: ignore[arg-type]
-                self.fallbacks, self.apology,
+                self.fallbacks, self.apology, self.desk, self.waiting,
             )
             for name in ("salon", "sister")
         ))  # fmt: skip

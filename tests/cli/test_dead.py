@@ -262,6 +262,7 @@ def test_batch_of_several_shards_is_named_with_its_conversation(
 
 def test_every_reason_to_die_has_its_advice() -> None:
     reasons = set(Reason) - {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER}
+    reasons.remove(Reason.HANDOVER)
 
     unadvised = advice("a reason of a newer release")
     assert [reason for reason in reasons if advice(reason) == unadvised] == []

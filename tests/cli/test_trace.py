@@ -255,7 +255,7 @@ def test_steps_of_another_release_are_shown_with_the_others(
     client: Any = world.store.client
     for step in (
         "collect b1", "collect b2 idle soon", "mark_sending b1 first", "mark_sent b1",
-        "begin b1", "fail b1", "reap b1 waiting", "hand_over b1 person", "replay b3", "begin",
+        "begin b1", "fail b1", "reap b1 waiting", "hand_round b1 person", "replay b3", "begin",
     ):  # fmt: skip
         client.rpush(world.store.shard_of(conversation).trail(conversation), f"17 {step}")
     world.write(CANARY)
@@ -263,7 +263,7 @@ def test_steps_of_another_release_are_shown_with_the_others(
     shown = operator("trace", conversation)
     read = operator("trace", conversation, "--json").json
 
-    assert "hand_over person" in shown.out
+    assert "hand_round person" in shown.out
     assert [batch["batch"] for batch in read["batches"]][:3] == ["b1", "b2", "b3"]
 
 

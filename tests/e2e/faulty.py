@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import falcon
 
 import actors
-from batching.model import Exchange
+from batching.model import Answer, Exchange
 from llm.guard import Guarded
 from runtime.build import build_or_exit
 from web import create_app
@@ -40,7 +40,7 @@ class _Broken:
         raise KeyError(body)
 
 
-def _crashing(self: Guarded, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:
+def _crashing(self: Guarded, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
     if CRASH not in turn:
         return _answer(self, history, turn, now_ms=now_ms)
     customers_words = {"text": turn}

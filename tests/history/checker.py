@@ -39,6 +39,8 @@ def check(
         *_invented(story),
         *_misaddressed(story),
         *_talked_across(story),
+        *_promised(story),
+        *_talked_meanwhile(story),
         *_forgotten_past(story),
         *(_overasked(story, max_attempts) if max_attempts else ()),
     ]
@@ -107,6 +109,9 @@ def _has_end(story: Story, message: Message) -> bool:
     if any(place > since for place in story.erasures[message.person]):
         return True
     if any(end > since for _, end, _ in story.takeovers[message.person]):
+        return True
+    # A person has it: they were alerted that they are to answer.
+    if any(end > since and it.silent for _, end, it in story.awaited[message.person]):
         return True
     if any(batch not in replayed for batch in story.deaths_of(message.word)):
         return True
@@ -390,6 +395,43 @@ def _talked_across(story: Story) -> Iterator[str]:
         for place, _, taken in reply.takes:
             if _is_across(story, taken.text.split(), taken.worker, place):
                 yield f"talked across: {taken.tag} was sent"
+
+
+def _promised(story: Story) -> Iterator[str]:
+    """Who was promised a person has one who was alerted, once for each hand-over."""
+    for batch, kinds in story.alerts.items():
+        if kinds.count("handover") > 1:
+            yield f"handed over twice: {batch} has {kinds.count('handover')} alerts"
+    for reply in story.replies.values():
+        for call in story.authors_of(reply):
+            if call.hands_over and "handover" not in story.alerts[reply.batch]:
+                begun = story.ids.begun.get(call.asked.worker, call.began)
+                spans = (it for person in story.people(reply.words) for it in story.awaited[person])
+                if not any(start <= call.ended and end >= begun for start, end, _ in spans):
+                    yield f"promised: {reply.batch} promises a person, and nobody was alerted"
+
+
+def _talked_meanwhile(story: Story) -> Iterator[str]:
+    """Where a person is awaited an account that is silent meanwhile says nothing."""
+    for call in story.calls.values():
+        if _is_meanwhile(story, call.asked.words, call.asked.worker, call.began, ""):
+            yield f"talked meanwhile: call {call.asked.call} was asked"
+    for reply in story.replies.values():
+        for place, _, taken in reply.takes:
+            if _is_meanwhile(story, taken.text.split(), taken.worker, place, reply.batch):
+                yield f"talked meanwhile: {taken.tag} was sent"
+
+
+def _is_meanwhile(story: Story, words: Iterable[str], worker: str, place: int, batch: str) -> bool:
+    """Return whether a person was awaited, by another answer than that of ``batch``."""
+    begun, messages = story.ids.begun.get(worker, -1), list(story.known(words))
+    return any(
+        it.silent and it.batch != batch and start <= begun and end >= place
+        and all(_is_under(story, message, it.address, start) for message in messages)
+        for person in {message.person for message in messages}
+        for start, end, it in story.awaited[person]
+        if not any(start < at for at in story.erasures[person])
+    )  # fmt: skip
 
 
 def _is_across(story: Story, words: Iterable[str], worker: str, place: int) -> bool:

@@ -115,12 +115,14 @@ class Replied:
     """The question is over: answered, with these parts, or not, with none.
 
     ``lacked``: the model could not answer anybody, so that the question is nobody's fault.
+    ``hands_over``: it said that a person is to go on.
     """
 
     at_ms: int
     call: int
     parts: tuple[str, ...] = ()
     lacked: bool = False
+    hands_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,22 @@ class HandedBack(_OfCustomer):
     address: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited(_OfCustomer):
+    """From now on a person is awaited, by the answer of ``batch``. ``silent``: we say nothing."""
+
+    address: str = ""
+    batch: str = ""
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived(_OfCustomer):
+    """A person is not awaited under that id any more."""
+
+    address: str = ""
+
+
 class Erased(_OfCustomer):
     """A person had a customer forgotten, under all ids."""
 
@@ -246,7 +264,7 @@ class Discarded(_OfDeadLetter):
 Happening = (
     Offered | Accepted | Begun | Amended | Joined | Renumbered | Conflicted | Asked | Replied
     | Apologized | Taken | Doubted | Failed | Delivered | Paused | TakenOver | HandedBack | Died
-    | Alerted | Replayed | Discarded | Erased
+    | Alerted | Awaited | Arrived | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

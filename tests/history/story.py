@@ -13,7 +13,9 @@ from tests.history.events import (
     Accepted,
     Alerted,
     Amended,
+    Arrived,
     Asked,
+    Awaited,
     Delivered,
     Died,
     Erased,
@@ -40,6 +42,7 @@ class Call:
     ended: int = NEVER
     parts: tuple[str, ...] = ()
     lacked: bool = False
+    hands_over: bool = False
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Story:
         self.erasures: defaultdict[Person, list[int]] = defaultdict(list)
         #: When they began and ended, and under which id.
         self.takeovers: defaultdict[Person, list[tuple[int, int, str]]] = defaultdict(list)
+        #: When a person was awaited, until when, and whose answer said so.
+        self.awaited: defaultdict[Person, list[tuple[int, int, Awaited]]] = defaultdict(list)
         self.pauses: list[tuple[int, str]] = []
         self.strays: list[Taken] = []
         #: When we were told that the customer has a copy, by batch and part.
@@ -122,9 +127,16 @@ class Story:
                     self.deleted[word].append(place)
             case Asked():
                 self.calls[event.call] = Call(event, place)
-            case Replied(_, call, parts, lacked):
+            case Replied(_, call, parts, lacked, hands_over):
                 self.calls[call].ended, self.calls[call].parts = place, parts
-                self.calls[call].lacked = lacked
+                self.calls[call].lacked, self.calls[call].hands_over = lacked, hands_over
+            case Awaited(_, account, customer):
+                self.awaited[account, customer].append((place, NEVER, event))
+            case Arrived(_, account, customer, address):
+                self.awaited[account, customer] = [
+                    (start, min(end, place) if it.address == address else end, it)
+                    for start, end, it in self.awaited[account, customer]
+                ]
             case Taken(_, _, _, tag):
                 self._note_taken(place, Tag.parse(tag), event)
             case Delivered(_, tag):

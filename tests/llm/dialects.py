@@ -11,6 +11,7 @@ from batching.errors import AdminError
 from batching.model import Exchange
 from llm.anthropic import Anthropic, AnthropicModel
 from llm.client import HttpModel, RemoteModel
+from llm.handover import DESCRIPTION, NAME, PARAMETERS
 from llm.openai_compatible import OpenAICompatible, OpenAICompatibleModel
 from llm.prompt import Prompt
 from tests.fakes import NOON_MS
@@ -19,6 +20,8 @@ from tests.http_server import Answer, HttpServer, Reply
 PROMPT = Prompt(business="Haircut: 35 EUR", language="en", timezone="Europe/Berlin")
 KEY = "key-of-the-tests"
 TURN = "Hi\ncan I book\nfor tomorrow 15:00?"
+#: What hands over, as both dialects name it.
+TOOL = {"name": NAME, "description": DESCRIPTION}
 #: Of a model; the base URL is put in when the server listens.
 KEYS: Any = {"model": "invented-1", "api_key_env": "KEY", "timeout_ms": 5_000}
 
@@ -55,6 +58,7 @@ def openai_request(messages: Sequence[object]) -> dict[str, Any]:
         "model": "invented-1",
         "max_completion_tokens": 800,
         "messages": [system, *messages],
+        "tools": [{"type": "function", "function": TOOL | {"parameters": PARAMETERS}}],
     }
 
 
@@ -70,6 +74,7 @@ def anthropic_request(messages: Sequence[object]) -> dict[str, Any]:
         "max_tokens": 800,
         "system": [standing, {"type": "text", "text": PROMPT.moment(NOON_MS)}],
         "messages": list(messages),
+        "tools": [TOOL | {"input_schema": PARAMETERS}],
     }
 
 
@@ -141,7 +146,7 @@ class Api:
     ) -> str:
         """Return what the model makes of these answers; without any, of a whole one."""
         self.server.answer(*answers or [Reply(200, self.dialect.whole("Yes."))])
-        return self.model(**settings).answer(history, turn, now_ms=NOON_MS)
+        return self.model(**settings).answer(history, turn, now_ms=NOON_MS).text
 
     def failure(self, *answers: Answer, **asked: Any) -> tuple[type[AdminError], str, int | None]:
         """Return what the flow acts upon: the error's class, code and wait in ms."""

@@ -6,6 +6,7 @@ POST /speak with ``{"model", "system", "messages", "limit"}`` answers ``{"speech
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from batching.model import Answer
 from config import EnvName
 from llm import ModelProvider
 from llm.client import HttpModel, RemoteModel, malformed
@@ -30,16 +31,16 @@ class Parrot(HttpModel):
     def request(self, messages: Sequence[Mapping[str, str]], now_ms: int) -> dict[str, Any]:
         """Return the body of a question."""
         return {
-            "system": self.prompt.system(now_ms),
+            "system": self.prompt.system(now_ms, tools=False),
             "messages": messages,
             "limit": self.config.output_tokens_max,
         }
 
-    def read(self, body: object) -> str:
+    def read(self, body: object) -> Answer:
         """Return the text of a reply."""
         match body:
             case {"speech": str(text)}:
-                return text
+                return Answer(text)
         raise malformed("speech")
 
 

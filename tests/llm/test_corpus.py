@@ -48,7 +48,7 @@ def told(said: str, timezone: str = "UTC") -> str:
     guard = guarded(timezone)
     guard.model.outcomes = [said]  # type: ignore[attr-defined]
     try:
-        return guard.answer((), "Hi", now_ms=NOON_MS)
+        return guard.answer((), "Hi", now_ms=NOON_MS).text
     except UnusableAnswerError:
         return ""
 
@@ -108,7 +108,7 @@ def test_what_is_published_is_told_and_its_neighbour_is_not(
 ) -> None:
     guard = Guarded(FakeModel(said), prompt=Prompt(facts, "en", "UTC"), account_id="salon")
 
-    assert guard.answer((), "Hi", now_ms=NOON_MS) == answer
+    assert guard.answer((), "Hi", now_ms=NOON_MS).text == answer
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_order_of_the_customers_own_is_told_again(number: str) -> None:
     said = f"Your {number} is on its way."
     guard = Guarded(FakeModel(said), prompt=Prompt(BUSINESS, "en", "UTC"), account_id="salon")
 
-    assert guard.answer((), f"where is {number}?", now_ms=NOON_MS) == said
+    assert guard.answer((), f"where is {number}?", now_ms=NOON_MS).text == said
 
 
 RECITED = " ".join(Prompt(BUSINESS, "en", "UTC").rules().split()[60:100])

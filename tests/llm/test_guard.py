@@ -114,7 +114,7 @@ def test_long_text_of_one_sign_is_read_to_its_end(said: str) -> None:
 
 def answer(said: str, turn: str = "Hi", *past: Exchange, prompt: Prompt = PROMPT) -> str:
     guarded = Guarded(FakeModel(said), prompt=prompt, account_id="salon")
-    return guarded.answer(past, turn, now_ms=NOON_MS)
+    return guarded.answer(past, turn, now_ms=NOON_MS).text
 
 
 @pytest.mark.parametrize(

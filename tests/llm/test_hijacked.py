@@ -69,5 +69,5 @@ def test_nothing_but_fit_text_reaches_the_customer_who_asked(
     # Without an answer a person has it, or it waits for a server that is well again.
     assert world.counts().get("answered", 0) == (told is not None)
     (asked,) = api.server.requests
-    assert sorted(asked.json) == ["max_completion_tokens", "messages", "model"]
+    assert sorted(asked.json) == ["max_completion_tokens", "messages", "model", "tools"]
     world.check()

@@ -129,7 +129,7 @@ def test_guard_reads_what_leaves() -> None:
 
     answer = guarded.answer((), "Hi", now_ms=NOON_MS)
 
-    assert answer == "Pay here: […], […], *[…]*"
+    assert answer.text == "Pay here: […], […], *[…]*"
 
 
 def _sent(said: str) -> Sequence[str]:

@@ -51,7 +51,7 @@ def test_account_is_answered_by_a_model_from_outside(
 ) -> None:
     http_server.answer(Reply(200, {"speech": "Until 18:00, see evil.example.com!"}))
 
-    answer = account.model.answer([Exchange("Hi", "Hello!")], "Open today?", now_ms=NOON_MS)
+    answer = account.model.answer([Exchange("Hi", "Hello!")], "Open today?", now_ms=NOON_MS).text
 
     (asked,) = http_server.requests
     # It passes the guard as every model does, and its calls count against the budget.

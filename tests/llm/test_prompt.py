@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching.model import Exchange
-from llm.prompt import TURN_CHARACTERS_MAX, Prompt, bounded, window
+from llm.prompt import TURN_CHARACTERS_MAX, Prompt, bounded, dialogue, window
 from tests.fakes import NOON_MS
 
 MINUTE_MS = 60_000
@@ -121,11 +121,19 @@ def test_default_limits_are_twenty_exchanges_and_eight_thousand_characters() -> 
     assert (len(window(short)), len(window(long))) == (20, 2)
 
 
-def test_exchange_with_a_blank_side_is_left_out() -> None:
-    """Anthropic refuses a whole request for one empty message."""
-    told = [Exchange("Hi", "Hello"), Exchange(" \n", "?"), Exchange("?", ""), Exchange("Ok", "Ok")]
+def test_exchange_with_a_blank_side_becomes_part_of_its_neighbour() -> None:
+    """Anthropic refuses a whole request for one empty message, others two of one side in a row."""
+    told = [
+        *(Exchange(" ", "Who is there?"), Exchange("Hi", "Hello"), Exchange(" \n", "Sorry.")),
+        *(Exchange("?", ""), Exchange("??", " "), Exchange("", "")),
+    ]
 
-    assert window(told) == [told[0], told[3]]
+    assert window(told) == told[:-1]
+    assert [(it["role"], it["content"]) for it in dialogue(told, "Ok")] == [
+        ("user", "Hi"),
+        ("assistant", "Hello\nSorry."),
+        ("user", "?\n??\nOk"),
+    ]
 
 
 def test_batch_longer_than_a_model_is_told_lacks_its_middle_and_says_so() -> None:

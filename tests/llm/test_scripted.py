@@ -61,7 +61,7 @@ def faults(answer: str, has: list[str], lacks: Sequence[str] = (), *, is_first: 
 def test_conversation_answers_what_is_asked_and_nothing_else(language: str, about: str) -> None:
     model, history, wrong = salon(language=language), list[Exchange](), []
     for says, *expected in TALKS[language, about]:
-        answer = model.answer(history, says, now_ms=NOON_MS)
+        answer = model.answer(history, says, now_ms=NOON_MS).text
         found = faults(answer, *expected, is_first=not history)
         wrong += [(says, answer, found)] if found else []
         history.append(Exchange(says, answer))
@@ -74,9 +74,9 @@ def test_answer_takes_as_long_as_the_account_says() -> None:
     config = ScriptedModel(provider="scripted", pause_ms=1_500)
     slow = salon(config=config, sleep=waits.append)
 
-    answer = slow.answer([], "Hi", now_ms=NOON_MS)
+    answer = slow.answer([], "Hi", now_ms=NOON_MS).text
 
-    assert (answer, waits) == (SALON.answer([], "Hi", now_ms=NOON_MS), [1.5])
+    assert (answer, waits) == (SALON.answer([], "Hi", now_ms=NOON_MS).text, [1.5])
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_answer_takes_as_long_as_the_account_says() -> None:
 )
 def test_wish_is_read_against_the_clock(turn: str, hours: int, answer: str) -> None:
     first = "can I book for tomorrow 15:00?"
-    history = [Exchange(first, SALON.answer([], first, now_ms=NOON_MS))]
+    history = [Exchange(first, SALON.answer([], first, now_ms=NOON_MS).text)]
 
-    assert SALON.answer(history, turn, now_ms=NOON_MS + hours * HOUR_MS) == answer
+    assert SALON.answer(history, turn, now_ms=NOON_MS + hours * HOUR_MS).text == answer
 
 
 OFFER = "Hello! How can I help you: prices, opening hours, or an appointment?"
@@ -151,13 +151,13 @@ def test_answer_is_in_the_customers_language_and_invents_no_fact(
     """The account's language is for turns that show none; its prompt file says next to nothing."""
     model = salon("We cut hair.", language)
 
-    assert model.answer([], turn, now_ms=NOON_MS) == answer
+    assert model.answer([], turn, now_ms=NOON_MS).text == answer
 
 
 def test_language_of_the_conversation_stays_where_a_turn_has_no_words() -> None:
     history = [Exchange("Здравствуйте", "Здравствуйте!")]
 
-    assert f"Здравствуйте! {SALON.answer(history, '?', now_ms=NOON_MS)}" == OFFER_RU
+    assert f"Здравствуйте! {SALON.answer(history, '?', now_ms=NOON_MS).text}" == OFFER_RU
 
 
 def test_file_alone_adds_a_language(tmp_path: Path) -> None:
@@ -170,11 +170,11 @@ def test_file_alone_adds_a_language(tmp_path: Path) -> None:
     )
     model = salon(languages=tmp_path)
 
-    asked, thanked = (model.answer([], said, now_ms=NOON_MS) for said in ("Hola", "Gracias"))
+    asked, thanked = (model.answer([], said, now_ms=NOON_MS).text for said in ("Hola", "Gracias"))
 
     assert asked.endswith("Un compañero le responderá aquí.")
     assert thanked.endswith("¡De nada!")
-    assert model.answer([], "How much is a manicure?", now_ms=NOON_MS).count("28 EUR") == 1
+    assert model.answer([], "How much is a manicure?", now_ms=NOON_MS).text.count("28 EUR") == 1
 
 
 @pytest.mark.parametrize("path", sorted(LANGUAGES.glob("*.toml")), ids=lambda path: path.stem)
@@ -200,7 +200,7 @@ def test_no_phrase_of_a_booking_is_a_part_of_another_phrase(code: str) -> None:
 
 
 SAID = sorted({turn[0] for talk in TALKS.values() for turn in talk})
-ANSWERED = [SALON.answer([], said, now_ms=NOON_MS) for said in SAID]
+ANSWERED = [SALON.answer([], said, now_ms=NOON_MS).text for said in SAID]
 
 
 @given(
@@ -210,7 +210,7 @@ ANSWERED = [SALON.answer([], said, now_ms=NOON_MS) for said in SAID]
     ),
 )
 def test_every_turn_has_an_answer_and_always_the_same(turn: str, history: list[Exchange]) -> None:
-    answers = {SALON.answer(history, turn, now_ms=NOON_MS) for _ in range(2)}
+    answers = {SALON.answer(history, turn, now_ms=NOON_MS).text for _ in range(2)}
 
     assert len(answers) == 1
     assert answers.pop().strip()

@@ -280,7 +280,7 @@ def test_person_is_alerted_of_withheld_contacts_once_an_hour(
     assert isinstance(account.model, Guarded)
     account.model.model = FakeModel("Call +1 202 555 0100", "See evil.ru")
 
-    answers = [account.model.answer((), "Hi", now_ms=NOON_MS) for _ in range(2)]
+    answers = [account.model.answer((), "Hi", now_ms=NOON_MS).text for _ in range(2)]
 
     assert answers == ["Call […]", "See […]"]
     assert [(it.kind, it.account_id, it.detail) for it in Alerts(store).take(10)] == [
@@ -295,7 +295,7 @@ def test_answer_does_not_wait_for_the_alert(accounts_file: Path) -> None:
     assert isinstance(account.model, Guarded)
     account.model.model = FakeModel("See evil.ru")
 
-    assert account.model.answer((), "Hi", now_ms=NOON_MS) == "See […]"
+    assert account.model.answer((), "Hi", now_ms=NOON_MS).text == "See […]"
 
 
 @pytest.mark.parametrize("provider", CHANNELS.values(), ids=CHANNELS)

@@ -1,6 +1,7 @@
 """One simulated day: what customers write, and what people and fate do meanwhile."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 import redis
@@ -44,6 +45,7 @@ class Day:
         world = self.world
         self._write()
         self._change_ids()
+        self._resume()
         for name, times in world.setup.deeds.items():
             for _ in range(times):
                 world.after(world.rng.randint(0, world.setup.day_ms), getattr(self, name))
@@ -138,6 +140,13 @@ class Day:
             for news in self.ids.news(*person):
                 late_ms = self.ids.rng.choice((50, 2_000, 30_000))
                 self.web.deliver(news, delay_ms=news.at_ms - self.world.now_ms + late_ms)
+
+    def _resume(self) -> None:
+        """Plan that a person has us go on where one is awaited; drawn apart, as in ``_dated``."""
+        rng, day_ms = Random(f"{self.world.setup.day_ms} resumes"), self.world.setup.day_ms  # noqa: S311
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            number = rng.random()
+            self.world.after(rng.randint(0, day_ms), partial(self.watcher.resume, number))
 
     def take_over(self) -> None:
         name = f"phone-{self.world.now_ms}"

@@ -1,12 +1,13 @@
 -- glance: everything that must hold after a step, and what became of it, in one look.
 -- It stands in for audit, balance and the alerts, which cost six round trips.
--- PLACES, written above by watcher.py: per shard {stats, due, lease, alerts, conversations},
--- each conversation {id, hash, open list, flight list}.
+-- PLACES, written above by watcher.py: per shard {stats, due, lease, alerts, handovers,
+-- conversations}, each conversation {id, hash, open list, flight list, hand-over}.
 -- KEYS     the keys that the step was given
 -- ARGV[1]  horizon, ms: an expiry within it is taken off the key, and returned
 -- ARGV[2]  (and one more per shard) the last alert seen
--- Returns  {expiry ms of each key}, {what is wrong ...}, messages open or in flight, {alerts ...}
-local waits, wrong, busy, alerts = {}, {}, 0, {}
+-- Returns  {expiry ms of each key}, {what is wrong ...}, messages open or in flight, {alerts ...},
+--          {conversation, batch by whose answer a person is awaited there ...}
+local waits, wrong, busy, alerts, awaited = {}, {}, 0, {}, {}
 for n, key in ipairs(KEYS) do
   waits[n] = redis.call("PTTL", key)
   if waits[n] >= 0 and waits[n] <= tonumber(ARGV[1]) then redis.call("PERSIST", key) end
@@ -15,18 +16,24 @@ local function must(holds, ...)
   if not holds then wrong[#wrong + 1] = table.concat({...}, " ") end
 end
 for number, place in ipairs(PLACES) do
-  local stats, due, lease, stream, conversations = unpack(place)
+  local stats, due, lease, stream, handovers, conversations = unpack(place)
   local held = {open = 0, flight = 0}
   for _, conversation in ipairs(conversations) do
-    local id, hash, open_list, flight_list = unpack(conversation)
-    local open, flight = unpack(redis.call("HMGET", hash, "open_count", "count"))
+    local id, hash, open_list, flight_list, handover = unpack(conversation)
+    local batch_awaited = redis.call("HGET", handover, "batch")
+    local is_awaited = redis.call("ZSCORE", handovers, id) and true or false
+    must(is_awaited == (batch_awaited and true or false), id, "wrongly awaited")
+    if batch_awaited then awaited[#awaited + 1] = id .. ":" .. batch_awaited end
+    local open, flight, batch = unpack(redis.call("HMGET", hash, "open_count", "count", "id"))
     open, flight = tonumber(open or 0), tonumber(flight or 0)
     must(open == redis.call("LLEN", open_list), id, "counts", open, "open messages")
     must(flight == redis.call("LLEN", flight_list), id, "counts", flight, "messages in flight")
     local is_due = redis.call("ZSCORE", due, id) and true or false
     local is_leased = redis.call("ZSCORE", lease, id) and true or false
-    must(is_due == (open > 0 and flight == 0), id, "open", open, "flight", flight, "wrongly due")
-    must(is_leased == (flight > 0), id, "flight", flight, "wrongly leased")
+    -- What tells a customer that a person is awaited is a batch without messages.
+    local is_flying = batch and true or false
+    must(is_due == (open > 0 and not is_flying), id, "open", open, "flight", flight, "wrongly due")
+    must(is_leased == is_flying, id, "flight", flight, "wrongly leased")
     held.open, held.flight = held.open + open, held.flight + flight
   end
   local counts = redis.call("HMGET", stats,
@@ -42,4 +49,4 @@ for number, place in ipairs(PLACES) do
     alerts[#alerts + 1] = {number, entry[1], entry[2]}
   end
 end
-return {waits, wrong, busy, alerts}
+return {waits, wrong, busy, alerts, awaited}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from random import Random
 from typing import NoReturn
 
 from batching.errors import (
@@ -14,7 +15,15 @@ from batching.errors import (
     TransientError,
     UnusableAnswerError,
 )
-from batching.model import DeliveryStatus, Exchange, ForeignMessage, Outbound
+from batching.model import (
+    Answer,
+    DeliveryStatus,
+    Exchange,
+    ForeignMessage,
+    Handover,
+    Outbound,
+    Waiting,
+)
 from tests.history.events import Apologized, Asked, Doubted, Replied, Taken, words
 from tests.simulation.hub import Crash
 from tests.simulation.ids import customer_of
@@ -25,6 +34,14 @@ from tests.simulation.world import World
 SEAM = "|"
 #: What an account says whose model has no answer; no customer writes it.
 APOLOGY = "We are sorry."
+#: How often an answer promises a person.
+HANDS_OVER = 0.1
+#: What is said to customers who wait for one, and how long all of that takes.
+WAITING = Waiting(
+    remind_ms=60_000, apology_ms=90_000, expires_ms=600_000, apology="You are not forgotten."
+)
+#: The accounts that say nothing else to those who wait for a person.
+SILENT = frozenset({"sister"})
 #: Faults of an account or of the world: no batch may die of them.
 LACKS = frozenset({"model_auth", "model_503", "cloud_190", "cloud_131016"})
 USUAL_MS, SLOW_MS = (200, 8_000), (20_000, 90_000)
@@ -47,7 +64,7 @@ class SimulatedModel:
     calls: "count[int]"
     stopped_until_ms: int = 0
 
-    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> str:  # noqa: ARG002
+    def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:  # noqa: ARG002
         """Answer in time, late, or not at all."""
         world = self.world
         call, said = next(self.calls), words(turn)
@@ -57,7 +74,7 @@ class SimulatedModel:
         asked = said, self.account_id, world.worker, past + quoted, past
         world.add(Asked(world.now_ms, call, *asked))
         parts: tuple[str, ...] = ()
-        lacked = False
+        lacked, handover = False, self._handover(call)
         try:
             world.boundary()
             parts = self._think(call, said)
@@ -65,9 +82,15 @@ class SimulatedModel:
             lacked = not isinstance(error, UnusableAnswerError)
             raise
         finally:
-            world.add(Replied(world.now_ms, call, parts, lacked))
+            hands_over = bool(parts and handover)
+            world.add(Replied(world.now_ms, call, parts, lacked, hands_over))
         world.boundary()
-        return SEAM.join(parts)
+        return Answer(SEAM.join(parts), handover)
+
+    def _handover(self, call: int) -> Handover | None:
+        """Return whether this answer promises a person. Drawn apart, as what customers amend."""
+        rng = Random(f"{self.world.setup.day_ms} hands over {call}")  # noqa: S311
+        return Handover("asked", "a secret", "high") if rng.random() < HANDS_OVER else None
 
     def _think(self, call: int, said: tuple[str, ...]) -> tuple[str, ...]:
         world = self.world
@@ -151,8 +174,8 @@ class SimulatedChannel:
         self.web.tags[provider_id] = tag
         address = outbound.customer
         taken = (account, customer_of(address), tag, outbound.text, world.worker, address)
-        if outbound.text == APOLOGY:
-            world.occurred["apology"] += 1
+        if outbound.text in {APOLOGY, WAITING.apology}:
+            world.occurred["apology" if outbound.text == APOLOGY else "told to wait"] += 1
             world.add(Apologized(world.now_ms, tag))
         else:
             world.add(Taken(world.now_ms, *taken))

@@ -5,7 +5,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 from random import Random
 
@@ -18,7 +18,7 @@ from tests.history.checker import check
 from tests.history.events import Accepted, Happening, digest
 from tests.simulation.day import ACCOUNTS, Day, people
 from tests.simulation.ids import Ids, ids_of
-from tests.simulation.outside import APOLOGY, SimulatedChannel, SimulatedModel
+from tests.simulation.outside import APOLOGY, SILENT, WAITING, SimulatedChannel, SimulatedModel
 from tests.simulation.rates import Setup, draw
 from tests.simulation.service import Web, Workers
 from tests.simulation.watcher import BrokenError, Watcher
@@ -132,6 +132,7 @@ class Simulation:
                 "resend" if name in setup.resend else "alert",
                 fallbacks=(SimulatedModel(world, name, calls),) if name == second else (),
                 apology="" if name == second else APOLOGY,
+                waiting=replace(WAITING, silent=name in SILENT),
             )
             for name, channel in channels.items()
         }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from batching.audit import audit
+from batching.identity import family
 from batching.inspect import (
     SENT,
     DeadLetter,
@@ -25,6 +26,8 @@ from batching.store import Store
 from tests.history.checker import DROPS
 from tests.history.events import (
     Alerted,
+    Arrived,
+    Awaited,
     Conflicted,
     Died,
     Discarded,
@@ -34,7 +37,7 @@ from tests.history.events import (
     TakenOver,
     words,
 )
-from tests.simulation.outside import LACKS
+from tests.simulation.outside import LACKS, SILENT
 from tests.simulation.world import World
 
 #: An expiry beyond this is not met in one simulated day.
@@ -70,6 +73,7 @@ class Watcher:
                 shard.open_messages,
                 shard.flight_messages,
                 shard.dead_letter,
+                shard.handover,
             )
         )
         self._takeovers = {
@@ -79,6 +83,7 @@ class Watcher:
         self._glance = client.register_script(glance)
         self._alerts_seen = ["-"] * len(self._shards)
         self._died: set[str] = set()
+        self._awaited: set[str] = set()
         self._expiries: dict[str, int] = {}
         #: Messages that are open or in flight.
         self.busy = 0
@@ -86,9 +91,12 @@ class Watcher:
     def _places(self) -> list[list[Any]]:
         return [
             [
-                *(shard.stats, shard.due, shard.lease, shard.alerts),
+                *(shard.stats, shard.due, shard.lease, shard.alerts, shard.handovers),
                 [
-                    [c, shard.batches(c), shard.open_messages(c), shard.flight_messages(c)]
+                    [
+                        *(c, shard.batches(c), shard.open_messages(c), shard.flight_messages(c)),
+                        shard.handover(c),
+                    ]
                     for c in self._people
                     if self.store.shard_of(c) == shard
                 ],
@@ -105,13 +113,14 @@ class Watcher:
         if not keys:
             return
         seen: list[Any] = [HORIZON_MS, *self._alerts_seen]
-        waits, wrong, self.busy, alerts = self._glance(keys, seen)
+        waits, wrong, self.busy, alerts, awaited = self._glance(keys, seen)
         self._note_expiries(keys, waits)
         for number, entry, fields in alerts:
             self._alerts_seen[number - 1] = f"({entry.decode()}"
             named = dict(zip(fields[::2], fields[1::2], strict=True))
             alert = {name.decode(): value.decode() for name, value in named.items()}
             self._note_alert(self._shards[number - 1], alert)
+        self._note_awaited({it.decode() for it in awaited})
         if wrong:
             raise BrokenError("; ".join(line.decode() for line in wrong))
 
@@ -181,6 +190,27 @@ class Watcher:
             if letter or kind != Reason.UNDELIVERED:
                 self._note_death(batch, letter)
         world.add(Alerted(world.now_ms, kind, batch))
+
+    def _note_awaited(self, awaited: set[str]) -> None:
+        """Note in which conversations a person is awaited by now, and in which no more."""
+        world = self._world
+        for batch in sorted(self._awaited - awaited):
+            world.add(Arrived(world.now_ms, *self._people[batch.partition(":")[0]]))
+        for batch in sorted(awaited - self._awaited):
+            account, customer, address = self._people[batch.partition(":")[0]]
+            silent = account in SILENT
+            world.add(Awaited(world.now_ms, account, customer, address, batch, silent))
+            world.occurred["handed over"] += 1
+        self._awaited = awaited
+
+    def resume(self, number: float) -> None:
+        """Have a person say that nobody is to come; which of all that wait, by ``number``."""
+        waiting = sorted(self._awaited)
+        if waiting:
+            c = waiting[int(number * len(waiting))].partition(":")[0]
+            for place in family(self.store, c):
+                self.store.end_handover(place, "resumed")
+            self._world.occurred["resumed"] += 1
 
     def _note_death(self, batch: str, letter: DeadLetter | None) -> None:
         if batch not in self._died:

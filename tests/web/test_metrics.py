@@ -21,7 +21,16 @@ from batching.errors import (
 )
 from batching.inspect import MESSAGES, dead_letter_headers
 from batching.keys import BACKUP, CANARY, FLEET
-from batching.model import Budget, DeliveryStatus, Gravity, Kind, Reason
+from batching.model import (
+    Answer,
+    Budget,
+    DeliveryStatus,
+    Gravity,
+    Handover,
+    Kind,
+    Reason,
+    Waiting,
+)
 from batching.reminders import Reminders
 from batching.store import server_ms
 from llm.client import KNOWN_CODES
@@ -99,6 +108,7 @@ def test_everything_is_there_from_the_beginning(runtime: Runtime) -> None:
     """Else the first of its kind cannot be seen rising."""
     found = scraped(runtime)
     reasons = set(Reason) - {Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER}
+    reasons.remove(Reason.HANDOVER)
 
     assert found["ai_admin_dead_total"] == {(str(reason),): 0 for reason in reasons}
     assert found["ai_admin_ledger_up"] == {(): 1}
@@ -162,6 +172,18 @@ Deed = Callable[[World, Runtime], object]
 def answered(world: World, _: Runtime) -> None:
     world.write("Hi", "When do you open?")
     world.settle()
+
+
+def handed_over(world: World, _: Runtime) -> None:
+    """Have a person awaited twice; the first comes, and the second customer is told."""
+    world.waiting = Waiting(apology_ms=1_000, apology="Soon.")
+    for customer in ("1", "2"):
+        world.model.outcomes = [Answer("A person will answer.", Handover("asked"))]
+        world.write("Hi", customer=customer)
+        world.settle()
+        if customer == "1":
+            world.store.end_handover(world.store.conversation_id("salon", "1"), "resumed")
+    world.settle(600_000)
 
 
 def dead(world: World, _: Runtime) -> None:
@@ -306,6 +328,11 @@ DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
         {'messages_flight{shard="0"}': 1, "flight_batches": 1, "flight_oldest_seconds": 9,
          "flusher_lag_seconds": 0},
     ),
+    "a person is awaited": (handed_over, {
+        'handover_total{reason="asked"}': 2, 'handover_ended_total{reason="resumed"}': 1,
+        "handovers_waiting": 1, "handover_oldest_seconds": 600,
+        "handover_apologies_total": 1,
+    }),
     "a batch dies": (dead, {
         'dead_total{reason="fatal_model"}': 1, 'messages_dead{shard="0"}': 1, "dead_letters": 1,
         "dead_letter_oldest_seconds": 6_000, "alerts_undelivered": 1,
