@@ -16,7 +16,8 @@
 --          was sent. Its parts are one more than it has, so that no release finishes it as answered
 -- ARGV[9]  why a person is to go on, as JSON: reason, summary, urgency, address, and the pauses of
 --          batching.model.Waiting; "" where nobody is to. Who is awaited already stays awaited
--- Returns     1; 2 if a person is awaited from now on, and was alerted; 0 if the token is not that of a run of generate, or another has begun since.
+-- Returns     1; 2 if a person is awaited from now on, and was alerted; 0 if the token is not that
+--             of a run of generate, or another has begun since.
 -- Complexity  O(log N), N = leases or conversations in which a person is awaited.
 local conversation, token, reply, parts = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local exchange, wake_up_ms, apology = ARGV[6], ARGV[7], ARGV[8]

@@ -1,6 +1,6 @@
 -- watch: say which shards of a server have something to do, and since when. It only reads.
--- ARGV[2]  key prefixes of the shards, space-separated; due, lease, overdue, handovers and heartbeat
---          are made from them
+-- ARGV[2]  key prefixes of the shards, space-separated; due, lease, overdue, handovers and
+--          heartbeat are made from them
 -- ARGV[3]  age at which a shard's heartbeat is to be renewed, ms
 -- Returns     {now ms, earliest due ms, earliest lease end ms, oldest heartbeat ms (each nothing if
 --             there is none), {shards to collect from, numbered from 0 ...}, {shards to reap ...},
