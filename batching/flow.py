@@ -141,9 +141,7 @@ def receive(
     queued, taken = _rehomed(store, queued, round_trip.execute(), limits_of, reception_of)
     values = _end_redeliveries(store, queued, taken)
     for (what, owner), value in zip(queued, values, strict=True):
-        if isinstance(what, ForeignMessage) and value in {TAKEOVER_BEGINS, TAKEOVER_GOES_ON}:
-            store.end_handovers_of_kin(owner)
-        _log_received(store.keyring, what, owner, value)
+        _conclude(store, what, owner, value)
     return [value for value in values if isinstance(value, Receipt)]
 
 
@@ -547,6 +545,13 @@ def _alert_unread(round_trip: Pipeline, event: NotUnderstood) -> None:
         cooldown_ms=_DAY_MS,
         about=detail,
     )
+
+
+def _conclude(store: Store, what: Event | Stopped, owner: str, value: object) -> None:
+    """Log what came of an event; a person's message also ends what waits under other ids."""
+    if isinstance(what, ForeignMessage) and value in {TAKEOVER_BEGINS, TAKEOVER_GOES_ON}:
+        store.end_handovers_of_kin(owner)
+    _log_received(store.keyring, what, owner, value)
 
 
 def _log_received(keyring: Keyring, event: Event | Stopped, owner: str, value: object) -> None:
