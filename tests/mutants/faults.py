@@ -443,8 +443,7 @@ HANDING_OVER = (
     lua("a person is reminded as often as at first", "remind",
         " * 2 ^ ((kept.reminders or 0) + 1)", ""),
     lua("nobody is told that nobody came", "remind",
-        'alert(KEYS[5], "handover_expired", "handover_" .. (kept.reason or "unknown"), account,\n'
-        "      conversation, kept.batch)\n"),
+        'alert(KEYS[5], "handover_expired", why, account, conversation, kept.batch)\n'),
     lua("hand-overs are not looked at", "watch",
         'if is_due(number, "handovers") then', "if false then"),
     lua("what the customer is told counts as a reply", "_prelude",
@@ -457,7 +456,7 @@ HANDING_OVER = (
     python("a person is awaited under one id alone", "store",
         "awaited = {**self.awaited(kin), **run.awaited}", "awaited = run.awaited"),
     python("a person who writes under another id is awaited all the same", "flow",
-        "            store.end_handovers_of_kin(owner)\n", "            pass\n"),
+        "        store.end_handovers_of_kin(owner)\n", "        pass\n"),
     python("who came is announced", "flow",
         "elif run.is_notice and not run.awaited:", "elif False:"),
     python("what a model is told of a promise is told the customer's history", "flow",
