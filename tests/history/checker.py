@@ -469,14 +469,15 @@ def _forgotten_past(story: Story) -> Iterator[str]:
 
 def _is_of_one(story: Story, earlier: Call, later: Call) -> bool:
     """Return whether both are known to be about one customer, whom the later call's worker met
-    after the earlier call.
+    after the earlier call, and who was not forgotten since that call's worker met them.
     """
     begun = story.ids.begun.get(later.asked.worker, -1)
+    met = story.ids.begun.get(earlier.asked.worker, earlier.began)
     one, other = (list(story.written(call.asked.words)) for call in (earlier, later))
     if not one or not other or one[0].person != other[0].person:
         return False
     person = one[0].person
-    if begun < earlier.began or any(at > earlier.began for at in story.erasures[person]):
+    if begun < earlier.began or any(at > met for at in story.erasures[person]):
         return False
     addresses = {it for message in (*one, *other) for it in message.addresses}
     first, *others = sorted(addresses)

@@ -235,6 +235,11 @@ GOOD: dict[str, list[Happening]] = {
         *under(PHONE, "m0", "m1", "m2"), *given(1, "m0"), *given(2, "m1", "m0"),
         Amended(0, "m0", address=PHONE), *given(3, "m2", "m1"),
     ],
+    "the past that a worker read before it was erased": [
+        *under(PHONE, "m0", "m1"), *given(1, "m0"), Begun(0, "g2"), Erased(0, SALON, ANNA),
+        Asked(0, 2, ("m1",), SALON, "g2", ("m0",), ("m0",)), *replied(2), *under(PHONE, "m2"),
+        *given(3, "m2"),
+    ],
     "an alert of another kind": [*M1, *answered(1, "m1"), Alerted(0, "undelivered", "c:b1")],
     "failed, of an answer that a person took over halfway": [
         *GENERATED, *took("r1 m1"), TakenOver(0, SALON, ANNA), Failed(0, "aa:c:b1:0"),
