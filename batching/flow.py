@@ -845,9 +845,11 @@ def _ask(store: Store, steps: Scripts, account: Account, run: Run) -> tuple[Run,
     Nothing is asked of a run that the customer withdraws meanwhile, or that is a person's. Raise
     what the last model raised.
     """
-    if account.desk and not run.awaited and (claim := _claim(account.desk, run)):
+    if account.desk and not run.awaited and _claim(account.desk, run):
         run, history = _amended(store, run)
-        return run, account.desk.settled(history, Answer("", claim))
+        # Again: no person is told of what was deleted meanwhile.
+        if claim := _claim(account.desk, run):
+            return run, account.desk.settled(history, Answer("", claim))
     spend(steps, run, account.budget)
     *before, last = _models(account, run.tries)
     try:

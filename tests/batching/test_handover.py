@@ -1,7 +1,8 @@
 """A person who was promised is alerted, once; until they come nobody talks over them."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,15 +14,18 @@ from batching.model import (
     Answer,
     ForeignMessage,
     Handover,
+    Kind,
     Stage,
     Waiting,
 )
 from batching.rights import erase
-from batching.store import HANDED_OVER
+from batching.store import DONE, HANDED_OVER
 from tests.batching.world import ANNA, PERSON, World
 from tests.fakes import NOON_MS
 
 MINUTE_MS = 60_000
+#: The id that WhatsApp made for Anna.
+CO = "RU.1000000000000001"
 WANTED = Answer("A colleague will answer you.", Handover("asked", "Anna wants a refund", "high"))
 SORRY = "You are not forgotten."
 WAITING = Waiting(remind_ms=10 * MINUTE_MS, apology_ms=30 * MINUTE_MS, apology=SORRY)
@@ -74,6 +78,17 @@ def test_checkpoint_that_is_repeated_hands_over_once(world: World) -> None:
     assert world.alerts() == [("handover", "handover_unknown")]
 
 
+def test_checkpoint_hands_over_nobody_who_is_awaited_already(waiting: World) -> None:
+    run = waiting.begin(waiting.to_generating("Hello?"))
+    exchange = waiting.store.exchange(run, "Yes", ["Yes"])
+
+    kept = waiting.store.checkpoint(run, ["Yes"], exchange, handover=Handover("upset"))
+
+    assert kept == DONE
+    assert waiting.alerts() == [("handover", "handover_asked")]
+    assert awaited(waiting.store)[0].reason == "asked"
+
+
 def test_nothing_is_answered_while_a_person_is_awaited(waiting: World) -> None:
     waiting.write("Hello?")
 
@@ -120,7 +135,7 @@ def test_customer_who_waits_is_told_once(waiting: World) -> None:
     assert waiting.store.history(waiting.anna)[-1].answer == SORRY
     assert waiting.counts() == {"accepted": 1, "answered": 1}
     named = total(counters(waiting.store))
-    assert (named["handover_apologies"], named["calls_saved:salon"]) == (1, 0)
+    assert (named["handover_apologies"], named["replies_sent:salon"]) == (1, 1)
     assert int(awaited(waiting.store)[0].apology) > NOON_MS
     waiting.check()
 
@@ -145,6 +160,20 @@ def test_message_that_comes_while_the_customer_is_told_waits_for_it(waiting: Wor
     waiting.check()
 
     assert [it.batch_id for it in waiting.flush()] == []
+    waiting.send(notice)
+    waiting.settle()
+
+    assert waiting.channel.texts == [WANTED.text, SORRY]
+    assert waiting.counts() == {"accepted": 2, "answered": 1, "suppressed": 1}
+
+
+def test_message_that_came_before_the_customer_is_told_waits_for_it(waiting: World) -> None:
+    waiting.wait(30 * MINUTE_MS - 4_000)
+    waiting.write("Hello?")
+    waiting.wait(4_000)
+
+    (notice,) = waiting.flush()
+    waiting.check()
     waiting.send(notice)
     waiting.settle()
 
@@ -242,6 +271,34 @@ def test_second_hand_over_is_the_first_ones(waiting: World) -> None:
     assert awaited(waiting.store)[0].since_ms == NOON_MS + 9_000
 
 
+@pytest.mark.parametrize("promised", [ANNA, CO])
+@pytest.mark.parametrize("writes", ["", CO, ANNA])
+def test_person_is_awaited_under_every_id_of_the_customer(
+    world: World, promised: str, writes: str
+) -> None:
+    """Until they write, under whichever id; each id had a conversation of its own before."""
+    world.waiting = WAITING
+    world.model.outcomes = [WANTED]
+    ids = {ANNA: {"customer": ANNA}, CO: {"customer": CO, "secondary": True}}
+    world.receive(world.message("I want my money back", **ids[promised]))
+    world.settle()
+    world.receive(*(world.message("Hi", **it) for id_, it in ids.items() if id_ != promised))
+    world.settle()
+    answered = len(world.channel.texts)
+
+    world.receive(world.message("It is me", aliases=(CO,)))
+    world.settle()
+    assert len(world.channel.texts) == answered
+    if writes:
+        world.receive(replace(PERSON, customer=writes))
+        world.client.delete(*world.client.keys("*takeover:*"))
+    world.write("Hello?")
+    world.settle()
+
+    assert len(world.channel.texts) == answered + bool(writes)
+    assert len(awaited(world.store)) == (not writes)
+
+
 def test_damaged_hand_over_ends_with_an_alert_and_stops_nobody(waiting: World) -> None:
     waiting.client.delete(waiting.shard.handover(waiting.anna))
 
@@ -260,11 +317,19 @@ def test_answer_without_words_is_asked_for_again(world: World) -> None:
     assert world.channel.texts == ["Answer to: Hi"]
 
 
+@dataclass
 class _Desk:
-    """Claims who writes "operator", and says so; takes "We will see" for a promise."""
+    """Claims who writes "operator", and says so; takes "We will see" for a promise.
 
-    def claims(self, customers: object, turn: str) -> Handover | None:
-        return Handover("words", turn) if customers == [ANNA] and "operator" in turn else None
+    ``before``: what happens when it was asked.
+    """
+
+    before: Callable[[], object] = lambda: None
+
+    def claims(self, customers: Sequence[str], turn: str) -> Handover | None:
+        self.before()
+        is_annas = set(customers) == {ANNA}
+        return Handover("words", turn) if is_annas and "operator" in turn else None
 
     def settled(self, _history: object, answer: Answer) -> Answer:
         if answer.text == "We will see.":
@@ -280,6 +345,20 @@ def test_rule_hands_over_without_a_question(world: World) -> None:
 
     assert (world.channel.texts, world.model.questions) == (["Passed on."], [])
     assert world.alerts() == [("handover", "handover_words")]
+
+
+def test_word_that_is_deleted_meanwhile_hands_over_nothing_and_nobody_reads_it(
+    world: World,
+) -> None:
+    deletion = world.message("[Deleted]", kind=Kind.DELETED, amends="D1")
+    world.desk = _Desk(before=lambda: world.receive(deletion))
+    world.receive(world.message("operator", message_id="D1"), world.message("Open?"))
+
+    world.settle()
+
+    assert [text.startswith("Answer to: ") for text in world.channel.texts] == [True]
+    assert "operator" not in world.channel.texts[0]
+    assert (awaited(world.store, content=True), world.alerts()) == ([], [])
 
 
 def test_promise_without_a_call_hands_over(world: World) -> None:

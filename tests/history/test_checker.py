@@ -7,7 +7,9 @@ from tests.history.events import (
     Accepted,
     Alerted,
     Amended,
+    Arrived,
     Asked,
+    Awaited,
     Begun,
     Conflicted,
     Delivered,
@@ -100,6 +102,7 @@ AT_ONCE += [*died("c:b1", "m1"), *died("d:b2", "m2")]
 
 M1 = wrote("m1")
 GENERATED = [*M1, *asked(1, "m1"), *replied(1, "r1 m1", "r2 m1")]
+PROMISED = [*M1, *asked(1, "m1", worker="g1"), Replied(0, 1, ("r1 m1",), hands_over=True)]
 
 GOOD: dict[str, list[Happening]] = {
     "nothing": [],
@@ -239,6 +242,27 @@ GOOD: dict[str, list[Happening]] = {
         *under(PHONE, "m0", "m1"), *given(1, "m0"), Begun(0, "g2"), Erased(0, SALON, ANNA),
         Asked(0, 2, ("m1",), SALON, "g2", ("m0",), ("m0",)), *replied(2), *under(PHONE, "m2"),
         *given(3, "m2"),
+    ],
+    "a person was promised and alerted": [
+        *PROMISED, Alerted(0, "handover", "c:b1"), Awaited(0, SALON, ANNA, "", "c:b1"),
+        *took("r1 m1"),
+    ],
+    "a person was promised who was awaited already": [
+        *M1, Awaited(0, SALON, ANNA, "", "c:b0"), *PROMISED[len(M1):], *took("r1 m1"),
+    ],
+    "left to a person who is awaited": [
+        Awaited(0, SALON, ANNA, "", "c:b0", silent=True), *M1, Arrived(0, SALON, ANNA),
+    ],
+    "answered by an account that is not silent while a person is awaited": [
+        *M1, Awaited(0, SALON, ANNA, "", "c:b0"), Begun(0, "w1"), *answered(1, "m1"),
+    ],
+    "answered once the person came": [
+        *M1, Awaited(0, SALON, ANNA, "", "c:b0", silent=True), Arrived(0, SALON, ANNA),
+        Begun(0, "w1"), *answered(1, "m1"),
+    ],
+    "the promise itself is sent while a person is awaited": [
+        *PROMISED, Alerted(0, "handover", "c:b1"),
+        Awaited(0, SALON, ANNA, "", "c:b1", silent=True), Begun(0, "w1"), *took("r1 m1"),
     ],
     "an alert of another kind": [*M1, *answered(1, "m1"), Alerted(0, "undelivered", "c:b1")],
     "failed, of an answer that a person took over halfway": [
@@ -434,6 +458,32 @@ BAD: dict[str, tuple[str, list[Happening]]] = {
         "talked across: aa:c:b1:0 was sent",
         [*under(PHONE, "m1"), TakenOver(0, SALON, ANNA, PHONE), Begun(0, "w1"),
          *sent_to(PHONE, "m1")],
+    ),
+    "promised, and nobody was alerted": (
+        "promised: c:b1 promises a person, and nobody was alerted", [*PROMISED, *took("r1 m1")],
+    ),
+    "promised after the person came": (
+        "promised: c:b1 promises a person, and nobody was alerted",
+        [*M1, Awaited(0, SALON, ANNA, "", "c:b0"), Arrived(0, SALON, ANNA), Begun(0, "g1"),
+         *PROMISED[len(M1):], *took("r1 m1")],
+    ),
+    "handed over twice": (
+        "handed over twice: c:b1 has 2 alerts",
+        [*PROMISED, *2 * [Alerted(0, "handover", "c:b1")], *took("r1 m1")],
+    ),
+    "asked while a person is awaited": (
+        "talked meanwhile: call 1 was asked",
+        [*M1, Awaited(0, SALON, ANNA, "", "c:b0", silent=True), Begun(0, "w1"), *asked(1, "m1"),
+         *replied(1)],
+    ),
+    "sent while a person is awaited": (
+        "talked meanwhile: aa:c:b1:0 was sent",
+        [*M1, *asked(1, "m1", worker="g1"), *replied(1, "r1 m1"),
+         Awaited(0, SALON, ANNA, "", "c:b0", silent=True), Begun(0, "w1"), *took("r1 m1")],
+    ),
+    "left alone after the person came": (
+        "lost: m1",
+        [Awaited(0, SALON, ANNA, "", "c:b0", silent=True), Arrived(0, SALON, ANNA), *M1],
     ),
     "a past that was known": (
         "forgotten: m0, which call 3 was not given",
