@@ -4,8 +4,9 @@ import re
 from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+from batching.identity import family
 from batching.inspect import (
     FlightBatch,
     MessageState,
@@ -13,6 +14,7 @@ from batching.inspect import (
     OpenBatch,
     Step,
     Trace,
+    awaited,
     batch_state,
     message_status,
     trace,
@@ -63,10 +65,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(request: Request) -> bool:
     """Print a conversation's steps; False if it is unknown, overdue or has a dead letter."""
-    found, at = _found(request, request.open_store())
+    store = request.open_store()
+    found, at = _found(request, store)
     if found is None:
         request.show({"conversation": None, "message": {"place": MessageState.UNKNOWN}}, [UNKNOWN])
         return False
+    # Who is awaited under one id of the customer is awaited under all.
+    people = awaited(store, family(store, found.conversation_id))
+    found = replace(found, awaited=tuple(people))
     late = _late(found)
     request.show(_as_json(found, at, late), _lines(found, at, late))
     fine = at.state in _FINE if at else not found.dead_letters

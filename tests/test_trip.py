@@ -25,7 +25,7 @@ from tests.webhooks import body
 __all__ = ["street"]
 
 FILES_TO_200_MAX = 9
-FILES_MAX = 25
+FILES_MAX = 27
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ local function look(conversation)
   local remind_ms, sorry_ms = tonumber(kept.remind) or now_ms, tonumber(kept.sorry_at)
   if sorry_ms and now_ms >= sorry_ms then
     -- It waits for a batch in flight: two would be sent at once.
-    if redis.call("HEXISTS", c, "id") == 1 then sorry_ms = now_ms + wake_up_ms
+    if redis.call("HGET", c, "id") then sorry_ms = now_ms + wake_up_ms
     else apology, sorry_ms = apologize(conversation, c, kept), nil end
   end
   if now_ms >= remind_ms then

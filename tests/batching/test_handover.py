@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -279,7 +280,10 @@ def test_person_is_awaited_under_every_id_of_the_customer(
     """Until they write, under whichever id; each id had a conversation of its own before."""
     world.waiting = WAITING
     world.model.outcomes = [WANTED]
-    ids = {ANNA: {"customer": ANNA}, CO: {"customer": CO, "secondary": True}}
+    ids: dict[str, dict[str, Any]] = {
+        ANNA: {"customer": ANNA},
+        CO: {"customer": CO, "secondary": True},
+    }
     world.receive(world.message("I want my money back", **ids[promised]))
     world.settle()
     world.receive(*(world.message("Hi", **it) for id_, it in ids.items() if id_ != promised))

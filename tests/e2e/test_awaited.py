@@ -1,11 +1,14 @@
 """A person who was promised is told, through real processes, whatever dies meanwhile."""
 
+import json
 from typing import Any
 
 import pytest
 
 from batching.inspect import awaited
+from llm.desk import default
 from tests.http_server import Reply
+from tests.stack.accounts import PATIENT
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack
 from tests.waiting import eventually
@@ -16,9 +19,10 @@ pytestmark = pytest.mark.e2e
 PROMISE = "A person from the team will answer here."
 
 
-def hands_over(customer: Customer) -> Reply:
+def hands_over(customer: Customer, summary: str = "Refund") -> Reply:
     """Return a model's answer that promises a person, and calls for one."""
-    arguments = f'{{"reason": "upset", "summary": "Refund for {customer.mark}", "urgency": "high"}}'
+    summary = f"{summary} for {customer.mark}"
+    arguments = json.dumps({"reason": "upset", "summary": summary, "urgency": "high"})
     call = {
         "id": "call-1",
         "type": "function",
@@ -27,6 +31,21 @@ def hands_over(customer: Customer) -> Reply:
     said = {"role": "assistant", "content": customer.line(PROMISE), "tool_calls": [call]}
     choice = {"index": 0, "message": said, "finish_reason": "tool_calls"}
     return Reply(body={"object": "chat.completion", "choices": [choice]})
+
+
+def test_customer_who_waits_for_long_is_told_once(stack: Stack) -> None:
+    anna = stack.customer(PATIENT)
+    stack.model.answer(hands_over(anna), to=anna.mark)
+
+    anna.writes(anna.line("What about my second payment?"))
+    anna.wait_for_answers(2)
+    stack.ledger.wait_until_settled(anna)
+    conversation_id = stack.ledger.conversation_id(anna)
+    (waiting,) = awaited(stack.ledger.store, [conversation_id], content=True)
+
+    assert anna.replies == [anna.line(PROMISE), default("en", "apology")]
+    assert anna.mark in waiting.summary
+    assert stack.ledger.alerts_of(anna) == ["handover"]
 
 
 def person_writes(stack: Stack, customer: Customer, text: str) -> None:

@@ -11,9 +11,10 @@ import pytest
 from batching.keys import Shard
 from demo.child import worker
 from tests.e2e.faulty import CRASH
+from tests.e2e.test_awaited import hands_over
 from tests.fake_sentry import oddities
 from tests.http_server import Reply
-from tests.stack.accounts import BARBER, HASTY
+from tests.stack.accounts import BARBER, HASTY, PATIENT
 from tests.stack.customer import Customer
 from tests.stack.stack import Stack
 from tests.waiting import eventually
@@ -32,7 +33,7 @@ ERRORS = {
     "webhook.unknown_account",
 }
 #: The ledger's own alerts about it.
-ALERTS = {"drift", "fatal_model", "fatal_provider", "poison", "vanished"}
+ALERTS = {"drift", "fatal_model", "fatal_provider", "handover", "poison", "vanished"}
 
 
 def alerts(stack: Stack) -> set[str]:
@@ -65,6 +66,7 @@ def everything_fails(stack: Stack, web: httpx2.Client) -> None:
     undecodable_wake_up(stack)
     ledger_that_refuses(stack, stack.customer(BARBER))
     request_that_fails(web, stack.customer(BARBER))
+    promised_person(stack, stack.customer(PATIENT))
     for customer in (anna, boris, clara):
         stack.ledger.wait_for_death(customer)
     with contextlib.suppress(AssertionError):  # the test says which of them are missing
@@ -89,6 +91,14 @@ def quoting(customer: Customer, status: int) -> Reply:
     """Return the refusal of somebody who repeats what they were given."""
     quoted = f"cannot take '{customer.mark}' of {NAME} at {customer.number}"
     return Reply(status, {"error": {"message": quoted, "code": 100, "type": quoted}})
+
+
+def promised_person(stack: Stack, customer: Customer) -> None:
+    """Have a model tell a person all that it was told, and the customer that they wait for one."""
+    summary = f"{NAME}, {customer.number}: {customer.mark}"
+    stack.model.answer(hands_over(customer, summary), to=customer.mark)
+    named(customer, "A refund for me")
+    customer.wait_for_answers(2)
 
 
 def hostile_webhooks(stack: Stack) -> None:

@@ -438,7 +438,7 @@ HANDING_OVER = (
         "apologize(conversation, c, kept), nil end",
         "apologize(conversation, c, kept), sorry_ms end"),
     lua("a customer is told while a batch is in flight", "remind",
-        'if redis.call("HEXISTS", c, "id") == 1 then', "if false then"),
+        'if redis.call("HGET", c, "id") then', "if false then"),
     lua("what waits is due beside what the customer is told", "remind",
         'redis.call("ZREM", KEYS[2], conversation)\n'),
     lua("a person is reminded as often as at first", "remind",

@@ -32,6 +32,7 @@ class BusinessNumber:
     channel: str = "whatsapp_cloud"
     batch: Settings = field(default_factory=dict)
     budget: Settings = field(default_factory=dict)
+    handover: Settings = field(default_factory=dict)
 
 
 SALON = BusinessNumber("salon", "100001")
@@ -48,10 +49,12 @@ SLUGGISH = BusinessNumber("sluggish", "100010", {"timeout_ms": 6_000}, {"timeout
 THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
 #: May ask eight times a day, so that one customer gets two questions.
 SHARED = BusinessNumber("shared", "100012", budget={"account_day": 8}, batch={"idle_ms": 100})
+#: Tells customers after a second that a person is still awaited.
+PATIENT = BusinessNumber("patient", "100013", handover={"apology_ms": 1_000})
 #: Is reached through a gateway.
 GATEWAY = BusinessNumber("gateway", "default", channel="venom")
 
-ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, SHARED, GATEWAY)
+ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, SHARED, PATIENT, GATEWAY)
 
 
 def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:
@@ -96,6 +99,8 @@ def _entry(number: BusinessNumber, url: str, prompt_file: str) -> str:
         *_lines(number.batch),
         "[account.budget]",
         *_lines(number.budget),
+        "[account.handover]",
+        *_lines(number.handover),
     ])  # fmt: skip
 
 
