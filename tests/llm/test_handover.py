@@ -228,7 +228,7 @@ def test_anger_that_is_cold_is_not_found_and_joy_in_capitals_is_taken_for_it() -
 
 def test_third_answer_in_a_row_that_understood_nothing_hands_over() -> None:
     lost = Answer("I am not sure that I understand. Please say it in other words.")
-    past = [Exchange("abc", lost.text), Exchange("still there", ""), Exchange("abd", lost.text)]
+    past = [Exchange("abc", lost.text), Exchange("still there", ""), Exchange("and", lost.text)]
 
     assert DESK.settled(past[:2], lost) == lost
     assert DESK.settled([*past, Exchange("Hi", "Hello!")], lost) == lost
