@@ -480,13 +480,10 @@ def trace(store: Store, conversation_id: str) -> Trace:
     pipeline.zcard(s.seen(c))
     pipeline.lrange(s.trail(c), 0, -1)
     pipeline.pttl(s.takeover(c))
-    pipeline.hmget(s.handover(c), _AWAITED)
     pipeline.lrange(s.open_messages(c), 0, -1)
     pipeline.lrange(s.flight_messages(c), 0, -1)
     with reached():
-        kept, due_ms, lease_ms, accepted, trail, taken_over_ms, promise, *contents = (
-            pipeline.execute()
-        )
+        kept, due_ms, lease_ms, accepted, trail, taken_over_ms, *contents = pipeline.execute()
     # Afterwards: a batch that dies meanwhile is seen twice, not nowhere.
     headers = [each for each in dead_letter_headers(store, s) if each.conversation_id == c]
     letters = tuple(dead_letters(store, headers))
@@ -495,7 +492,6 @@ def trace(store: Store, conversation_id: str) -> Trace:
     steps = tuple(step for step in map(read_step, trail) if step)
     account_id = _account_of(fields, letters, steps)
     overdue_ms, circuits = _overdue(store, c, batch_ids), store.circuits([account_id])
-    waits = (_awaited(c, dict(zip(_AWAITED, promise, strict=True))),) if any(promise) else ()
     held, now_ms = zip(batch_ids, contents, strict=True), store.now_ms()
     messages = {decode("", raw).message_id: batch_id for batch_id, raws in held for raw in raws}
     return Trace(
@@ -512,7 +508,6 @@ def trace(store: Store, conversation_id: str) -> Trace:
         circuit_ms=max((max(1, circuit.next_ms - now_ms) for circuit in circuits), default=0),
         batch_of=messages | {m.message_id: x.batch_id for x in letters for m in x.messages},
         circuits=tuple(circuits),
-        awaited=waits,
     )
 
 
