@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,14 @@ def names(document: str, heading: str) -> list[str]:
 def column(document: str, heading: str, number: int) -> dict[str, str]:
     """Return a column of a table, by the first name of each row."""
     return {CODE.findall(row[0])[0]: row[number] for row in rows(document, heading)}
+
+
+def snippet(document: str, begins: str) -> str:
+    """Return the indented block that a document says to write somewhere; ``begins``: with what."""
+    text = (ROOT / "docs" / document).read_text()
+    block = text[text.index(f"\n    {begins}") + 1 :].splitlines(keepends=True)
+    lines = takewhile(lambda line: line.startswith("    ") or not line.strip(), block)
+    return "".join(line[4:] or "\n" for line in lines)
 
 
 def documents() -> list[Path]:

@@ -10,7 +10,6 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import takewhile
 from pathlib import Path
 
 import httpx2
@@ -20,7 +19,7 @@ import yaml
 
 from tests.conftest import IN_CI
 from tests.processes import Guard, OwnedProcess, started
-from tests.repository import ROOT
+from tests.repository import ROOT, snippet
 from tests.valkey_server import ValkeyServer, free_port
 from tests.waiting import eventually
 from tests.web.conftest import environ_of, write_accounts
@@ -306,17 +305,6 @@ def test_answer_to_a_body_that_is_not_read_comes_through_the_proxy(
     assert asked[1:] == ["" if status == 404 else str(status) for *_, status in requests[1:]]
 
 
-def snippet(begins: str) -> str:
-    """Return what docs/deploy.md says to write into one's own server; ``begins``: with what."""
-    text = (ROOT / "docs" / "deploy.md").read_text()
-    block = text[text.index(f"\n    {begins}") + 1 :]
-    return "".join(line[4:] or "\n" for line in takewhile(is_code, block.splitlines(keepends=True)))
-
-
-def is_code(line: str) -> bool:
-    return line.startswith("    ") or not line.strip()
-
-
 def own_server(text: str, directory: Path, web: WebServer, port: int) -> str:
     """Return a snippet of the document with our names, places and ports."""
     for told, ours in {
@@ -344,7 +332,7 @@ def beside(
         path = write(directory, **before(web, port), proxy_kind="site", others_port=others)
         command = nginx_command(nginx, path)
     elif request.param == "nginx":
-        given = own_server(snippet("log_format without_query"), directory, web, port)
+        given = own_server(snippet("deploy.md", "log_format without_query"), directory, web, port)
         (directory / "conf.d").mkdir(exist_ok=True)
         (directory / "conf.d" / "ai-admin.conf").write_text(given)
         path = directory / "nginx.conf"
@@ -354,7 +342,7 @@ def beside(
         )
         command = nginx_command(nginx, path)
     else:
-        given = own_server(snippet("webhooks.example.org {"), directory, web, port)
+        given = own_server(snippet("deploy.md", "webhooks.example.org {"), directory, web, port)
         head, rest = given.split("{\n", 1)
         tls = f"tls {directory}/ai-admin.pem {directory}/ai-admin.pem"
         path = directory / "Caddyfile"

@@ -1,17 +1,9 @@
 """A host that is not bare: what others have on it stays as it is, or nothing is begun."""
 
+from laboratory.hosts import TOPOLOGIES
 from laboratory.places import LaboratoryError
 from laboratory.stage import Stage
 
-#: A Redis with a key, and an nginx with a site, of somebody else.
-_OTHERS = """
-apt-get -qq install --no-install-recommends redis-server nginx curl >/dev/null 2>&1 &&
-systemctl start redis-server && redis-cli set shop:basket 42 >/dev/null &&
-printf 'server { listen 8088; server_name shop.test; return 200 "the shop"; }' \\
-  >/etc/nginx/sites-available/shop &&
-ln -s ../sites-available/shop /etc/nginx/sites-enabled/ && rm /etc/nginx/sites-enabled/default &&
-systemctl restart nginx
-"""
 #: What they have, their processes among it.
 _THEIRS = """
 redis-cli get shop:basket; curl -s http://127.0.0.1:8088/
@@ -24,8 +16,6 @@ _ALL = """
 dpkg-query -W; systemctl list-unit-files --no-legend; getent passwd group
 find /etc /opt /usr/local /var/lib/redis -type f -printf '%p %s %T@ %m %u\\n' | sort
 """
-#: By which ours is beside it.
-_SETTINGS = {"ledger_port": 6390, "ledger_broker_port": 6391, "proxy_kind": "site"}
 
 
 def not_bare(stage: Stage) -> None:
@@ -33,7 +23,6 @@ def not_bare(stage: Stage) -> None:
     if stage.site.kind != "beside":
         return
     guest = stage.guests("ledger")[0]
-    guest.ssh(_OTHERS)
     before, theirs = guest.ssh(_ALL), guest.ssh(_THEIRS)
     stage.expect("42" in theirs and "the shop" in theirs, f"somebody else has nothing: {theirs}")
     refused = stage.play("site.yml", release="r1")
@@ -42,7 +31,7 @@ def not_bare(stage: Stage) -> None:
     for word in ("Refused, nothing", "6379", "set ledger_port", "shop.test", "proxy_kind: site"):
         stage.expect(refused.status and word in said, f"the refusal does not say {word}")
     stage.expect(guest.ssh(_ALL) == before, "a refused site.yml changed something")
-    stage.site.inventory.set_host(guest.host, _SETTINGS)
+    stage.site.inventory.place(TOPOLOGIES["beside-others"])
     if stage.plays_well("site.yml", release="r1").status:
         raise LaboratoryError("site.yml made no service: nothing else can be tried")
     with stage.traffic("beside others") as chapter:

@@ -4,44 +4,47 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
+import yaml
+
 from laboratory import cgroups, network
 from laboratory.debian import System, ensure_base
 from laboratory.guest import Guest
-from laboratory.places import NETWORK, LaboratoryError, Names
+from laboratory.places import NETWORK, PLAYBOOKS, LaboratoryError, Names
 from laboratory.shell import attempt
 
 Topology = Mapping[str, Sequence[str]]
 
-#: Everything on one host.
-ONE: Topology = dict.fromkeys(("ledger", "web", "workers", "scheduler", "proxy"), ("h1",))
-#: Two of each kind that may have two.
-TWO: Topology = {**ONE, **dict.fromkeys(("web", "workers", "scheduler"), ("h1", "h2"))}
-#: Two hosts or more of each kind that may have them. h3 and h4 can be hurt while others serve:
-#: h3 is a web host that is no proxy, h4 is none at all.
-FOUR: Topology = {
-    "ledger": ("h1",),
-    "web": ("h2", "h3"),
-    "workers": ("h3", "h4"),
-    "scheduler": ("h3", "h4"),
-    "proxy": ("h2",),
-}
-#: The same, with RabbitMQ for the wake-ups.
-RABBIT: Topology = {**FOUR, "broker": ("h1",)}
+
+#: The inventories to copy, each a case.
+INVENTORIES = PLAYBOOKS / "inventories"
+
+
+def _topology(case: str) -> Topology:
+    """Return who does what by a case."""
+    groups = yaml.safe_load((INVENTORIES / case / "hosts.yml").read_text())["all"]["children"]
+    return {group: tuple(members["hosts"]) for group, members in groups.items()}
+
+
+_CASES = {path.name: _topology(path.name) for path in sorted(INVENTORIES.iterdir())}
+ONE, TWO = _CASES["one"], _CASES["two"]
 #: Servers on one host, the application on another, and IPv6 between them.
 SIX: Topology = {
     "ledger": ("h1",),
     "broker": ("h1",),
     **dict.fromkeys(("web", "workers", "scheduler", "proxy"), ("h2",)),
 }
-TOPOLOGIES: Mapping[str, Topology] = {
-    "one": ONE,
-    "four": FOUR,
-    "rabbit": RABBIT,
-    "six": SIX,
-    "beside": ONE,
-}
-#: Hosts that are up from the beginning, and in no inventory yet.
-SPARE: Mapping[str, int] = {"one": 1}
+#: Of ``four`` h3 and h4 can be hurt while others serve: h3 is a web host that is no proxy, h4 is
+#: none at all. ``beside`` becomes ``beside-others`` once that was refused.
+TOPOLOGIES: Mapping[str, Topology] = {**_CASES, "six": SIX, "beside": ONE}
+
+
+def case_of(topology: Topology) -> str:
+    """Return the case whose topology this is, "" if it is of none."""
+    return next((case for case, its in _CASES.items() if its is topology), "")
+
+
+#: Hosts that are up from the beginning, and in no inventory: not yet, or somebody else's.
+SPARE: Mapping[str, int] = {"one": 1, "managed-redis": 1}
 
 
 def size(topology: Topology) -> int:

@@ -1,14 +1,17 @@
 """An inventory as an operator writes it, for the hosts of a laboratory and its businesses."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from laboratory.debian import key
 from laboratory.guest import SSH_OPTIONS, Guest
-from laboratory.hosts import SIX, Hosts, Topology, size
-from laboratory.places import CONTROLLER, DSN, OUTSIDE_URL, ROOT, SENTRY_URL
+from laboratory.hosts import INVENTORIES, SIX, Hosts, Topology, case_of, size
+from laboratory.places import CONTROLLER, DSN, OUTSIDE_URL, ROOT, SENTRY_URL, THEIR_NAMES
 from laboratory.secrecy import SERVER_NAME, Authority, Vault, certificates_of, vault_of
 from tests.stack.accounts import BusinessNumber, accounts_toml
 
@@ -37,7 +40,7 @@ def write_accounts(directory: Path, outside_url: str) -> tuple[Path, Path]:
     return accounts, prompts
 
 
-ORGANIZATION, PROJECT = "laboratory", "ai-admin"
+_SETTINGS, _VAULT = "group_vars/all/settings.yml", "group_vars/all/vault.yml"
 #: Short, so that much happens in a run; within what production allows.
 SETTINGS: Mapping[str, str] = {
     "BATCH_IDLE_MS": "1500",
@@ -54,53 +57,82 @@ SETTINGS: Mapping[str, str] = {
 
 
 class Inventory:
-    """The inventory of a laboratory; ``path`` is what ansible-playbook is given."""
+    """The inventory of a laboratory; ``path`` is what ansible-playbook is given.
+
+    That of a case of ``ansible/inventories`` has its files as they are. What a laboratory has
+    otherwise, such as addresses, stands in files of its own beside them.
+    """
 
     def __init__(self, hosts: Hosts, topology: Topology) -> None:
         directory = hosts.names.directory
-        self.path = directory / "inventory"
+        self._of = directory / "inventory"
+        self.path = self._of / "hosts.yml"
         self.authority = Authority(directory / "authority")
-        self.vault = Vault(self.path / "group_vars/all/vault.yml", directory / "vault-password")
+        self.vault = Vault(self._of / _VAULT, directory / "vault-password")
         self.topology = topology
         #: Where releases come from.
         self.repository = ROOT
         self._hosts = hosts
-        self._directory = directory
         self._called: dict[str, str] = {}
 
     def write(self) -> None:
         """Write all of it."""
-        (self.path / "group_vars/all").mkdir(parents=True)
-        (self.path / "host_vars").mkdir()
-        _dump(self.path / "group_vars/all/settings.yml", self._settings({}))
-        self.vault.lock(vault_of(self.authority, dsn=DSN))
-        self.place(self.topology)
+        for part in ("group_vars/all", "host_vars"):
+            (self._of / part).mkdir(parents=True)
+        write_accounts(self._of, OUTSIDE_URL)
+        self.set_settings()
+        for host in self._hosts.guests:
+            self.set_host(host, {})
+        secrets = self._secrets()
+        if case := case_of(self.topology):
+            asked = yaml.safe_load((INVENTORIES / case / _VAULT).read_text())
+            # What a case asks for is enough. The laboratory reads the ledger, whosever that is.
+            asked["ledger_admin_password"] = ""
+            secrets = {name: secrets[name] for name in asked}
+        self.vault.lock(secrets)
+        self._write_groups()
 
     def place(self, topology: Topology) -> None:
-        """Have ``topology`` be the inventory's, with the certificates that it needs."""
+        """Have ``topology`` be the inventory's, with the secrets that it needs beside the others.
+
+        They stay, as an operator's would.
+        """
         self.topology = topology
-        _dump(self.path / "hosts.yml", self._groups())
+        self._write_groups()
         if size(topology) > 1:
             self.certify_servers()
 
     def certify_servers(self) -> None:
-        """Have certificates for servers, wherever they are; they stay, as an operator's would."""
-        secrets = self.vault.open()
-        if "ledger_tls_ca" not in secrets:
-            everywhere = [self._private(guest) for guest in self._hosts.guests.values()]
-            self.vault.lock(secrets | certificates_of(self.authority, everywhere))
+        """Have secrets for every kind of server, wherever they are, beside those that there are."""
+        self.vault.lock(self._secrets() | self.vault.open())
+
+    def _write_groups(self) -> None:
+        case = case_of(self.topology)
+        # Of no case, but of several hosts: their settings are those of two.
+        shutil.copyfile(INVENTORIES / (case or "two") / _SETTINGS, self._of / _SETTINGS)
+        if case:
+            shutil.copyfile(INVENTORIES / case / "hosts.yml", self.path)
+            return
+        children = {
+            group: {"hosts": dict.fromkeys(map(self._name, members), None)}
+            for group, members in self.topology.items()
+        }
+        _dump(self.path, {"all": {"children": children}})
 
     def rename(self, host: str, name: str) -> None:
         """Call a host by another name here, from the next inventory that is placed."""
         self._called[host] = name
+        self.set_host(host, {})
 
     def set_settings(self, **changes: str) -> None:
         """Have the usual settings with ``changes``; none takes back what was changed."""
-        _dump(self.path / "group_vars/all/settings.yml", self._settings(changes))
+        _dump(self._of / "group_vars/all/zz-laboratory.yml", self._settings(changes))
 
     def set_host(self, host: str, variables: Mapping[str, Any]) -> None:
         """Give a host variables of its own; none takes back what it had."""
-        _dump(self.path / "host_vars" / f"{host}.yml", dict(variables))
+        guest = self._hosts.guests[host]
+        reached = {"ansible_host": guest.address, "private_address": self._private(guest)}
+        _dump(self._of / "host_vars" / f"{self._name(host)}.yml", {**reached, **variables})
 
     def certify(self, servers: Authority) -> None:
         """Have new certificates: the proxy's by the usual authority, those of servers by that."""
@@ -118,41 +150,24 @@ class Inventory:
         """Return where the other hosts reach one."""
         return guest.address_6 if self.topology is SIX else guest.address
 
-    def _groups(self) -> dict[str, Any]:
-        named = {host for members in self.topology.values() for host in members}
-        guests = [guest for guest in self._hosts.guests.values() if guest.host in named]
-        every = {
-            self._name(guest.host): {
-                "ansible_host": guest.address,
-                "private_address": self._private(guest),
-            }
-            for guest in guests
-        }
-        children = {
-            group: {"hosts": dict.fromkeys(map(self._name, members), None)}
-            for group, members in self.topology.items()
-        }
-        return {"all": {"hosts": every, "children": children}}
+    def _secrets(self) -> dict[str, Any]:
+        """Return all secrets that any inventory asks for, with certificates for all hosts."""
+        everywhere = [self._private(guest) for guest in self._hosts.guests.values()]
+        made = certificates_of(self.authority, [*everywhere, *THEIR_NAMES])
+        return made | vault_of(self.authority, dsn=DSN)
 
     def _name(self, host: str) -> str:
         return self._called.get(host, host)
 
     def _settings(self, changes: Mapping[str, str]) -> dict[str, Any]:
-        accounts, prompts = write_accounts(self._directory / "accounts", OUTSIDE_URL)
+        """Return what a laboratory has otherwise than the files of a case."""
         return {
-            "ansible_user": "root",
             "ansible_ssh_private_key_file": str(key()),
             "ansible_ssh_common_args": " ".join(f"-o {option}" for option in SSH_OPTIONS),
             "release_repository": str(self.repository),
             "release": "HEAD",
             "deployment_settings": {**SETTINGS, "CANARY_URL": f"https://{SERVER_NAME}", **changes},
-            "deployment_accounts_file": str(accounts),
-            "deployment_prompts_directory": str(prompts),
-            "proxy_server_name": SERVER_NAME,
-            "topology_network_is_private": True,
             "sentry_url": SENTRY_URL,
-            "sentry_organization": ORGANIZATION,
-            "sentry_project": PROJECT,
         }
 
 

@@ -61,6 +61,8 @@ class Names:
         return self.directory / "guests" / host
 
 
+#: By what our hosts know the servers of somebody else, as in ``inventories/managed-redis``.
+THEIR_NAMES = ("redis.example.net", "rabbit.example.net")
 OUTSIDE = (CONTROLLER, 8080)
 SENTRY = (CONTROLLER, 9000)
 OUTSIDE_URL = f"http://{CONTROLLER}:{OUTSIDE[1]}"

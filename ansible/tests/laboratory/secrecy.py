@@ -31,7 +31,8 @@ class Authority:
         return made
 
 
-SERVER_NAME = "webhooks.test"
+#: As the inventories have it.
+SERVER_NAME = "webhooks.example.org"
 SENTRY_TOKEN = "laboratory-sentry-token"
 
 

@@ -103,9 +103,8 @@ SOCKET = "/run/redis-ledger/redis.sock"
 @contextmanager
 def opened(site: Site) -> Iterator[LedgerView]:
     """Open the view of a site's ledger for the body."""
-    guest = site.hosts.guests[site.topology["ledger"][0]]
     secrets = site.inventory.vault.open()
-    with _tunnel(guest, site.names.directory / "ledger.sock") as socket:
+    with _tunnel(site.ledger, site.names.directory / "ledger.sock") as socket:
         client = redis.Redis(
             unix_socket_path=str(socket),
             username="admin",
@@ -182,8 +181,9 @@ class Session:
         packages = ensure_pool(site.system)
         dismiss(site.names)
         network.enter(site.names.controller)
-        proxy = site.hosts.guests[site.topology["proxy"][0]]
-        self.meta = Door(self.record, rng, proxy.address, site.inventory.authority.certificate)
+        self.meta = Door(
+            self.record, rng, site.entrance.address, site.inventory.authority.certificate
+        )
         self.world = World(packages, self.record, rng, self.meta.report)
         self._judge: Judge | None = None
         self._known_problems: set[str] = set()

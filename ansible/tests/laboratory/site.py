@@ -5,11 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from laboratory import network, shell
+from laboratory import network, shell, theirs
 from laboratory.debian import SYSTEM, SYSTEMS, ensure_pool
+from laboratory.guest import Guest
 from laboratory.hosts import SPARE, TOPOLOGIES, Hosts, Topology, down, size
 from laboratory.inventory import Inventory
-from laboratory.places import CONTROLLER, LaboratoryError, Names
+from laboratory.places import CONTROLLER, THEIR_NAMES, LaboratoryError, Names
 from laboratory.playbook import Controller
 from laboratory.releases import fetch_wheels
 from laboratory.secrecy import SERVER_NAME
@@ -66,12 +67,24 @@ class Site:
         """Return who does what by the inventory of now."""
         return self.inventory.topology
 
+    @property
+    def entrance(self) -> Guest:
+        """Return the host to which the name leads that providers call."""
+        return self.hosts.guests[self.topology.get("proxy", self.topology["web"])[0]]
+
+    @property
+    def ledger(self) -> Guest:
+        """Return the host with the Redis that has the ledger, ours or not."""
+        return self.hosts.guests[self.topology.get("ledger", (theirs.HOST,))[0]]
+
     def up(self) -> None:
-        """Make hosts and inventory, and have the world served; nothing is installed yet."""
+        """Make hosts and inventory, and have the world served; nothing of ours is installed yet."""
         shell.demand()
         ensure_pool(self.system)
-        proxy = self.hosts.guests[self.topology["proxy"][0]]
-        self.hosts.up(self.system, [(SERVER_NAME, proxy.address), ("controller", CONTROLLER)])
+        known = [(SERVER_NAME, self.entrance.address), ("controller", CONTROLLER)]
+        if "ledger" not in self.topology:
+            known += [(name, self.ledger.address) for name in THEIR_NAMES]
+        self.hosts.up(self.system, known)
         self._kind_file.write_text(f"{self.kind} {self.system.suite}")
         self.inventory.write()
         trusted = self.inventory.authority.certificate.read_text()
@@ -79,7 +92,8 @@ class Site:
         for guest in self.hosts.guests.values():
             (guest.root / _TRUST.lstrip("/")).write_text(trusted)
             guest.ssh("update-ca-certificates && apt-get -qq update")
-        fetch_wheels(proxy.ssh("python3 --version").split()[1])
+        fetch_wheels(self.entrance.ssh("python3 --version").split()[1])
+        theirs.install(self.kind, self.hosts, self.inventory, self.controller)
 
     def down(self) -> None:
         """Take all of it away."""
