@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -143,34 +144,78 @@ def test_mistake_is_told_and_nothing_is_made(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_playbook_makes_them_for_the_addresses_of_the_inventory(tmp_path: Path) -> None:
-    hosts = {
-        "all": {
-            "vars": {"ansible_become": True},
-            "hosts": {"one": {"private_address": "fd00::1"}, "two": {"ansible_host": "10.0.0.2"}},
-            "children": {
-                "ledger": {"hosts": {"one": None}},
-                "broker": {"hosts": {"two": None}},
-                "web": {"hosts": {"two": None}},
-            },
-        }
-    }
-    (tmp_path / "hosts.yml").write_text(json.dumps(hosts))
-    made = tmp_path / "certificates"
-    play = [str(Path(sys.executable).with_name("ansible-playbook")), "certificates.yml"]
+def played(
+    directory: Path, hosts: dict[str, Any], groups: dict[str, str], *arguments: str
+) -> "subprocess.CompletedProcess[str]":
+    """Play certificates.yml for ``groups``, each with one host; it writes beside the inventory.
 
-    done = subprocess.run(
-        [*play, f"--inventory={tmp_path}/hosts.yml", "-e", f"certificates_directory={made}"],
+    The first of ``hosts`` has the application.
+    """
+    application = dict.fromkeys(("web", "workers", "scheduler"), next(iter(hosts)))
+    children = {group: {"hosts": {it: None}} for group, it in (application | groups).items()}
+    inventory = {"vars": {"ansible_become": True}, "hosts": hosts, "children": children}
+    (directory / "hosts.yml").write_text(json.dumps({"all": inventory}))
+    play = [str(Path(sys.executable).with_name("ansible-playbook")), "certificates.yml"]
+    play += [f"--inventory={directory}/hosts.yml", *arguments]
+    return subprocess.run(
+        [*play, "-e", f"certificates_directory={directory / 'certificates'}"],
         cwd=PLAYBOOKS,
         capture_output=True,
         text=True,
         check=False,
     )
 
+
+TWO_HOSTS = {"one": {"private_address": "fd00::1"}, "two": {"ansible_host": "10.0.0.2"}}
+ONE_HOST = {"one": {"private_address": "10.0.0.1"}}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "groups", "addresses"),
+    [
+        (
+            TWO_HOSTS,
+            {"ledger": "one", "broker": "two"},
+            {"ledger": "fd00::1", "broker": "10.0.0.2"},
+        ),
+        (ONE_HOST, {"ledger": "one"}, {"ledger": "10.0.0.1"}),
+    ],
+    ids=["several hosts", "one host"],
+)
+def test_playbook_makes_them_for_the_addresses_of_the_inventory(
+    tmp_path: Path, hosts: dict[str, Any], groups: dict[str, str], addresses: dict[str, str]
+) -> None:
+    made = tmp_path / "certificates"
+
+    done = played(tmp_path, hosts, groups)
+
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PRIVATE" not in done.stdout
     assert {path.stat().st_mode & 0o077 for path in (made, *made.iterdir())} == {0}
     variables: dict[str, str] = yaml.safe_load((made / "certificates.yml").read_text())
     client = strict(variables["ledger_tls_ca"])
-    for name, address in (("ledger", "fd00::1"), ("broker", "10.0.0.2")):
+    for name, address in addresses.items():
         meet(server_of(made, variables, name), client, address)
+
+
+@pytest.mark.parametrize(
+    ("groups", "arguments", "says"),
+    [
+        (
+            {},
+            ("-e", "topology_ledger_address=redis.test"),
+            "neither the group ledger nor the group broker has a host",
+        ),
+        ({"ledgr": "one"}, (), "did you mean ledger?"),
+        ({"ledger": "one"}, ("-e", "ledger_prot=1"), "did you mean ledger_port?"),
+        ({"ledger": "one"}, ("--tags=servers",), "--tags servers"),
+    ],
+)
+def test_playbook_refuses_what_would_make_others_than_were_meant(
+    tmp_path: Path, groups: dict[str, str], arguments: tuple[str, ...], says: str
+) -> None:
+    done = played(tmp_path, ONE_HOST, groups, *arguments)
+
+    assert done.returncode
+    assert says in done.stdout
+    assert not (tmp_path / "certificates").exists()
