@@ -116,6 +116,7 @@ PACKAGES = (
     "cron",
     "curl",
     "git",
+    "lego",
     "logrotate",
     "nftables",
     "nginx",
@@ -169,11 +170,20 @@ def _index(pool: Path, suite: str) -> None:
     index.mkdir(parents=True, exist_ok=True)
     # The names in the index must be those under which the server knows the files.
     listed = run(["env", "-C", pool, "apt-ftparchive", "packages", "packages"])
-    (index / "Packages").write_text(listed)
+    _replace(index / "Packages", listed)
     release = pool / f"dists/{suite}/Release"
-    release.unlink(missing_ok=True)
     options = [f"APT::FTPArchive::Release::{name}" for name in ("Suite", "Codename")]
     given = [part for option in options for part in ("-o", f"{option}={suite}")]
     given += ["-o", "APT::FTPArchive::Release::Components=main"]
     given += ["-o", "APT::FTPArchive::Release::Architectures=amd64"]
-    release.write_text(run(["apt-ftparchive", *given, "release", release.parent]))
+    # Usually it lists itself, too.
+    given += ["-o", "APT::FTPArchive::Release::Default-Patterns=false"]
+    given += ["-o", "APT::FTPArchive::Release::Patterns::=Packages"]
+    _replace(release, run(["apt-ftparchive", *given, "release", release.parent]))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write at once: another laboratory may be served from there."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.rename(path)

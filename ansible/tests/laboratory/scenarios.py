@@ -10,9 +10,11 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from laboratory import weather
+from laboratory.acme import by_acme
 from laboratory.addresses import every_port, moved_web
 from laboratory.beside import not_bare
 from laboratory.changes import grow, renamed, rests, shrink
+from laboratory.dry import dry
 from laboratory.places import LaboratoryError
 from laboratory.renewal import certificates
 from laboratory.session import Chapter
@@ -289,6 +291,8 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "passwords": unknown_password,
     "elsewhere": another_ledger,
     "certificates": certificates,
+    "acme": by_acme,
+    "dry": dry,
     "worker": worker_host_without_power,
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,

@@ -50,6 +50,10 @@ class Door(Meta):
         self._context.verify_flags |= ssl.VERIFY_X509_STRICT
         super().__init__(record, rng, [], senders=SENDERS)
 
+    def trust(self, authority: str) -> None:
+        """Take certificates of another authority, too; ``authority``: its own, as PEM."""
+        self._context.load_verify_locations(cadata=authority)
+
     def _connection(self) -> http.client.HTTPConnection:
         return _Named(self._address, self._context)
 

@@ -68,7 +68,9 @@ class Stage:
         """Play a playbook and return what came of it; its output is kept."""
         log = self._directory / f"{next(self._plays):03}-{Path(playbook).stem}.log"
         chosen = ["-e", f"release={release}"] if release else []
-        return self.site.controller.play(playbook, *chosen, *arguments, log=log)
+        played = self.site.controller.play(playbook, *chosen, *arguments, log=log)
+        self.expect("[WARNING]" not in played.output, f"{playbook} warns: see {log}")
+        return played
 
     def plays_well(self, playbook: str, *arguments: str, release: str = "") -> Played:
         """Play a playbook that must succeed."""

@@ -1,0 +1,77 @@
+"""What changes nothing, and what is done in parts: ``--check``, tags and ``--limit``."""
+
+import json
+from collections.abc import Sequence
+
+from laboratory.guest import Guest
+from laboratory.stage import Stage
+
+#: All that a play could change: packages, units, files, and which processes run.
+_ALL = """
+dpkg-query -W; systemctl list-unit-files --no-legend; getent passwd group
+find /etc /opt /usr/local /var/lib/ai-admin* -type f -printf '%p %s %T@ %m %u\\n' | sort
+systemctl show --property=MainPID,ActiveState 'ai-admin-*' 'redis-server@*' nginx
+"""
+#: Playbooks, and words that the report of what they would do must have.
+_WOULD: Sequence[tuple[str, tuple[str, ...], str]] = (
+    ("site.yml", (), ""),
+    ("reload.yml", ("BATCH_IDLE_MS",), ""),
+    ("deploy.yml", ("r2", "BATCH_IDLE_MS"), "r2"),
+    ("rollback.yml", (), ""),
+    ("verify.yml", (), ""),
+)
+
+
+def dry(stage: Stage) -> None:
+    """Say what would change, change nothing, and tell no secret; then play by parts."""
+    release = stage.current().split(".")[0]
+    everywhere = list(stage.site.hosts.guests.values())
+    guests = [it for it in everywhere if it.host in str(stage.site.topology)]
+    stage.site.inventory.set_settings(BATCH_IDLE_MS="2500")
+    before = _looked(guests)
+    with stage.traffic("playbooks that change nothing"):
+        for playbook, words, other in _WOULD:
+            _would(stage, playbook, words, other or release)
+    stage.expect(_looked(guests) == before, "--check changed something")
+    stage.site.inventory.set_settings()
+    with stage.traffic("playbooks by tags") as chapter:
+        for tag in ("servers", "verify", "release", "settings"):
+            stage.plays_well("site.yml", "--tags", tag, release=release)
+        chapter.wait(1)
+    _refused(stage, "deploy.yml", "--tags", "units")
+    if len(guests) > 1:
+        last = guests[-1].host
+        _refused(stage, "deploy.yml", "--limit", last)
+        stage.plays_well("verify.yml", "--limit", last)
+        stage.plays_well("site.yml", "--tags", "servers", "--limit", last, release=release)
+    stage.expect_only(stage.current())
+
+
+def _looked(guests: Sequence[Guest]) -> list[str]:
+    return [guest.ssh(_ALL) for guest in guests]
+
+
+def _would(stage: Stage, playbook: str, words: Sequence[str], release: str) -> None:
+    played = stage.plays_well(playbook, "--check", "--diff", release=release)
+    for word in words:
+        stage.expect(word in played.output, f"{playbook} --check does not say {word}")
+    told = [secret for secret in _secrets(stage) if secret in played.output]
+    stage.expect(not told, f"{playbook} --check tells {len(told)} secrets")
+
+
+def _secrets(stage: Stage) -> set[str]:
+    """Return every secret of the vault, and the lines of keys."""
+    kept = json.loads(json.dumps(stage.site.inventory.vault.open()))
+    values = {**kept, **kept.pop("deployment_secrets")}.values()
+    lines = {line for value in values if isinstance(value, str) for line in value.splitlines()}
+    return {line for line in lines if len(line) > 12 and "CERTIFICATE" not in line}
+
+
+def _refused(stage: Stage, playbook: str, *arguments: str) -> None:
+    before = _looked(stage.guests("web"))
+    played = stage.play(playbook, *arguments)
+    said = " / ".join(played.reasons())
+    what = f"{playbook} {' '.join(arguments)}"
+    stage.tell(f"{what}: {played.status}: {said}")
+    stage.expect(played.status and "Refused" in said, f"{what} was not refused")
+    stage.expect(_looked(stage.guests("web")) == before, f"{what} changed something")
