@@ -12,6 +12,8 @@ dpkg-query -W; systemctl list-unit-files --no-legend; getent passwd group
 find /etc /opt /usr/local /var/lib/ai-admin* -type f -printf '%p %s %T@ %m %u\\n' | sort
 systemctl show --property=MainPID,ActiveState 'ai-admin-*' 'redis-server@*' nginx
 """
+#: A secret of the vault has so many characters at least.
+_LEAST = 16
 #: Playbooks, and words that the report of what they would do must have.
 _WOULD: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("site.yml", (), ""),
@@ -64,7 +66,7 @@ def _secrets(stage: Stage) -> set[str]:
     kept = json.loads(json.dumps(stage.site.inventory.vault.open()))
     values = {**kept, **kept.pop("deployment_secrets")}.values()
     lines = {line for value in values if isinstance(value, str) for line in value.splitlines()}
-    return {line for line in lines if len(line) > 12 and "CERTIFICATE" not in line}
+    return {line for line in lines if len(line) >= _LEAST and "CERTIFICATE" not in line}
 
 
 def _refused(stage: Stage, playbook: str, *arguments: str) -> None:

@@ -46,12 +46,12 @@ ssl_options.verify = verify_none
 _QUEUES = r"^(trial_)?(flush|generate|send)(\.DQ|\.XQ)?$"
 _MANAGED = f"""
 {_INSTALL.format("redis-server rabbitmq-server")} &&
-install -o redis -m 600 -t /etc/redis /root/server.* &&
-install -o rabbitmq -m 600 -t /etc/rabbitmq /root/server.* /root/rabbitmq.conf &&
-cat /root/redis.conf >>/etc/redis/redis.conf && mkdir -p /run/redis-ledger &&
+install -o redis -m 600 -t /etc/redis /srv/server.* &&
+install -o rabbitmq -m 600 -t /etc/rabbitmq /srv/server.* /srv/rabbitmq.conf &&
+cat /srv/redis.conf >>/etc/redis/redis.conf && mkdir -p /run/redis-ledger &&
 systemd-tmpfiles --create && systemctl restart redis-server rabbitmq-server &&
-redis-cli -s /run/redis/redis-server.sock </root/rights.acl &&
-rabbitmqctl -q add_vhost ai-admin && rabbitmqctl -q add_user ai-admin "$(cat /root/password)" &&
+redis-cli -s /run/redis/redis-server.sock </srv/rights.acl &&
+rabbitmqctl -q add_vhost ai-admin && rabbitmqctl -q add_user ai-admin "$(cat /srv/password)" &&
 rabbitmqctl -q set_permissions -p ai-admin ai-admin '{_QUEUES}' '^amq[.]default$|{_QUEUES}' \\
   '{_QUEUES}'
 """
@@ -81,8 +81,8 @@ def _publish(guest: Guest, inventory: Inventory) -> None:
 
 
 def _manage(guest: Guest, inventory: Inventory, controller: Controller) -> None:
-    secrets, root = inventory.vault.open(), guest.root / "root"
-    rights = root / "rights.acl"
+    secrets, files = inventory.vault.open(), guest.root / "srv"
+    rights = files / "rights.acl"
     written = controller.play("rights.yml", "-e", f"rights_file={rights}")
     if written.status:
         raise LaboratoryError(f"rights.yml: {'; '.join(written.reasons())}")
@@ -90,10 +90,10 @@ def _manage(guest: Guest, inventory: Inventory, controller: Controller) -> None:
     with rights.open("a") as file:
         file.write(f"{reader}\nACL SETUSER default off\n")
     made = inventory.authority.sign(broker=",".join(THEIR_NAMES))
-    (root / "server.pem").write_text(made["broker_tls_certificate"])
-    (root / "server.key").write_text(made["broker_tls_key"])
-    (root / "redis.conf").write_text(_REDIS)
-    (root / "rabbitmq.conf").write_text(_RABBIT)
-    (root / "password").write_text(secrets["broker_password"])
+    (files / "server.pem").write_text(made["broker_tls_certificate"])
+    (files / "server.key").write_text(made["broker_tls_key"])
+    (files / "redis.conf").write_text(_REDIS)
+    (files / "rabbitmq.conf").write_text(_RABBIT)
+    (files / "password").write_text(secrets["broker_password"])
     (guest.root / "etc/tmpfiles.d/ledger.conf").write_text(f"{_SOCKET}\n")
     guest.ssh(_MANAGED)
