@@ -2,8 +2,9 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -78,6 +79,32 @@ def test_inventory_asks_for_no_secret_that_a_proven_one_lacks(case: str, tmp_pat
 
     assert {*asked} - {*proven} == set()
     assert {"PRIVACY_KEY", "SENTRY_DSN"} <= {*asked["deployment_secrets"]}
+
+
+def included(tasks: Any) -> Iterator[dict[str, Any]]:
+    """Yield every task of a file that includes others, those in blocks as well."""
+    for task in tasks or []:
+        blocks = [task.get(name) for name in ("block", "rescue", "always", "tasks", "pre_tasks")]
+        yield from included([inner for block in blocks for inner in block or []])
+        if any(name.startswith("ansible.builtin.include_") for name in task):
+            yield task
+
+
+def test_no_loop_over_tasks_hides_the_item_of_theirs() -> None:
+    """Ansible warns of it while it plays, and variables made of it are those of the inner loop."""
+    files = [*PLAYBOOKS.glob("*.yml"), *PLAYBOOKS.glob("plays/*.yml"),
+             *PLAYBOOKS.glob("roles/*/tasks/*.yml")]  # fmt: skip
+
+    looping = [
+        (path.name, task["name"], task.get("loop_control", {}).get("loop_var", "item"))
+        for path in files
+        if isinstance(read := yaml.safe_load(path.read_text()), list)
+        for task in included(read)
+        if "loop" in task
+    ]
+
+    assert len(looping) > 3
+    assert [each for each in looping if each[-1] == "item"] == []
 
 
 def test_roles_are_a_collection(tmp_path: Path) -> None:
