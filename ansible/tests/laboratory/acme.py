@@ -17,7 +17,11 @@ _LISTEN, _MANAGE, _NAMES = 14000, 15000, 8053
 _SERVER = f"https://{CONTROLLER}:{_LISTEN}/dir"
 _TRUST = "/usr/local/share/ca-certificates/acme.crt"
 #: The program of the host, for which every certificate is about to end.
-_RENEW = "sed 's/--days 30/--days 99999/' /usr/local/sbin/ai-admin-acme | sh"
+_RENEW = """
+sed -i 's/--days 30/--days 99999/' /usr/local/sbin/ai-admin-acme
+systemctl start ai-admin-acme.service
+sed -i 's/--days 99999/--days 30/' /usr/local/sbin/ai-admin-acme
+"""
 
 
 def by_acme(stage: Stage) -> None:
