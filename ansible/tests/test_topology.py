@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from laboratory.places import PLAYBOOKS
 
@@ -35,7 +36,7 @@ ELSEWHERE, NO_CERTIFICATE = "addresses_elsewhere", "addresses_without_certificat
 #: On the ledger's host, in most of the table, and on the other.
 EXPRESSIONS = {
     "one": ("ledger_listen", "ledger_has_door", "ledger_instances", ELSEWHERE, NO_CERTIFICATE),
-    "two": (ELSEWHERE, NO_CERTIFICATE, "addresses_ledger_before"),
+    "two": (ELSEWHERE, NO_CERTIFICATE, "addresses_ledger_before", "broker_is_over"),
 }
 #: Where hosts are reached; one of them at two addresses.
 HOSTS = {"one": ("10.0.0.1", "fd00::9"), "two": ("10.0.0.2",)}
@@ -61,7 +62,7 @@ class Change(NamedTuple):
 
     ``vault``: which certificates it has; ``serves``: how host one serves afterwards;
     ``instances``: which Redis; ``refused``: where, for lack of what; ``before``: from which host
-    the data come.
+    the data come; ``broker``: whether a RabbitMQ serves on that host two had before.
     """
 
     groups: Mapping[str, tuple[str, ...]]
@@ -72,6 +73,7 @@ class Change(NamedTuple):
     instances: list[str] = BOTH
     refused: tuple[str, str] = ("", "")
     before: str = ""
+    broker: bool = False
     given: tuple[tuple[str, Any], ...] = ()
 
     def variables(self, host: str) -> dict[str, Any]:
@@ -112,7 +114,12 @@ CHANGES = {
     "RabbitMQ, one may go back": Change(RABBIT, AMQP + TLS, AMQP),
     "RabbitMQ, nobody names Redis": Change(RABBIT, AMQP, AMQP, instances=["ledger"]),
     "RabbitMQ, bare": Change(RABBIT, instances=["ledger"]),
-    "RabbitMQ taken away": Change(TWO, AMQP, AMQP),
+    "RabbitMQ taken away": Change(TWO, AMQP, AMQP, broker=True),
+    "RabbitMQ taken away, one may go back": Change(TWO, TLS + AMQP, TLS, broker=True),
+    "RabbitMQ taken away, nobody names it": Change(TWO, TLS, TLS),
+    "RabbitMQ on another host": Change(
+        TWO | {"broker": ("one",)}, AMQP, AMQP, instances=["ledger"], broker=True
+    ),
     "the ledger of one host moved": Change(MOVED, PLAIN, refused=("one", ELSEWHERE)),
     "the ledger moved": Change(MOVED, TLS, TLS, before="one"),
     "the ledger moved, and is handed over": Change(MOVED, TLS + THERE, THERE, before="one"),
@@ -136,12 +143,52 @@ def said() -> dict[tuple[str, str], dict[str, Any]]:
         for what, it in CHANGES.items()
         for host in HOSTS
     }
+    return dict(zip(asked, templated([*asked.values()]), strict=True))
+
+
+def templated(cases: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> list[dict[str, Any]]:
+    """Return what expressions come to for Ansible, each with its variables beside the roles'."""
     files = [str(ROLES / part / "main.yml") for part in FILES]
-    given = {"files": files, "cases": [*asked.values()]}
-    command, text = [sys.executable, "-I", "-c", PROGRAM], json.dumps(given)
+    command = [sys.executable, "-I", "-c", PROGRAM]
+    text = json.dumps({"files": files, "cases": cases})
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return dict(zip(asked, json.loads(done.stdout), strict=True))
+    said: list[dict[str, Any]] = json.loads(done.stdout)
+    return said
+
+
+def tasks_of(file: str) -> dict[str, Any]:
+    """Return the tasks of a file of the role ``ledger`` by their names, those of blocks too."""
+    listed = yaml.safe_load((ROLES / "ledger/tasks" / file).read_text())
+    return {it["name"]: it for task in listed for it in (task, *task.get("block", ()))}
+
+
+def test_ledger_that_moves_is_asked_by_its_own_socket() -> None:
+    """Elsewhere a loop says which Redis is meant."""
+    task = tasks_of("main.yml")["It has the data of the host where the ledger was"]
+
+    [said] = templated([(task.get("vars", {}), ["ledger_cli"])])
+
+    assert said["ledger_cli"][-1] == "/run/redis-ledger/redis.sock"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "may"),
+    [("7.0.15", "7.0.15", True), ("7.0.15", "8.0.2", True), ("8.0.2", "7.0.15", False),
+     ("7.2.4", "7.0.15", False), ("9.0.1", "10.0.0", True)],
+)  # fmt: skip
+def test_ledger_moves_to_no_redis_that_is_older(before: str, after: str, *, may: bool) -> None:
+    task = tasks_of("move.yml")["It is no older than that of before"]
+    versions = f"({task['vars']['ledger_versions'].strip()[2:-2]})"
+    expression = task["ansible.builtin.assert"]["that"].replace("ledger_versions", versions)
+    servers = {
+        name: {"stdout": f"PONG\nOK\n# Server\nredis_version:{version}\nredis_mode:standalone\n"}
+        for name, version in (("ledger_source", before), ("ledger_target", after))
+    }
+
+    [said] = templated([(servers, [expression])])
+
+    assert said[expression] is may
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -163,6 +210,8 @@ def test_what_deployments_name_is_served_or_the_change_is_refused(
         return
     assert refused == set()
     assert said[what, "two"]["addresses_ledger_before"] == change.before
+    has_broker = change.groups.get("broker") == ("two",) or change.broker
+    assert said[what, "two"]["broker_is_over"] is not has_broker
     if change.groups["ledger"] == ("one",):
         ports = int(listen["port"]), int(listen["tls-port"])
         assert (listen["bind"], *ports, one["ledger_has_door"]) == change.serves
