@@ -62,6 +62,7 @@ class Site:
             "kept_days": 30,
             "stale_s": 60,
             "send": "",
+            "fetch": "",
         }
         (self.home / "given" / "settings").write_text(json.dumps(told | settings))
         return subprocess.run(
@@ -220,6 +221,41 @@ def test_copies_and_erasures_are_sent_elsewhere(site: Site) -> None:
     assert again.returncode == 0
 
 
+def test_new_host_takes_over_the_copies_of_the_one_before(site: Site) -> None:
+    """Elsewhere is made the same as here: its first copy would else take those away."""
+    now_ms, elsewhere = time.time_ns() // 1_000_000, site.home / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ledger-20261127T120000Z.rdb.age").write_text("of before")
+    (elsewhere / "erasures").write_text(f"{now_ms} c_0123\n")
+    fetch = f"cp -- {elsewhere}/* ."
+    send = f'test "$DELETE" = --delete && rm {elsewhere}/* && cp -- * {elsewhere}/'
+
+    for verb in ("erasures", "copy"):
+        done = site.back_up(verb, send=send, fetch=fetch)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    found = sorted(it.name for it in elsewhere.iterdir())
+    assert found == ["erasures", "ledger-20261127T120000Z.rdb.age", site.copies[-1]]
+    assert len(site.copies) == 2
+    assert (elsewhere / "erasures").read_text() == f"{now_ms} c_0123\n"
+
+
+def test_nothing_is_deleted_elsewhere_until_it_was_seen(site: Site) -> None:
+    """A directory that is not there yet cannot be fetched, nor one that may only be written."""
+    sent, told = site.home / "sent", "echo no such place >&2; exit 23"
+    send = f'echo "[$DELETE]" >> {sent}'
+
+    first = site.back_up(send=send, fetch=told)
+    second = site.back_up(send=send, fetch=told)
+    seen = site.back_up(send=send, fetch="true")
+    last = site.back_up(send=send, fetch="false")
+
+    assert [it.returncode for it in (first, second, seen, last)] == [0] * 4
+    assert "fetch: /bin/sh ended with 23: no such place" in first.stderr
+    assert (seen.stderr, last.stderr) == ("", "")
+    assert sent.read_text().split() == ["[]", "[]", "[--delete]", "[--delete]"]
+
+
 def test_erasures_stay_listed_as_long_as_copies_do_though_the_ledger_is_a_new_one(
     site: Site,
 ) -> None:
@@ -304,20 +340,29 @@ def test_rsync_is_given_a_command_with_the_key_and_the_host_that_systemd_hands_o
     (tmp_path / "given.yml").write_text(yaml.safe_dump(given))
     printed = subprocess.run(
         [Path(sys.executable).with_name("ansible"), "localhost", "--module-name=debug",
-         "--args=msg={{ backup_send }}", f"--extra-vars=@{tmp_path / 'given.yml'}"],
+         "--args=msg={{ [backup_send, backup_fetch] }}", f"--extra-vars=@{tmp_path / 'given.yml'}"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    sent: str = json.loads(printed.partition("=>")[2])["msg"]
+    commands: list[str] = json.loads(printed.partition("=>")[2])["msg"]
     (tmp_path / "rsync").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "rsync").chmod(0o755)
 
-    said = subprocess.run(
-        ["/bin/sh", "-c", sent],
-        env={"PATH": f"{tmp_path}:{os.defpath}", "CREDENTIALS_DIRECTORY": "/run/given"},
-        capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
+    said = [
+        subprocess.run(
+            ["/bin/sh", "-c", command],
+            env={"PATH": f"{tmp_path}:{os.defpath}", "CREDENTIALS_DIRECTORY": "/run/given",
+                 "DELETE": "--delete"},
+            capture_output=True, text=True, check=True,
+        ).stdout.splitlines()
+        for command in commands
+    ]  # fmt: skip
 
-    (rsh,) = [it for it in said if it.startswith("--rsh=ssh ")]
-    assert " -i /run/given/id " in rsh
-    assert " -o UserKnownHostsFile=/run/given/known_hosts " in rsh
-    assert said[-2:] == ["./", "backup@store.example.org:ai-admin/"]
+    for words in said:
+        (rsh,) = [it for it in words if it.startswith("--rsh=ssh ")]
+        assert " -i /run/given/id " in rsh
+        assert " -o UserKnownHostsFile=/run/given/known_hosts " in rsh
+    sent, fetched = said
+    assert "--delete" in sent
+    assert "--delete" not in fetched
+    assert sent[-2:] == ["./", "backup@store.example.org:ai-admin/"]
+    assert fetched[-2:] == ["backup@store.example.org:ai-admin/", "./"]

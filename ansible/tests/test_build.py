@@ -279,3 +279,17 @@ def test_what_no_build_used_for_long_is_gone_and_what_one_used_is_kept(workshop:
     built = json.loads(again.stdout)
     used = {Path(built[it]).name for it in ("archive", "wheels", "sbom", "provenance")}
     assert {it.name for it in cache.iterdir()} == used | {"wheels-of-another-build.part"}
+
+
+def test_tag_of_another_commit_leaves_what_was_built_before_alone(workshop: Workshop) -> None:
+    """Two installations deployed at one time from two repositories got each other's ``v1``."""
+    built = []
+    for _ in range(2):
+        commit = workshop.commit()
+        workshop.git("tag", "--force", "v1")
+        built.append((commit, json.loads(workshop.build("v1").stdout)))
+
+    said = [json.loads(Path(it["provenance"]).read_text()) for _, it in built]
+
+    assert [it["commit"] for it in said] == [commit for commit, _ in built]
+    assert len({it["archive"] for _, it in built}) == 2

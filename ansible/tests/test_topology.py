@@ -191,6 +191,33 @@ def test_ledger_moves_to_no_redis_that_is_older(before: str, after: str, *, may:
     assert said[expression] is may
 
 
+#: What `ai-admin fleet --json` printed → who is not in the inventory.
+FLEETS: dict[str, tuple[str, list[str]]] = {
+    "one of ours, one of nobody's, one that is dead": (
+        json.dumps({"members": [
+            {"host": "one", "is_alive": True}, {"host": "three", "is_alive": True},
+            {"host": "four", "is_alive": False},
+        ]}), ["three"],
+    ),
+    "the ledger does not answer": (json.dumps({"error": "ledger_away"}), []),
+    "a release of before": ("unknown verb", []),
+}  # fmt: skip
+
+
+def test_who_works_and_is_not_in_the_inventory_is_known_where_the_ledger_answers() -> None:
+    ours = CHANGES["bare, two hosts"].variables("one")
+    hosts = {name: {"ansible_facts": {"hostname": name}} for name in HOSTS}
+
+    said = templated(
+        [
+            (ours | {"hostvars": hosts, "addresses_fleet": {"stdout": it}}, ["addresses_strangers"])
+            for it, _ in FLEETS.values()
+        ]
+    )
+
+    assert [it["addresses_strangers"] for it in said] == [hosts for _, hosts in FLEETS.values()]
+
+
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_deployments_name_is_served_or_the_change_is_refused(
     what: str, said: dict[tuple[str, str], dict[str, Any]]

@@ -87,18 +87,19 @@ def main() -> None:
 def _build(given: argparse.Namespace) -> dict[str, str]:
     source = _source(given.repository, given.ref, given.allowed_signers)
     given.cache.mkdir(parents=True, exist_ok=True)
-    release, lock = given.cache / source.release, source.show(given.lock)
+    # Two repositories may have a tag in common, and be deployed at one time.
+    built, lock = f"{source.release}-{source.commit[:12]}", source.show(given.lock)
     wanted = f"{lock}\n{_installer(given.installer_lock)}"
     digest = hashlib.sha256(f"{given.python} {given.machine} {wanted}".encode()).hexdigest()[:12]
-    archive = release.with_name(f"{source.release}.tar.gz")
+    archive = given.cache / f"{built}.tar.gz"
     _pack(source, archive)
     wheels = given.cache / f"wheels-{digest}.tar"
     if not wheels.exists():
         _download(wanted, wheels, python=given.python, machine=given.machine)
     packages = _packages(wheels)
-    sbom = release.with_name(f"{source.release}.cdx.json")
+    sbom = given.cache / f"{built}.cdx.json"
     sbom.write_text(_sbom(source, packages))
-    provenance = release.with_name(f"{source.release}.json")
+    provenance = given.cache / f"{built}.json"
     facts = {"release": source.release, "commit": source.commit, "lock": digest}
     more = {"ref": source.ref, "signed_by": source.signed_by}
     more |= {"python": given.python, "machine": given.machine}
