@@ -288,6 +288,10 @@ class Reason(StrEnum):
     HANDOVER = "handover"
 
 
+#: Alerts of a batch that gets no answer: `handover` is that of one which gets it.
+DROPS: Final = frozenset(Reason) - {Reason.HANDOVER}
+
+
 class Stage(StrEnum):
     """What a batch in flight is waiting for."""
 

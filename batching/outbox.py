@@ -15,7 +15,7 @@ from typing import Any
 from batching.alerts import REDELIVER_MS, code_of, execute
 from batching.inspect import to_number
 from batching.keys import Shard
-from batching.model import Reason
+from batching.model import DROPS, Reason
 from batching.store import Store, reached
 
 _GROUP, _READER = "outbox", "publisher"
@@ -24,7 +24,6 @@ PAUSES_MS = (5_000, 30_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_00
 #: Of each shard: new entries that are taken at once, those that are looked at whether they are due,
 #: and dead letters that are kept.
 TAKEN_MAX, PENDING_MAX, DEAD_MAX = 20, 1_000, 1_000
-_DROPS = frozenset(Reason) - {Reason.HANDOVER}
 _ENDS = {Reason.UNDELIVERED: "undelivered"}
 
 
@@ -167,7 +166,7 @@ class Outbox:
         for key, entries in (*found, *new):
             shard = self._shards[keys[key]]
             for entry_id, fields in entries:
-                if fields and fields.get(b"kind", b"").decode() in _DROPS:
+                if fields and fields.get(b"kind", b"").decode() in DROPS:
                     pipeline.xadd(shard.outbox, _copy(entry_id, fields), nomkstream=True)
                 pipeline.xack(key, _GROUP, entry_id)
         execute(pipeline)

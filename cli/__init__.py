@@ -1,7 +1,7 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
 from cli import alerts, canary, check, dead, handovers, rights, status, trace, trial
-from cli.common import Verb, add_conversation
+from cli.common import Verb, add_conversation, run_action
 
 #: Of a verb that returned whether all is well.
 EXIT_OK, EXIT_ACT = 0, 1
@@ -38,13 +38,13 @@ VERBS = (
     Verb(
         "dead",
         "list, show, replay, discard or hold dead letters",
-        dead.run,
+        run_action,
         dead.arguments,
     ),
     Verb(
         "handovers",
         "list customers who wait for a person, or have us answer them again",
-        handovers.run,
+        run_action,
         handovers.arguments,
     ),
     Verb(
@@ -56,7 +56,7 @@ VERBS = (
     Verb(
         "notify",
         "try where people are told: Sentry and each address of NOTIFY_URLS",
-        alerts.notify,
+        run_action,
         alerts.notify_arguments,
     ),
     Verb("export", "print all that is kept of a customer", rights.run_export, add_conversation),

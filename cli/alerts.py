@@ -2,14 +2,14 @@
 
 import time
 import uuid
-from argparse import SUPPRESS, ArgumentParser
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
 
 from batching.alerts import KEPT_MAX, Alert, Alerts
 from batching.outbox import Outbox
 from batching.reminders import Acknowledgement, OpenAlert, Reminders
-from cli.common import Request, UsageError, as_json, table, up_to
+from cli.common import Request, UsageError, actions_of, as_json, table, up_to
 from runtime import sentry
 from runtime.clients import http_client
 from runtime.health import UNDELIVERED_MS_MAX
@@ -154,22 +154,10 @@ def _operator(request: Request) -> str:
 
 
 def notify_arguments(parser: ArgumentParser) -> None:
-    """Add the one action."""
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    acts = {
-        "test": ("send a test to Sentry and to every address", _test),
-        "replay": ("tell EVENTS_URL again what was given up", _replay),
-    }
-    for name, (summary, act) in acts.items():
-        action = actions.add_parser(name, help=summary)
-        action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
-        action.set_defaults(act=act)
-
-
-def notify(request: Request) -> bool:
-    """Run the action."""
-    fine: bool = request.arguments.act(request)
-    return fine
+    """Add the two actions."""
+    add = actions_of(parser)
+    add("test", "send a test to Sentry and to every address", _test)
+    add("replay", "tell EVENTS_URL again what was given up", _replay)
 
 
 def _replay(request: Request) -> bool:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -195,6 +195,27 @@ def conversations(request: Request, store: Store) -> list[str]:
         found[conversation_of(store, account_id, spelling)] = None
         found[store.conversation_id(account_id, spelling)] = None
     return list(found)
+
+
+def actions_of(
+    parser: ArgumentParser,
+) -> Callable[[str, str, Callable[[Request], bool]], ArgumentParser]:
+    """Return what adds an action to a verb that has several: its name, summary and function."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    def add(name: str, summary: str, act: Callable[[Request], bool]) -> ArgumentParser:
+        action: ArgumentParser = actions.add_parser(name, help=summary)
+        action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
+        action.set_defaults(act=act)
+        return action
+
+    return add
+
+
+def run_action(request: Request) -> bool:
+    """Run the action that was typed."""
+    fine: bool = request.arguments.act(request)
+    return fine
 
 
 def add_conversation(parser: ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """``dead list|show|replay|discard|hold``: what was not answered, and what to do about it."""
 
 import re
-from argparse import SUPPRESS, ArgumentParser
+from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,6 +20,7 @@ from batching.store import FULL, Store
 from cli.common import (
     Request,
     UsageError,
+    actions_of,
     as_json,
     confirmed,
     printable,
@@ -50,14 +51,7 @@ _FULL = "its conversation holds too many unanswered messages, replay it when the
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the five actions and what each takes."""
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-
-    def add(name: str, summary: str, act: Callable[[Request], bool]) -> ArgumentParser:
-        action: ArgumentParser = actions.add_parser(name, help=summary)
-        action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
-        action.set_defaults(act=act)
-        return action
-
+    add = actions_of(parser)
     listing = add("list", "all of them, oldest first", _list)
     showing = add("show", "one, and what to do about it", _show)
     replaying = add("replay", "put back to be answered", _replay)
@@ -75,12 +69,6 @@ def arguments(parser: ArgumentParser) -> None:
     discarding.add_argument("batch", nargs="+")
     for action in (replaying, discarding, holding):
         action.add_argument("--yes", action="store_true", help="do not ask")
-
-
-def run(request: Request) -> bool:
-    """Run the action."""
-    fine: bool = request.arguments.act(request)
-    return fine
 
 
 def advice(reason: str) -> str:

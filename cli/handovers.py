@@ -1,14 +1,20 @@
 """``handovers list|resume|decline``: which customers wait for a person, and since when."""
 
-from argparse import SUPPRESS, ArgumentParser
-from collections.abc import Callable
+from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
 from batching.identity import family
 from batching.inspect import awaited
 from batching.model import Awaited
-from cli.common import Request, add_conversation, named_conversations, printable, table
+from cli.common import (
+    Request,
+    actions_of,
+    add_conversation,
+    named_conversations,
+    printable,
+    table,
+)
 from runtime.meanings import meaning
 from runtime.units import moment, span
 
@@ -22,24 +28,11 @@ _TO_DO = (
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the three actions and what each takes."""
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-
-    def add(name: str, summary: str, act: Callable[[Request], bool]) -> ArgumentParser:
-        action: ArgumentParser = actions.add_parser(name, help=summary)
-        action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
-        action.set_defaults(act=act)
-        return action
-
+    add = actions_of(parser)
     listing = add("list", "all of them, who waits longest first", _list)
     listing.add_argument("--content", action="store_true", help="show what the person should know")
     add_conversation(add("resume", "nobody is to write: we answer again", _resume))
     add_conversation(add("decline", "nobody will come, and the customer was told so", _decline))
-
-
-def run(request: Request) -> bool:
-    """Run the action."""
-    fine: bool = request.arguments.act(request)
-    return fine
 
 
 def _list(request: Request) -> bool:

@@ -81,6 +81,7 @@ def _timezone(name: str) -> str:
     return name
 
 
+_WAITING = Waiting()
 Words = Annotated[str, matches(r"[^\0]{0,1000}", "must be at most 1000 characters")]
 
 
@@ -91,9 +92,9 @@ class AccountHandover(Table):
     """
 
     while_waiting: Literal["silent", "answer_simple"] = "silent"
-    remind_ms: Annotated[int, Whole(60_000, 86_400_000)] = 900_000
-    apology_ms: Annotated[int, Whole(0, 86_400_000)] = 1_800_000
-    expires_ms: Annotated[int, Whole(600_000, 7 * 86_400_000)] = 86_400_000
+    remind_ms: Annotated[int, Whole(60_000, 86_400_000)] = _WAITING.remind_ms
+    apology_ms: Annotated[int, Whole(0, 86_400_000)] = _WAITING.apology_ms
+    expires_ms: Annotated[int, Whole(600_000, 7 * 86_400_000)] = _WAITING.expires_ms
     sentence: Words = ""
     apology: Words = ""
     words: tuple[Annotated[str, matches(r"[^\0\n]{1,100}", "must be 1..100 characters")], ...] = ()

@@ -16,7 +16,7 @@ from batching.alerts import Alert, Alerts
 from batching.background import Background, backgrounds
 from batching.errors import TransientError
 from batching.inspect import Step
-from batching.model import Reason
+from batching.model import DROPS
 from runtime.logs import redacted
 from runtime.notification import Notification, notification_of
 from runtime.people import People
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 #: Most new alerts that are taken from a shard at once.
 TAKEN_MAX = 50
-_DROPS = frozenset(Reason) - {Reason.HANDOVER}
 #: Makes the id of an alert's event, the same for every attempt to send it.
 _NAMESPACE = uuid.UUID("6f0c7d1e-93a4-4b57-8f0a-6f5c1f1d9b7a")
 
@@ -103,7 +102,7 @@ def event_id(ledger_id: str, alert: Alert) -> str:
 
 def report(event_id: str, alert: Alert, told: Notification) -> Event:
     """Return the event of an alert: one issue a kind and cause, no value of a person."""
-    is_drop = alert.kind in _DROPS
+    is_drop = alert.kind in DROPS
     name = "batch.dropped" if is_drop else "alert.raised"
     tags = {
         "account": told.account_id or "-",

@@ -23,17 +23,12 @@ def grow(stage: Stage) -> None:
 def changes(stage: Stage, topology: Topology, *arguments: str) -> Played:
     """Have an inventory and play site.yml with the release that runs."""
     stage.site.inventory.place(topology)
-    return stage.plays_well("site.yml", *arguments, release=release_of(stage))
-
-
-def release_of(stage: Stage) -> str:
-    """Return the release that runs."""
-    return stage.current().split(".")[0]
+    return stage.plays_well("site.yml", *arguments, release=stage.release)
 
 
 def _deploys(stage: Stage) -> None:
     """Deploy the other of two good releases: nobody names what was before."""
-    stage.plays_well("deploy.yml", release="r1" if release_of(stage) == "r2" else "r2")
+    stage.plays_well("deploy.yml", release="r1" if stage.release == "r2" else "r2")
 
 
 def _has_two(stage: Stage) -> bool:
@@ -50,7 +45,7 @@ def _refuses(stage: Stage, topology: Topology, said: str) -> None:
     """Expect that site.yml refuses an inventory in these words; then have the one of before."""
     before = stage.site.topology
     stage.site.inventory.place(topology)
-    played = stage.play("site.yml", release=release_of(stage))
+    played = stage.play("site.yml", release=stage.release)
     reasons = " / ".join(played.reasons())
     stage.tell(f"refused after {played.lasted_ms / 1000:.1f} s: {reasons[:400]}")
     stage.expect(played.status and said in reasons, f"not refused by {said!r}: {reasons}")

@@ -1,6 +1,5 @@
 """What changes nothing, and what is done in parts: ``--check``, tags and ``--limit``."""
 
-import json
 from collections.abc import Sequence
 
 from laboratory.guest import Guest
@@ -26,7 +25,7 @@ _WOULD: Sequence[tuple[str, tuple[str, ...], str]] = (
 
 def dry(stage: Stage) -> None:
     """Say what would change, change nothing, and tell no secret; then play by parts."""
-    release = stage.current().split(".")[0]
+    release = stage.release
     everywhere = list(stage.site.hosts.guests.values())
     guests = [it for it in everywhere if it.host in str(stage.site.topology)]
     stage.site.inventory.set_settings(BATCH_IDLE_MS="2500")
@@ -63,7 +62,7 @@ def _would(stage: Stage, playbook: str, words: Sequence[str], release: str) -> N
 
 def _secrets(stage: Stage) -> set[str]:
     """Return every secret of the vault, and the lines of keys."""
-    kept = json.loads(json.dumps(stage.site.inventory.vault.open()))
+    kept = stage.site.inventory.vault.open()
     values = {**kept, **kept.pop("deployment_secrets")}.values()
     lines = {line for value in values if isinstance(value, str) for line in value.splitlines()}
     return {line for line in lines if len(line) >= _LEAST and "CERTIFICATE" not in line}

@@ -81,6 +81,13 @@ class Stage:
         self.expect(played.status == 0, f"{what} ended with {played.status}: {reasons}")
         return played
 
+    def changes_nothing(self, *, release: str) -> Played:
+        """Play site.yml where all is as it is to be."""
+        played = self.plays_well("site.yml", release=release)
+        changed = {host: count for host, count in played.changed.items() if count}
+        self.expect(not changed, f"a second run of site.yml changed something: {changed}")
+        return played
+
     @contextmanager
     def traffic(self, what: str, *, refusals_are_allowed: bool = False) -> Iterator[Chapter]:
         """Have customers write during the body, and judge: not one webhook may be refused."""
@@ -98,6 +105,11 @@ class Stage:
     def current(self) -> str:
         """Return the deployment that the first host says is current."""
         return self.guests("web")[0].ssh(_CURRENT).strip()
+
+    @property
+    def release(self) -> str:
+        """Return the release that runs."""
+        return self.current().split(".")[0]
 
     def expect_only(self, deployment: str) -> None:
         """Hold every host against one deployment: no process of any other is left anywhere."""
