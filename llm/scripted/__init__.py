@@ -18,6 +18,8 @@ EARLIER_MAX, NAMES_MAX = 4, 6
 WISHES = {"BOOKING", "CHANGE"}
 #: Topics that are for a person, and why.
 HANDED_OVER = {"COMPLAINT": "upset", "PERSON": "asked"}
+#: Stands before the turn of a customer who waits for a person; none of it is for the rules here.
+_PROMISED = re.compile(r"\A\[The customer was promised [^\]]*\]\n")
 
 
 class ScriptedModel(Table):
@@ -47,6 +49,7 @@ class Scripted:
     def answer(self, history: Sequence[Exchange], turn: str, *, now_ms: int) -> Answer:
         """Return one answer to all lines of ``turn``, and hand over who wants a person."""
         self._sleep(self._pause_s)
+        turn = _PROMISED.sub("", turn)
         said = [turn, *(one.customer for one in reversed(history))]
         language = spoken(self._languages, said[: EARLIER_MAX + 1], self._prompt.language[:2])
         answers = [one.answer for one in reversed(history[-EARLIER_MAX:])]

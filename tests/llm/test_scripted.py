@@ -154,6 +154,19 @@ def test_answer_is_in_the_customers_language_and_invents_no_fact(
     assert model.answer([], turn, now_ms=NOON_MS).text == answer
 
 
+def test_what_is_said_of_a_promise_is_no_word_of_the_customers() -> None:
+    note = (
+        "[The customer was promised a person from the team 3 minutes ago, who was told and has not "
+        "written yet. Answer simple questions; leave the rest to that person, and do not hand over "
+        "again]\n"
+    )
+    turn = "How much is a haircut?"
+
+    answers = [SALON.answer([], it, now_ms=NOON_MS) for it in (turn, f"{note}{turn}")]
+
+    assert answers[0] == answers[1]
+
+
 def test_language_of_the_conversation_stays_where_a_turn_has_no_words() -> None:
     history = [Exchange("Здравствуйте", "Здравствуйте!")]
 
