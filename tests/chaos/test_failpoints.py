@@ -37,6 +37,8 @@ WINDOWS = {
     # Longer than a pause: who was only slow is in time to say what became of a text.
     "BATCH_AMBIGUOUS_MS": "2500",
     "BATCH_MAX_ATTEMPTS": "5",
+    # A canary would come to the points that are armed for a customer.
+    "CANARY_URL": "",
 }
 #: Two, so that when one dies or stands still another is there to take over.
 WORKERS = ("worker", "worker-2")
