@@ -996,7 +996,7 @@ class Run:
     ``apology``: (reason, detail) of the dead letter that the batch becomes when ``parts``, an
     apology, were sent; None for an answer.
     ``quotes``: what each message replies to, as a sentence before its text, "" for nothing.
-    ``awaited``: the batches by whose answers a person is awaited, with since when, ms.
+    ``awaited``: the names of the batches by whose answers a person is awaited, with since when, ms.
     """
 
     wake_up: WakeUp
@@ -1037,7 +1037,7 @@ class Run:
     @property
     def is_behind(self) -> bool:
         """Whether a person is awaited, but by its own answer."""
-        return bool(self.awaited.keys() - {self.wake_up.batch_id})
+        return bool(self.awaited.keys() - {self.wake_up.batch})
 
     @property
     def lines(self) -> list[str]:

@@ -827,6 +827,14 @@ def _address(
     return customer
 
 
+def _awaited(
+    conversation_id: str, batch: bytes | str | None, since_ms: bytes | str | None
+) -> list[tuple[str, int]]:
+    """Return the name of the batch that has a person awaited, with since when; or nothing."""
+    batch_id = batch.decode() if isinstance(batch, bytes) else batch
+    return [(f"{conversation_id}:{batch_id}", int(since_ms or 0))] if batch_id else []
+
+
 def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
     now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
     taken_over, heard_ms, tries, apology, flat, (awaited_by, since_ms, address), *raws = rest
@@ -853,7 +861,7 @@ def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
         tries=tries,
         apology=(reason, detail) if apology else None,
         address=_address(keyring, account_id, messages, links, address or ""),
-        awaited={awaited_by: int(since_ms or 0)} if awaited_by else {},
+        awaited=dict(_awaited(wake_up.conversation_id, awaited_by, since_ms)),
         kin=_kin(links),
         moved=links.get("moved", ""),
     )
@@ -1039,12 +1047,13 @@ class Store(Scripts):
 
     def awaited(self, conversation_ids: Iterable[str]) -> dict[str, int]:
         """Return the batches by which a person is awaited in conversations, with since when, ms."""
+        names = list(conversation_ids)
         pipeline: Any = self.client.pipeline(transaction=False)
-        for c in conversation_ids:
+        for c in names:
             pipeline.hmget(self.shard_of(c).handover(c), "batch", "since")
         with reached():
             found = pipeline.execute()
-        return {batch.decode(): int(since_ms or 0) for batch, since_ms in found if batch}
+        return dict(it for c, kept in zip(names, found, strict=True) for it in _awaited(c, *kept))
 
     def end_handovers_of_kin(self, conversation_id: str) -> None:
         """Have nobody awaited where the same customer wrote under other ids: a person answers."""

@@ -303,6 +303,26 @@ def test_person_is_awaited_under_every_id_of_the_customer(
     assert len(awaited(world.store)) == (not writes)
 
 
+def test_batch_waits_with_its_customer_who_was_promised_a_person_under_another_id(
+    make_world: Callable[[int], World],
+) -> None:
+    """The ids have shards of their own, which number their batches alike."""
+    world = make_world(200)
+    world.waiting = WAITING
+    world.model.outcomes = [WANTED]
+    world.write("I want my money back")
+    world.settle()
+    world.receive(world.message("Hi", customer=CO, secondary=True))
+    first = world.after(9_000)
+    world.receive(world.message("It is me", aliases=(CO,)))
+    assert [first.batch_id] == [it.batch_id for it in awaited(world.store)]
+
+    world.answer([first])
+    world.settle()
+
+    assert world.channel.texts == [WANTED.text]
+
+
 def test_damaged_hand_over_ends_with_an_alert_and_stops_nobody(waiting: World) -> None:
     waiting.client.delete(waiting.shard.handover(waiting.anna))
 
