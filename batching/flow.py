@@ -765,14 +765,14 @@ def _amended(store: Store, run: Run) -> tuple[Run, list[Exchange]]:
         # What waits elsewhere is carried out here by whoever is first.
         waiting = [raw for it in kin for raw in it.amendments]
         carried_out = {raw for it in (kept, *kept.kin.values()) for raw in it.amendments}
-        if {*waiting, *latest.amendments} <= carried_out and latest.flight == kept.flight:
+        if {*waiting, *latest.amendments} <= carried_out:
             break
     else:
         raise TransientError("conversation_busy")
     history = [it for each in (*kin, latest) for it in Exchange.decode_all(each.history)]
     history = revised(history, waiting, digest_of) if waiting else history
-    arrived = decode_all(run.account_id, kept.flight)
-    run = replace(run, messages=in_order(arrived, run.now_ms), count=kept.count)
+    arrived = decode_all(run.account_id, latest.flight)
+    run = replace(run, messages=in_order(arrived, run.now_ms), count=latest.count)
     return run.quoting(history, digest_of), history
 
 

@@ -495,8 +495,6 @@ AMENDING = (
         "    if is_done and not is_asked:", "    if is_done:"),
     python("a past is shown although something of it was deleted under another id", "flow",
         "    history = revised(history, waiting, digest_of) if waiting else history\n"),
-    python("what was deleted under another id since it was read is asked about", "flow",
-        "<= carried_out and latest.flight == kept.flight:", "<= carried_out:"),
     python("what is deleted while a question is made is asked about", "flow",
         "{*waiting, *latest.amendments} <= carried_out", "{*waiting} <= carried_out"),
     python("what is deleted under another id while a question is made is asked about", "flow",
