@@ -33,6 +33,7 @@ from batching.errors import (
 from batching.figures import WHOLE
 from batching.keys import Keyring
 from batching.model import (
+    CLOSING,
     MODELS,
     WITH_CUSTOMER,
     Answer,
@@ -86,6 +87,7 @@ from batching.store import (
     Scripts,
     Store,
 )
+from batching.window import pause_after, rule_of
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ _APOLOGY_MS = 600_000
 AMENDS_MAX = 10
 #: States by which a provider says that it has the message.
 _WITH_PROVIDER = WITH_CUSTOMER | {"sent"}
+#: What becomes of a message whose conversation is not the customer's, or not any more.
+_ASTRAY = frozenset({Status.MOVED, Status.UNLINKED})
 #: Authors whose message pauses our answers; messages of others only raise an alert.
 _TAKES_OVER = frozenset({"person", "meta_agent"})
 
@@ -432,7 +436,16 @@ def _recognised(event: Event, reception: Reception) -> Event:
 def _silence(message: InboundMessage, reception: Reception) -> str:
     """Return why a message asks for no answer, "" if it asks for one."""
     is_call = message.kind is Kind.CALL and reception.on_call != "answer"
-    return message.kind if is_call or message.is_silent else ""
+    if is_call or message.is_silent:
+        return message.kind
+    is_ignored = reception.closing == "ignore" and rule_of(message, reception.language).closes
+    return CLOSING if is_ignored else ""
+
+
+def _pause(message: InboundMessage, limits: Limits, reception: Reception) -> str:
+    """Return how long to wait for more after a message, "" for as long as the limits say."""
+    is_fixed = reception.window == "fixed"
+    return "" if is_fixed else pause_after(message, reception.language, limits)
 
 
 def _rehomed(
@@ -443,13 +456,14 @@ def _rehomed(
     reception_of: Callable[[str], Reception],
 ) -> tuple[list[_Queued], list[Any]]:
     """Bring what came for a conversation that is not the customer's any more to the one that is."""
-    astray = {
-        n: (event, limits_of(event.account_id), _silence(event, reception_of(event.account_id)))
-        for n, ((event, _), value) in enumerate(zip(queued, values, strict=True))
-        if isinstance(event, InboundMessage)
-        and isinstance(value, Receipt)
-        and value.status in {Status.MOVED, Status.UNLINKED}
-    }
+    astray = {}
+    for n, ((event, _), value) in enumerate(zip(queued, values, strict=True)):
+        is_taken = not isinstance(value, Receipt) or value.status not in _ASTRAY
+        if is_taken or not isinstance(event, InboundMessage):
+            continue
+        limits, reception = limits_of(event.account_id), reception_of(event.account_id)
+        pause = _pause(event, limits, reception)
+        astray[n] = (event, limits, _silence(event, reception), pause)
     owners = identity.rehome(store, astray, values) if astray else {}
     return [(event, owners.get(n, owner)) for n, (event, owner) in enumerate(queued)], values
 
@@ -462,7 +476,8 @@ def _take_in(
     reception: Reception,
 ) -> list[_Queued]:
     """Queue what a message brings; return an entry for each call."""
-    round_trip.append(owner, message, limits, suppressed=_silence(message, reception))
+    pause = _pause(message, limits, reception)
+    round_trip.append(owner, message, limits, suppressed=_silence(message, reception), pause=pause)
     queued: list[_Queued] = [(message, owner)]
     is_call = message.kind is Kind.CALL
     account_id, about = message.account_id, f"{owner}:{message.message_id}"

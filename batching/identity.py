@@ -66,12 +66,14 @@ class _Home:
 
 
 def rehome(
-    store: Store, messages: Mapping[int, tuple[InboundMessage, Limits, str]], values: list[Any]
+    store: Store,
+    messages: Mapping[int, tuple[InboundMessage, Limits, str, str]],
+    values: list[Any],
 ) -> dict[int, str]:
     """Bring messages that ``append`` did not take where they belong; return their conversations.
 
-    ``messages``: by their place in ``values``, each with its limits and why it asks for no answer;
-    the receipts are put into ``values``. Raise LedgerUnavailableError.
+    ``messages``: by their place in ``values``, each with its limits, why it asks for no answer, and
+    its pause; the receipts are put into ``values``. Raise LedgerUnavailableError.
     """
     found: dict[int, str] = {}
     for hop in range(_HOPS_MAX):
@@ -80,7 +82,7 @@ def rehome(
             return found
         round_trip = store.pipeline(durable=True)
         for n in astray:
-            message, limits, suppressed = messages[n]
+            message, limits, suppressed, pause = messages[n]
             found[n] = values[n].batch_id
             # Where it moves on and on, conversations lead to each other.
             if values[n].status is Status.UNLINKED or hop:
@@ -95,7 +97,7 @@ def rehome(
                 )
                 # It is settled now: an id that conflicts must not be asked about again.
                 message = replace(message, aliases=(), shared="", has_twin=False)
-            round_trip.append(found[n], message, limits, suppressed=suppressed)
+            round_trip.append(found[n], message, limits, suppressed=suppressed, pause=pause)
         for n, receipt in zip(astray, round_trip.execute(), strict=True):
             values[n] = receipt
     raise LedgerUnavailableError("identity_unsettled")

@@ -411,13 +411,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """The batch that collects. ``due_ms``: None while another is in flight."""
+    """The batch that collects. ``due_ms``: None while another is in flight.
+
+    ``pause``: how long it waits after its last message, ms, and by which rule; "" if that is fixed.
+    """
 
     batch_id: str
     count: int
     first_ms: int
     last_ms: int
     due_ms: int | None
+    pause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,6 +532,7 @@ def _open(fields: Mapping[str, str], due_ms: float | None) -> OpenBatch | None:
         first_ms=to_number(fields.get("open_first")),
         last_ms=to_number(fields.get("open_last")),
         due_ms=None if due_ms is None else int(due_ms),
+        pause=fields.get("open_pause", ""),
     )
 
 

@@ -66,21 +66,28 @@ class Kind(StrEnum):
     PAYMENT = "payment"
 
 
+#: Why thanks that nothing else waits with are not answered; ``append.lua`` knows it.
+CLOSING: Final = "closing"
 #: Kinds that ask for no answer, but for a deletion that names its message.
 SILENT_KINDS = frozenset({Kind.REACTION, Kind.DELETED})
 
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """How an account takes in what is no plain message.
+    """How an account takes in what its customers send.
 
     ``on_call``: "answer" gives a call to the model as a line of the turn, "alert" tells a person,
     "ignore" counts it. ``automatic_texts``: what the business's app sends by itself (greeting, away
-    message), each as ``plain`` returns it.
+    message), each as ``plain`` returns it. ``window``: whether the debounce window depends on what
+    was written, in ``language``. ``closing``: "ignore" counts thanks and lone emoji that nothing
+    waits with.
     """
 
     on_call: Literal["answer", "alert", "ignore"] = "answer"
     automatic_texts: frozenset[str] = frozenset()
+    window: Literal["fixed", "adaptive"] = "fixed"
+    closing: Literal["answer", "ignore"] = "answer"
+    language: str = ""
 
     def is_automatic(self, text: str) -> bool:
         """Return whether a text from our number is one that the app sends by itself."""

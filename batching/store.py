@@ -282,9 +282,18 @@ class Scripts:
     # What a webhook brings.
 
     def append(
-        self, conversation_id: str, message: InboundMessage, limits: Limits, *, suppressed: str = ""
+        self,
+        conversation_id: str,
+        message: InboundMessage,
+        limits: Limits,
+        *,
+        suppressed: str = "",
+        pause: str = "",
     ) -> Receipt:
-        """Accept a message into the open batch; ``suppressed``: why it asks for no answer."""
+        """Accept a message into the open batch; ``suppressed``: why it asks for no answer.
+
+        ``pause``: how long to wait for more, see ``window.pause_after``; "" as the limits say.
+        """
         s, c, timing = self.shard_of(conversation_id), conversation_id, self.timing
         names = (
             s.batches(c), s.open_messages(c), s.seen(c), s.due, s.stats, s.heartbeat, s.overdue,
@@ -301,7 +310,8 @@ class Scripts:
         ids = filter(None, ("" if is_own else message.customer, *message.aliases, message.shared))
         digests = " ".join(self.keyring.digest(message.account_id, each) for each in ids)
         twin_ms = _TWIN_MS if message.has_twin and not message.secondary else 0
-        args = (c, message.account_id, *what, *caps, message.sent_at_ms, amends, digests, twin_ms)
+        sent = (message.sent_at_ms, amends, digests, twin_ms)
+        args = (c, message.account_id, *what, *caps, *sent, pause)
         return self._run(
             "append", names, args, lambda answer: Receipt(Status(answer[0]), c, *answer[1:])
         )

@@ -77,6 +77,9 @@ _SENTENCES = {
     Kind.PAYMENT: "The customer made a payment",
     Kind.UNSUPPORTED: "The customer sent something that cannot be shown here",
 }
+_KINDS = {sentence: kind for kind, sentence in _SENTENCES.items()}
+#: No words of a customer's are in such brackets, see ``spoken``.
+_OWN_SENTENCE = re.compile(r"\[([^\[\]]*)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +394,12 @@ def described(kind: Kind, words: str = "", media: Media | None = None) -> Conten
     """
     sentence = f"[{_SENTENCES[kind]}]"
     return Content(kind, f"{sentence} {spoken(words)}" if words else sentence, media)
+
+
+def kind_of(text: str) -> Kind:
+    """Return the kind of a message by its text, as ``described`` wrote it; TEXT for any other."""
+    sentences = (it[1] for it in _OWN_SENTENCE.finditer(text))
+    return next((_KINDS[it] for it in sentences if it in _KINDS), Kind.TEXT)
 
 
 def referring(said: Content, *verbs: str) -> Content:

@@ -1,6 +1,6 @@
 """The operator's verbs; ``VERBS`` lists them for manage.py."""
 
-from cli import alerts, canary, check, dead, handovers, rights, status, trace, trial
+from cli import alerts, canary, check, dead, handovers, rights, status, trace, trial, window
 from cli.common import Verb, add_conversation, run_action
 
 #: Of a verb that returned whether all is well.
@@ -58,6 +58,18 @@ VERBS = (
         "try where people are told: Sentry and each address of NOTIFY_URLS",
         run_action,
         alerts.notify_arguments,
+    ),
+    Verb(
+        "bursts",
+        "print what customers wrote when: times, lengths and kinds, no words",
+        window.run_bursts,
+        window.burst_arguments,
+    ),
+    Verb(
+        "replay-window",
+        "print what another debounce window makes of bursts",
+        window.run,
+        window.arguments,
     ),
     Verb("export", "print all that is kept of a customer", rights.run_export, add_conversation),
     Verb("erase", "delete all that is kept of a customer", rights.run_erase, rights.add_erase),

@@ -32,7 +32,7 @@ from cli.common import (
     read_id,
 )
 from runtime.meanings import meaning
-from runtime.steps import sentence
+from runtime.steps import looks_like, sentence
 from runtime.units import moment, span
 
 #: What log lines hold; "k_" begins the canary's conversations.
@@ -199,7 +199,9 @@ def _open(found: Trace, batch: OpenBatch) -> str:
         return f"{size} waits until the batch in flight has ended"
     if batch.due_ms <= found.now_ms:
         return f"{size} is due since {span(found.now_ms - batch.due_ms)}: is a flusher alive?"
-    return f"{size} collects; due {_then(found, batch.due_ms)}"
+    rule = batch.pause.partition(" ")[2]
+    why = f", after {looks_like(rule)}" if rule else ""
+    return f"{size} collects; due {_then(found, batch.due_ms)}{why}"
 
 
 def _next_check(found: Trace, at_ms: int | None) -> str:

@@ -124,6 +124,8 @@ class AccountEntry(Table):
     ambiguous: Literal["alert", "resend"] = "alert"
     formatting: Formatting = "whatsapp"
     on_call: Literal["answer", "alert", "ignore"] = "answer"
+    window: Literal["fixed", "adaptive"] = "fixed"
+    closing: Literal["answer", "ignore"] = "answer"
     automatic_texts: tuple[
         Annotated[str, matches(r"(?s).*\S.*", "must be the whole text, at most 4096 characters")],
         ...,
@@ -196,8 +198,11 @@ class AccountConfig:
 
     @property
     def reception(self) -> Reception:
-        """Return how the account takes in calls and what its own app sends."""
-        return _reception(self.entry.on_call, self.entry.automatic_texts)
+        """Return how the account takes in what its customers, and its own app, send."""
+        entry = self.entry
+        return _reception(
+            entry.on_call, entry.automatic_texts, entry.window, entry.closing, entry.language
+        )
 
     def secrets_of(self, key: str) -> tuple[str, ...]:
         """Return the secrets that a key of the account names; none for the key "".
@@ -210,9 +215,14 @@ class AccountConfig:
 
 @lru_cache(maxsize=ACCOUNTS_MAX)
 def _reception(
-    on_call: Literal["answer", "alert", "ignore"], automatic_texts: tuple[str, ...]
+    on_call: Literal["answer", "alert", "ignore"],
+    automatic_texts: tuple[str, ...],
+    window: Literal["fixed", "adaptive"],
+    closing: Literal["answer", "ignore"],
+    language: str,
 ) -> Reception:
-    return Reception(on_call, frozenset(map(plain, automatic_texts)))
+    texts = frozenset(map(plain, automatic_texts))
+    return Reception(on_call, texts, window, closing, language)
 
 
 class AccountRegistry:
@@ -260,7 +270,7 @@ class AccountRegistry:
         return self._limits if config is None else config.limits
 
     def reception_of(self, account_id: str) -> Reception:
-        """Return how the account takes in calls and what its own app sends."""
+        """Return how the account takes in what its customers, and its own app, send."""
         config = self._configs.get(account_id)
         return Reception() if config is None else config.reception
 

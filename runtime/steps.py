@@ -1,6 +1,7 @@
 """The steps of a batch in words, for ``trace`` and for whoever is told of the batch."""
 
 from batching.inspect import Step
+from batching.window import Rule
 
 #: What happened, by the verb of a step; the step's words fill the braces.
 _SENTENCES = {
@@ -47,6 +48,31 @@ _TERMS = {
     ("end_handover", "expired"): "nobody came in time",
     ("finish", "takeover"): "deliberately not answered: a person has taken over",
 }
+#: So many words has a collection by a fixed window, at most.
+_PAUSED = 4
+#: What a message looks like by the rules of ``batching.window``.
+_LOOKS = {
+    Rule.QUESTION: "a question",
+    Rule.SENTENCE: "a whole sentence",
+    Rule.WORDS: "words without a sign",
+    Rule.GREETING: "a greeting",
+    Rule.COMMA: "a comma (unfinished)",
+    Rule.DASH: "a dash or colon (unfinished)",
+    Rule.DOTS: "dots (unfinished)",
+    Rule.JOIN: "a word that joins (unfinished)",
+    Rule.THANKS: "thanks",
+    Rule.EMOJI: "emoji only",
+    Rule.REPLY: "a short answer",
+    Rule.CHOICE: "a choice",
+    Rule.VOICE: "a voice message",
+    Rule.STICKER: "a sticker",
+    Rule.MEDIA: "a picture or file without words",
+}
+
+
+def looks_like(rule: str) -> str:
+    """Return what a message looks like, in plain words, by the name of a rule."""
+    return _LOOKS[Rule(rule)] if rule in set(Rule) else rule
 
 
 def sentence(step: Step) -> str:
@@ -57,6 +83,9 @@ def sentence(step: Step) -> str:
     if step.verb == "reap" and step.words == ("waiting", "wake_up"):
         return "its wait was over, a worker is woken again"
     words = [_TERMS.get((step.verb, word), word) for word in step.words]
+    if step.verb == "collect" and step.words[:1] == ("idle",) and len(step.words) > _PAUSED:
+        # Where the window is adaptive; before that stand its first message and the account.
+        words[0] += f" for {step.words[3]} ms after {looks_like(step.words[4])}"
     if step.verb.startswith("mark_") and words:
         part, *rest = words
         words = [str(int(part) + 1) if part.isdecimal() else part, *rest]

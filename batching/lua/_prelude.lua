@@ -179,9 +179,11 @@ local function is_spent(limits, attempt, part, parts)
 end
 
 -- Return when an open batch is due: at once if it is full, else when its customer pauses.
-local function due_at(limits, count, first_ms, last_ms)
+-- `pause`: how long to wait after its last message, ms, and why; "" or nil: as its limits say.
+local function due_at(limits, count, first_ms, last_ms, pause)
   if tonumber(count) >= limits.max_messages then return last_ms end
-  return math.min(last_ms + limits.idle_ms, first_ms + limits.max_wait_ms)
+  local idle_ms = string.match(pause or "", "^%d+") or limits.idle_ms
+  return math.min(last_ms + idle_ms, first_ms + limits.max_wait_ms)
 end
 
 -- Return whether the record of a batch in flight has all that is always there.
@@ -199,10 +201,11 @@ local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
     "rings", "token", "late", "reply", "parts", "part", "exchange", "policy", "resent",
     "sent", "tries", "apology", "delivered", "failed", "spent")
-  local count, first_ms, last_ms, id = unpack(redis.call("HMGET", c,
-    "open_count", "open_first", "open_last", "open_limits"))
+  local count, first_ms, last_ms, id, pause = unpack(redis.call("HMGET", c,
+    "open_count", "open_first", "open_last", "open_limits", "open_pause"))
   if not count then return redis.call("DEL", c) end
-  redis.call("ZADD", due, due_at(limits_of(sets, id), count, first_ms, last_ms), conversation)
+  local due_ms = due_at(limits_of(sets, id), count, first_ms, last_ms, pause)
+  redis.call("ZADD", due, due_ms, conversation)
 end
 
 -- Make the batch in flight a dead letter with one alert, and schedule the next open batch.

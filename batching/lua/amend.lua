@@ -41,7 +41,7 @@ for _, list in ipairs(lists) do
     redis.call("HINCRBY", KEYS[2], "open", 0 - ended)
     if redis.call("HINCRBY", KEYS[1], "open_count", 0 - ended) == 0 then
       redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits",
-        "open_heard")
+        "open_heard", "open_pause")
       redis.call("ZREM", KEYS[3], conversation .. ":" .. open_id)
     end
   elseif name ~= "history" and not list.answered then -- What was answered stays counted so.

@@ -16,8 +16,9 @@ redis.call("SET", KEYS[4], now_ms)
 local taken = {}
 for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
   local c = prefix .. "c:" .. conversation
-  local account, batch, count, first_ms, limits_id, flying, heard_ms = unpack(redis.call("HMGET", c,
-    "account", "open_id", "open_count", "open_first", "open_limits", "id", "open_heard"))
+  local account, batch, count, first_ms, limits_id, flying, heard_ms, pause = unpack(redis.call(
+    "HMGET", c, "account", "open_id", "open_count", "open_first", "open_limits", "id", "open_heard",
+    "open_pause"))
   local o, f = prefix .. "o:" .. conversation, prefix .. "f:" .. conversation
   local whole = account and batch and count and first_ms and limits_id
   local gone = not whole or (not flying and redis.call("EXISTS", f) == 1)
@@ -32,7 +33,7 @@ for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
     count = math.max(count, kept)
     if kept > 0 then redis.call("RENAME", o, f) end
     redis.call("HDEL", c, "open_id", "open_count", "open_first", "open_last", "open_limits",
-      "open_heard")
+      "open_heard", "open_pause")
     redis.call("HSET", c, "id", batch, "count", count, "first", first_ms, "limits", limits_id,
       "heard", heard_ms or first_ms, "state", "claimed", "stage", "generate", "attempt", 1,
       "rings", 0)
@@ -40,7 +41,8 @@ for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
     redis.call("HINCRBY", KEYS[3], "open", 0 - count)
     redis.call("HINCRBY", KEYS[3], "flight", count)
     redis.call("HINCRBY", KEYS[3], "flush:" .. why, 1)
-    trail(prefix .. "trail:" .. conversation, "collect", batch, why, first_ms, account)
+    trail(prefix .. "trail:" .. conversation, "collect", batch, why, first_ms, account,
+      string.match(pause or "", ".+"))
     taken[#taken + 1] = {conversation, account, batch, count, now_ms - first_ms, why}
   end
   if not gone then redis.call("ZREM", KEYS[1], conversation) end

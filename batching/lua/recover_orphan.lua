@@ -46,7 +46,7 @@ local is_broken = not is_whole(KEYS[1])
 if not (batch and count and first_ms and limits_id and owner) then
   save(KEYS[4], KEYS[2], "open", "batch_missing")
   redis.call("HDEL", KEYS[1], "open_id", "open_count", "open_first", "open_last", "open_limits",
-    "open_heard")
+    "open_heard", "open_pause")
 end
 if is_broken then
   if id then redis.call("ZREM", prefix .. "overdue", conversation .. ":" .. id) end

@@ -259,7 +259,7 @@ def test_batch_of_this_release_is_one_that_the_release_before_can_read(world: Wo
 
     assert kept[b"open_limits"] == b"9000 10 45000 120000 86400000 6000 8"
     assert set(kept) == {b"account", *(f"open_{x}".encode() for x in (
-        "id", "count", "first", "heard", "last", "limits"))}  # fmt: skip
+        "id", "count", "first", "heard", "last", "limits", "pause"))}  # fmt: skip
 
 
 @pytest.mark.parametrize("kept", ["nothing known", "{", "[]", "null", "1 2 3", '{"lease_ms": "x"}'])

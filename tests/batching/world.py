@@ -119,6 +119,11 @@ class World:
         message_id = message_id or f"id-{self.written}"
         return InboundMessage(account, customer, message_id, text=text, **fields)
 
+    @staticmethod
+    def message_of(text: str, **fields: Any) -> InboundMessage:
+        """Return a message of Anna's without a ledger."""
+        return InboundMessage("salon", ANNA, "id-0", text=text, **{"kind": Kind.TEXT} | fields)
+
     def receive(self, *events: Event) -> list[Receipt]:
         """Take events in as the web does."""
         return flow.receive(self.store, events, lambda _: self.limits, lambda _: self.reception)

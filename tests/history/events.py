@@ -12,6 +12,7 @@ middle of it, ``<conversation>:<batch>``.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -269,10 +270,14 @@ Happening = (
 History = Sequence[Happening]
 
 
+#: What may follow a word of a customer's: an adaptive window goes by it.
+ENDING = re.compile(r"(?<=\d)(?:[?,!]|\.\.\.| and)$")
+
+
 def words(turn: str) -> tuple[str, ...]:
     """Return the customers' words of a turn, without the sentences of ours before or between."""
     lines = (line.rpartition("] ")[2] for line in turn.split("\n"))
-    return tuple(line for line in lines if not line.endswith("]"))
+    return tuple(ENDING.sub("", line) for line in lines if not line.endswith("]"))
 
 
 def digest(history: History) -> str:

@@ -132,7 +132,9 @@ class Day:
             case 1:
                 sent_at_ms = rng.choice((0, 1, 1_072_915_200_000, 2 * sent_at_ms))
                 self.world.occurred["clock lies"] += 1
-        return replace(message, sent_at_ms=sent_at_ms)
+        # What an adaptive window goes by.
+        ending = rng.choice(("", "", "?", ",", " and", "...", "!"))
+        return replace(message, sent_at_ms=sent_at_ms, text=f"{message.text}{ending}")
 
     def _change_ids(self) -> None:
         """Have the provider tell of customers' new ids, at once or late."""

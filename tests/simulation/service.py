@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from batching import flow
@@ -12,6 +13,7 @@ from batching.model import (
     Event,
     IdentityChange,
     InboundMessage,
+    Reception,
     Stage,
     Status,
     WakeUp,
@@ -88,7 +90,7 @@ class Web:
             self._offered(message)
         limits = world.rng.choice(world.setup.limits)
         try:
-            receipts = flow.receive(self.store, events, lambda _: limits)
+            receipts = flow.receive(self.store, events, lambda _: limits, self._reception)
         except LedgerUnavailableError:
             return False
         for event in events:
@@ -104,6 +106,11 @@ class Web:
             if receipt.status is not Status.OVERFLOW:
                 self._accepted(message, receipt.status, first)
         return True
+
+    def _reception(self, account_id: str) -> Reception:
+        """Return how an account takes in messages; drawn apart, as in ``day``."""
+        rng = Random(f"{self.world.setup.day_ms} reception {account_id}")  # noqa: S311
+        return Reception(window=rng.choice(("fixed", "adaptive", "adaptive")), language="en")
 
     def _reported(self, status: DeliveryStatus) -> None:
         world, id_ = self.world, status.provider_id
