@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import Any, Final
 
-from batching.errors import ConfigurationError
 from batching.keys import Shard
 from batching.model import UNREADABLE, Exchange, InboundMessage, Kind, Limits, decode_all
 from batching.scan import scan_keys
@@ -80,20 +80,21 @@ class Bursts:
 
     @classmethod
     def decode(cls, lines: Iterable[str]) -> "Bursts":
-        """Return what the lines of a file hold. Raise ConfigurationError for another file."""
+        """Return what the lines of a file hold. Raise ValueError, which names a line."""
         number = 1
         try:
             header, *rest = [line for line in lines if line.strip()] or [""]
             head = json.loads(header)
-            if head["form"] != FORM:
+            parts_per_answer = float(head["parts_per_answer"])
+            if head["form"] != FORM or not isfinite(parts_per_answer):
                 raise ValueError
             bursts = []
             for number, line in enumerate(rest, start=2):  # noqa: B007 - told below
                 bursts.append(Burst.decode(line))
-            return cls(tuple(bursts), float(head["parts_per_answer"]))
+            return cls(tuple(bursts), parts_per_answer)
         except (*UNREADABLE, KeyError) as error:
             says = f"line {number}: must be as `manage.py bursts` writes it ({FORM})"
-            raise ConfigurationError("bursts", says) from error
+            raise ValueError(says) from error
 
     def conversations(self) -> list[list[Burst]]:
         """Return the bursts of each conversation, in order."""
@@ -108,7 +109,7 @@ class Outcome:
     """What a window made of bursts. ``split``: bursts that had more than one answer.
 
     ``waits_ms``: of each answer, from the last message of its batch until it was collected.
-    ``ignored``: messages that asked for nothing and were alone.
+    ``ignored``: messages that asked for nothing and were alone; they are no calls saved.
     """
 
     messages: int
@@ -125,8 +126,13 @@ class Outcome:
 
     @property
     def saved(self) -> int:
-        """Return how many questions are spared, against one for each message."""
-        return self.messages - self.calls
+        """Return how many calls answering messages together saves, as ``/metrics`` counts them."""
+        return self.messages - self.ignored - self.calls
+
+    @property
+    def per_answer(self) -> float:
+        """Return how many messages an answer answers on average; 0 without one."""
+        return (self.messages - self.ignored) / self.calls if self.calls else 0.0
 
     @property
     def billed(self) -> int:
@@ -146,7 +152,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Window:
     """By what bursts are replayed. ``answer_ms``: how long an answer takes from its collection."""
 
     limits: Limits
@@ -159,7 +165,7 @@ class Settings:
         return idle_ms(fragment.rule, self.limits) if self.adaptive else self.limits.idle_ms
 
 
-def replayed(bursts: Bursts, settings: Settings) -> Outcome:
+def replayed(bursts: Bursts, window: Window) -> Outcome:
     """Return what a window makes of bursts."""
     waits: list[int] = []
     split = ignored = messages = 0
@@ -167,7 +173,7 @@ def replayed(bursts: Bursts, settings: Settings) -> Outcome:
         numbered = [(it, n) for n, burst in enumerate(conversation) for it in burst.fragments]
         messages += len(numbered)
         answered: dict[int, set[int]] = {}
-        for number, (batch, collected_ms) in enumerate(_batches(numbered, settings)):
+        for number, (batch, collected_ms) in enumerate(_batches(numbered, window)):
             if collected_ms is None:
                 ignored += 1
                 continue
@@ -184,29 +190,29 @@ _Numbered = tuple[Fragment, int]
 
 
 def _batches(
-    numbered: Sequence[_Numbered], settings: Settings
+    numbered: Sequence[_Numbered], window: Window
 ) -> Iterator[tuple[list[_Numbered], int | None]]:
     """Yield the batches of a conversation, and when each was collected; None: it was ignored."""
-    limits, open_, free_ms = settings.limits, list[_Numbered](), 0
+    limits, open_, free_ms = window.limits, list[_Numbered](), 0
     for fragment, burst in numbered:
-        if open_ and (at_ms := max(free_ms, _due_ms(open_, settings))) <= fragment.at_ms:
+        if open_ and (at_ms := max(free_ms, _due_ms(open_, window))) <= fragment.at_ms:
             yield open_, at_ms
-            open_, free_ms = [], at_ms + settings.answer_ms
-        if settings.ignores_closing and not open_ and fragment.rule.closes:
+            open_, free_ms = [], at_ms + window.answer_ms
+        if window.ignores_closing and not open_ and fragment.rule.closes:
             yield [(fragment, burst)], None
             continue
         open_.append((fragment, burst))
         # Full: collected before anything else can come, unless another is being answered.
         if len(open_) >= limits.max_messages and free_ms <= fragment.at_ms:
             yield open_, fragment.at_ms
-            open_, free_ms = [], fragment.at_ms + settings.answer_ms
+            open_, free_ms = [], fragment.at_ms + window.answer_ms
     if open_:
-        yield open_, max(free_ms, _due_ms(open_, settings))
+        yield open_, max(free_ms, _due_ms(open_, window))
 
 
-def _due_ms(batch: Sequence[_Numbered], settings: Settings) -> int:
+def _due_ms(batch: Sequence[_Numbered], window: Window) -> int:
     first, last = batch[0][0], batch[-1][0]
-    return due_ms(settings.limits, len(batch), first.at_ms, last.at_ms, settings.idle_ms(last))
+    return due_ms(window.limits, len(batch), first.at_ms, last.at_ms, window.idle_ms(last))
 
 
 def masked(store: Store, languages: Mapping[str, str], kind_of: KindOf) -> Bursts:

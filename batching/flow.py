@@ -637,6 +637,7 @@ def _handle_collected(store: Store, collected: list[Collected], wake_ups: list[W
             fields = {"batch_size": batch.count, "waited_ms": batch.waited_ms, "why": batch.why}
             log.info("batch.collected", extra=_names(batch.wake_up, batch.account_id) | fields)
             store.figures.timed("wait", batch.account_id, ms=batch.waited_ms)
+            store.figures.timed("quiet", batch.account_id, ms=batch.quiet_ms)
             _trace_wait(store, batch)
             wake_ups.append(batch.wake_up)
     for batch in collected:

@@ -866,7 +866,8 @@ class Receipt:
 class Collected:
     """A batch that was just put in flight. ``why``: size, age or idle.
 
-    vanished: the conversation was due and its batch is missing; ``batch_id`` is "".
+    vanished: the conversation was due and its batch is missing; ``batch_id`` is "". ``waited_ms``:
+    since its first message. ``quiet_ms``: since its last.
     """
 
     conversation_id: str
@@ -875,6 +876,7 @@ class Collected:
     count: int
     waited_ms: int
     why: str
+    quiet_ms: int
 
     @property
     def wake_up(self) -> WakeUp:

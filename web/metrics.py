@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from batching.figures import DONE, FAILED, TIMED
 from batching.inspect import MESSAGES, by_reason
-from batching.model import HANDOVER_REASONS, MODELS, Dependency, Kind, Reason
+from batching.model import CLOSING, HANDOVER_REASONS, MODELS, Dependency, Kind, Reason
 from channels import known_codes
 from llm.client import KNOWN_CODES as MODEL_CODES
 from runtime.build import Runtime
@@ -85,7 +85,7 @@ _REASONS: Mapping[str, tuple[str, Iterable[str]]] = {
         "Messages that were suppressed, by reason.",
         (
             *(Reason.ERASED, Reason.DISCARDED, Reason.TAKEOVER, Reason.HANDOVER, "overflow"),
-            *(Kind.REACTION, Kind.DELETED, Kind.CALL),
+            *(Kind.REACTION, Kind.DELETED, Kind.CALL, CLOSING),
         ),
     ),
     "unasked": (
@@ -103,6 +103,7 @@ _SENT = {
 }
 _TIMES = {
     "wait": ("From the first message of a batch until it is due and collected.", ()),
+    "quiet": ("From the last message of a batch until it is due and collected.", ()),
     "generation": ("Calls of a model, by which one and how they ended.", ("model", "outcome")),
     "sending": ("Calls of a provider that send a part, by how they ended.", ("outcome",)),
     "end_to_end": ("From the first message of a batch until its answer was sent.", ()),

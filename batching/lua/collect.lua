@@ -7,8 +7,8 @@
 -- ARGV[2]  key prefix of the shard; c:, o:, f: and trail:<conversation> are made from it
 -- ARGV[3]  most batches to take
 -- ARGV[4]  how long a wake-up may stay unanswered, ms
--- Returns     {conversation, account, batch, count, waited ms, why} ...; why: size, age or idle;
---             vanished: not taken, its batch is missing (see recover_orphan).
+-- Returns     {conversation, account, batch, count, waited ms, why, quiet ms} ...; why: size, age,
+--             idle; vanished: not taken, its batch is missing (see recover_orphan).
 -- Complexity  O(k log N), k = batches taken, N = due conversations; content moves by RENAME.
 local prefix, wake_up_ms = ARGV[2], ARGV[4]
 
@@ -16,14 +16,14 @@ redis.call("SET", KEYS[4], now_ms)
 local taken = {}
 for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
   local c = prefix .. "c:" .. conversation
-  local account, batch, count, first_ms, limits_id, flying, heard_ms, pause = unpack(redis.call(
-    "HMGET", c, "account", "open_id", "open_count", "open_first", "open_limits", "id", "open_heard",
-    "open_pause"))
+  local account, batch, count, first_ms, limits_id, flying, heard_ms, last_ms, pause = unpack(
+    redis.call("HMGET", c, "account", "open_id", "open_count", "open_first", "open_limits", "id",
+      "open_heard", "open_last", "open_pause"))
   local o, f = prefix .. "o:" .. conversation, prefix .. "f:" .. conversation
   local whole = account and batch and count and first_ms and limits_id
   local gone = not whole or (not flying and redis.call("EXISTS", f) == 1)
   if gone then
-    taken[#taken + 1] = {conversation, account or "", "", 0, 0, "vanished"}
+    taken[#taken + 1] = {conversation, account or "", "", 0, 0, "vanished", 0}
   elseif not flying then
     local limits, why = limits_of(KEYS[5], limits_id), "idle"
     if now_ms >= first_ms + limits.max_wait_ms then why = "age" end
@@ -43,7 +43,8 @@ for _, conversation in ipairs(until_now(KEYS[1], ARGV[3])) do
     redis.call("HINCRBY", KEYS[3], "flush:" .. why, 1)
     trail(prefix .. "trail:" .. conversation, "collect", batch, why, first_ms, account,
       string.match(pause or "", ".+"))
-    taken[#taken + 1] = {conversation, account, batch, count, now_ms - first_ms, why}
+    taken[#taken + 1] = {conversation, account, batch, count, now_ms - first_ms, why,
+      now_ms - (last_ms or first_ms)}
   end
   if not gone then redis.call("ZREM", KEYS[1], conversation) end
 end

@@ -158,7 +158,8 @@ class Plain:
             count, waited_ms = len(batch.messages), now_ms - batch.first_ms
             is_old = batch.why == "idle" and waited_ms >= batch.limits.max_wait_ms
             why = "age" if is_old else batch.why
-            taken.append(Collected(c, "salon", batch.batch_id, count, waited_ms, why))
+            quiet_ms = now_ms - batch.last_ms
+            taken.append(Collected(c, "salon", batch.batch_id, count, waited_ms, why, quiet_ms))
         return taken
 
     def reap(self, _shard: Shard, *, limit: int) -> tuple[list[Reaped], list[Overdue]]:

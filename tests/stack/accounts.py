@@ -51,10 +51,12 @@ THRIFTY = BusinessNumber("thrifty", "100008", budget={"conversation_hour": 2})
 SHARED = BusinessNumber("shared", "100012", budget={"account_day": 8}, batch={"idle_ms": 100})
 #: Tells customers after a second that a person is still awaited.
 PATIENT = BusinessNumber("patient", "100013", handover={"apology_ms": 1_000})
+#: Waits by what is written, for so long that a busy machine does not mix its pauses up.
+ATTENTIVE = BusinessNumber("attentive", "100014", {"window": "adaptive"}, batch={"idle_ms": 6_000})
 #: Is reached through a gateway.
 GATEWAY = BusinessNumber("gateway", "default", channel="venom")
 
-ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, SHARED, PATIENT, GATEWAY)
+ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, SHARED, PATIENT, ATTENTIVE, GATEWAY)
 
 
 def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:

@@ -29,6 +29,7 @@ from batching.model import (
     Handover,
     Kind,
     Reason,
+    Reception,
     Waiting,
 )
 from batching.reminders import Reminders
@@ -111,6 +112,7 @@ def test_everything_is_there_from_the_beginning(runtime: Runtime) -> None:
     reasons.remove(Reason.HANDOVER)
 
     assert found["ai_admin_dead_total"] == {(str(reason),): 0 for reason in reasons}
+    assert found["ai_admin_suppressed_total"]["closing",] == 0
     assert found["ai_admin_ledger_up"] == {(): 1}
     for account in ("salon", "barber", "nails", "demo"):
         assert found["ai_admin_parts_sent_total"][account,] == 0
@@ -208,6 +210,18 @@ def refused(error: Exception, *, by: str = "model") -> Deed:
         world.settle()
 
     return deed
+
+
+def pauses(world: World, _: Runtime) -> None:
+    world.write("Hi")
+    world.wait(3_000)
+    world.write("When do you open?")
+    world.settle()
+
+
+def thanks(world: World, _: Runtime) -> None:
+    world.reception = Reception(closing="ignore", language="en")
+    world.write("thanks")
 
 
 def collects(world: World, _: Runtime) -> None:
@@ -319,6 +333,15 @@ DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
         'replies_sent_total{account="salon"}': 1, 'parts_sent_total{account="salon"}': 1,
         'calls_saved_total{account="salon"}': 1, 'watched_answers{account="salon"}': 1,
     }),
+    "a customer pauses between two messages": (pauses, {
+        'wait_seconds_sum{account="salon"}': 12, 'quiet_seconds_sum{account="salon"}': 9,
+        'quiet_seconds_bucket{account="salon",le="7.5"}': 0,
+        'quiet_seconds_bucket{account="salon",le="10"}': 1,
+    }),
+    "thanks are not answered": (
+        thanks,
+        {'suppressed_total{reason="closing"}': 1, 'messages_suppressed_total{shard="0"}': 1},
+    ),
     "a batch collects and is not collected": (
         collects,
         {'messages_open{shard="0"}': 1, "open_batches": 1, "oldest_due_lag_seconds": 3},
