@@ -16,7 +16,7 @@ from batching.keys import Shard
 from batching.model import UNREADABLE, Exchange, InboundMessage, Kind, Limits, decode_all
 from batching.scan import scan_keys
 from batching.store import Store, reached
-from batching.window import Rule, due_ms, idle_ms, rule_of_said
+from batching.window import Rule, closes, due_ms, idle_ms, rule_of_said
 
 #: Without knowing better: what comes after so long a silence is another burst, ms.
 BURST_GAP_MS: Final = 60_000
@@ -198,7 +198,7 @@ def _batches(
         if open_ and (at_ms := max(free_ms, _due_ms(open_, window))) <= fragment.at_ms:
             yield open_, at_ms
             open_, free_ms = [], at_ms + window.answer_ms
-        if window.ignores_closing and not open_ and fragment.rule.closes:
+        if window.ignores_closing and not open_ and closes(fragment.kind, fragment.rule):
             yield [(fragment, burst)], None
             continue
         open_.append((fragment, burst))

@@ -87,7 +87,7 @@ from batching.store import (
     Scripts,
     Store,
 )
-from batching.window import pause_after, rule_of
+from batching.window import closes, pause_after, rule_of
 
 log = logging.getLogger(__name__)
 
@@ -438,8 +438,9 @@ def _silence(message: InboundMessage, reception: Reception) -> str:
     is_call = message.kind is Kind.CALL and reception.on_call != "answer"
     if is_call or message.is_silent:
         return message.kind
-    is_ignored = reception.closing == "ignore" and rule_of(message, reception.language).closes
-    return CLOSING if is_ignored else ""
+    if reception.closing == "answer":
+        return ""
+    return CLOSING if closes(message.kind, rule_of(message, reception.language)) else ""
 
 
 def _pause(message: InboundMessage, limits: Limits, reception: Reception) -> str:

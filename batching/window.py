@@ -35,11 +35,6 @@ class Rule(StrEnum):
     STICKER = "sticker"
     MEDIA = "media"
 
-    @property
-    def closes(self) -> bool:
-        """Return whether it may end a conversation and ask for nothing: thanks, a lone emoji."""
-        return self in {Rule.THANKS, Rule.EMOJI}
-
 
 #: How long to wait after a message, in percent of ``idle_ms``; 100 for rules that are not here.
 PERCENT: Final[Mapping[Rule, int]] = {
@@ -162,6 +157,14 @@ def rule_of(message: InboundMessage, language: str) -> Rule:
     return Rule.WORDS if message.amends else rule_of_said(message.kind, message.text, language)
 
 
+def closes(kind: Kind, rule: Rule) -> bool:
+    """Return whether a message may end a conversation and ask for nothing: thanks, a lone emoji.
+
+    Not where they stand below a picture or a file: that may ask for something.
+    """
+    return kind is Kind.TEXT and rule in {Rule.THANKS, Rule.EMOJI}
+
+
 def rule_of_said(kind: Kind, text: str, language: str) -> Rule:
     """Return what a message of a kind looks like; ``text``: as the model reads it."""
     rule, words = _KINDS.get(kind), _DESCRIPTIONS.sub("", text)
@@ -172,11 +175,11 @@ def rule_of_said(kind: Kind, text: str, language: str) -> Rule:
 
 def rule_of_words(text: str, language: str) -> Rule:
     """Return what the words of a message look like."""
-    text = _visible(text[-_LOOKED_AT:])
-    if emoji := _only_emoji(text):
+    is_whole, text = len(text) <= _LOOKED_AT, _visible(text[-_LOOKED_AT:])
+    if is_whole and (emoji := _only_emoji(text)):
         return emoji
     words, code = _without_emoji(text), language.partition("-")[0].lower()
-    if rule := _by_phrases(words, code):
+    if is_whole and (rule := _by_phrases(words, code)):
         return rule
     if (rule := _by_sign(words, code)) is not Rule.WORDS:
         return rule
@@ -242,8 +245,7 @@ def _by_sign(words: str, code: str) -> Rule:
 
 def _by_phrases(words: str, code: str) -> Rule | None:
     """Return the rule of a text that is nothing but a greeting, thanks or a short answer."""
-    spoken = LANGUAGES.get(code)
-    if spoken is None or "?" in words:
+    if code not in LANGUAGES or "?" in words:
         return None
     bare = " ".join(re.sub(r"[^\w\s'’]", " ", plain(words)).split())
     for rule, pattern in _patterns(code).items():
@@ -254,14 +256,14 @@ def _by_phrases(words: str, code: str) -> Rule | None:
 
 @lru_cache(maxsize=len(LANGUAGES))
 def _patterns(code: str) -> Mapping[Rule, re.Pattern[str]]:
-    """Return by rule what a whole text must be; thanks may come with a greeting or an answer."""
+    """Return by rule what a whole text must be; a short answer with thanks stays an answer."""
     spoken = LANGUAGES[code]
-    greeting, reply = _any_of(spoken.greetings), _any_of(spoken.replies)
-    thanks = _any_of(spoken.thanks)
+    greeting, thanks = _any_of(spoken.greetings), _any_of(spoken.thanks)
+    polite = f"(?:{_any_of(spoken.replies)}|{thanks})"
     return {
         Rule.GREETING: re.compile(rf"{greeting}(?: {greeting})*"),
-        Rule.REPLY: re.compile(rf"{reply}(?: {reply})*"),
-        Rule.THANKS: re.compile(rf"(?:{reply} )*{thanks}(?: (?:{thanks}|{reply}))*"),
+        Rule.THANKS: re.compile(rf"{thanks}(?: {thanks})*"),
+        Rule.REPLY: re.compile(rf"{polite}(?: {polite})*"),
     }
 
 

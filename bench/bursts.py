@@ -40,8 +40,8 @@ OBSERVED: Final = {
     Rule.DASH: Observed(56, (3, 10, 26, 44)),
     Rule.DOTS: Observed(26, (14, 24, 35, 47)),
     Rule.JOIN: Observed(32, (10, 23, 33, 50)),
-    Rule.THANKS: Observed(12, (12, 20, 34, 54)),
-    Rule.REPLY: Observed(32, (9, 16, 30, 46)),
+    Rule.THANKS: Observed(12, (12, 22, 34, 54)),
+    Rule.REPLY: Observed(28, (9, 16, 30, 46)),
     Rule.EMOJI: Observed(22, (11, 17, 31, 51)),
 }
 #: Of a hundred messages; greetings stand first in a thought.

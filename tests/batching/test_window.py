@@ -49,7 +49,12 @@ THUMB = "\U0001f44d\U0001f3fd"
         ("de", "ich komme und", Rule.JOIN),
         ("tr", "saç kesimi and", Rule.WORDS),
         ("en", "Thanks!", Rule.THANKS),
-        ("en", f"Ok, thank you so much {EMOJI}", Rule.THANKS),
+        ("en", f"Thank you so much {EMOJI}", Rule.THANKS),
+        ("en", "Ok, thank you", Rule.REPLY),
+        ("en", "No thanks!", Rule.REPLY),
+        ("ru", "Да, спасибо", Rule.REPLY),
+        ("en", "I must cancel " + 200 * EMOJI, Rule.WORDS),
+        ("en", "I must cancel " + 34 * " thanks", Rule.WORDS),
         ("ru", "Спасибо большое)))", Rule.THANKS),
         ("en", "thanks, and can I pay by card?", Rule.QUESTION),
         ("en", EMOJI, Rule.EMOJI),
@@ -208,7 +213,7 @@ def test_trace_says_which_rule_a_batch_waited_by(world: World) -> None:
 def test_closing_thanks_alone_is_counted_and_not_answered(world: World) -> None:
     world.reception = Reception(closing="ignore", language="en")
 
-    receipts = world.write("thanks!", EMOJI, "ok thanks")
+    receipts = world.write("thanks!", EMOJI, "thank you, bye")
 
     (counted,) = counters(world.store)
     assert {it.status for it in receipts} == {Status.SUPPRESSED}
@@ -226,11 +231,20 @@ def test_thanks_that_come_with_more_are_answered_with_it(world: World) -> None:
     assert world.model.turns == ["can I book?\nthanks"]
 
 
-@pytest.mark.parametrize("text", ["ok", "yes", THUMB, "no thanks?", "thanks, but when"])
+@pytest.mark.parametrize(
+    "text", ["ok", "yes", THUMB, "yes, thanks", "ok thanks", "no thanks?", "thanks, but when"]
+)
 def test_what_may_answer_us_is_never_ignored(world: World, text: str) -> None:
     world.reception = Reception(closing="ignore", language="en")
 
     assert [it.status for it in world.write(text)] == [Status.ACCEPTED]
+
+
+def test_thanks_below_a_picture_are_not_ignored(world: World) -> None:
+    world.reception = Reception(closing="ignore", language="en")
+    picture = world.message("[The customer sent a picture] thanks!", kind=Kind.IMAGE)
+
+    assert [it.status for it in world.receive(picture)] == [Status.ACCEPTED]
 
 
 def test_closing_is_answered_by_default(world: World) -> None:

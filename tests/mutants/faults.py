@@ -132,6 +132,8 @@ ACCEPTING = (
         "due_at(limits_of(sets, id), count, first_ms, last_ms)"),
     lua("thanks are ignored though a question waits with them", "append",
         'if silent == "closing" and batch then silent = "" end\n'),
+    python("thanks below a picture are ignored", "window",
+        "kind is Kind.TEXT and rule in", "rule in"),
     python("a lone yes is ignored", "window",
         "return Rule.REPLY if _ANSWERING_EMOJI.intersection(rest) else Rule.EMOJI",
         "return Rule.EMOJI"),
