@@ -93,7 +93,7 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         "y,e,o,u,pero,porque,que,con,para,por,de,del,en,el,la,los,las,un,una,mi,también,a,al,cuando",
     ),
     "pt": Language(
-        "oi,olá,ola,bom dia,boa tarde,boa noite,oi tudo bem,tudo bem,e aí",
+        "oi,olá,ola,bom dia,boa tarde,boa noite,tudo bem,e aí",
         "obrigado,obrigada,muito obrigado,muito obrigada,brigado,brigada,valeu,tchau,até logo,"
         "até mais",
         "sim,não,nao,ok,claro,perfeito,certo,beleza,ótimo,pode ser,entendi,tá bom",

@@ -15,6 +15,7 @@ from cli.common import Request, UsageError, account_ids, table, up_to, write
 
 _HOUR_MS = 3_600_000
 _MESSAGES_MAX = 1_000
+#: Characters.
 _FILE_MAX = 200_000_000
 _WINDOWS = ("fixed", "adaptive")
 _HEAD = (
@@ -41,7 +42,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Add the windows to try, and the file."""
     limits = Limits()
     parser.add_argument(
-        "--window", nargs="+", choices=_WINDOWS, default=_WINDOWS, help="(both, a row each)"
+        "--window", nargs="+", choices=_WINDOWS, default=_WINDOWS, help="a row for each (both)"
     )
     parser.add_argument(
         "--idle-ms",
@@ -49,7 +50,7 @@ def arguments(parser: ArgumentParser) -> None:
         type=up_to(_HOUR_MS),
         default=[limits.idle_ms],
         metavar="N",
-        help=f"how long to wait after the last message, a row each ({limits.idle_ms})",
+        help=f"how long to wait after the last message, a row for each ({limits.idle_ms})",
     )
     for name, most, default, says in (
         ("--max-wait-ms", _HOUR_MS, limits.max_wait_ms, "how long a batch may collect"),

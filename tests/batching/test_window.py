@@ -113,6 +113,22 @@ def test_each_language_knows_its_words(language: str) -> None:
     }
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_phrase_is_others_in_a_row(language: str) -> None:
+    """A text of such phrases could be read in very many ways, and all would be tried."""
+    words = LANGUAGES[language]
+
+    for phrases in ((words.greetings,), (words.thanks, words.replies)):
+        known = {it for each in phrases for it in each.split(",")}
+        parted = {
+            phrase
+            for phrase in known
+            for cut in range(1, len(phrase.split()))
+            if {" ".join(phrase.split()[:cut]), " ".join(phrase.split()[cut:])} <= known
+        }
+        assert parted == set()
+
+
 LIMITS_OF = st.builds(
     Limits,
     idle_ms=st.integers(1, 60_000),

@@ -1,6 +1,7 @@
 """``trace``: where is my message?"""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from batching.errors import TransientError
-from batching.model import DeliveryStatus, Kind, Limits, Reason
+from batching.model import DeliveryStatus, Kind, Limits, Reason, Reception
 from tests.batching.world import ANNA, World
 from tests.cli.conftest import AGO_MS, CANARY, Operator, answered, doubtful, refused
 from tests.fakes import FakeModel
@@ -174,6 +175,18 @@ def test_future_is_printed_with_its_time(
 
     assert "waits for a worker to send; checked again in " in flying
     assert " collects; due in " in opened
+
+
+def test_open_batch_of_an_adaptive_account_says_why_it_waits(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    world.clock.now_ms += AGO_MS
+    world.reception = Reception(window="adaptive", language="en")
+    world.write(f"{CANARY} and")
+
+    opened = operator("trace", conversation)
+
+    assert re.search(r" collects; due in .*, after a word that joins \(unfinished\)\n", opened.out)
 
 
 def test_overdue_message_needs_a_person(
