@@ -215,6 +215,17 @@ def test_pause_ends_with_its_batch(world: World) -> None:
     assert receipt.due_ms == world.clock() + 9_000
 
 
+def test_quiet_is_counted_from_the_last_message(world: World) -> None:
+    world.write("first")
+    world.wait(3_000)
+    world.write("second")
+    world.wait(9_000)
+
+    (collected,) = world.store.collect(world.store.shard_of(world.anna), limit=10)
+
+    assert (collected.waited_ms, collected.quiet_ms) == (12_000, 9_000)
+
+
 def test_trace_says_which_rule_a_batch_waited_by(world: World) -> None:
     world.reception = ADAPTIVE
     world.write("Hi", "when?")
