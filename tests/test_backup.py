@@ -284,6 +284,9 @@ def test_documents_name_the_paths_and_the_limits_of_the_roles() -> None:
         it.split(maxsplit=1) for it in conf.splitlines() if it.startswith(("dir ", "app"))
     )
     data = settings["dir"].replace("{{ ledger_instance }}", "ledger")
+    restore = ROOT / "ansible/roles/restore"
+    load = (restore / "tasks/load.yml").read_text()
+    restored = yaml.safe_load((restore / "vars/main.yml").read_text())
     deploy, runbook = ((ROOT / "docs" / it).read_text() for it in ("deploy.md", "runbook.md"))
     given = variables()
 
@@ -292,6 +295,10 @@ def test_documents_name_the_paths_and_the_limits_of_the_roles() -> None:
     assert f"`{data}`" in runbook
     assert f"`appendonlydir` is called `{settings['appenddirname']}`" in runbook
     assert f"/{settings['appendfilename']}.1.base.rdb" in runbook
+    assert f"`{data}.before-" in runbook
+    assert restored["restore_data"] == data
+    assert f"{{{{ restore_data }}}}/{settings['appenddirname']}/" in load
+    assert f"/{settings['appendfilename']}.1.base.rdb" in load
     assert (
         f"`backup_kept` {given['backup_kept']}, `backup_kept_days` {given['backup_kept_days']}"
         in deploy

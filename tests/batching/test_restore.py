@@ -79,7 +79,7 @@ def restore_snapshot(start: Callable[..., ValkeyServer], copied: Path) -> Valkey
 
 
 def restore_snapshot_as_base(start: Callable[..., ValkeyServer], copied: Path) -> ValkeyServer:
-    """Start once, with a snapshot as the base of the append-only files."""
+    """Start once, with a snapshot as the base of the append-only files, as restore.yml does."""
     base, directory = "appendonly.aof.1.base.rdb", copied / "appendonlydir"
     directory.mkdir()
     (copied / "dump.rdb").rename(directory / base)

@@ -39,11 +39,18 @@ class Offer:
 class Meta:
     """Delivers webhooks to ``ports``, each to any of them; ``pending`` is how many are left.
 
-    ``senders``: how many it delivers at a time.
+    ``senders``: how many it delivers at a time. ``doublings``: how often the pause before the next
+    try of one webhook doubles; a long outage would else be a storm of its own.
     """
 
     def __init__(
-        self, record: Record, rng: random.Random, ports: Sequence[int], *, senders: int = SENDERS
+        self,
+        record: Record,
+        rng: random.Random,
+        ports: Sequence[int],
+        *,
+        senders: int = SENDERS,
+        doublings: int = 0,
     ) -> None:
         self.ports = list(ports)
         self.pending = 0
@@ -51,6 +58,7 @@ class Meta:
         self._rng = rng
         self._later = sched.scheduler(time.monotonic)
         self._senders = ThreadPoolExecutor(senders)
+        self._doublings = doublings
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._timekeeper = threading.Thread(target=self._keep_time, daemon=True)
@@ -75,20 +83,21 @@ class Meta:
         self._timekeeper.join()
         self._senders.shutdown(cancel_futures=True)
 
-    def _put(self, raw: bytes, offers: Sequence[Offer], wait_s: float) -> None:
-        self._later.enter(wait_s, 0, self._senders.submit, (self._offer, raw, offers))
+    def _put(self, raw: bytes, offers: Sequence[Offer], wait_s: float, tries: int = 0) -> None:
+        self._later.enter(wait_s, 0, self._senders.submit, (self._offer, raw, offers, tries))
 
     def _keep_time(self) -> None:
         while not self._over.wait(_TICK_S):
             self._later.run(blocking=False)
 
-    def _offer(self, raw: bytes, offers: Sequence[Offer]) -> None:
+    def _offer(self, raw: bytes, offers: Sequence[Offer], tries: int) -> None:
         for offer in offers:
             self._record.note(partial(Offered, **asdict(offer)))
         code, why = self._post(raw)
         if code != str(HTTPStatus.OK):
             self._record.note(lambda at_ms: Refused(at_ms, code, why))
-            self._put(raw, offers, self._rng.uniform(*AGAIN_S))
+            pause_s = self._rng.uniform(*AGAIN_S) * 2 ** min(tries, self._doublings)
+            self._put(raw, offers, pause_s, tries + 1)
             return
         for offer in offers:
             self._record.note(partial(Accepted, word=offer.word))

@@ -1,9 +1,11 @@
 """One guest: a Debian host of its own, with systemd as PID 1, that can be hurt like a real one."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from laboratory import cgroups, network
@@ -48,11 +50,24 @@ class Guest:
         self._name = names.guest(host)
         self._directory = names.guest_directory(host)
         self.root = self._directory / "root"
+        self._make_disk: Callable[[], None] = lambda: None
 
     def make(self, system: System, rootfs: Path, hosts: Sequence[tuple[str, str]]) -> None:
         """Give the guest its disk and its network. ``hosts``: names and addresses it knows."""
+        self._make_disk = partial(self._new_disk, system, rootfs, hosts)
+        self._make_disk()
+        network.plug_in(self._names, self.host, self.address, self.address_6)
+
+    def lose_disk(self) -> None:
+        """Give the guest, which is off, the disk of a bare host."""
+        self._wait_until(lambda: attempt(["umount", self.root]), "let go of its disk")
+        for part in ("upper", "work"):
+            shutil.rmtree(self._directory / part)
+        self._make_disk()
+
+    def _new_disk(self, system: System, rootfs: Path, hosts: Sequence[tuple[str, str]]) -> None:
         for part in ("upper", "work", "root"):
-            (self._directory / part).mkdir(parents=True)
+            (self._directory / part).mkdir(parents=True, exist_ok=True)
         layers = f"lowerdir={rootfs},upperdir={self._directory / 'upper'}"
         options = f"{layers},workdir={self._directory / 'work'}"
         run(["mount", "-t", "overlay", "overlay", "-o", options, self.root])
@@ -64,7 +79,6 @@ class Guest:
         (etc / "machine-id").write_text("")
         (etc / "apt/sources.list").write_text(system.source)
         self._let_in()
-        network.plug_in(self._names, self.host, self.address, self.address_6)
 
     def _let_in(self) -> None:
         """Have an operator's user, who may become root; by its key root can be reached as well."""

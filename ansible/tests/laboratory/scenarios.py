@@ -15,6 +15,7 @@ from laboratory.addresses import every_port, moved_web
 from laboratory.beside import not_bare
 from laboratory.changes import grow, renamed, rests, shrink
 from laboratory.dry import dry
+from laboratory.lost import lost_ledger
 from laboratory.places import LaboratoryError
 from laboratory.renewal import certificates
 from laboratory.session import Chapter
@@ -295,6 +296,8 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "scheduler": frozen_scheduler,
     "ledger": ledger_host_without_power,
     "planted": planted,
+    # The last: what it may lose is lost to all judgements after it.
+    "restore": lost_ledger,
 }
 #: What is played where little time is.
 SHORT = ("bare", "refusal", "grow")

@@ -36,6 +36,10 @@ from tests.stack.ledger import LedgerView
 SENDERS = 32
 ATTEMPTS_MAX = 8
 REACTION_PAUSE_S = 1 / 20
+#: More webhooks that wait to be delivered than these, and no refusal goes unnoticed any more.
+BACKLOG_MAX = 200
+#: Meta's pause before the next try grows to half a minute.
+DOUBLINGS = 5
 #: How long Meta waits for an answer, in seconds.
 ANSWER_S = 20.0
 
@@ -48,7 +52,7 @@ class Door(Meta):
         self._context = ssl.create_default_context(cafile=str(authority))
         # As by default from Python 3.13 on.
         self._context.verify_flags |= ssl.VERIFY_X509_STRICT
-        super().__init__(record, rng, [], senders=SENDERS)
+        super().__init__(record, rng, [], senders=SENDERS, doublings=DOUBLINGS)
 
     def trust(self, authority: str) -> None:
         """Take certificates of another authority, too; ``authority``: its own, as PEM."""
@@ -79,8 +83,9 @@ class Traffic:
     The reactions keep webhooks coming so closely that no moment of refusal goes unnoticed.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, meta: Meta) -> None:
         self._load = load
+        self._meta = meta
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._react, name="reactions", daemon=True)
 
@@ -97,7 +102,8 @@ class Traffic:
 
     def _react(self) -> None:
         while not self._over.wait(REACTION_PAUSE_S):
-            self._load.react()
+            if self._meta.pending < BACKLOG_MAX:
+                self._load.react()
 
 
 #: Where the role has the ledger listen for root alone.
@@ -209,7 +215,7 @@ class Session:
             businesses=BUSINESSES,
             words=self._words,
         )
-        traffic, chapter, began = Traffic(load), Chapter(), len(self.record.events)
+        traffic, chapter, began = Traffic(load, self.meta), Chapter(), len(self.record.events)
         traffic.start()
         try:
             yield chapter

@@ -12,6 +12,7 @@ from laboratory.places import LaboratoryError
 
 #: What must be installed for a command to be there.
 PACKAGES = {
+    "age": "age",
     "apt-ftparchive": "apt-utils",
     "debootstrap": "debootstrap",
     "ip": "iproute2",

@@ -87,13 +87,17 @@ class Site:
         self.hosts.up(self.system, known)
         self._kind_file.write_text(f"{self.kind} {self.system.suite}")
         self.inventory.write()
-        trusted = self.inventory.authority.certificate.read_text()
         serve(self.names)
         for guest in self.hosts.guests.values():
-            (guest.root / _TRUST.lstrip("/")).write_text(trusted)
-            guest.ssh("update-ca-certificates && apt-get -qq update")
+            self.introduce(guest)
         fetch_wheels(self.entrance.ssh("python3 --version").split()[1])
         theirs.install(self.kind, self.hosts, self.inventory, self.controller)
+
+    def introduce(self, guest: Guest) -> None:
+        """Have a bare guest trust the world outside, and know its packages."""
+        trusted = self.inventory.authority.certificate.read_text()
+        (guest.root / _TRUST.lstrip("/")).write_text(trusted)
+        guest.ssh("update-ca-certificates && apt-get -qq update")
 
     def down(self) -> None:
         """Take all of it away."""
