@@ -107,3 +107,99 @@ def renamed(stage: Stage) -> None:
         stage.plays_well("undrain.yml", "-e", f"drain_host={_SECOND}")
         chapter.wait(2)
     stage.expect_only(stage.current())
+
+
+_DOORS = "systemctl list-units --plain --no-legend 'ai-admin-door-*.socket' | awk '{print $1}'"
+_MOVED = [f"ai-admin-door-moved-{name}.socket" for name in ("broker", "ledger")]
+_SERVERS = "systemctl list-units --plain --no-legend --state=active 'redis-server@*' 'rabbitmq*'"
+
+
+def moved(stage: Stage) -> None:
+    """Have the ledger on another host, with its data; then have it back."""
+    if not _has_two(stage):
+        return
+    for source, target in ((_FIRST, _SECOND), (_SECOND, _FIRST)):
+        _moves(stage, source, target)
+
+
+def _moves(stage: Stage, source: str, target: str) -> None:
+    guest = stage.site.hosts.guests[source]
+    before = {**stage.site.topology, "ledger": (source,)}
+    before.pop("ledger_before", None)
+    with stage.traffic(f"the ledger from {source} to {target}") as chapter:
+        chapter.wait(2)
+        changes(stage, {**before, "ledger": (target,), "ledger_before": (source,)})
+        chapter.wait(2)
+        stage.expect_only(stage.current())
+        doors = guest.ssh(_DOORS).split()
+        stage.expect(doors == _MOVED, f"{source} has the doors {doors}")
+        _refuses(stage, before, "the ledger was moved from")
+        _deploys(stage)
+        chapter.wait(2)
+    doors, servers = guest.ssh(_DOORS).split(), guest.ssh(_SERVERS).split()
+    stage.expect(not doors, f"{source} has the doors {doors}, and nobody names them")
+    stage.expect(not servers, f"{source} has the servers {servers}")
+    after = changes(stage, {**before, "ledger": (target,)})
+    stage.tell(f"without ledger_before: {after.changed}")
+    stage.plays_well("verify.yml")
+
+
+def newer_redis(stage: Stage) -> None:
+    """Have the ledger on a host with a newer Redis; there is no way back to the older one."""
+    if stage.site.kind != "newer":
+        return
+    with stage.traffic("a certificate for one host") as chapter:
+        stage.site.inventory.certify_servers()
+        changes(stage, ONE)
+        chapter.wait(2)
+        _deploys(stage)
+    _moves(stage, _FIRST, _SECOND)
+    with stage.traffic("back to the older Redis"):
+        back = {**stage.site.topology, "ledger": (_FIRST,), "ledger_before": (_SECOND,)}
+        _refuses(stage, back, "older")
+    stage.expect_only(stage.current())
+    stage.plays_well("verify.yml")
+
+
+def broker(stage: Stage) -> None:
+    """Have RabbitMQ carry the wake-ups; then have it go."""
+    if not _has_two(stage):
+        return
+    without, second = stage.site.topology, stage.site.hosts.guests[_SECOND]
+    with stage.traffic("RabbitMQ comes") as chapter:
+        chapter.wait(2)
+        changes(stage, {**without, "broker": (_SECOND,)})
+        chapter.wait(2)
+        _deploys(stage)
+    servers = stage.guests("ledger")[0].ssh(_SERVERS)
+    stage.expect("broker" not in servers, f"the second Redis serves nobody: {servers}")
+    with stage.traffic("RabbitMQ goes") as chapter:
+        changes(stage, without)
+        stage.expect("rabbitmq" in second.ssh(_SERVERS), "RabbitMQ went while it is named")
+        chapter.wait(2)
+        _deploys(stage)
+    servers = second.ssh(_SERVERS)
+    stage.expect("rabbitmq" not in servers, f"RabbitMQ serves nobody: {servers}")
+    stage.expect_only(stage.current())
+    stage.plays_well("verify.yml")
+
+
+def proxy(stage: Stage) -> None:
+    """Have the proxy on another host in two runs, and back."""
+    if not _has_two(stage):
+        return
+    for source, target in ((_FIRST, _SECOND), (_SECOND, _FIRST)):
+        moves = {**stage.site.topology, "proxy": (target,)}
+        both = {**stage.site.topology, "proxy": (source, target)}
+        with stage.traffic(f"the proxy from {source} to {target}") as chapter:
+            _refuses(stage, moves, "serves as a proxy, and is not in the group")
+            changes(stage, both)
+            chapter.wait(2)
+            stage.leads_to(target)
+            chapter.wait(2)
+            changes(stage, moves, "-e", f"proxy_given_up={source}")
+            chapter.wait(2)
+        running = stage.site.hosts.guests[source].ssh("systemctl is-active nginx || true").strip()
+        stage.expect(running == "inactive", f"nginx of {source} is {running}")
+    stage.expect_only(stage.current())
+    stage.plays_well("verify.yml")

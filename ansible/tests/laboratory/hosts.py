@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import yaml
 
 from laboratory import cgroups, network
-from laboratory.debian import System, ensure_base
+from laboratory.debian import System, ensure_base, ensure_pool
 from laboratory.guest import Guest
 from laboratory.places import NETWORK, PLAYBOOKS, LaboratoryError, Names
 from laboratory.shell import attempt
@@ -37,7 +37,7 @@ SIX: Topology = {
 }
 #: Of ``four`` h3 and h4 can be hurt while others serve: h3 is a web host that is no proxy, h4 is
 #: none at all. ``beside`` becomes ``beside-others`` once that was refused.
-TOPOLOGIES: Mapping[str, Topology] = {**_CASES, "six": SIX, "beside": ONE}
+TOPOLOGIES: Mapping[str, Topology] = {**_CASES, "six": SIX, "beside": ONE, "newer": ONE}
 
 
 def case_of(topology: Topology) -> str:
@@ -46,7 +46,9 @@ def case_of(topology: Topology) -> str:
 
 
 #: Hosts that are up from the beginning, and in no inventory: not yet, or somebody else's.
-SPARE: Mapping[str, int] = {"one": 1, "managed-redis": 1}
+SPARE: Mapping[str, int] = {"one": 1, "managed-redis": 1, "newer": 1}
+#: Hosts that have another system than the others, with a Redis of another major version.
+NEWER: Mapping[str, Mapping[str, str]] = {"newer": {"h2": "trixie"}}
 
 
 def size(topology: Topology) -> int:
@@ -55,6 +57,7 @@ def size(topology: Topology) -> int:
 
 
 _FIRST = 11
+_POOL = "/var/pool"
 
 
 class Hosts:
@@ -67,17 +70,34 @@ class Hosts:
             f"h{n}": Guest(names, f"h{n}", f"{NETWORK}.{_FIRST + n - 1}") for n in numbers
         }
 
-    def up(self, system: System, known: Iterable[tuple[str, str]] = ()) -> None:
-        """Make and start the guests. ``known``: further names and addresses for all of them."""
-        rootfs = ensure_base(system)
+    def up(
+        self,
+        system: System,
+        known: Iterable[tuple[str, str]] = (),
+        others: Mapping[str, System] | None = None,
+    ) -> None:
+        """Make and start the guests. ``known``: further names and addresses for all of them.
+
+        ``others``: by host, what has another system.
+        """
         if (self.names.directory / "guests").exists():
             raise LaboratoryError(f"laboratory {self.names.prefix} is there already: down first")
         network.make_controller(self.names)
         everybody = [(guest.host, guest.address) for guest in self.guests.values()]
         for guest in self.guests.values():
-            guest.make(system, rootfs, [*everybody, *known])
+            own = (others or {}).get(guest.host, system)
+            guest.make(own, ensure_base(own), [*everybody, *known])
+            if own != system:
+                _bring_packages(guest, own)
         for guest in self.guests.values():
             guest.start()
+
+
+def _bring_packages(guest: Guest, system: System) -> None:
+    """Have a guest's apt find on its own disk what the controller serves for another system."""
+    shutil.copytree(ensure_pool(system), guest.root / _POOL.lstrip("/"))
+    source = f"deb [trusted=yes] file:{_POOL} {system.suite} main\n"
+    (guest.root / "etc/apt/sources.list").write_text(source)
 
 
 def down(names: Names) -> None:

@@ -54,6 +54,8 @@ SETTINGS: Mapping[str, str] = {
     "BUDGET_ACCOUNT_DAY": "100000",
     "BUDGET_INSTALLATION_DAY": "100000",
 }
+#: How the variables of the certificates of servers begin.
+_OF_SERVERS = ("ledger_tls_", "broker_tls_")
 
 
 class Inventory:
@@ -118,6 +120,12 @@ class Inventory:
             for group, members in self.topology.items()
         }
         _dump(self.path, {"all": {"children": children}})
+
+    def uncertify(self) -> None:
+        """Have no certificates of servers any more, as with one host from the beginning."""
+        secrets = self.vault.open()
+        kept = {name: it for name, it in secrets.items() if not name.startswith(_OF_SERVERS)}
+        self.vault.lock(kept)
 
     def rename(self, host: str, name: str) -> None:
         """Call a host by another name here, from the next inventory that is placed."""

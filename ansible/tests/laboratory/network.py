@@ -49,6 +49,11 @@ def port_of(host: str) -> str:
     return f"v-{host}"
 
 
+def line(names: Names, host: str, *, is_up: bool) -> None:
+    """Cut a guest's line, or mend it."""
+    run(["ip", "-n", names.controller, "link", "set", port_of(host), "up" if is_up else "down"])
+
+
 def remove_namespaces(names: Names) -> None:
     """Remove every namespace of the laboratory. Safe to run twice."""
     for namespace in _NAMESPACES.glob(f"{names.prefix}-*"):

@@ -2,15 +2,16 @@
 
 import os
 import re
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from laboratory import network
 from laboratory.inventory import Inventory
-from laboratory.places import PLAYBOOKS, ROOT, Names
+from laboratory.places import PLAYBOOKS, ROOT, LaboratoryError, Names
 
 #: Many times what any playbook takes.
 _TIMEOUT_S = 1_800.0
@@ -60,20 +61,49 @@ class Controller:
         """Play it on this terminal and return its exit status."""
         return self._run(playbook, *arguments).returncode
 
+    def meanwhile(
+        self,
+        playbook: str,
+        *arguments: str,
+        at: str,
+        do: Callable[[], None] | None = None,
+        log: Path | None = None,
+    ) -> Played:
+        """Play it, and do something once a line begins with ``at``: None breaks it off by Ctrl-C.
+
+        Raise LaboratoryError where no line does.
+        """
+        began_ns, lines, seen = time.monotonic_ns(), [], False
+        with subprocess.Popen(
+            self._command(playbook, *arguments),
+            cwd=self.playbooks,
+            env=self._environ(),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # As on a terminal of its own: Ctrl-C is for all of its processes.
+            start_new_session=True,
+        ) as process:
+            for line in process.stdout or ():
+                lines.append(line)
+                if line.startswith(at) and not seen:
+                    seen = True
+                    do() if do else os.killpg(process.pid, signal.SIGINT)
+        if log:
+            log.write_text("".join(lines))
+        if not seen:
+            raise LaboratoryError(f"{playbook} never came to {at!r}")
+        lasted_ms = (time.monotonic_ns() - began_ns) // 1_000_000
+        return Played(playbook, process.returncode, "".join(lines), lasted_ms)
+
     def _run(
         self, playbook: str, *arguments: str, into: int | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        vault = f"--vault-password-file={self._inventory.vault.password_file}"
-        program = str(ROOT / ".venv/bin/ansible-playbook")
-        play = [program, f"--inventory={self._inventory.path}", vault, playbook, *arguments]
-        environ = {
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._names.connections),
-            "ANSIBLE_FORCE_COLOR": "0",
-        }
         return subprocess.run(
-            [*network.inside(self._names), *play],
+            self._command(playbook, *arguments),
             cwd=self.playbooks,
-            env=os.environ | environ,
+            env=self._environ(),
             text=True,
             check=False,
             stdin=subprocess.DEVNULL if into else None,
@@ -81,3 +111,13 @@ class Controller:
             stderr=subprocess.STDOUT if into else None,
             timeout=_TIMEOUT_S,
         )
+
+    def _command(self, playbook: str, *arguments: str) -> list[str]:
+        vault = f"--vault-password-file={self._inventory.vault.password_file}"
+        program = str(ROOT / ".venv/bin/ansible-playbook")
+        play = [program, f"--inventory={self._inventory.path}", vault, playbook, *arguments]
+        return [*network.inside(self._names), *play]
+
+    def _environ(self) -> dict[str, str]:
+        kept = {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._names.connections)}
+        return os.environ | kept | {"ANSIBLE_FORCE_COLOR": "0"}

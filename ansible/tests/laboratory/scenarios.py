@@ -12,8 +12,9 @@ from pathlib import Path
 from laboratory import weather
 from laboratory.acme import by_acme
 from laboratory.addresses import every_port, moved_web
+from laboratory.back import ways_back
 from laboratory.beside import not_bare
-from laboratory.changes import grow, renamed, rests, shrink
+from laboratory.changes import broker, grow, moved, newer_redis, proxy, renamed, rests, shrink
 from laboratory.dry import dry
 from laboratory.lost import lost_ledger
 from laboratory.places import LaboratoryError
@@ -277,8 +278,13 @@ SCENARIOS: Mapping[str, Callable[[Stage], None]] = {
     "bare": bare_hosts,
     "deploys": many_deploys,
     "refusal": one_refusal,
+    "back": ways_back,
     "grow": grow,
     "renamed": renamed,
+    "moved": moved,
+    "newer": newer_redis,
+    "broker": broker,
+    "proxy": proxy,
     "shrink": shrink,
     "weather": bad_weather,
     "rollback": rollback,

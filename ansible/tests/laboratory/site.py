@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from laboratory import network, shell, theirs
 from laboratory.debian import SYSTEM, SYSTEMS, ensure_pool
 from laboratory.guest import Guest
-from laboratory.hosts import SPARE, TOPOLOGIES, Hosts, Topology, down, size
+from laboratory.hosts import NEWER, SPARE, TOPOLOGIES, Hosts, Topology, down, size
 from laboratory.inventory import Inventory
 from laboratory.places import CONTROLLER, THEIR_NAMES, LaboratoryError, Names
 from laboratory.playbook import Controller
@@ -84,7 +84,8 @@ class Site:
         known = [(SERVER_NAME, self.entrance.address), ("controller", CONTROLLER)]
         if "ledger" not in self.topology:
             known += [(name, self.ledger.address) for name in THEIR_NAMES]
-        self.hosts.up(self.system, known)
+        others = {host: SYSTEMS[suite] for host, suite in NEWER.get(self.kind, {}).items()}
+        self.hosts.up(self.system, known, others)
         self._kind_file.write_text(f"{self.kind} {self.system.suite}")
         self.inventory.write()
         serve(self.names)

@@ -3,13 +3,14 @@
 import itertools
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from laboratory.guest import Guest
 from laboratory.playbook import Played
 from laboratory.releases import make_releases
+from laboratory.secrecy import SERVER_NAME
 from laboratory.session import Chapter, Session
 from laboratory.site import Site
 
@@ -46,13 +47,22 @@ class Stage:
         """Return the customers; only once a service runs can there be any."""
         if self._session is None:
             # What one guest of a small machine can answer.
-            bursts_per_s = 1.5 if self.site.kind in {"one", "beside"} else 2.5
+            bursts_per_s = 1.5 if self.site.kind in {"one", "beside", "newer"} else 2.5
             self._session = Session(self.site, seed=self._seed, bursts_per_s=bursts_per_s)
         return self._session
 
     def guests(self, group: str) -> list[Guest]:
         """Return the hosts of a group."""
         return [self.site.hosts.guests[host] for host in self.site.topology[group]]
+
+    def leads_to(self, host: str) -> None:
+        """Have the public name lead to another host, for customers and for every guest."""
+        address = self.site.hosts.guests[host].address
+        self.session.meta.leads_to(address)
+        for guest in self.site.hosts.guests.values():
+            known = guest.root / "etc/hosts"
+            lines = [it for it in known.read_text().splitlines() if not it.endswith(SERVER_NAME)]
+            known.write_text("\n".join([*lines, f"{address} {SERVER_NAME}", ""]))
 
     def tell(self, line: str) -> None:
         """Print a line of the report."""
@@ -66,11 +76,25 @@ class Stage:
 
     def play(self, playbook: str, *arguments: str, release: str = "") -> Played:
         """Play a playbook and return what came of it; its output is kept."""
-        log = self._directory / f"{next(self._plays):03}-{Path(playbook).stem}.log"
         chosen = ["-e", f"release={release}"] if release else []
+        log = self._log(playbook)
         played = self.site.controller.play(playbook, *chosen, *arguments, log=log)
         self.expect("[WARNING]" not in played.output, f"{playbook} warns: see {log}")
         return played
+
+    def breaks_off(
+        self, playbook: str, *, release: str, at: str, do: Callable[[], None] | None = None
+    ) -> Played:
+        """Play a playbook that must not end well: by Ctrl-C where it says ``at``, or by ``do``."""
+        chosen, log = ("-e", f"release={release}"), self._log(playbook)
+        played = self.site.controller.meanwhile(playbook, *chosen, at=at, do=do, log=log)
+        said = " / ".join(played.reasons())
+        self.tell(f"{playbook} broke off at {at}: {played.lasted_ms / 1000:.1f} s: {said[:400]}")
+        self.expect(played.status, f"{playbook} ended well, though it broke off at {at}")
+        return played
+
+    def _log(self, playbook: str) -> Path:
+        return self._directory / f"{next(self._plays):03}-{Path(playbook).stem}.log"
 
     def plays_well(self, playbook: str, *arguments: str, release: str = "") -> Played:
         """Play a playbook that must succeed."""
