@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 from laboratory import network
-from laboratory.changes import changes, release_of
+from laboratory.changes import changes
 from laboratory.hosts import ONE, TWO
 from laboratory.stage import Stage
 
@@ -25,7 +25,7 @@ def ways_back(stage: Stage) -> None:
     with stage.traffic("one host to two, broken off and undone") as chapter:
         for at in _EARLY:
             stage.site.inventory.place(TWO)
-            stage.breaks_off("site.yml", release=release_of(stage), at=at)
+            stage.breaks_off("site.yml", release=stage.release, at=at)
             chapter.wait(2)
             _forget(stage)
             changes(stage, ONE)
@@ -33,13 +33,13 @@ def ways_back(stage: Stage) -> None:
     for at in _LATE:
         with stage.traffic(f"the same at {at}") as chapter:
             stage.site.inventory.place(TWO)
-            stage.breaks_off("site.yml", release=release_of(stage), at=at)
+            stage.breaks_off("site.yml", release=stage.release, at=at)
             chapter.wait(2)
             _undone(stage, before)
     with stage.traffic("the same by a line that is cut") as chapter:
         stage.site.inventory.place(TWO)
         cut = partial(network.line, stage.site.names, _SECOND, is_up=False)
-        stage.breaks_off("site.yml", release=release_of(stage), at=_CUT, do=cut)
+        stage.breaks_off("site.yml", release=stage.release, at=_CUT, do=cut)
         network.line(stage.site.names, _SECOND, is_up=True)
         chapter.wait(2)
         _undone(stage, before)
