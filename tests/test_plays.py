@@ -404,3 +404,9 @@ def test_playbook_refuses_a_setting_that_the_release_does_not_have(refused: Play
         "did you mean CANARY_URL?" in said
     )
     assert VALUE not in said
+
+
+def test_no_task_reads_what_a_terminal_shows() -> None:
+    """`script` has one, in which errors stand between the lines of the output."""
+    tasks = [*PLAYBOOKS.glob("roles/*/tasks/*.yml"), *PLAYBOOKS.glob("plays/*.yml")]
+    assert [str(path) for path in tasks if "ansible.builtin.script" in path.read_text()] == []
