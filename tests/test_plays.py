@@ -249,6 +249,15 @@ def test_tags_that_would_leave_half_are_refused(
     assert bool(asked.asked_tags(run, known, skipped)) is is_refused
 
 
+@pytest.mark.parametrize("name", ["site", "deploy", "reload"])
+def test_plays_that_no_tag_chose_validate_nothing(name: str) -> None:
+    """Of a host that nothing is known of yet, no argument of a role can be."""
+    _, *plays, proof = yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())
+
+    assert [play["name"] for play in plays if "ansible_run_tags" not in play["when"]] == []
+    assert proof["tags"] == ["verify", "never"]
+
+
 def test_limit_that_leaves_hosts_out_is_refused() -> None:
     groups = ONE | {"workers": ["one", "two"], "others": ["three"]}
 
