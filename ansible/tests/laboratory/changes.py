@@ -37,6 +37,7 @@ def _has_two(stage: Stage) -> bool:
         return False
     if stage.site.topology == ONE:
         changes(stage, TWO)
+    if stage.site.hosts.guests[_FIRST].ssh(_DOORS).split():
         _deploys(stage)
     return True
 
