@@ -20,7 +20,8 @@ from batching.errors import AmbiguousError, StoppedError, TransientError, Unusab
 from batching.keys import FLUSH_GATE
 from batching.model import Answer, Exchange, Outbound, Stage, WakeUp
 from batching.ports import Account, Accounts, Channel, Model, Pause
-from batching.store import Store, reached
+from batching.store import STALE, SUPERSEDED, Store, reached
+from httpjson import Calls
 from runtime.build import Runtime
 from runtime.outages import Dependency, Outages
 
@@ -282,29 +283,35 @@ def _reported(name: str, wake_up: WakeUp | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def renew_lease(extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
+def renew_lease(extend: Callable[[], int], lease_ms: int) -> Iterator[None]:
     """Call ``extend`` RENEWALS times in ``lease_ms`` from another thread until the context ends.
 
-    Stop early when ``extend`` returns False: another worker holds the run, and the fenced write
-    after the slow call will be refused. No call is running when the context has been left.
+    Stop early when ``extend`` returns STALE: another worker holds the run, and the fenced write
+    after the slow call will be refused. Cut off the calls of this context where it returns
+    SUPERSEDED. No renewal is running when the context has been left.
     """
     over = threading.Event()
     every_s = lease_ms / 1000 / RENEWALS
-    thread = threading.Thread(
-        target=_renew, args=(extend, over, every_s), name="lease-renewer", daemon=True
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with Calls() as calls:
+        thread = threading.Thread(
+            target=_renew, args=(extend, over, every_s, calls), name="lease-renewer", daemon=True
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
-def _renew(extend: Callable[[], bool], over: threading.Event, every_s: float) -> None:
+def _renew(extend: Callable[[], int], over: threading.Event, every_s: float, calls: Calls) -> None:
     while not over.wait(every_s):
         try:
-            if not extend():
-                return
+            renewed = extend()
         except TransientError:
             continue  # The lease outlives missed renewals; the fence holds if it does not.
+        if renewed == STALE:
+            return
+        if renewed == SUPERSEDED:
+            # Renewed all the same: nobody else is to ask before this call has ended.
+            calls.cut()

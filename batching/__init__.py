@@ -37,6 +37,8 @@ defer
     Let a batch wait without spending an attempt.
 delivered
     The customer has the part; until then it may be reported as failed.
+draft
+    An answer of which nothing has left.
 due
     To be collected: the debounce window or the longest wait is over, or the batch is full.
 fallback
@@ -69,6 +71,8 @@ shard
     A part of the ledger, one hash tag; a conversation is in one shard.
 stage
     What a batch in flight waits for: generate or send.
+supersede
+    Put a batch back in front of the open one: its customer wrote before any of the answer left.
 suppressed
     Deliberately not answered, with a reason: takeover, reaction, deleted, hand-over, discarded,
     erased.

@@ -10,6 +10,7 @@
     │   ├── BudgetSpentError          the model may not be asked now: defer
     │   └── UnusableAnswerError       the model was paid for nothing: ask twice more at most
     ├── PermanentError            will not pass: the batch becomes a dead letter
+    ├── SupersededError           the customer wrote again: put the batch back
     ├── AmbiguousError            the provider may or may not have it: never repeat blindly
     ├── MalformedError            what came in does not have the documented form
     └── ConfigurationError        this process must not start like this
@@ -84,6 +85,17 @@ class PermanentError(AdminError):
 
 class AmbiguousError(AdminError):
     """The request may have been carried out, and its answer is lost."""
+
+
+class SupersededError(AdminError):
+    """The customer wrote again before any of the answer left: it is made anew with everything.
+
+    ``draft``: an answer is discarded by this; not where no model was asked yet.
+    """
+
+    def __init__(self, code: str = "superseded", detail: str = "", *, draft: bool = True) -> None:
+        super().__init__(code, detail)
+        self.draft = draft
 
 
 class MalformedError(AdminError):

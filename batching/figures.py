@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import redis
 
-from batching.errors import AdminError
+from batching.errors import AdminError, SupersededError
 from batching.keys import FIGURES
 from batching.model import CANARY_ACCOUNT
 
@@ -36,6 +36,8 @@ BEYOND, SUM = "beyond", "sum"
 #: How a call to a model or a channel ended that raised nothing.
 DONE = "done"
 FAILED = "failed"
+#: The same of one that was cut off, because the customer wrote again.
+CUT = "cut"
 #: So many different sums a process keeps, whatever is labelled; further ones are not counted.
 SUMS_MAX = 4_000
 
@@ -121,6 +123,9 @@ class Figures:
             with self.traces.span(name, of=of, account=labels[0]):
                 yield
             ended = DONE
+        except SupersededError:
+            ended = CUT
+            raise
         except AdminError as error:
             self.count("failures", of, error.code)
             raise

@@ -27,6 +27,7 @@ from batching.errors import (
     ModelStoppedError,
     PermanentError,
     StoppedError,
+    SupersededError,
     TransientError,
     UnusableAnswerError,
 )
@@ -78,6 +79,7 @@ from batching.store import (
     OURS,
     PROBE,
     SPENT,
+    SUPERSEDED,
     TAKEOVER_BEGINS,
     TAKEOVER_GOES_ON,
     Held,
@@ -327,6 +329,16 @@ class _Ending:
             log.warning("batch.retried", extra=_about(run) | fields)
             self.store.figures.count("retries", code)
 
+    def put_back(self, *, draft: bool) -> None:
+        """Put the batch back in front of what its customer wrote since."""
+        times = self.store.supersede(self.run, draft=draft)
+        if times:
+            fields = {"times": times, "draft": draft, "waited_ms": self.run.age_ms}
+            log.info("batch.superseded", extra=_about(self.run) | fields)
+        else:
+            # What was written since is gone again: erased, or taken back under another id.
+            self.set_back("defer", 0, "superseded")
+
     def give_up(self, reason: Reason, code: str) -> None:
         """Make the batch a dead letter, after an apology where the account has one."""
         if self.run.apology:
@@ -344,7 +356,7 @@ class _Ending:
 
 @contextmanager
 def _failure_becomes_state(ending: _Ending) -> Iterator[None]:
-    """Map a run's exception to retry, defer, outage, ambiguous or dead letter.
+    """Map a run's exception to retry, defer, outage, ambiguous, put back or dead letter.
 
     Raise only LedgerUnavailableError: nothing can be recorded now, and the lease brings the batch
     back.
@@ -355,6 +367,8 @@ def _failure_becomes_state(ending: _Ending) -> Iterator[None]:
         yield
     except LedgerUnavailableError:
         raise
+    except SupersededError as error:
+        ending.put_back(draft=error.draft)
     except (BudgetSpentError, CircuitOpenError, StoppedError) as error:
         ending.set_back("defer", error.retry_after_ms or defer_ms, error.code)
     except AmbiguousError as error:
@@ -732,13 +746,18 @@ def _enqueue(queue: Queue, wake_up: WakeUp) -> bool:
 
 
 def _account_that_may_answer(store: Scripts, accounts: Accounts, run: Run) -> Account | None:
-    """Return the account of the run; None where the run ends here instead."""
+    """Return the account of the run; None where the run ends here instead.
+
+    Raise SupersededError where it is not to go on, because the customer wrote again.
+    """
     if len(run.messages) < run.count:
         dead_letter(store, run, Reason.VANISHED, "content_missing")
     elif run.is_withdrawn:
         _suppress(store, run, Kind.DELETED)
     elif run.taken_over:
         _suppress(store, run, Reason.TAKEOVER)
+    elif run.superseded:
+        raise SupersededError(draft=bool(run.parts))
     elif run.now_ms - run.heard_ms > run.limits.reply_deadline_ms:
         # By the provider's clock, as the provider counts: it may have been delivered days late.
         is_old = run.age_ms > run.limits.reply_deadline_ms
@@ -840,13 +859,18 @@ def _carry_out(store: Store, batch: Held, kin: Sequence[str] | None = None) -> K
 
 
 def _keep(steps: Scripts, account: Account, run: Run, answer: Answer, took_ms: int) -> bool:
-    """Keep the answer of a run, and have a person alerted where it hands over; False if stale."""
+    """Keep the answer of a run, and have a person alerted where it hands over; False if stale.
+
+    Raise SupersededError.
+    """
     parts = account.channel.split(answer.text)
     # Who is awaited already was alerted.
     handover = None if run.awaited else answer.handover
     exchange = steps.exchange(run, answer.text, parts)
     # The reply is kept before it is sent: a retry must not ask the model twice.
     kept = steps.checkpoint(run, parts, exchange, handover=handover, waiting=account.waiting)
+    if kept == SUPERSEDED:
+        raise SupersededError
     if kept:
         fields = {"parts": len(parts), "took_ms": took_ms, "waited_ms": run.age_ms}
         log.info("reply.generated", extra=_about(run) | fields)
@@ -943,6 +967,9 @@ def _circuit_follows(store: Scripts, run: Run, of: Dependency, state: int) -> It
     account_id, wake_up = run.account_id, run.wake_up
     try:
         yield
+    except SupersededError:
+        # A probe that is cut off goes on as soon as its batch is asked about again.
+        raise
     except (UnusableAnswerError, PermanentError):
         # It was answered: the fault is this batch's alone.
         _close_circuit(store, run, of, state)
@@ -996,14 +1023,17 @@ def spend(store: Scripts, run: Run, budget: Budget | None) -> None:
 
 
 def _send_part(store: Scripts, account: Account, run: Run, part: int) -> bool:
-    """Hand one part to the channel; False if it is not this run's to send."""
+    """Hand one part to the channel; False if it is not this run's. Raise SupersededError."""
     wake_up = run.wake_up
     tag = store.tag(run.account_id, wake_up.conversation_id, wake_up.batch_id, part)
     answers = tuple(message.message_id for message in run.messages)
     state = try_circuit(store, run, Dependency.CHANNEL)
     # Recorded before it is sent: if the worker dies here, the part is ambiguous and not sent twice.
     policy = "alert" if run.apology or run.is_notice else account.ambiguous
-    if store.mark_sending(run, part, policy) != GO:
+    going = store.mark_sending(run, part, policy)
+    if going == SUPERSEDED:
+        raise SupersededError
+    if going != GO:
         return False
     began_ms = _clock_ms()
     outbound = Outbound(run.address, run.parts[part], str(tag), answers)

@@ -618,7 +618,10 @@ def message_status(trace: Trace, message_id: str, accepted_ms: int) -> MessageSt
 
 
 def batch_state(trace: Trace, batch_id: str) -> tuple[MessageState, str, str]:
-    """Return what became of a batch, why, and its id now: a replay makes another batch of it."""
+    """Return what became of a batch, why, and its id now: it may have become part of another.
+
+    By a replay, or because the one before it was put back in front of it.
+    """
     if trace.open and trace.open.batch_id == batch_id:
         return MessageState.OPEN, "", batch_id
     if trace.flight and trace.flight.batch_id == batch_id:
@@ -626,6 +629,9 @@ def batch_state(trace: Trace, batch_id: str) -> tuple[MessageState, str, str]:
     for letter in trace.dead_letters:
         if letter.batch_id == batch_id:
             return MessageState.DEAD, letter.reason, batch_id
+    for step in trace.steps:
+        if step.verb == "supersede" and step.words[:1] == (batch_id,) != (step.batch_id,):
+            return batch_state(trace, step.batch_id)
     last = next((step for step in reversed(trace.steps) if step.batch_id == batch_id), None)
     return _ended(trace, last) if last else (MessageState.FORGOTTEN, "", batch_id)
 

@@ -584,8 +584,9 @@ class Limits:
 
     Processes with other limits then leave that batch as it is. ``idle_ms`` is the debounce window.
     ``overdue_ms``: a person is alerted, nothing is dropped. ``reply_deadline_ms``: past it the
-    batch is a dead letter (WhatsApp answers for 24 h only). A limit that is added gets a default
-    here and in ``_prelude.lua``; releases with and without it work on the same batches.
+    batch is a dead letter (WhatsApp answers for 24 h only). ``supersede_max``: how often it is put
+    back because its customer wrote again before any of its answer left. A limit that is added gets
+    a default here and in ``_prelude.lua``; releases with and without it work on the same batches.
     """
 
     idle_ms: int = 9_000
@@ -595,6 +596,7 @@ class Limits:
     reply_deadline_ms: int = 86_400_000
     lease_ms: int = 6_000
     max_attempts: int = 8
+    supersede_max: int = 0
 
     def encode(self) -> tuple[str, str]:
         """Return the id of this set of limits, which batches keep, and the set by name, JSON.
@@ -629,6 +631,9 @@ class Limits:
 @lru_cache(maxsize=256)
 def _encoded(limits: Limits) -> tuple[str, str]:
     named = {field.name: getattr(limits, field.name) for field in fields(limits)}
+    # Without it a set is the one of releases that did not know it.
+    if not named.get("supersede_max", 1):
+        del named["supersede_max"]
     set_id = " ".join(map(str, named.values()))
     if tuple(named) != _POSITIONS:
         # Equal numbers mean something else where the names differ.
@@ -867,7 +872,8 @@ class Collected:
     """A batch that was just put in flight. ``why``: size, age or idle.
 
     vanished: the conversation was due and its batch is missing; ``batch_id`` is "". ``waited_ms``:
-    since its first message. ``quiet_ms``: since its last.
+    since its first message. ``quiet_ms``: since its last. ``attempt``: 1 but where it was in flight
+    before.
     """
 
     conversation_id: str
@@ -877,11 +883,12 @@ class Collected:
     waited_ms: int
     why: str
     quiet_ms: int
+    attempt: int = 1
 
     @property
     def wake_up(self) -> WakeUp:
         """The wake-up that starts it."""
-        return WakeUp(self.conversation_id, self.batch_id, 1, Stage.GENERATE)
+        return WakeUp(self.conversation_id, self.batch_id, self.attempt, Stage.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -1006,6 +1013,7 @@ class Run:
     apology, were sent; None for an answer.
     ``quotes``: what each message replies to, as a sentence before its text, "" for nothing.
     ``awaited``: the names of the batches by whose answers a person is awaited, with since when, ms.
+    ``superseded``: the customer has written again, and it is to be put back.
     """
 
     wake_up: WakeUp
@@ -1027,6 +1035,7 @@ class Run:
     kin: tuple[str, ...] = ()
     moved: str = ""
     awaited: Mapping[str, int] = field(default_factory=dict)
+    superseded: bool = False
 
     @property
     def age_ms(self) -> int:

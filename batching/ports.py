@@ -16,7 +16,8 @@ class Model(Protocol):
 
         ``history``: earlier exchanges, oldest first. ``now_ms``: the server's clock, so that the
         model knows the day. Raise TransientError or PermanentError, ModelStoppedError where the
-        model refuses every question of the account. Safe to run twice.
+        model refuses every question of the account, SupersededError where the lease renewer cut it
+        off. Safe to run twice.
         """
         ...
 
@@ -62,9 +63,9 @@ class Queue(Protocol):
 
 
 #: Renews a lease while a slow call runs: calls the given function several times in each lease,
-#: which is given in ms, until the context ends. The function returns False when the run has lost
-#: its batch.
-LeaseRenewer = Callable[[Callable[[], bool], int], AbstractContextManager[None]]
+#: which is given in ms, until the context ends. The function returns STALE when the run has lost
+#: its batch, SUPERSEDED when the model's call under way is to be cut off where that can be done.
+LeaseRenewer = Callable[[Callable[[], int], int], AbstractContextManager[None]]
 
 
 #: Waits for so many ms between two tries to record a step; False when the process is about to end,

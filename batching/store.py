@@ -73,6 +73,8 @@ LETTERS_PAGE = 1_000
 #: How old a shard's heartbeat may be before a flush renews it, ms.
 HEARTBEAT_RENEWED_MS = 1_000
 
+#: How renew, checkpoint and mark_sending answer where the customer wrote again: put the batch back.
+SUPERSEDED = 3
 #: How mark_sending answers: go; the part is not this run's to send.
 GO, STALE = 1, 0
 #: How fail answers: done; refused because the attempts are spent; STALE.
@@ -545,11 +547,24 @@ class Scripts:
             lambda answer: _run_of(wake_up, answer, self.keyring) if answer else None,
         )
 
-    def renew(self, run: Run) -> bool:
-        """Renew the run's lease; False if the run is not the holder's any more."""
+    def renew(self, run: Run) -> int:
+        """Renew the run's lease; DONE, SUPERSEDED, or STALE if it is not the holder's any more."""
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
         args = (c, run.token, run.limits.lease_ms)
-        return self._run("renew", (s.batches(c), s.lease), args, bool)
+        names = (s.batches(c), s.lease, s.limits, s.handover(c))
+        return self._run("renew", names, args, int)
+
+    def supersede(self, run: Run, *, draft: bool) -> int:
+        """Put the batch back in front of what its customer wrote since; how often that was done.
+
+        0 if it may not be put back (any more). ``draft``: an answer, perhaps cut off, is discarded.
+        """
+        s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
+        names = (
+            s.batches(c), s.flight_messages(c), s.open_messages(c), s.due, s.lease, s.stats,
+            s.overdue, s.trail(c), s.limits, s.handover(c),
+        )  # fmt: skip
+        return self._run("supersede", names, (c, run.token, int(draft)), int)
 
     def recall(self, batch: Held) -> Kept | None:
         """Return what a question to the model is made of; None if it is not the holder's."""
@@ -626,7 +641,7 @@ class Scripts:
         handover: Handover | None = None,
         waiting: Waiting | None = None,
     ) -> int:
-        """Keep the reply and pass the batch on to sending; STALE, DONE or HANDED_OVER.
+        """Keep the reply and pass the batch on to sending; STALE, DONE, HANDED_OVER or SUPERSEDED.
 
         ``apology``: reason and detail of the dead letter that it becomes when the reply, which is
         no answer then, was sent. ``handover``: why a person is to go on, and ``waiting`` what is
@@ -640,13 +655,14 @@ class Scripts:
         args = (c, run.token, reply, len(parts), *kept)
         names = (
             s.batches(c), s.lease, s.trail(c), s.stats, s.handovers, s.handover(c), s.alerts,
+            s.limits,
         )  # fmt: skip
         return self._run("checkpoint", names, args, int)
 
     def mark_sending(self, run: Run, part: int, policy: str) -> int:
-        """Record that ``part`` is about to leave; GO or STALE."""
+        """Record that ``part`` is about to leave; GO, STALE or SUPERSEDED."""
         s, c = self.shard_of(run.wake_up.conversation_id), run.wake_up.conversation_id
-        names = (s.batches(c), s.lease, s.trail(c))
+        names = (s.batches(c), s.lease, s.trail(c), s.limits, s.handover(c))
         args = (c, run.token, part, policy, run.limits.lease_ms)
         # As durable as what is acknowledged: after a power cut the part must not be sent again.
         return self._run("mark_sending", names, args, int, durable=True)
@@ -847,7 +863,8 @@ def _awaited(
 
 def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
     now_ms, token, account_id, first_ms, kept, count, reply, part, *rest = answer
-    taken_over, heard_ms, tries, apology, flat, (awaited_by, since_ms, address), *raws = rest
+    taken_over, heard_ms, tries, apology, flat, awaited, superseded, *raws = rest
+    awaited_by, since_ms, address = awaited
     links = dict(zip(flat[::2], flat[1::2], strict=True))
     reason, _, detail = apology.partition(" ")
     messages = in_order(decode_all(account_id, raws), now_ms)
@@ -874,6 +891,7 @@ def _run_of(wake_up: WakeUp, answer: list[Any], keyring: Keyring) -> Run:
         awaited=dict(_awaited(wake_up.conversation_id, awaited_by, since_ms)),
         kin=_kin(links),
         moved=links.get("moved", ""),
+        superseded=bool(superseded),
     )
 
 

@@ -103,6 +103,8 @@ def send_errors(prefix: str) -> ErrorMap:
         Failure.TIMEOUT: (AmbiguousError, f"{prefix}_timeout"),
         Failure.BROKEN: (AmbiguousError, f"{prefix}_broken"),
         Failure.OVERSIZED: (AmbiguousError, f"{prefix}_oversized"),
+        # Nobody cuts off what is being sent.
+        Failure.CUT: (AmbiguousError, f"{prefix}_broken"),
     }
 
 

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -61,6 +62,8 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     BROKEN = "broken"
     OVERSIZED = "oversized"
+    #: Who asked does not want it any more, see Calls.
+    CUT = "cut"
 
 
 class CallError(Exception):
@@ -131,15 +134,53 @@ def call_json(
         raise error_class(code, error.detail) from None
 
 
+class Calls:
+    """The calls that a thread makes in this context: any thread may cut them off, for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_cut = False
+        self._current: Deadline | None = None
+        self._token: Token[Calls | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = _CALLS.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _CALLS.reset(self._token)
+
+    def cut(self) -> None:
+        """End the call under way, and every further one as it begins. Safe to run twice."""
+        with self._lock:
+            self._is_cut = True
+            if self._current is not None:
+                self._current.cut()
+
+    def note(self, call: "Deadline | None") -> None:
+        """Note which call is under way, None for none."""
+        with self._lock:
+            self._current = call
+            if call is not None and self._is_cut:
+                call.cut()
+
+
+#: Those of the context that this thread is in.
+_CALLS: ContextVar[Calls | None] = ContextVar("calls", default=None)
+
+
 class Deadline:
     """Ends the connection of a call after ``timeout_ms``; ``passed`` says that it did.
 
-    A read timeout begins anew with each byte, so a slow drip would never end.
+    A read timeout begins anew with each byte, so a slow drip would never end. ``is_cut``: it was
+    ended sooner, because nobody wants the answer.
     """
 
     def __init__(self, timeout_ms: int) -> None:
         self.timeout_ms = timeout_ms
         self.passed = False
+        self.is_cut = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._timer = threading.Timer(timeout_ms / 1000, self._cut)
@@ -147,9 +188,13 @@ class Deadline:
 
     def __enter__(self) -> Self:
         self._timer.start()
+        if calls := _CALLS.get():
+            calls.note(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if calls := _CALLS.get():
+            calls.note(None)
         self._timer.cancel()
         with self._lock:
             if self._socket is not None:
@@ -169,6 +214,11 @@ class Deadline:
             # A copy, because TLS moves the original into a socket of its own.
             self._socket = stream.get_extra_info("socket").dup()
 
+    def cut(self) -> None:
+        """End the connection now, or as soon as it is made."""
+        self.is_cut = True
+        self._cut()
+
     def _cut(self) -> None:
         with self._lock:
             self.passed = True
@@ -178,6 +228,8 @@ class Deadline:
 
 
 def _exchange(client: httpx2.Client, url: str, deadline: Deadline, **request: Any) -> Reply:  # noqa: ANN401 - of httpx
+    if deadline.is_cut:
+        raise CallError(Failure.CUT, "before it began")
     try:
         with client.stream(
             "GET" if request["content"] is None else "POST",
@@ -191,12 +243,16 @@ def _exchange(client: httpx2.Client, url: str, deadline: Deadline, **request: An
         raise CallError(Failure.REQUEST, type(error).__name__) from None
     except httpx2.HTTPError as error:
         late = deadline.passed or isinstance(error, httpx2.TimeoutException)
-        if isinstance(error, _NOT_CONNECTED):
+        if deadline.is_cut:
+            failure = Failure.CUT
+        elif isinstance(error, _NOT_CONNECTED):
             failure = Failure.CONNECT_TIMEOUT if late else Failure.UNREACHABLE
         else:
             failure = Failure.TIMEOUT if late else Failure.BROKEN
         raise CallError(failure, type(error).__name__) from None
     # An answer that ends with its connection looks whole when the deadline ended it.
+    if deadline.is_cut:
+        raise CallError(Failure.CUT, "before its end")
     if deadline.passed:
         raise CallError(Failure.TIMEOUT, f"no whole answer in {deadline.timeout_ms} ms")
     return Reply(response.status_code, response.headers, _decoded(content))

@@ -21,6 +21,7 @@ from batching.errors import (
     AdminError,
     ModelStoppedError,
     PermanentError,
+    SupersededError,
     TransientError,
     UnusableAnswerError,
 )
@@ -74,6 +75,7 @@ _ERRORS: ErrorMap = {
     Failure.TIMEOUT: (TransientError, "model_timeout"),
     Failure.BROKEN: (TransientError, "model_connection"),
     Failure.OVERSIZED: (TransientError, "model_oversized"),
+    Failure.CUT: (SupersededError, "superseded"),
 }
 
 

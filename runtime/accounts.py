@@ -126,6 +126,7 @@ class AccountEntry(Table):
     on_call: Literal["answer", "alert", "ignore"] = "answer"
     window: Literal["fixed", "adaptive"] = "fixed"
     closing: Literal["answer", "ignore"] = "answer"
+    on_new_message: Literal["queue", "supersede"] = "queue"
     automatic_texts: tuple[
         Annotated[str, matches(r"(?s).*\S.*", "must be the whole text, at most 4096 characters")],
         ...,
@@ -531,7 +532,7 @@ class _Reader:
     def _resolved(
         self, provider: Provider, entry: AccountEntry, models: Sequence[Table]
     ) -> AccountConfig:
-        limits = replace(self.settings.limits(), **entry.batch.model_dump(exclude_none=True))
+        limits = self._limits(entry)
         budget = replace(self.settings.budget(), **entry.budget.model_dump(exclude_none=True))
         ordered = order_mistakes(limits, "batch.{}".format, f"{self.where}: ")
         self.mistakes += [mistake for _, mistake in ordered]
@@ -547,6 +548,13 @@ class _Reader:
         secrets = {purpose: self._secrets(named[purpose]) for purpose in self.purposes}
         config = replace(config, secrets_for=secrets)
         return replace(config, webhook_secrets=config.secrets_of(provider.secrets_field))
+
+    def _limits(self, entry: AccountEntry) -> Limits:
+        supersede_max = self.settings.batch_supersede_max
+        own = {"supersede_max": supersede_max, **entry.batch.model_dump(exclude_none=True)}
+        if entry.on_new_message == "queue":
+            own["supersede_max"] = 0
+        return replace(self.settings.limits(), **own)
 
     def _secrets(self, named: Iterable[tuple[str, str]]) -> dict[str, str]:
         """Return the value of each environment variable, "" for one that is not set."""

@@ -261,6 +261,7 @@ class Settings(Table):
     batch_reply_deadline_ms: Annotated[int, Whole(1_000, 604_800_000)] = 86_400_000
     batch_lease_ms: Annotated[int, Whole(1_000, 600_000)] = 6_000
     batch_max_attempts: Annotated[int, Whole(1, 50)] = 8
+    batch_supersede_max: Annotated[int, Whole(0, 10)] = 3
 
     # Questions to models, failed ones included; beyond a budget batches wait.
     budget_conversation_hour: Annotated[int, Whole(1, 10_000)] = 60
@@ -291,8 +292,9 @@ class Settings(Table):
         return bool(self.trial)
 
     def limits(self) -> Limits:
-        """Return the limits of an account that overrides none."""
-        return Limits(**{it.name: getattr(self, f"batch_{it.name}") for it in fields(Limits)})
+        """Return the limits of an account that overrides none, and has new messages wait."""
+        named = {it.name: getattr(self, f"batch_{it.name}") for it in fields(Limits)}
+        return Limits(**named | {"supersede_max": 0})
 
     def budget(self) -> Budget:
         """Return the budget of an account that overrides none."""

@@ -23,6 +23,7 @@ _SENTENCES = {
     "remind": "that person was alerted again",
     "apologize": "the customer is told that a person is still awaited",
     "end_handover": "no person is awaited any more: {0}",
+    "supersede": "put back with {0}, because the customer wrote again; {2}",
     "replay": "replayed as {0}",
     "discard": "discarded by a person",
 }
@@ -46,6 +47,8 @@ _TERMS = {
     ("end_handover", "resumed"): "a person had us go on",
     ("end_handover", "declined"): "a person declined",
     ("end_handover", "expired"): "nobody came in time",
+    ("supersede", "draft"): "a draft was discarded",
+    ("supersede", "none"): "no model was asked yet",
     ("finish", "takeover"): "deliberately not answered: a person has taken over",
 }
 #: So many words has a collection by a fixed window, at most.

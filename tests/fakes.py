@@ -165,10 +165,10 @@ class FakePause:
 class FakeLeaseRenewer:
     """A lease renewer that renews nothing by itself; ``calls`` holds what it was given."""
 
-    calls: list[tuple[Callable[[], bool], int]] = field(default_factory=list)
+    calls: list[tuple[Callable[[], int], int]] = field(default_factory=list)
 
     @contextmanager
-    def __call__(self, extend: Callable[[], bool], every_ms: int) -> Iterator[None]:
+    def __call__(self, extend: Callable[[], int], every_ms: int) -> Iterator[None]:
         """Record the call and let the body run."""
         self.calls.append((extend, every_ms))
         yield

@@ -34,7 +34,7 @@ FUNCTION_LINES_MAX = 40
 SCRIPT_LINES_MAX = 60
 #: What all scripts share is many small functions, and no script.
 PRELUDE = ROOT / "batching" / "lua" / "_prelude.lua"
-PRELUDE_LINES_MAX = 320
+PRELUDE_LINES_MAX = 345
 SCRIPTS = sorted({*(ROOT / "batching" / "lua").glob("*.lua")} - {PRELUDE})
 OURS = sorted([*SOURCES, *(ROOT / "bench").rglob("*.py"), ROOT / "manage.py", ROOT / "wsgi.py"])
 

@@ -100,6 +100,7 @@ _SENT = {
     "replies_sent": "Replies that left whole.",
     "parts_sent": "Messages in which replies left, which the provider may bill.",
     "calls_saved": "Questions to the model that collecting saved.",
+    "drafts_discarded": "Answers that were discarded because the customer wrote again.",
 }
 _TIMES = {
     "wait": ("From the first message of a batch until it is due and collected.", ()),

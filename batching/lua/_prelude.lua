@@ -6,7 +6,7 @@ local time = redis.call("TIME")
 local now_ms = ARGV[1] ~= "0" and ARGV[1] + 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 -- The defaults of batching.model.Limits, for a set of another release that lacks a name.
 local DEFAULTS = {idle_ms = 9000, max_messages = 10, max_wait_ms = 45000, overdue_ms = 120000,
-  reply_deadline_ms = 86400000, lease_ms = 6000, max_attempts = 8}
+  reply_deadline_ms = 86400000, lease_ms = 6000, max_attempts = 8, supersede_max = 0}
 
 -- Have other systems told what became of a batch; nothing is written while none is.
 local function publish(outbox, event, account, conversation, batch, messages)
@@ -196,11 +196,32 @@ local function is_whole(c)
   return true
 end
 
+-- Return how often a batch was put back, and its attempt and its tries before that. `past`: the
+-- field "superseded"; a release that does not know it leaves it to the next batch.
+local function before_it_was_put_back(past, batch)
+  local of, times, attempt, tries = string.match(past or "", "^(%w+) (%d+) (%d+) (%d+)$")
+  if of ~= batch then return 0, 1, 0 end
+  return tonumber(times), tonumber(attempt), tonumber(tries)
+end
+
+-- Return whether the batch in flight is to be put back, because its customer wrote again before any
+-- of its answer is leaving. Not if that happened too often or took too long, and not if a person
+-- was promised by its answer. `c`, `sets`, `handover`: keys; `is_told`: however long it took.
+local function is_superseded(c, sets, handover, is_told)
+  local open, batch, count, first_ms, limits_id, policy, apology, past = unpack(redis.call("HMGET",
+    c, "open_count", "id", "count", "first", "limits", "policy", "apology", "superseded"))
+  -- The policy is there from when its first part was about to leave.
+  if not (open and batch) or policy or apology or tonumber(count) == 0 then return false end
+  local limits, times = limits_of(sets, limits_id), before_it_was_put_back(past, batch)
+  return times < limits.supersede_max and (is_told or now_ms < first_ms + limits.max_wait_ms)
+    and redis.call("HGET", handover, "batch") ~= batch
+end
+
 -- Forget a conversation's batch in flight, and schedule its next open batch.
 local function release(conversation, c, due, sets)
   redis.call("HDEL", c, "id", "count", "first", "heard", "limits", "state", "stage", "attempt",
     "rings", "token", "late", "reply", "parts", "part", "exchange", "policy", "resent",
-    "sent", "tries", "apology", "delivered", "failed", "spent")
+    "sent", "tries", "apology", "delivered", "failed", "spent", "superseded")
   local count, first_ms, last_ms, id, pause = unpack(redis.call("HMGET", c,
     "open_count", "open_first", "open_last", "open_limits", "open_pause"))
   if not count then return redis.call("DEL", c) end

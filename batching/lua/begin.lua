@@ -16,8 +16,8 @@
 --             count, reply JSON or "", part, 1 if a person has taken over, when the customer last
 --             wrote, ms, tries that failed for what the provider lacked, the apology or "", links
 --             {field, value ...}, {the batch by which a person is awaited, since when, ms, and
---             the id to write to; or nothing}, message JSON ...}; {} if the attempt is over or in
---             other hands.
+--             the id to write to; or nothing}, 1 if it is to be put back (see supersede), message
+--             JSON ...}; {} if the attempt is over or in other hands.
 -- Complexity  O(log N + M), N = leases, M = messages of the batch.
 local conversation, batch, stage, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -37,7 +37,8 @@ local limits = redis.call("HGET", KEYS[7], limits_id) or limits_id
 local run = {now_ms, tostring(token), account, tonumber(first_ms), limits, tonumber(count),
   reply or "", tonumber(part or 0), redis.call("EXISTS", KEYS[5]), tonumber(heard or first_ms),
   tonumber(tries or 0), apology or "", redis.call("HGETALL", KEYS[8]),
-  redis.call("HMGET", KEYS[9], "batch", "since", "address")}
+  redis.call("HMGET", KEYS[9], "batch", "since", "address"),
+  is_superseded(KEYS[1], KEYS[7], KEYS[9]) and 1 or 0}
 for _, message in ipairs(redis.call("LRANGE", KEYS[2], 0, -1)) do
   run[#run + 1] = message
 end

@@ -6,6 +6,7 @@
 -- KEYS[5]  zset    handovers
 -- KEYS[6]  hash    handover:<conversation>
 -- KEYS[7]  stream  alerts
+-- KEYS[8]  hash    limits
 -- ARGV[2]  conversation id
 -- ARGV[3]  token
 -- ARGV[4]  reply, JSON list of parts
@@ -16,8 +17,9 @@
 --          was sent. Its parts are one more than it has, so that no release finishes it as answered
 -- ARGV[9]  why a person is to go on, as JSON: reason, summary, urgency, address, and the pauses of
 --          batching.model.Waiting; "" where nobody is to. Who is awaited already stays awaited
--- Returns     1; 2 if a person is awaited from now on, and was alerted; 0 if the token is not that
---             of a run of generate, or another has begun since.
+-- Returns     1; 2 if a person is awaited from now on, and was alerted; 3 if the batch is to be put
+--             back (see supersede), and nothing is kept; 0 if the token is not that of a run of
+--             generate, or another has begun since.
 -- Complexity  O(log N), N = leases or conversations in which a person is awaited.
 local conversation, token, reply, parts = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local exchange, wake_up_ms, apology = ARGV[6], ARGV[7], ARGV[8]
@@ -28,6 +30,7 @@ local is_late = late == token and state == "claimed"
 if stage ~= "generate" or not (is_late or holder == token and state == "running") then
   return 0
 end
+if apology == "" and is_superseded(KEYS[1], KEYS[8], KEYS[6]) then return 3 end
 redis.call("HDEL", KEYS[1], "token", "late", "tries")
 redis.call("HSET", KEYS[1], "state", "claimed", "stage", "send", "attempt", 1, "rings", 0,
   "reply", reply, "parts", parts, "part", 0, "exchange", exchange)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import dramatiq
+import httpx2
 import pytest
 import redis
 from dramatiq.brokers.stub import StubBroker
@@ -16,14 +17,18 @@ from redis.retry import Retry
 
 from actors.tasks import FLUSH_LIMIT, GATE_MS, RENEWALS, BrokerQueue, Tasks, declare, renew_lease
 from batching import flow
-from batching.errors import LedgerUnavailableError
+from batching.errors import LedgerUnavailableError, SupersededError
 from batching.keys import FLUSH_GATE
 from batching.model import InboundMessage, Kind, Limits, Stage, WakeUp
 from batching.ports import Account
-from batching.store import Store
+from batching.store import DONE, STALE, SUPERSEDED, Store
 from tests.actors.conftest import DEADLINE_S
 from tests.fakes import FakeAccounts, FakeChannel, FakeClock, FakeModel
+from tests.http_server import HttpServer, hang, http, http_server
+from tests.llm.dialects import DIALECTS, Api
 from tests.valkey_server import free_port
+
+__all__ = ["http", "http_server"]
 
 LIMITS = Limits(idle_ms=1_000)
 HELLO = InboundMessage("salon", "79990000001", "m1", Kind.TEXT, "Hello")
@@ -201,13 +206,14 @@ class Lease:
         self._lost_at = lost_at
         self._renewals = threading.Semaphore(0)
         self.count = 0
+        self.answer = DONE
 
-    def extend(self) -> bool:
+    def extend(self) -> int:
         self.count += 1
         self._renewals.release()
         if self._failures:
             raise self._failures.pop(0)
-        return self.count != self._lost_at
+        return STALE if self.count == self._lost_at else self.answer
 
     def renewed(self, times: int) -> bool:
         return all(self._renewals.acquire(timeout=DEADLINE_S) for _ in range(times))
@@ -240,6 +246,36 @@ def test_renewer_ends_when_the_call_raises():
         raise ValueError("slow")
 
     assert renewers() == []
+
+
+@pytest.fixture
+def api(http: httpx2.Client, http_server: HttpServer) -> Api:
+    return Api(DIALECTS["openai"], http, http_server)
+
+
+def test_call_of_a_superseded_run_is_cut_off_while_its_lease_goes_on(api: Api) -> None:
+    lease = Lease()
+    lease.answer = SUPERSEDED
+    began_s = time.monotonic()
+
+    with renew_lease(lease.extend, 60), pytest.raises(SupersededError):
+        api.ask(hang)
+    assert time.monotonic() - began_s < 4
+    with renew_lease(lease.extend, 30):
+        assert lease.renewed(3)
+
+    assert api.ask() == "Yes."
+
+
+def test_lost_lease_cuts_nothing_off(api: Api) -> None:
+    """What was asked may yet be kept, where nobody has begun since."""
+    lease = Lease(lost_at=1)
+
+    with renew_lease(lease.extend, 3):
+        assert lease.renewed(1)
+        for renewer in renewers():
+            renewer.join(DEADLINE_S)
+        assert api.ask() == "Yes."
 
 
 def test_lost_lease_is_not_renewed_again():

@@ -21,7 +21,7 @@ from batching.model import (
     Timing,
     WakeUp,
 )
-from batching.store import DONE, FULL, GO, GONE, SPENT, STALE, Held
+from batching.store import DONE, FULL, GO, GONE, SPENT, STALE, SUPERSEDED, Held
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Batch:
     resent: bool = False
     heard_ms: int = 0
     tries: int = 0
+    superseded: int = 0
 
     @property
     def due_ms(self) -> int:
@@ -116,6 +117,39 @@ class Plain:
         good = batch and batch.token == held.token and batch.state in states
         return batch if good else None
 
+    def _superseded(self, batch: Batch, *, is_told: bool = False) -> bool:
+        """Return whether the batch in flight is to be put back."""
+        if batch.conversation_id not in self.open or batch.policy:
+            return False
+        is_in_time = is_told or self.clock() < batch.first_ms + batch.limits.max_wait_ms
+        return is_in_time and batch.superseded < batch.limits.supersede_max
+
+    def _late(self, run: Run) -> Batch | None:
+        """Return the batch of a run whose lease ran out, and that nobody has begun since."""
+        found = self.flight.get(run.wake_up.conversation_id)
+        return found if found and found.state == "claimed" and found.late == run.token else None
+
+    def supersede(self, run: Run, *, draft: bool) -> int:
+        batch = self._holder(run, "running") or self._late(run)
+        if batch is None or not self._superseded(batch, is_told=True):
+            return 0
+        c = batch.conversation_id
+        newer = self.open.pop(c)
+        self.overdue.pop((c, newer.batch_id), None)
+        del self.flight[c]
+        # It begins anew, but for its name, its age, its limits and what was tried.
+        self.open[c] = Batch(
+            *(c, batch.batch_id, batch.limits, batch.first_ms, newer.last_ms),
+            [*batch.messages, *newer.messages],
+            heard_ms=max(batch.heard_ms, newer.heard_ms),
+            attempt=batch.attempt,
+            tries=batch.tries,
+            superseded=batch.superseded + 1,
+        )
+        self.due[c] = self.open[c].due_ms
+        self.sent["drafts_discarded"] += draft
+        return self.open[c].superseded
+
     def append(self, c: str, message: InboundMessage, limits: Limits) -> Receipt:
         now_ms = self.clock()
         lag_ms = -1 if self.flushed_ms is None else now_ms - self.flushed_ms
@@ -158,8 +192,9 @@ class Plain:
             count, waited_ms = len(batch.messages), now_ms - batch.first_ms
             is_old = batch.why == "idle" and waited_ms >= batch.limits.max_wait_ms
             why = "age" if is_old else batch.why
-            quiet_ms = now_ms - batch.last_ms
-            taken.append(Collected(c, "salon", batch.batch_id, count, waited_ms, why, quiet_ms))
+            quiet_ms, attempt = now_ms - batch.last_ms, batch.attempt
+            found = (c, "salon", batch.batch_id, count, waited_ms, why, quiet_ms, attempt)
+            taken.append(Collected(*found))
         return taken
 
     def reap(self, _shard: Shard, *, limit: int) -> tuple[list[Reaped], list[Overdue]]:
@@ -207,31 +242,35 @@ class Plain:
             heard_ms=batch.heard_ms,
             tries=batch.tries,
             address=messages[-1].customer,
+            superseded=self._superseded(batch),
         )
 
-    def renew(self, run: Run) -> bool:
+    def renew(self, run: Run) -> int:
         batch = self._holder(run, "running", "sending")
-        if batch:
-            batch.until_ms = self.clock() + batch.limits.lease_ms
-        return batch is not None
+        if batch is None:
+            return STALE
+        batch.until_ms = self.clock() + batch.limits.lease_ms
+        asks = batch.stage is Stage.GENERATE
+        return SUPERSEDED if asks and self._superseded(batch) else DONE
 
-    def checkpoint(self, run: Run, parts: Sequence[str], _: Exchange) -> bool:
-        batch = self._holder(run, "running")
-        found = self.flight.get(run.wake_up.conversation_id)
-        if found and found.state == "claimed" and found.late == run.token:
-            batch = found
+    def checkpoint(self, run: Run, parts: Sequence[str], _: Exchange) -> int:
+        batch = self._holder(run, "running") or self._late(run)
         if batch is None or batch.stage is not Stage.GENERATE:
-            return False
+            return STALE
+        if self._superseded(batch):
+            return SUPERSEDED
         batch.state, batch.stage, batch.attempt, batch.wake_ups = "claimed", Stage.SEND, 1, 0
         batch.token, batch.late, batch.parts, batch.part = "", "", tuple(parts), 0
         batch.tries = 0
         batch.until_ms = self.clock() + self.timing.wake_up_ms
-        return True
+        return DONE
 
     def mark_sending(self, run: Run, part: int, policy: str) -> int:
         batch = self._holder(run, "running", "sending")
         if batch is None or not part == batch.part < len(batch.parts):
             return STALE
+        if self._superseded(batch):
+            return SUPERSEDED
         batch.state, batch.policy = "sending", "alert" if batch.resent else policy
         batch.until_ms = self.clock() + batch.limits.lease_ms
         return GO

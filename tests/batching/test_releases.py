@@ -33,7 +33,7 @@ from batching.model import (
     encode,
 )
 from batching.rights import erase
-from batching.store import CLOSED, DONE, GO, PROBE, SCRIPTS, SPENT, Script, Store
+from batching.store import CLOSED, DONE, GO, PROBE, SCRIPTS, SPENT, SUPERSEDED, Script, Store
 from tests.batching.world import ANNA, World
 from tests.fakes import FakeClock, FakeModel
 
@@ -532,3 +532,161 @@ def test_answer_that_the_release_before_watched_is_in_no_index_and_found_all_the
     kept = [world.client.lrange(key, 0, -1) for key in world.client.keys("*answered:*:*")]
     assert "secret" not in repr(kept)
     assert bool(kept) == (ends == "deleted")
+
+
+# A release that puts no batch back, beside this one.
+
+
+FormerLimits: Any = make_dataclass(
+    "FormerLimits",
+    [(it.name, int, it.default) for it in fields(Limits) if it.name != "supersede_max"],
+    frozen=True,
+    namespace={
+        "encode": Limits.encode,
+        "decode": classmethod(Limits.decode.__func__),  # type: ignore[attr-defined]
+    },
+)
+
+
+def without_superseding(text: str) -> str:
+    """Return a script as the release before had it: it neither reads nor forgets the new field."""
+    text = text.replace(", supersede_max = 0}", "}").replace(
+        ', "spent", "superseded")', ', "spent")'
+    )
+    text = re.sub(
+        r"(local function is_superseded\(.*?\)\n)", r"\1  if true then return false end\n", text
+    )
+    opening = r"(local function before_it_was_put_back\(.*?\)\n)"
+    return re.sub(opening, r"\1  if true then return 0, 1, 0 end\n", text)
+
+
+@pytest.fixture
+def deploy(client: redis.Redis, clock: FakeClock) -> tuple[Release, Release]:
+    """Return the release before this one, and this one."""
+    before = Release(
+        FormerLimits, without_superseding, Store(client, privacy_key="k", clock=clock), clock
+    )
+    return before, Release(Limits, str, Store(client, privacy_key="k", clock=clock), clock)
+
+
+def put_back(this: Release, *, times: int = 1) -> WakeUp:
+    """Have this release put a batch back, which was begun twice; return its wake-up."""
+    this.write("m1", supersede_max=times)
+    this.begin(this.collect())
+    run = this.begin(this.reap(6_000).wake_up)
+    this.write("m2")
+    assert this.do("renew", run) == SUPERSEDED
+    assert this.do("supersede", run, draft=True) == 1
+    return run.wake_up
+
+
+def finish(one: Release, run: Run) -> None:
+    """Have a release answer a run to its end."""
+    assert one.do("checkpoint", run, ["a"], Exchange(run.turn, "a")) == DONE
+    sending = one.begin(replace(run.wake_up, attempt=1, stage=Stage.SEND))
+    assert one.do("mark_sending", sending, 0, "alert") == GO
+    tag = one.store.tag("salon", one.conversation, run.wake_up.batch_id, 0)
+    assert one.do("mark_sent", "salon", tag, "out-1")
+    assert one.do("finish", sending)
+
+
+def test_batch_that_is_put_back_is_answered_by_the_release_before(
+    deploy: tuple[Release, Release],
+) -> None:
+    """Which counts its attempts anew."""
+    before, this = deploy
+    wake_up = put_back(this)
+
+    run = before.begin(before.collect())
+    before.write("m3")
+    finish(before, run)
+
+    assert (run.wake_up, run.turn) == (replace(wake_up, attempt=1), "m1\nm2")
+    assert this.begin(this.collect()).turn == "m3"
+
+
+def test_field_that_the_release_before_leaves_is_no_other_batchs(
+    deploy: tuple[Release, Release],
+) -> None:
+    before, this = deploy
+    put_back(this)
+    run = before.begin(before.collect())
+    this.write("m3", supersede_max=1)
+    finish(before, run)
+    assert this.store.client.hget(this.store.shard_of(this.conversation).batches(this.conversation),
+                                  "superseded")  # fmt: skip
+
+    again = this.begin(this.collect())
+    this.write("m4")
+
+    assert again.wake_up.attempt == 1
+    assert this.do("renew", again) == SUPERSEDED
+    assert this.do("supersede", again, draft=False) == 1
+
+
+def test_batch_is_put_back_no_more_often_because_the_release_before_had_it(
+    deploy: tuple[Release, Release],
+) -> None:
+    before, this = deploy
+    put_back(this)
+
+    run = before.begin(before.collect())
+    this.write("m3")
+
+    assert this.do("renew", run) == DONE
+    assert this.do("checkpoint", run, ["a"], Exchange(run.turn, "a")) == DONE
+
+
+def test_answer_of_the_release_before_is_made_anew_by_this_one(
+    deploy: tuple[Release, Release],
+) -> None:
+    before, this = deploy
+    this.write("m1", supersede_max=1)
+    run = before.begin(before.collect())
+    assert before.do("checkpoint", run, ["a"], Exchange("m1", "a")) == DONE
+    before.write("m2")
+
+    sending = this.begin(replace(run.wake_up, attempt=1, stage=Stage.SEND))
+
+    assert sending.superseded
+    assert this.do("supersede", sending, draft=True) == 1
+    assert this.begin(this.collect()).turn == "m1\nm2"
+
+
+def test_batch_that_the_release_before_opens_is_answered_as_it_is(
+    deploy: tuple[Release, Release],
+) -> None:
+    before, this = deploy
+    before.write("m1")
+    run = this.begin(this.collect())
+    this.write("m2", supersede_max=3)
+
+    assert this.do("renew", run) == DONE
+    assert this.do("checkpoint", run, ["a"], Exchange("m1", "a")) == DONE
+
+
+def test_part_that_the_release_before_is_sending_leaves_no_batch_to_put_back(
+    deploy: tuple[Release, Release],
+) -> None:
+    before, this = deploy
+    this.write("m1", supersede_max=3)
+    run = before.begin(before.collect())
+    assert before.do("checkpoint", run, ["a"], Exchange("m1", "a")) == DONE
+    sending = before.begin(replace(run.wake_up, attempt=1, stage=Stage.SEND))
+    assert before.do("mark_sending", sending, 0, "alert") == GO
+    assert before.do("fail", sending, "outage", 1_000) == DONE
+    before.write("m2")
+
+    again = this.begin(this.reap(1_000).wake_up)
+
+    assert not again.superseded
+    assert this.do("supersede", again, draft=True) == 0
+    assert this.do("mark_sending", again, 0, "alert") == GO
+
+
+def test_limits_of_who_has_new_messages_wait_are_those_of_the_release_before() -> None:
+    assert (
+        Limits().encode()[0] == FormerLimits().encode()[0] == "9000 10 45000 120000 86400000 6000 8"
+    )
+    assert Limits().encode() == FormerLimits().encode()
+    assert "supersede_max" in Limits(supersede_max=1).encode()[1]

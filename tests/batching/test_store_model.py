@@ -25,13 +25,16 @@ from batching.model import (
     WakeUp,
 )
 from batching.rights import erase
-from batching.store import FULL, Outcome, Store
+from batching.store import DONE, FULL, SUPERSEDED, Outcome, Store
 from tests.batching.plain import Plain
 from tests.fakes import FakeClock
 
 ANNA, BORIS = "79990000001", "79990000002"
+#: Of an account that supersedes, for long.
+SUPERSEDING = Limits(max_messages=3, max_attempts=3, max_wait_ms=300_000, supersede_max=2)
 LIMITS = (
     Limits(max_messages=3, max_attempts=2),
+    SUPERSEDING,
     Limits(idle_ms=1_000, max_wait_ms=3_000, max_messages=4, max_attempts=3, lease_ms=10_000),
 )
 TIMING = Timing(waiting_max=6, overflow_ms=60_000)
@@ -46,12 +49,23 @@ EXPECTED = {
         for step in ("mark_sent", "finish", "dead_letter")
         for done in (True, False)
     ),
-    *(f"mark_sending {go}" for go in (0, 1)),
+    *(f"{step} {answer}" for step in ("renew", "checkpoint") for answer in (0, 1, SUPERSEDED)),
+    *(f"mark_sending {go}" for go in (0, 1, SUPERSEDED)),
+    *(f"supersede {times}" for times in (0, 1, 2)),
     *(f"overdue {found}" for found in (True, False)),
     *("collect vanished", f"replay {FULL}", "overflow True", "overflow False"),
 }
 STEPS = (
-    *("renew", "checkpoint", "mark_sending", "mark_sent", "finish", "suppress", "dead_letter"),
+    *(
+        "renew",
+        "checkpoint",
+        "supersede",
+        "mark_sending",
+        "mark_sent",
+        "finish",
+        "suppress",
+        "dead_letter",
+    ),
     *get_args(Outcome),
 )
 TIMES = st.sampled_from([1, 1_000, 8_999, 9_000, 10_000, 30_000, 60_000])
@@ -173,7 +187,8 @@ class LedgerMachine(RuleBasedStateMachine):
         c, batch_id = run.wake_up.conversation_id, run.wake_up.batch_id
         match step:
             case "checkpoint":
-                if self.both("checkpoint", run, ("a", "b"), Exchange(run.turn, "ab")):
+                kept = self.both("checkpoint", run, ("a", "b"), Exchange(run.turn, "ab"))
+                if kept == DONE:
                     self.wake_ups.append(WakeUp(c, batch_id, 1, Stage.SEND))
             case "mark_sending":
                 for part in (0, 1):
@@ -186,8 +201,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.both("finish", run, suppressed="takeover")
             case "dead_letter":
                 self.both("dead_letter", run, "fatal_model", "test")
-            case "renew" | "finish":
-                self.both(step, run)
+            case "renew" | "finish" | "supersede":
+                self.both(step, run, **{"draft": True} if step == "supersede" else {})
             case _:
                 self.both("fail", run, step, 5_000)
 
@@ -220,13 +235,35 @@ class LedgerMachine(RuleBasedStateMachine):
             if until == "claimed":
                 return
             run = self._begin(self.wake_ups[-1])
-            assert run
+            if run is None:  # Something new waits behind it.
+                return
         self._act(run, "mark_sending")
         if until == "ambiguous":
             self._act(run, "ambiguous")
         if until == "end":
             for step in ("mark_sent", "mark_sending", "mark_sent", "finish"):
                 self._act(run, step)
+
+    @rule(customer=customers, moment=st.sampled_from(["running", "claimed", "sending", "late"]))
+    def write_again(self, customer: str, moment: str) -> None:
+        """Write while a batch is in flight that is to be made anew, as often as it may be."""
+        c, wake_up = self._id(customer), self._start(customer, SUPERSEDING)
+        for _ in range(3):
+            run = self._begin(wake_up)
+            if run is None:
+                return
+            if moment in {"claimed", "sending"}:
+                self._act(run, "checkpoint")
+                run = self._begin(self._next(c)) if moment == "sending" else run
+            self.write(customer, LIMITS[0])
+            if moment == "late":
+                self.wait(10_000)
+                self.reap(3)
+            for step in ("renew", "checkpoint", "mark_sending", "supersede"):
+                self._act(run or self.runs[-1], step)
+            self.wait(9_000)
+            self.collect(3)
+            wake_up = self._next(c)
 
     @rule(customer=customers, limits=limits_of_either, dies=st.booleans())
     def spend_every_attempt(self, customer: str, limits: Limits, *, dies: bool) -> None:
@@ -317,7 +354,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (counted.holds, counted.lost) == (True, 0)
         ended = {name: counted.named[name] for name in ("accepted", "answered", "suppressed")}
         assert +Counter(ended) == +plain.counts
-        sent = {kind: by_reason(counted.named, kind).get("salon", 0) for kind in SENT}
+        kinds = (*SENT, "drafts_discarded")
+        sent = {kind: by_reason(counted.named, kind).get("salon", 0) for kind in kinds}
         assert +Counter(sent) == +plain.sent
         # No content expires, either.
         assert audit(self.store).problems == ()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from batching.errors import TransientError
+from batching.inspect import MessageState, batch_state, trace
 from batching.model import DeliveryStatus, Kind, Limits, Reason, Reception
 from tests.batching.world import ANNA, World
 from tests.cli.conftest import AGO_MS, CANARY, Operator, answered, doubtful, refused
@@ -122,6 +123,36 @@ def test_steps_are_printed_in_order_with_the_waits_between_them(
     assert lines[0] == f"conversation {conversation}, account salon"
     assert any(line.endswith(f"+9.0 s  {batch['steps'][1]['says']}") for line in lines)
     assert (told.status, lines[-1]) == (0, "nothing waits")
+
+
+def superseded(world: World) -> str:
+    """Have a batch put back, and return the id that the new message's had until then."""
+    world.limits = Limits(supersede_max=1)
+    send = world.to_sending()
+    (receipt,) = world.write("and for two")
+    world.send(send)
+    world.settle()
+    return receipt.batch_id
+
+
+def test_batch_that_is_put_back_says_why_and_is_found_by_either_name(
+    world: World, operator: Operator, conversation: str
+) -> None:
+    former = superseded(world)
+
+    found = operator("trace", conversation, "--json").json
+    code, message = place(operator, "id-2")
+
+    (batch,) = found["batches"]
+    assert [step["says"] for step in batch["steps"]][4:8] == [
+        "attempt 1 to send began",
+        f"put back with {former}, because the customer wrote again; a draft was discarded",
+        "collected, because the customer was quiet (idle)",
+        "attempt 1 to generate began",
+    ]
+    assert (code, message["place"]) == (0, "answered")
+    known = batch_state(trace(world.store, conversation), former)
+    assert known == (MessageState.ANSWERED, "", batch["batch"])
 
 
 def test_dead_message_says_why_and_what_a_person_does(world: World, operator: Operator) -> None:

@@ -42,6 +42,7 @@ def check(
         *_promised(story),
         *_talked_meanwhile(story),
         *_forgotten_past(story),
+        *_stale(story),
         *(_overasked(story, max_attempts) if max_attempts else ()),
     ]
 
@@ -491,3 +492,32 @@ def _may_be_gone(story: Story, word: str) -> bool:
     former = story.former.get(word, "")
     is_amended = story.amended[word] or story.deleted[former]
     return bool(is_amended or story.deaths_of(word) or story.deaths_of(former))
+
+
+def _stale(story: Story) -> Iterator[str]:
+    """No answer leaves without what its customer wrote before, where it is to be made anew.
+
+    But a person who was promised by it has been alerted by then.
+    """
+    for place, event in story.leaving:
+        reply = story.replies.get(event.batch)
+        if not event.anew or reply is None:
+            continue
+        answered = list(story.known(reply.words))
+        if any(call.hands_over for call in story.authors_of(reply)):
+            continue
+        for late in story.messages.values():
+            if late.person != (event.account, event.customer) or late.word in reply.words:
+                continue
+            is_waiting = late.accepted < place and not _is_settled(story, late, place)
+            if is_waiting and all(story.ids.together(late, it) for it in answered):
+                yield f"stale: {event.batch} left without {late.word}"
+
+
+def _is_settled(story: Story, message: Message, place: int) -> bool:
+    """Return whether nobody was to answer a message any more at a place, or it left its turn."""
+    done = {event.batch for at, event in story.leaving if at < place}
+    replies, word = story.replies_to(message.word), message.word
+    is_changed = bool(story.amended[word]) or word in story.former
+    is_gone = is_changed or _redone(story, message) or not replies
+    return is_gone or any(reply.batch in done for reply in replies)

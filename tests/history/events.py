@@ -231,6 +231,17 @@ class Conflicted(_OfCustomer):
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving(_OfCustomer):
+    """The first part of the answer of ``batch`` is about to leave: from now on it is the answer.
+
+    ``anew``: the account makes answers anew, and this batch could have been put back once more.
+    """
+
+    batch: str = ""
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """A batch became a dead letter with the messages of these words."""
 
@@ -265,7 +276,7 @@ class Discarded(_OfDeadLetter):
 Happening = (
     Offered | Accepted | Begun | Amended | Joined | Renumbered | Conflicted | Asked | Replied
     | Apologized | Taken | Doubted | Failed | Delivered | Paused | TakenOver | HandedBack | Died
-    | Alerted | Awaited | Arrived | Replayed | Discarded | Erased
+    | Alerted | Awaited | Arrived | Leaving | Replayed | Discarded | Erased
 )  # fmt: skip
 History = Sequence[Happening]
 

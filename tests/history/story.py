@@ -21,6 +21,7 @@ from tests.history.events import (
     Erased,
     HandedBack,
     History,
+    Leaving,
     Offered,
     Paused,
     Replayed,
@@ -87,6 +88,8 @@ class Story:
         self.awaited: defaultdict[Person, list[tuple[int, int, Awaited]]] = defaultdict(list)
         self.pauses: list[tuple[int, str]] = []
         self.strays: list[Taken] = []
+        #: When an answer was about to leave.
+        self.leaving: list[tuple[int, Leaving]] = []
         #: When we were told that the customer has a copy, by batch and part.
         self.delivered: defaultdict[str, list[int]] = defaultdict(list)
         #: By word, when the customer took it back; or edited it, too; and what it was before.
@@ -137,6 +140,8 @@ class Story:
                     (start, min(end, place) if it.address == address else end, it)
                     for start, end, it in self.awaited[account, customer]
                 ]
+            case Leaving():
+                self.leaving.append((place, event))
             case Taken(_, _, _, tag):
                 self._note_taken(place, Tag.parse(tag), event)
             case Delivered(_, tag):

@@ -21,6 +21,7 @@ from tests.history.events import (
     HandedBack,
     Happening,
     Joined,
+    Leaving,
     Offered,
     Paused,
     Renumbered,
@@ -573,6 +574,56 @@ def test_failure_of_one_copy_is_none_of_an_answer_of_which_another_was_delivered
     found = ["undelivered: c:b1 failed, and did not die"]
     assert check([*twice, *failed, Delivered(0, tag)], resend=resend) == found
     assert check([*twice, *failed], resend=resend) == found
+
+
+LEAVES = Leaving(0, SALON, ANNA, "c:b1", anew=True)
+#: What is answered although its customer wrote again, and what was written after all.
+STALE = [*wrote("m1", "m2"), *asked(1, "m1"), *replied(1, "r1 m1"), LEAVES, *took("r1 m1")]
+REST = [Leaving(0, SALON, ANNA, "c:b2"), *answered(2, "m2", batch="c:b2")]
+#: The same, but for why it may be.
+NOT_STALE: dict[str, list[Happening]] = {
+    "written when it was leaving": [
+        *M1, *asked(1, "m1"), *replied(1, "r1 m1"), LEAVES, *wrote("m2"), *took("r1 m1"), *REST,
+    ],
+    "accepted when it was leaving": [
+        *M1, Offered(0, SALON, ANNA, "m2"), *asked(1, "m1"), *replied(1, "r1 m1"), LEAVES,
+        Accepted(0, "m2"), *took("r1 m1"), *REST,
+    ],
+    "answered with it": [
+        *wrote("m1", "m2"), *asked(1, "m1", "m2"), *replied(1, "r1 m1 m2"), LEAVES,
+        *took("r1 m1 m2"),
+    ],
+    "another customer's": [
+        *M1, *wrote("m2", customer=BORIS), *asked(1, "m1"), *replied(1, "r1 m1"), LEAVES,
+        *took("r1 m1"), *answered(2, "m2", batch="d:b2", customer=BORIS),
+    ],
+    "a promise of a person": [
+        *wrote("m1", "m2"), *asked(1, "m1"), Replied(0, 1, ("r1 m1",), hands_over=True),
+        Alerted(0, "handover", "c:b1"), LEAVES, *took("r1 m1"), *REST,
+    ],
+    "too late, or too often": [
+        *wrote("m1", "m2"), *asked(1, "m1"), *replied(1, "r1 m1"),
+        Leaving(5_000, SALON, ANNA, "c:b1"), *took("r1 m1"), *REST,
+    ],
+    "deleted": [*STALE, Amended(0, "m2")],
+    "replayed": [
+        *wrote("m1", "m2"), *died("c:b0", "m2"), Replayed(0, "c:b0"), *STALE[4:], *REST,
+    ],
+    "of an id that is another conversation's": [
+        *under(PHONE, "m1"), *under(OTHER, "m2"), *asked(1, "m1"), *replied(1, "r1 m1"), LEAVES,
+        Taken(0, SALON, ANNA, "aa:c:b1:0", "r1 m1", "w1", PHONE), *JOINED, *asked(2, "m2"),
+        *replied(2, "r2 m2"), Taken(0, SALON, ANNA, "aa:d:b2:0", "r2 m2", "w1", OTHER),
+    ],
+}  # fmt: skip
+
+
+def test_answer_that_leaves_without_what_was_written_before_is_found() -> None:
+    assert check([*STALE, *REST]) == ["stale: c:b1 left without m2"]
+
+
+@pytest.mark.parametrize("history", NOT_STALE.values(), ids=NOT_STALE.keys())
+def test_answer_that_may_leave_without_what_was_written_is_none(history: list[Happening]) -> None:
+    assert check(history) == []
 
 
 def test_model_that_is_asked_for_ever_is_found() -> None:

@@ -2,13 +2,15 @@
 
 import gzip
 import socket
+import threading
+import time
 from typing import Any
 
 import httpx2
 import pytest
 
 import httpjson
-from httpjson import ANSWER_BYTES_MAX, CallError, Failure, call_json
+from httpjson import ANSWER_BYTES_MAX, CallError, Calls, Failure, call_json
 from tests.http_server import Deed, HttpServer, Reply, closed_port, drip, hang, hang_up, reset, say
 
 TOKEN = "token-of-the-tests"
@@ -247,3 +249,55 @@ def test_timeout_that_comes_before_the_deadline_is_named_like_it(
 
     with httpx2.Client(transport=httpx2.MockTransport(time_out)) as http:
         assert failure(http, "http://127.0.0.1") == Failure.TIMEOUT
+
+
+# Cut off.
+
+
+def cut_when_asked(http_server: HttpServer, calls: Calls) -> threading.Thread:
+    """Return what cuts calls off from another thread once the server has been asked."""
+
+    def cut() -> None:
+        while not http_server.requests:
+            time.sleep(0.001)
+        calls.cut()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    "deed", [hang, drip(b"HTTP/1.1 200 OK\r\n\r\n", b"\n")], ids=["silent", "halfway"]
+)
+def test_call_that_nobody_wants_any_more_ends_at_once(
+    http: httpx2.Client, http_server: HttpServer, deed: Deed
+) -> None:
+    http_server.answer(deed, Reply())
+    began_s = time.monotonic()
+    with Calls() as calls:
+        thread = cut_when_asked(http_server, calls)
+
+        assert failure(http, http_server.url, timeout_ms=30_000) is Failure.CUT
+
+        thread.join()
+        # A second call of the same question, too, and it is not made.
+        assert failure(http, http_server.url) is Failure.CUT
+    assert time.monotonic() - began_s < 5
+    assert len(http_server.requests) == 1
+    assert call(http, http_server.url).is_success
+
+
+def test_calls_of_another_thread_are_not_cut_off(
+    http: httpx2.Client, http_server: HttpServer
+) -> None:
+    done: list[bool] = []
+    with Calls() as calls:
+        calls.cut()
+        thread = threading.Thread(
+            target=lambda: done.append(call(http, http_server.url).is_success)
+        )
+        thread.start()
+        thread.join()
+
+    assert done == [True]

@@ -493,6 +493,109 @@ HANDING_OVER = (
         " or run.is_notice else account.ambiguous", " else account.ambiguous"),
 )  # fmt: skip
 
+SUPERSEDING = (
+    lua(
+        "supersede deletes the first burst",
+        "supersede",
+        'redis.call("RPOPLPUSH", KEYS[2], KEYS[3])',
+        'redis.call("RPOP", KEYS[2])',
+    ),
+    lua(
+        "supersede puts the batch behind what came since",
+        "supersede",
+        'redis.call("RPOPLPUSH", KEYS[2], KEYS[3])',
+        'redis.call("RPUSH", KEYS[3], redis.call("LPOP", KEYS[2]))',
+    ),
+    lua(
+        "supersede sends a stale answer that was kept before",
+        "mark_sending",
+        "if is_superseded(KEYS[1], KEYS[4], KEYS[5]) then return 3 end\n",
+    ),
+    lua(
+        "supersede keeps an answer that was asked in vain",
+        "checkpoint",
+        'if apology == "" and is_superseded',
+        "if false and is_superseded",
+    ),
+    lua(
+        "supersede withdraws an apology",
+        "checkpoint",
+        'if apology == "" and is_superseded',
+        "if is_superseded",
+    ),
+    lua(
+        "supersede never lets an answer leave",
+        "_prelude",
+        "return times < limits.supersede_max and",
+        "return limits.supersede_max > 0 and",
+    ),
+    lua(
+        "supersede has a batch wait for as long as its customer writes",
+        "_prelude",
+        "and (is_told or now_ms < first_ms + limits.max_wait_ms)\n",
+        "\n",
+    ),
+    lua(
+        "supersede makes an answer anew of which a part may have left",
+        "_prelude",
+        "if not (open and batch) or policy or apology",
+        "if not (open and batch) or apology",
+    ),
+    lua(
+        "supersede breaks the promise of a person",
+        "_prelude",
+        '    and redis.call("HGET", handover, "batch") ~= batch\n',
+    ),
+    lua(
+        "supersede gives a batch that kills workers all attempts again",
+        "_prelude",
+        "  return tonumber(times), tonumber(attempt), tonumber(tries)\n",
+        "  return tonumber(times), 1, tonumber(tries)\n",
+    ),
+    lua(
+        "supersede lets a worker that was replaced put a batch back",
+        "supersede",
+        'if not (is_late or holder == token and state == "running")\n  or not',
+        "if not",
+    ),
+    lua("supersede leaves the lease", "supersede", 'redis.call("ZREM", KEYS[5], conversation)\n'),
+    lua("supersede begins the longest wait anew", "supersede", '"open_first", first_ms, ', ""),
+    lua("supersede counts no draft", "supersede", 'if draft == "1" then', "if false then"),
+    lua(
+        "supersede tells no running call",
+        "renew",
+        "is_superseded(KEYS[1], KEYS[3], KEYS[4]) and 3 or 1",
+        "false and 3 or 1",
+    ),
+    lua(
+        "supersede cuts off what is being sent", "renew", 'return stage == "generate" and', "return"
+    ),
+    python(
+        "supersede takes a call that it cut off for an outage",
+        "flow",
+        "    except SupersededError as error:\n        ending.put_back(draft=error.draft)\n",
+        "",
+    ),
+    python(
+        "supersede gives up a batch whose new message is gone again",
+        "flow",
+        '            self.set_back("defer", 0, "superseded")\n',
+        "            pass\n",
+    ),
+    python(
+        "supersede puts back what begins while its customer writes only later",
+        "flow",
+        "    elif run.superseded:\n        raise SupersededError(draft=bool(run.parts))\n",
+        "",
+    ),
+    python(
+        "supersede is on for accounts that have new messages wait",
+        "model",
+        "    supersede_max: int = 0\n",
+        "    supersede_max: int = 3\n",
+    ),
+)
+
 AMENDING = (
     python("a deletion waits for its own turn", "flow",
         "    run, history = _amended(store, run)\n    if",
@@ -657,5 +760,14 @@ BETWEEN_RELEASES = (
 
 MUTANTS = (
     *(*ACCEPTING, *COLLECTING, *FENCING, *KNOWING, *CIRCUITS, *SENDING, *ENDING),
-    *(*OPERATING, *DELIVERING, *HANDING_OVER, *AMENDING, *TELLING, *ON_TRIAL, *BETWEEN_RELEASES),
+    *(
+        *OPERATING,
+        *DELIVERING,
+        *HANDING_OVER,
+        *SUPERSEDING,
+        *AMENDING,
+        *TELLING,
+        *ON_TRIAL,
+        *BETWEEN_RELEASES,
+    ),
 )

@@ -76,6 +76,27 @@ def test_accounts_are_read_in_the_order_of_the_file(accounts_file: Path) -> None
     assert third.webhook_secrets == third.secrets_of("") == ()
 
 
+@pytest.mark.parametrize(
+    ("written", "limit", "settings", "own"),
+    [
+        ("", "", 3, 0),
+        ('on_new_message = "queue"', "supersede_max = 1", 3, 0),
+        ('on_new_message = "supersede"', "", 3, 3),
+        ('on_new_message = "supersede"', "", 5, 5),
+        ('on_new_message = "supersede"', "supersede_max = 1", 5, 1),
+    ],
+)
+def test_account_makes_answers_anew_only_where_it_says_so(
+    accounts_file: Path, written: str, limit: str, settings: int, own: int
+) -> None:
+    edit(accounts_file, "timezone = ", f"{written}\ntimezone = ")
+    edit(accounts_file, "[account.batch]", f"[account.batch]\n{limit}")
+
+    first, second, _ = load(accounts_file, batch_supersede_max=settings)
+
+    assert (first.limits.supersede_max, second.limits.supersede_max) == (own, 0)
+
+
 def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
     edit(
         accounts_file, "[account.batch]", "[account.budget]\nconversation_hour = 5\n[account.batch]"
@@ -120,6 +141,11 @@ def test_account_may_have_a_budget_of_its_own(accounts_file: Path) -> None:
         ),
         ("language = 1", "language=1: must be text in quotes"),
         ('prompt_file = "no.md"', f"prompt_file=no.md: {ABSENT}; {BESIDE}"),
+        (
+            'ambiguous = "alert"\non_new_message = "ask"',
+            "FILE: account salon-2: on_new_message=ask: must be one of queue, supersede",
+        ),
+        ("idle_ms = 4000\nsupersede_max = 11", "batch.supersede_max=11: must be 0..10"),
         (
             'ambiguous = "perhaps"',
             "FILE: account salon-2: ambiguous=perhaps: must be one of alert, resend",

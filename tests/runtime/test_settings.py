@@ -20,7 +20,7 @@ from runtime.settings import (
 STRONG = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 STRONGER = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 #: The same on every machine: it is compared between processes.
-DEFAULT_FINGERPRINT = "dbf0fcd9be93"
+DEFAULT_FINGERPRINT = "2ece6560b768"
 PRODUCTION = {"ENVIRONMENT": "production", "PRIVACY_KEY": STRONG}
 
 

@@ -6,8 +6,10 @@
 -- ARGV[1]  horizon, ms: an expiry within it is taken off the key, and returned
 -- ARGV[2]  (and one more per shard) the last alert seen
 -- Returns  {expiry ms of each key}, {what is wrong ...}, messages open or in flight, {alerts ...},
---          {conversation, batch by whose answer a person is awaited there ...}
-local waits, wrong, busy, alerts, awaited = {}, {}, 0, {}, {}
+--          {conversation, batch by whose answer a person is awaited there ...},
+--          {{conversation, batch of whose answer a part is about to leave, or has left, when it
+--          began, by which limits, how often it was put back} ...}
+local waits, wrong, busy, alerts, awaited, leaving = {}, {}, 0, {}, {}, {}
 for n, key in ipairs(KEYS) do
   waits[n] = redis.call("PTTL", key)
   if waits[n] >= 0 and waits[n] <= tonumber(ARGV[1]) then redis.call("PERSIST", key) end
@@ -24,7 +26,11 @@ for number, place in ipairs(PLACES) do
     local is_awaited = redis.call("ZSCORE", handovers, id) and true or false
     must(is_awaited == (batch_awaited and true or false), id, "wrongly awaited")
     if batch_awaited then awaited[#awaited + 1] = id .. ":" .. batch_awaited end
-    local open, flight, batch = unpack(redis.call("HMGET", hash, "open_count", "count", "id"))
+    local open, flight, batch, marked, apology, first, limits, past = unpack(redis.call("HMGET",
+      hash, "open_count", "count", "id", "policy", "apology", "first", "limits", "superseded"))
+    if marked and not apology and flight ~= "0" then
+      leaving[#leaving + 1] = {id .. ":" .. batch, first, limits, past or ""}
+    end
     open, flight = tonumber(open or 0), tonumber(flight or 0)
     must(open == redis.call("LLEN", open_list), id, "counts", open, "open messages")
     must(flight == redis.call("LLEN", flight_list), id, "counts", flight, "messages in flight")
@@ -49,4 +55,4 @@ for number, place in ipairs(PLACES) do
     alerts[#alerts + 1] = {number, entry[1], entry[2]}
   end
 end
-return {waits, wrong, busy, alerts, awaited}
+return {waits, wrong, busy, alerts, awaited, leaving}

@@ -24,6 +24,14 @@ class Task:
         #: When it will go on after it stood still, and what wakes it before.
         self.frozen_until_ms = 0
         self.wake: Callable[[], object] = lambda: None
+        #: Whether it is in a call that can be cut off, and whether that was done.
+        self.is_calling = self.is_cut = False
+
+    def cut(self) -> None:
+        """Have the call that it is in end now."""
+        if self.is_calling and not self.is_cut:
+            self.is_cut = True
+            self.wake()
 
 
 class Hub:

@@ -12,6 +12,7 @@ from batching.errors import (
     ChannelStoppedError,
     ModelStoppedError,
     PermanentError,
+    SupersededError,
     TransientError,
     UnusableAnswerError,
 )
@@ -25,7 +26,7 @@ from batching.model import (
     Waiting,
 )
 from tests.history.events import Apologized, Asked, Doubted, Replied, Taken, words
-from tests.simulation.hub import Crash
+from tests.simulation.hub import Crash, Task
 from tests.simulation.ids import customer_of
 from tests.simulation.service import Web
 from tests.simulation.world import World
@@ -34,6 +35,8 @@ from tests.simulation.world import World
 SEAM = "|"
 #: What an account says whose model has no answer; no customer writes it.
 APOLOGY = "We are sorry."
+#: How often a call can be cut off.
+CUTTABLE = 0.7
 #: How often an answer promises a person.
 HANDS_OVER = 0.1
 #: What is said to customers who wait for one, and how long all of that takes.
@@ -74,12 +77,15 @@ class SimulatedModel:
         asked = said, self.account_id, world.worker, past + quoted, past
         world.add(Asked(world.now_ms, call, *asked))
         parts: tuple[str, ...] = ()
-        lacked, handover = False, self._handover(call)
+        lacked, handover, owner = False, self._handover(call), world.task
         try:
             world.boundary()
-            parts = self._think(call, said)
+            parts = self._think(call, said, owner)
         except TransientError as error:
             lacked = not isinstance(error, UnusableAnswerError)
+            raise
+        except SupersededError:
+            lacked = True  # It answered nobody.
             raise
         finally:
             hands_over = bool(parts and handover)
@@ -92,9 +98,18 @@ class SimulatedModel:
         rng = Random(f"{self.world.setup.day_ms} hands over {call}")  # noqa: S311
         return Handover("asked", "a secret", "high") if rng.random() < HANDS_OVER else None
 
-    def _think(self, call: int, said: tuple[str, ...]) -> tuple[str, ...]:
+    def _think(self, call: int, said: tuple[str, ...], owner: Task | None) -> tuple[str, ...]:
         world = self.world
+        if owner:
+            # Some calls cannot be cut off: their answers are discarded. Drawn apart, as above.
+            rng = Random(f"{world.setup.day_ms} cut {call}")  # noqa: S311
+            owner.is_calling, owner.is_cut = rng.random() < CUTTABLE, False
         world.stay_in_call(SLOW_MS if world.chance("model_slow") else USUAL_MS)
+        if owner:
+            owner.is_calling = False
+            if owner.is_cut:
+                world.occurred["call cut off"] += 1
+                raise SupersededError
         if world.chance("crash"):
             world.pause()
             raise Crash

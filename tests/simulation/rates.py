@@ -1,7 +1,7 @@
 """What one seed is about: how often each thing goes wrong, and how the installation is set up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from batching.model import Limits, Timing
@@ -64,6 +64,7 @@ class Setup:
     """One installation and its day.
 
     ``rates``: the chance of each fault per occasion; ``deeds``: how often each of DEEDS is done.
+    ``supersede``: the accounts whose answers are made anew, and how often at most.
     """
 
     rates: Mapping[str, float]
@@ -77,6 +78,11 @@ class Setup:
     messages: int
     customers: int
     deeds: Mapping[str, int]
+    supersede: Mapping[str, int]
+
+    def limits_of(self, limits: Limits, account_id: str) -> Limits:
+        """Return limits of one process as an account has them there."""
+        return replace(limits, supersede_max=self.supersede.get(account_id, 0))
 
 
 def draw(rng: Random) -> Setup:
@@ -85,7 +91,7 @@ def draw(rng: Random) -> Setup:
     quiet = rng.random() < 0.1
     same = rng.random() < 0.4
     limits = _limits(rng)
-    return Setup(
+    setup = Setup(
         rates=dict.fromkeys(MOST, 0.0) if quiet else chosen,
         limits=(limits, limits if same else _limits(rng)),
         timing=Timing(
@@ -101,7 +107,12 @@ def draw(rng: Random) -> Setup:
         messages=rng.randint(6, 40),
         customers=rng.randint(1, 3),
         deeds={name: _count(rng, name, most) for name, most in DEEDS.items()},
+        supersede={},
     )
+    # Drawn apart, so that the day takes the same course.
+    own = Random(f"{setup.day_ms} supersede")  # noqa: S311 - a day, no secret
+    accounts = own.choice(((), ("salon",), ("sister",), ("salon", "sister")))
+    return replace(setup, supersede={name: own.choice((1, 3, 9)) for name in accounts})
 
 
 def _sometimes(rng: Random, most: float) -> float:

@@ -164,6 +164,7 @@ class Simulation:
         """Return what the history has to say against the run."""
         setup = self.world.setup
         self.watcher.dead_letters()
+        self.world.occurred["draft discarded"] += self.watcher.discarded()
         max_attempts = max(limits.max_attempts for limits in setup.limits)
         return [
             *check(self.world.history, resend=setup.resend, max_attempts=max_attempts),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -20,7 +21,7 @@ from batching.model import (
     Watch,
 )
 from batching.ports import Account
-from batching.store import Store
+from batching.store import STALE, SUPERSEDED, Store
 from scheduler.tick import needs_flush
 from tests.history.events import (
     Accepted,
@@ -90,7 +91,8 @@ class Web:
             self._offered(message)
         limits = world.rng.choice(world.setup.limits)
         try:
-            receipts = flow.receive(self.store, events, lambda _: limits, self._reception)
+            limits_of = partial(world.setup.limits_of, limits)
+            receipts = flow.receive(self.store, events, limits_of, self._reception)
         except LedgerUnavailableError:
             return False
         for event in events:
@@ -238,7 +240,7 @@ class Workers:
         return not self.world.chance("worker_ends")
 
     @contextmanager
-    def _renew_lease(self, extend: Callable[[], bool], lease_ms: int) -> Iterator[None]:
+    def _renew_lease(self, extend: Callable[[], int], lease_ms: int) -> Iterator[None]:
         """Renew the lease as actors.tasks does: in time, from beside, and not while it sleeps."""
         world, owner = self.world, self.world.task
         assert owner
@@ -251,10 +253,15 @@ class Workers:
                 again(owner.frozen_until_ms - world.now_ms)
                 return
             try:
-                if not extend():
-                    return
+                renewed = extend()
             except TransientError:
                 world.pause(owner)
+            else:
+                if renewed == STALE:
+                    return
+                if renewed == SUPERSEDED:
+                    # Not at once: who is woken goes on before this returns.
+                    world.after(0, owner.cut)
             again(lease_ms // 3)
 
         def again(delay_ms: int) -> None:

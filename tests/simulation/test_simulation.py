@@ -26,6 +26,7 @@ EXPECTED = {
     *("alert deadline", "alert undelivered", "alert channel_stopped"),
     *("alert model_stopped", "apology"),
     "alert status_refused",
+    *("could be made anew", "call cut off", "draft discarded"),
     *("message edit", "message deletion", "message quotes"),
     *("clock step", "outage", "replayed", "discarded", "erased", "taken over"),
 }

@@ -33,6 +33,7 @@ from tests.history.events import (
     Discarded,
     Erased,
     HandedBack,
+    Leaving,
     Replayed,
     TakenOver,
     words,
@@ -84,6 +85,7 @@ class Watcher:
         self._alerts_seen = ["-"] * len(self._shards)
         self._died: set[str] = set()
         self._awaited: set[str] = set()
+        self._leaving: set[str] = set()
         self._expiries: dict[str, int] = {}
         #: Messages that are open or in flight.
         self.busy = 0
@@ -113,7 +115,7 @@ class Watcher:
         if not keys:
             return
         seen: list[Any] = [HORIZON_MS, *self._alerts_seen]
-        waits, wrong, self.busy, alerts, awaited = self._glance(keys, seen)
+        waits, wrong, self.busy, alerts, awaited, leaving = self._glance(keys, seen)
         self._note_expiries(keys, waits)
         for number, entry, fields in alerts:
             self._alerts_seen[number - 1] = f"({entry.decode()}"
@@ -121,6 +123,7 @@ class Watcher:
             alert = {name.decode(): value.decode() for name, value in named.items()}
             self._note_alert(self._shards[number - 1], alert)
         self._note_awaited({it.decode() for it in awaited})
+        self._note_leaving({it.decode(): kept for it, *kept in leaving})
         if wrong:
             raise BrokenError("; ".join(line.decode() for line in wrong))
 
@@ -203,6 +206,24 @@ class Watcher:
             world.occurred["handed over"] += 1
         self._awaited = awaited
 
+    def _note_leaving(self, leaving: dict[str, list[bytes]]) -> None:
+        """Note of which batches an answer is about to leave from now on."""
+        world = self._world
+        for batch in sorted(leaving.keys() - self._leaving):
+            account, customer, _ = self._people[batch.partition(":")[0]]
+            first, limits, past = leaving[batch]
+            # Both as the ledger says: whether it keeps to the bounds is for other tests.
+            longest_ms, times = int(limits.split()[2]), int((past.split() or [b"", b"0"])[1])
+            is_young = world.clock() < int(first) + longest_ms
+            anew = is_young and times < world.setup.supersede.get(account, 0)
+            world.add(Leaving(world.now_ms, account, customer, batch, anew))
+            world.occurred["could be made anew"] += anew
+        self._leaving |= leaving.keys()
+
+    def discarded(self) -> int:
+        """Return how many drafts were discarded."""
+        return sum(by_reason(total(counters(self.store)), "drafts_discarded").values())
+
     def resume(self, number: float) -> None:
         """Have a person say that nobody is to come; which of all that wait, by ``number``."""
         waiting = sorted(self._awaited)
@@ -229,7 +250,8 @@ class Watcher:
 
     def replay(self, letter: DeadLetter) -> None:
         """Have a dead letter answered after all."""
-        limits = self._world.rng.choice(self._world.setup.limits)
+        setup = self._world.setup
+        limits = setup.limits_of(self._world.rng.choice(setup.limits), letter.account_id)
         replayed = self.store.replay(*_batch(letter), letter.account_id, limits)
         # Nobody looks at once: the day must not end before they are answered.
         self.busy += max(0, replayed)

@@ -53,10 +53,26 @@ SHARED = BusinessNumber("shared", "100012", budget={"account_day": 8}, batch={"i
 PATIENT = BusinessNumber("patient", "100013", handover={"apology_ms": 1_000})
 #: Waits by what is written, for so long that a busy machine does not mix its pauses up.
 ATTENTIVE = BusinessNumber("attentive", "100014", {"window": "adaptive"}, batch={"idle_ms": 6_000})
+#: Makes an answer anew where its customer writes again, and renews its leases often.
+EAGER = BusinessNumber(
+    "eager", "100015", {"on_new_message": "supersede"}, batch={"lease_ms": 3_000}
+)
 #: Is reached through a gateway.
 GATEWAY = BusinessNumber("gateway", "default", channel="venom")
 
-ALL = (SALON, BARBER, HASTY, RESENDING, SLUGGISH, THRIFTY, SHARED, PATIENT, ATTENTIVE, GATEWAY)
+ALL = (
+    SALON,
+    BARBER,
+    HASTY,
+    RESENDING,
+    SLUGGISH,
+    THRIFTY,
+    SHARED,
+    PATIENT,
+    ATTENTIVE,
+    EAGER,
+    GATEWAY,
+)
 
 
 def accounts_toml(url: str, *, prompt_file: str, numbers: Sequence[BusinessNumber] = ALL) -> str:

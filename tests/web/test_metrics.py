@@ -17,6 +17,7 @@ from batching.errors import (
     ChannelStoppedError,
     ModelStoppedError,
     PermanentError,
+    SupersededError,
     TransientError,
 )
 from batching.inspect import MESSAGES, dead_letter_headers
@@ -279,6 +280,14 @@ def limits_differ(world: World, _: Runtime) -> None:
     world.write("Hi")
 
 
+def superseded(world: World, _: Runtime) -> None:
+    world.limits = replace(world.limits, supersede_max=1)
+    world.model.outcomes = [SupersededError()]
+    wake_up = world.to_generating("Hi")
+    world.model.before = lambda: world.write("and for two")
+    world.generate(wake_up)
+
+
 def switched_off(world: World, _: Runtime) -> None:
     world.budget = Budget(10, 10, 10, 10)
     world.store.switch_model(on=False)
@@ -342,6 +351,10 @@ DEEDS: dict[str, tuple[Deed, dict[str, float]]] = {
         thanks,
         {'suppressed_total{reason="closing"}': 1, 'messages_suppressed_total{shard="0"}': 1},
     ),
+    "a draft is cut off": (superseded, {
+        'drafts_discarded_total{account="salon"}': 1,
+        'generation_seconds_count{account="salon",model="model",outcome="cut"}': 1,
+    }),
     "a batch collects and is not collected": (
         collects,
         {'messages_open{shard="0"}': 1, "open_batches": 1, "oldest_due_lag_seconds": 3},
