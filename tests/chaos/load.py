@@ -10,13 +10,19 @@ from tests.chaos.meta import Meta, Offer
 from tests.stack.accounts import BusinessNumber
 from tests.webhooks import body, change, text_message
 
-#: The two businesses: one notifies a person of a text in doubt, the other sends it once more.
-#: Both wait two seconds for WhatsApp and for the model.
+#: The businesses: one notifies a person of a text in doubt, another sends it once more, the third
+#: makes answers anew. All wait two seconds for WhatsApp and for the model.
 SALON = BusinessNumber("salon", "100001", {"timeout_ms": 2_000}, {"timeout_ms": 2_000})
 RESENDING = BusinessNumber(
     "resending", "100006", {"ambiguous": "resend", "timeout_ms": 2_000}, {"timeout_ms": 2_000}
 )
-BUSINESSES = (SALON, RESENDING)
+EAGER = BusinessNumber(
+    "eager",
+    "100007",
+    {"on_new_message": "supersede", "timeout_ms": 2_000},
+    {"timeout_ms": 2_000},
+)
+BUSINESSES = (SALON, RESENDING, EAGER)
 
 CUSTOMERS = 40
 #: With four more digits an invented number.
