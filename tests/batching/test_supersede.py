@@ -14,7 +14,17 @@ from batching.errors import (
     TransientError,
 )
 from batching.inspect import awaited, counters, dead_letters, total
-from batching.model import Answer, Budget, ForeignMessage, Handover, Kind, Limits, Stage, WakeUp
+from batching.model import (
+    Answer,
+    Budget,
+    ForeignMessage,
+    Handover,
+    Kind,
+    Limits,
+    Reception,
+    Stage,
+    WakeUp,
+)
 from batching.rights import erase
 from batching.store import DONE, GO, STALE, SUPERSEDED
 from tests.batching.world import ANNA, PERSON, World
@@ -216,6 +226,20 @@ def test_batch_keeps_its_name_its_limits_and_its_age(anew: World) -> None:
     anew.wait(120_000)
     anew.flush()
     assert anew.overdue() == 1
+
+
+def test_batch_that_is_put_back_is_due_by_how_its_newest_message_looks(anew: World) -> None:
+    anew.reception = Reception(window="adaptive", language="en")
+    anew.write("a haircut")
+    wake_up = anew.after(9_000)
+    anew.write("when?")
+    anew.answer([wake_up])
+
+    anew.settle(4_499)
+    assert anew.channel.texts == []
+    anew.settle(1)
+
+    assert anew.channel.texts == ["Answer to: a haircut\nwhen?"]
 
 
 def test_older_message_of_what_is_put_back_opens_no_window_of_its_own(anew: World) -> None:
