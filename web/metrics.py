@@ -112,7 +112,7 @@ _TIMES = {
 #: Codes of retries that no provider or model gives.
 _OWN_CODES = (
     *(f"{of}_stopped" for of in Dependency),
-    *("account_unknown", "broker_away", "conversation_busy", "ledger_away"),
+    *("account_unknown", "broker_away", "conversation_busy", "ledger_away", "superseded"),
 )
 _Values = Iterable[tuple[Sequence[str], float]]
 #: Labels → their sum.
