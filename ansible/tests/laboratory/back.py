@@ -46,17 +46,21 @@ def ways_back(stage: Stage) -> None:
     stage.plays_well("verify.yml")
 
 
-def _forget(stage: Stage) -> None:
-    """Have the lock free, and no certificate any more where none was before."""
+def _unlock(stage: Stage) -> None:
+    """Have the lock free that a play left when it broke off."""
     for guest in stage.site.hosts.guests.values():
         guest.ssh(f"systemctl stop {_LOCK} 2>/dev/null || true")
+
+
+def _forget(stage: Stage) -> None:
+    """Have the lock free, and no certificate any more where none was before."""
+    _unlock(stage)
     stage.site.inventory.uncertify()
 
 
 def _undone(stage: Stage, before: str) -> None:
     """Take the second host out, and have what ran before run on the first again."""
-    for guest in stage.site.hosts.guests.values():
-        guest.ssh(f"systemctl stop {_LOCK} 2>/dev/null || true")
+    _unlock(stage)
     played = stage.play("drain.yml", "-e", f"drain_host={_SECOND}")
     said = " / ".join(played.reasons())
     stage.tell(f"drain.yml: {played.status} after {played.lasted_ms / 1000:.1f} s: {said[:300]}")
